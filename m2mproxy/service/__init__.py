@@ -1,0 +1,1 @@
+"""The program around the proxy: start, signals, drain, log, figures."""

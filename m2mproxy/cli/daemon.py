@@ -1,0 +1,90 @@
+"""`m2mproxy`, the daemon; and `run`, which `m2m proxy` shares.
+
+Rule: every way out is an exit code and at most one line on standard error, never a traceback.
+The service is imported once there is a configuration for it, so that errors come quickly.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from m2mproxy.cli.options import EXIT_CONFIG, EXIT_FAILURE, EXIT_USAGE, Parser, given
+from m2mproxy.config import COMMAND_LINE, FILE_VARIABLE, Config, ConfigError, load
+
+DEFAULT_FILE = "/etc/m2m.toml"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    try:
+        args = parser().parse(argv)
+    except SystemExit as stop:  # after --help, --version or a usage error, which are printed
+        return int(stop.code or 0)
+    return run("m2mproxy", args, DEFAULT_FILE)
+
+
+def parser() -> Parser:
+    result = Parser(
+        prog="m2mproxy",
+        description="OpenAI-compatible reverse proxy.",
+        epilog="See m2mproxy(8), and m2m.toml(5) for the configuration.",
+    )
+    result.add_version()
+    result.add_options(DEFAULT_FILE)
+    return result
+
+
+def run(program: str, args: argparse.Namespace, default_file: str) -> int:
+    """Load the configuration and, unless it is only to be checked, serve it."""
+    file = _file(args.config, default_file)
+    notices: list[str] = []
+    try:
+        config = load(file, os.environ, given(args), notices)
+        for notice in notices:
+            _say(program, f"warning: {notice}")
+        if args.check:
+            _check(config)
+            print(f"{file or 'flags and environment'}: configuration is valid")
+            return 0
+        return _serve(program, config)
+    except ConfigError as error:
+        _say(program, str(error))
+        return EXIT_USAGE if error.source == COMMAND_LINE else EXIT_CONFIG
+
+
+def _file(chosen: str | None, default: str) -> str | None:
+    """The configuration file; the default one only where it exists."""
+    if chosen is None:
+        chosen = os.environ.get(FILE_VARIABLE)
+    if chosen is None and os.path.exists(default):
+        return default
+    return chosen
+
+
+def _check(config: Config) -> None:
+    """What the program judges of a configuration, such as the provider's name."""
+    from m2mproxy.service.server import check
+
+    check(config)
+
+
+def _serve(program: str, config: Config) -> int:
+    from m2mproxy.service.server import serve
+
+    try:
+        return serve(config)
+    except OSError as error:
+        where = error.filename or ", ".join(map(str, config.listen))
+        _say(program, f"cannot listen on {where}: {_reason(error)}")
+        return EXIT_FAILURE
+
+
+def _reason(error: OSError) -> str:
+    # The event loop puts the address into strerror; name resolution has codes of its own, below 0.
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
+
+
+def _say(program: str, line: str) -> None:
+    print(f"{program}: {line}", file=sys.stderr)

@@ -1,0 +1,97 @@
+"""The options that both commands share: one table, from which argparse and the man-page test go.
+
+Rule: a usage error is one line on standard error and exit code 2, and repeats no argument that
+may be a key.
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple, NoReturn
+
+from m2mproxy import __version__
+from m2mproxy.config import KEYS, Key, size_text
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_CONFIG = os.EX_CONFIG
+
+
+class Option(NamedTuple):
+    """A flag that sets a key of the configuration; its name follows from the key's."""
+
+    path: str
+    metavar: str
+    help: str
+    action: str = "store"
+
+
+OPTIONS = (
+    Option("proxy.listen", "ADDRESS", "host:port, [v6]:port or unix:/path; repeatable", "append"),
+    Option("proxy.upstream", "URL", "where requests go, such as http://localhost:11434/v1"),
+    Option("proxy.provider", "NAME", "profile of the upstream"),
+    Option("proxy.api_key", "KEY", "upstream key; other users see it: prefer --api-key-file"),
+    Option("proxy.api_key_file", "FILE", "file that holds the upstream key"),
+    Option("proxy.max_body", "SIZE", "largest request body, in bytes or such as 64MiB"),
+    Option("proxy.drain", "TIME", "how long exchanges may go on after SIGTERM, such as 30s"),
+    Option("logging.format", "FORMAT", "text or json"),
+    Option("logging.level", "LEVEL", "debug, info, warning or error"),
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with whole flags only, and one line for an error."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        program = self.prog.partition(" ")[0]
+        self.exit(EXIT_USAGE, f"{program}: {' '.join(message.split())}\n")
+
+    def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        args, rest = self.parse_known_args(argv)
+        if rest:
+            # argparse would print all of them, and with `--api_key KEY` the key.
+            flags = [word.partition("=")[0] for word in rest if word.startswith("-")]
+            self.error(f"unknown flag {flags[0]}" if flags else "only flags are taken here")
+        return args
+
+    def add_version(self) -> None:
+        text = f"m2mproxy {__version__}"
+        self.add_argument("--version", action="version", version=text, help="print the version")
+
+    def add_options(self, default_file: str) -> None:
+        self.add_argument(
+            "--config",
+            metavar="FILE",
+            help=f"configuration file (default: M2M_CONFIG, else {default_file} if it exists)",
+        )
+        self.add_argument(
+            "--check", action="store_true", help="validate the configuration, bind nothing, exit"
+        )
+        for option in OPTIONS:
+            key = KEYS[option.path]
+            self.add_argument(
+                key.flag,
+                dest=option.path,
+                metavar=option.metavar,
+                action=option.action,
+                help=option.help + _default(key),
+            )
+
+
+def given(args: argparse.Namespace) -> dict[str, object]:
+    """The keys that flags set, as `config.load` takes them."""
+    return {path: value for path, value in vars(args).items() if path in KEYS and value is not None}
+
+
+def _default(key: Key) -> str:
+    default = key.default
+    if isinstance(default, tuple):
+        default = ", ".join(map(str, default))
+    elif isinstance(default, int):
+        default = size_text(default)
+    elif isinstance(default, float):
+        default = f"{default:g}"
+    return f" (default: {default})" if default else ""

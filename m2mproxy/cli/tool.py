@@ -1,0 +1,105 @@
+"""`m2m`, the command for people: one subcommand for each thing it does, `proxy` for now.
+
+Rule: a subcommand sets `run`, a function from the parsed arguments to the exit code.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from m2mproxy import __version__
+from m2mproxy.cli import daemon
+from m2mproxy.cli.options import EXIT_USAGE, Parser
+from m2mproxy.config import KEYS, Listen
+
+DEFAULT_FILE = "~/.m2m/config.toml"
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8080
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    top = parser()
+    try:
+        args = top.parse(argv)
+        if args.command is None:
+            top.print_help(sys.stderr)
+            return EXIT_USAGE
+        return int(args.run(args))
+    except SystemExit as stop:  # after --help, --version or a usage error, which are printed
+        return int(stop.code or 0)
+
+
+def parser() -> Parser:
+    top = Parser(
+        prog="m2m",
+        description="Tools around the m2mproxy reverse proxy.",
+        epilog="See m2m(1), and m2m.toml(5) for the configuration.",
+    )
+    top.add_version()
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    about = "run the proxy in the foreground"
+    add_proxy(commands.add_parser("proxy", help=about, description=f"{about.capitalize()}."))
+    return top
+
+
+# ---- m2m proxy ----------------------------------------------------------------------------------
+
+
+class NotBuilt(argparse.Action):
+    """A flag whose feature comes later; `const` is the one value that asks for nothing new."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if values != self.const:
+            value = f" {values}" if self.const else ""
+            parser.error(f"{option_string}{value}: not built yet in m2mproxy {__version__}")
+
+
+def add_proxy(proxy: Parser) -> None:
+    proxy.add_argument("--port", type=_port, help=f"port to listen on (default: {DEFAULT_PORT})")
+    proxy.add_argument("--host", type=_host, help=f"host to listen on (default: {DEFAULT_HOST})")
+    proxy.add_options(DEFAULT_FILE)
+    later = "not built yet"
+    proxy.add_argument("--security", action=NotBuilt, nargs=0, help=later)
+    proxy.add_argument("--threshold", action=NotBuilt, metavar="X", help=later)
+    proxy.add_argument(
+        "--transport",
+        action=NotBuilt,
+        const="tcp",
+        choices=("tcp", "quic", "both"),
+        help="tcp; quic and both are not built yet",
+    )
+    proxy.add_argument("--quic-port", action=NotBuilt, metavar="PORT", help=later)
+    proxy.add_argument("--cert", action=NotBuilt, metavar="FILE", help=later)
+    proxy.add_argument("--key", action=NotBuilt, metavar="FILE", help=later)
+    proxy.set_defaults(run=lambda args: _proxy(proxy, args))
+
+
+def _proxy(parser: Parser, args: argparse.Namespace) -> int:
+    if args.host is not None or args.port is not None:
+        if vars(args)["proxy.listen"] is not None:
+            parser.error(f"{KEYS['proxy.listen'].flag} cannot be given with --host or --port")
+        port = DEFAULT_PORT if args.port is None else args.port
+        setattr(args, "proxy.listen", str(Listen(args.host or DEFAULT_HOST, port)))
+    return daemon.run("m2m", args, os.path.expanduser(DEFAULT_FILE))
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f'"{text}" is not a port from 0 to 65535')
+    return int(text)
+
+
+def _host(text: str) -> str:
+    bracketed = f"[{text}]" if ":" in text and not text.startswith("[") else text
+    try:
+        return Listen.parse(f"{bracketed}:0").host
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'"{text}": {error}') from None

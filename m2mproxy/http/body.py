@@ -1,0 +1,117 @@
+"""One direction of one message's payload (Body), and room to write (Gate).
+
+The one rule: a Body is fed without waiting and taken from without waiting, and the sender gets its
+credit back when a chunk is taken or thrown away, never when it arrives.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from m2mproxy.http.faults import Fault
+from m2mproxy.http.headers import Headers
+
+Chunk = bytes | memoryview
+
+
+class Body:
+    """Chunks that have arrived and were not yet taken.
+
+    `credit` is called when bytes leave the Body while its connection holds the sender back
+    (`throttled`). `on_change` is called when a chunk, the end or a fault arrives.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_credit",
+        "_discarding",
+        "ended",
+        "fault",
+        "held",
+        "on_change",
+        "throttled",
+        "trailers",
+    )
+
+    def __init__(self, credit: Callable[[], None]) -> None:
+        self._credit = credit
+        self._chunks: deque[Chunk] = deque()
+        self._discarding = False
+        self.held = 0
+        self.throttled = False
+        self.ended = False
+        self.fault: Fault | None = None
+        self.trailers: Headers | None = None
+        self.on_change: Callable[[], None] | None = None
+
+    def feed(self, chunk: Chunk) -> None:
+        """A chunk arrived. Its connection looks at `held` afterwards and stops the sender if need be."""
+        if self._discarding:
+            return
+        self._chunks.append(chunk)
+        self.held += len(chunk)
+        if self.on_change is not None:
+            self.on_change()
+
+    def end(self, trailers: Headers | None = None) -> None:
+        """The message is complete."""
+        self.ended = True
+        self.trailers = trailers
+        if self.on_change is not None:
+            self.on_change()
+
+    def fail(self, fault: Fault) -> None:
+        """The message will not be completed. What is held can still be taken."""
+        if self.fault is None and not self.ended:
+            self.fault = fault
+            if self.on_change is not None:
+                self.on_change()
+
+    def take(self) -> Chunk | None:
+        """The next chunk, its bytes credited; None when there is none now."""
+        if not self._chunks:
+            return None
+        chunk = self._chunks.popleft()
+        self.held -= len(chunk)
+        if self.throttled:
+            self._credit()
+        return chunk
+
+    def discard(self) -> None:
+        """Nobody will take what is held or still to come: credit all of it."""
+        self._discarding = True
+        self.on_change = None
+        self._chunks.clear()
+        self.held = 0
+        if self.throttled:
+            self._credit()
+
+
+class Gate:
+    """Whether there is room to write. Whoever finds it shut is called when it opens."""
+
+    __slots__ = ("_waiters", "is_open")
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self._waiters: list[Callable[[], None]] = []
+
+    def shut(self) -> None:
+        """No room."""
+        self.is_open = False
+
+    def open(self) -> None:
+        """Room again: call everyone who waits, in order, as long as it lasts."""
+        self.is_open = True
+        while self._waiters and self.is_open:
+            self._waiters.pop(0)()
+
+    def wait(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once when the gate opens."""
+        self._waiters.append(callback)
+
+    def forget(self, callback: Callable[[], None]) -> None:
+        """Withdraw `wait`."""
+        if callback in self._waiters:
+            self._waiters.remove(callback)

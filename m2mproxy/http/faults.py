@@ -1,0 +1,93 @@
+"""What can go wrong with an exchange, by who is to blame, and what each of them tells the client.
+
+The one rule: a fault is one of five kinds, and everything an outsider sees of it (status, code,
+`Retry-After`, whether it may be retried) is fixed where the fault is made or in the tables here.
+Any other exception is a bug of ours.
+"""
+
+from __future__ import annotations
+
+
+class Fault(Exception):
+    """The base of the five. `code` is machine-readable, `message` is for a person."""
+
+    status: int = 500
+    code: str = "internal_error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class ClientFault(Fault):
+    """The client broke the protocol or a limit: `status` is 4xx (or 501, 505)."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class ClientGone(Fault):
+    """The client left; nobody is there to be told. 499 is what the log says, as nginx does."""
+
+    status = 499
+    code = "client_gone"
+
+    def __init__(self, message: str = "the client closed the connection") -> None:
+        super().__init__(message)
+
+
+_UPSTREAM_CODES = {
+    "resolve": "upstream_not_resolved",
+    "connect": "upstream_unreachable",
+    "tls": "upstream_tls_error",
+    "disconnected": "upstream_disconnected",
+    "protocol": "upstream_protocol_error",
+}
+
+
+class UpstreamFault(Fault):
+    """The upstream failed in `phase`: resolve, connect, tls, disconnected or protocol.
+
+    `retry` says that a connection used before died with no byte of this response seen, so that
+    the same request may be sent once more on a fresh one (RFC 9112 9.3.1).
+    """
+
+    status = 502
+
+    def __init__(self, phase: str, message: str, retry: bool = False) -> None:
+        super().__init__(message)
+        self.phase = phase
+        self.code = _UPSTREAM_CODES[phase]
+        self.retry = retry
+
+
+_LATE_CODES = {
+    "connect": "upstream_connect_timeout",
+    "first_byte": "upstream_timeout",
+    "idle": "upstream_idle_timeout",
+    "total": "upstream_total_timeout",
+}
+
+
+class TooLate(Fault):
+    """A deadline passed: connect, first_byte, idle or total."""
+
+    status = 504
+
+    def __init__(self, phase: str, message: str) -> None:
+        super().__init__(message)
+        self.phase = phase
+        self.code = _LATE_CODES[phase]
+
+
+class Busy(Fault):
+    """A limit of ours is reached, or we are stopping: come back after `retry_after` seconds."""
+
+    status = 503
+
+    def __init__(self, code: str, message: str, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after = retry_after

@@ -1,0 +1,79 @@
+"""Header fields as every layer sees them: an ordered list of (lower-case name, value).
+
+The one rule: order and duplicates are kept, because the peer may depend on them (RFC 9110 5.2, 5.3).
+What belongs to one connection only (RFC 9110 7.6.1) is named here and never leaves the connection
+that received it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+Field = tuple[bytes, bytes]
+
+# RFC 9110 7.6.1, with the proxy credentials of RFC 9110 11.7, which are meant for us and no further.
+HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+
+# What a peer may not have removed by naming it in Connection: without these a message means
+# something else (RFC 9110 7.6.1: options "intended for all recipients" must not be listed).
+_NEVER_NOMINATED = frozenset(
+    (
+        b"api-key",
+        b"authorization",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"cookie",
+        b"host",
+        b"ocp-apim-subscription-key",
+        b"x-api-key",
+        b"x-goog-api-key",
+        b"xi-api-key",
+    )
+)
+
+
+class Headers(list[Field]):
+    """Header fields in order. Names are lower-case bytes, values bytes without surrounding space."""
+
+    __slots__ = ()
+
+    def get(self, name: bytes, default: bytes | None = None) -> bytes | None:
+        """The first value of `name`, or `default`."""
+        for field in self:
+            if field[0] == name:
+                return field[1]
+        return default
+
+    def values_of(self, name: bytes) -> list[bytes]:
+        """Every value of `name`, in order."""
+        return [field[1] for field in self if field[0] == name]
+
+    def tokens(self, name: bytes) -> list[bytes]:
+        """The members of a comma-separated field, over all its lines."""
+        return tokens(b",".join(self.values_of(name)))
+
+    def drop(self, names: Iterable[bytes]) -> None:
+        """Remove every field whose name is in `names`."""
+        self[:] = [field for field in self if field[0] not in names]
+
+
+def nominated(options: Iterable[bytes]) -> frozenset[bytes]:
+    """The field names that a Connection field makes hop-by-hop, without those nobody may nominate."""
+    return frozenset(options) - _NEVER_NOMINATED
+
+
+def tokens(value: bytes) -> list[bytes]:
+    """The members of a comma-separated value, lower-case (RFC 9110 5.6.1)."""
+    return [token for part in value.lower().split(b",") if (token := part.strip(b" \t"))]

@@ -1,0 +1,132 @@
+"""What every HTTP version and both roles promise: Connection and Stream, and the Turn they write in.
+
+A Connection is one live transport. A Stream is one request with its response, seen from one side:
+in the server role it receives a Request and sends a Response, in the client role the mirror image.
+
+The one rule: nothing here or below waits. A transport calls in, a Stream's owner calls down, and
+`reset` can be called at any time, any number of times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable
+from typing import Protocol
+
+from m2mproxy.http.body import Body, Chunk, Gate
+from m2mproxy.http.faults import Fault
+from m2mproxy.http.flow import Signal
+from m2mproxy.http.headers import Headers
+from m2mproxy.http.message import Request, Response
+
+
+class Role(enum.Enum):
+    """Which of HTTP's two roles a connection plays."""
+
+    SERVER = "server"
+    CLIENT = "client"
+
+
+class Stream:
+    """One request and its response, seen from one side. Versions subclass it.
+
+    Attributes:
+        head: in the client role, the response's head once it is there.
+        body: the payload that arrives.
+        gate: whether there is room to write.
+        peer: the address of the other end, for logs and Forwarded; "" when unknown.
+        on_fault: in the server role, called when the client breaks the exchange or leaves.
+        on_informational: in the client role, called with each 1xx response.
+    """
+
+    __slots__ = ("body", "gate", "head", "on_fault", "on_informational", "peer")
+
+    def __init__(self, body: Body, gate: Gate, peer: str) -> None:
+        self.body = body
+        self.gate = gate
+        self.peer = peer
+        self.head: Signal[Response] = Signal()
+        self.on_fault: Callable[[Fault], None] | None = None
+        self.on_informational: Callable[[Response], None] | None = None
+
+    def send_request(self, request: Request) -> None:
+        """Client role: write the head of a request. Its body follows by `write` and `finish`."""
+        raise NotImplementedError
+
+    def send_response(self, response: Response) -> None:
+        """Server role: write the head of a response, or a 1xx."""
+        raise NotImplementedError
+
+    def write(self, chunk: Chunk) -> None:
+        """Write payload. To be called while `gate` is open; never refused, so that a turn can end."""
+        raise NotImplementedError
+
+    def finish(self, trailers: Headers | None = None) -> None:
+        """The outgoing message is complete."""
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        """Give up what is not complete, so that the peer can see it; nothing when all is."""
+        raise NotImplementedError
+
+
+class Connection(Protocol):
+    """One live transport, one version, one role."""
+
+    def attach(self, transport: asyncio.Transport) -> None:
+        """The transport is there."""
+
+    def received(self, data: bytes) -> None:
+        """Bytes came in."""
+
+    def eof(self) -> None:
+        """The peer will send no more."""
+
+    def lost(self, error: Exception | None) -> None:
+        """The transport is gone."""
+
+    def writable(self, yes: bool) -> None:
+        """The transport's own buffer passed its high or low watermark."""
+
+    def flush(self) -> None:
+        """Hand what was written in this turn to the transport."""
+
+    def drain(self) -> None:
+        """Finish what is under way, begin nothing new, then close."""
+
+    def abort(self) -> None:
+        """Close now; the peer sees that nothing was completed."""
+
+
+class Turn:
+    """One callback of the event loop, as far as writing goes.
+
+    Whatever a callback writes leaves when it ends, in one system call a connection: a head and its
+    body are one packet, and an event leaves in the turn in which it came.
+    """
+
+    __slots__ = ("_dirty", "_inside", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._dirty: list[Connection] = []
+        self._inside = False
+
+    def begin(self) -> None:
+        """A transport calls in."""
+        self._inside = True
+
+    def end(self) -> None:
+        """The call returns: flush."""
+        self._inside = False
+        while self._dirty:
+            dirty, self._dirty = self._dirty, []
+            for connection in dirty:
+                connection.flush()
+
+    def add(self, connection: Connection) -> None:
+        """`connection` has something to flush. Outside a transport's call, soon."""
+        self._dirty.append(connection)
+        if not self._inside and len(self._dirty) == 1:
+            self._loop.call_soon(self.end)

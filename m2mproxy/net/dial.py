@@ -1,0 +1,100 @@
+"""From an Origin to a Connection, within a deadline.
+
+The one rule: a dial reports once, a connection or the fault that says what failed, and belongs to
+the pool: who asked for it may be long gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+
+from m2mproxy.config import Limits, Timeouts
+from m2mproxy.http.faults import Fault, TooLate, UpstreamFault
+from m2mproxy.http.message import Origin
+from m2mproxy.net.connection import Role, Turn
+from m2mproxy.net.h1 import H1, Owner
+from m2mproxy.net.tcp import Tcp
+from m2mproxy.net.tls import client_context
+
+Report = Callable[[H1 | Fault], None]
+
+
+class Dialler:
+    """Opens connections to upstreams for the pool."""
+
+    def __init__(
+        self,
+        turn: Turn,
+        loop: asyncio.AbstractEventLoop,
+        timeouts: Timeouts,
+        limits: Limits,
+        ca_file: str,
+    ) -> None:
+        self._turn = turn
+        self._loop = loop
+        self._timeouts = timeouts
+        self._limits = limits
+        self._ca_file = ca_file
+        self._context: ssl.SSLContext | None = None
+        self._dials: set[asyncio.Task[None]] = set()
+
+    def dial(self, origin: Origin, owner: Owner, report: Report) -> None:
+        """Connect to `origin`; `report` gets the attached connection or the fault."""
+        task = self._loop.create_task(self._dial(origin, owner, report))
+        self._dials.add(task)
+        task.add_done_callback(self._dials.discard)
+
+    def close(self) -> None:
+        """Give up every dial under way, without a report."""
+        for task in self._dials:
+            task.cancel()
+
+    async def _dial(self, origin: Origin, owner: Owner, report: Report) -> None:
+        outcome: H1 | Fault
+        try:
+            outcome = await self._connect(origin, owner)
+        except TimeoutError:
+            outcome = TooLate("connect", f"{origin} did not accept a connection in time")
+        except socket.gaierror as error:
+            outcome = UpstreamFault(
+                "resolve", f"the name {origin.host} was not resolved: {error.strerror}"
+            )
+        except OSError as error:  # ssl.SSLError is one
+            outcome = _refusal(origin, error)
+        self._turn.begin()
+        try:
+            report(outcome)
+        finally:
+            self._turn.end()
+
+    async def _connect(self, origin: Origin, owner: Owner) -> H1:
+        secure = origin.scheme == "https"
+        async with asyncio.timeout(self._timeouts.connect):
+            _, protocol = await self._loop.create_connection(
+                lambda: Tcp(self._turn, lambda: self._client(owner)),
+                origin.host,
+                origin.port,
+                ssl=self._tls() if secure else None,
+                server_hostname=origin.host if secure else None,
+            )
+        assert isinstance(protocol.connection, H1)
+        return protocol.connection
+
+    def _client(self, owner: Owner) -> H1:
+        return H1(Role.CLIENT, owner, self._turn, self._loop, self._timeouts, self._limits)
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = client_context(self._ca_file)
+        return self._context
+
+
+def _refusal(origin: Origin, error: OSError) -> UpstreamFault:
+    if isinstance(error, ssl.SSLError):
+        reason = getattr(error, "verify_message", "") or error.reason or str(error)
+        return UpstreamFault("tls", f"the TLS handshake with {origin} failed: {reason}")
+    reason = error.strerror or str(error)
+    return UpstreamFault("connect", f"{origin} cannot be reached: {reason}")

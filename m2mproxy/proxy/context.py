@@ -1,0 +1,22 @@
+"""What every exchange needs to know and nobody changes.
+
+The one rule: made once at the start; an exchange holds a reference, never a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from m2mproxy.config import Config
+from m2mproxy.proxy.routes import Routes
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The surroundings of an exchange."""
+
+    config: Config
+    routes: Routes
+    clock: Callable[[], float]
+    """Seconds that never go back, fine enough to measure microseconds."""

@@ -1,0 +1,54 @@
+"""What a client sees of a fault: OpenAI's error object, as a reply or as an event of a stream.
+
+The one rule: nothing of a request's content and no key is ever part of an error.
+"""
+
+from __future__ import annotations
+
+import orjson
+
+from m2mproxy.http.faults import Busy, Fault
+from m2mproxy.http.headers import Headers
+from m2mproxy.http.message import Response
+
+_TYPES = {500: "proxy_error", 502: "upstream_error", 503: "overloaded_error", 504: "upstream_error"}
+
+
+def error_object(status: int, code: str, message: str) -> dict[str, object]:
+    """OpenAI's error shape: {"error": {"message", "type", "param", "code"}}."""
+    kind = _TYPES.get(status, "invalid_request_error")
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+def json_reply(status: int, content: object, extra: Headers | None = None) -> tuple[Response, bytes]:
+    """A reply of our own with a JSON body."""
+    body = orjson.dumps(content) + b"\n"
+    headers = Headers(
+        (
+            (b"server", b"m2mproxy"),
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+        )
+    )
+    headers.extend(extra or ())
+    return Response(status, headers, len(body)), body
+
+
+def fault_reply(fault: Fault) -> tuple[Response, bytes]:
+    """The reply that tells a client of `fault`."""
+    extra = Headers()
+    if isinstance(fault, Busy):
+        extra.append((b"retry-after", b"%d" % fault.retry_after))
+    content = error_object(fault.status, fault.code, fault.message)
+    return json_reply(fault.status, content, extra)
+
+
+def fault_event(fault: Fault, path: bytes) -> bytes:
+    """The last event of a stream that was cut: an error in place of a silent end.
+
+    Anthropic's clients read errors from events of that name, OpenAI's from the data of any.
+    """
+    content = error_object(fault.status, fault.code, fault.message)
+    if path.partition(b"?")[0].endswith(b"/messages"):
+        return b"event: error\ndata: " + orjson.dumps({"type": "error", **content}) + b"\n\n"
+    return b"data: " + orjson.dumps(content) + b"\n\n"

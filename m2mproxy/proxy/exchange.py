@@ -1,0 +1,314 @@
+"""One request in flight: a downstream stream, an upstream stream, and a pump each way.
+
+The coroutine below is the whole life of a request, top to bottom. It is stepped by the callbacks
+it waits for (http/flow.py), so what arrives leaves in the same loop turn, and a client that leaves
+ends the upstream's work in the turn in which that is noticed.
+
+The one rule: whatever happens, `finally` resets both streams and leaves the queue, and nothing in
+it waits. What is complete by then is not touched by a reset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from m2mproxy.http.body import Body
+from m2mproxy.http.faults import Busy, ClientGone, Fault, TooLate, UpstreamFault
+from m2mproxy.http.flow import Flow, Signal
+from m2mproxy.http.headers import Headers
+from m2mproxy.http.message import Request, Response
+from m2mproxy.net.connection import Stream
+from m2mproxy.net.pool import Wait
+from m2mproxy.proxy.context import Context
+from m2mproxy.proxy.errors import fault_event, fault_reply
+from m2mproxy.proxy.gather import gather
+from m2mproxy.proxy.model import ModelFinder, model_of
+from m2mproxy.proxy.pump import Pump, too_large
+from m2mproxy.proxy.routes import Local, Upstream
+from m2mproxy.proxy.sse import COMMENT, Boundary, is_event_stream
+
+
+def _nobody(_: Exchange) -> None:
+    """The end has been told already."""
+
+
+class Exchange:
+    """One request and what became of it. After the end its attributes are what the log says.
+
+    Times are seconds by the context's clock, 0 where it did not come to that: `started`, then
+    `sent` (the request's head went out), `answered` (the response's head came in), `relayed` (it
+    went out), `ended`.
+    """
+
+    __slots__ = (
+        "_boundary",
+        "_context",
+        "_done",
+        "_download",
+        "_finder",
+        "_flow",
+        "_last_comment",
+        "_on_end",
+        "_phase",
+        "_silent_since",
+        "_upload",
+        "_upstream",
+        "_wait",
+        "answered",
+        "bug",
+        "downstream",
+        "ended",
+        "fault",
+        "forwarded",
+        "method",
+        "relayed",
+        "request",
+        "response",
+        "retried",
+        "sent",
+        "started",
+        "target",
+    )
+
+    def __init__(
+        self,
+        context: Context,
+        downstream: Stream,
+        request: Request,
+        on_end: Callable[[Exchange], None],
+    ) -> None:
+        self._context = context
+        self.downstream = downstream
+        self.request = request
+        self.method = request.method
+        self.target = request.target
+        self.response: Response | None = None
+        self.fault: Fault | None = None
+        self.bug: BaseException | None = None
+        self.forwarded = self.retried = False
+        self.started = context.clock()
+        self.sent = self.answered = self.relayed = self.ended = 0.0
+        self._on_end = on_end
+        self._upstream: Stream | None = None
+        self._wait: Wait | None = None
+        self._upload: Pump | None = None
+        self._download: Pump | None = None
+        self._done: Signal[None] = Signal()
+        self._finder: ModelFinder | None = None
+        self._boundary: Boundary | None = None
+        self._phase = ""
+        self._silent_since = self.started
+        self._last_comment = 0.0
+        self._flow = Flow(self._run(), self._ended)
+
+    # -- what its surroundings call -------------------------------------------------------------
+
+    def start(self) -> None:
+        """Run until something has to be waited for."""
+        self.downstream.on_fault = self._flow.throw
+        self._flow.start()
+
+    def cancel(self, fault: Fault) -> None:
+        """End it now, whatever it is doing."""
+        self._flow.throw(fault)
+
+    def check(self, now: float) -> None:
+        """Called a few times a second: is it too late, or time to show a sign of life?"""
+        fault = self._overdue(now)
+        if fault is not None:
+            self._flow.throw(fault)
+            return
+        every = self._context.config.sse_keepalive
+        if every and now - max(self._silent_since, self._last_comment) >= every:
+            self._show_life(now)
+
+    @property
+    def model(self) -> str:
+        """The model that the request names; "" when it was not seen."""
+        return self._finder.model if self._finder is not None else ""
+
+    @property
+    def bytes_up(self) -> int:
+        """Bytes of the request's body sent to the upstream."""
+        return self._upload.moved if self._upload is not None else 0
+
+    @property
+    def bytes_down(self) -> int:
+        """Bytes of the response's body received from the upstream."""
+        return self._download.moved if self._download is not None else 0
+
+    @property
+    def added(self) -> float:
+        """Seconds that the proxy kept the head of the request and that of the response."""
+        return (self.sent - self.started if self.sent else 0.0) + (self.relayed - self.answered)
+
+    # -- the life of a request ------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            route = self._context.routes.find(self.request)
+            if isinstance(route, Local):
+                self._reply(*await route.answer())
+            else:
+                await self._forward(route)
+        except Fault as fault:
+            self.fault = fault
+            self._answer(fault)
+        except Exception as bug:  # reported with its traceback by whoever owns us
+            self.bug = bug
+            self._answer(Fault("an error inside the proxy"))
+        finally:
+            self._release()
+
+    async def _forward(self, route: Upstream) -> None:
+        self.forwarded = True
+        config, request, body = self._context.config, self.request, self.downstream.body
+        if request.length is not None and request.length > config.max_body:
+            raise too_large(config.max_body)
+        model = None
+        if route.router.needs_model(request.target):
+            text, body = await self._gather(body)
+            model = model_of(text)
+        request.target = route.target(request.target, model)
+        route.forwarding.prepare(request, self.downstream.peer)
+        request.authority, request.scheme = route.authority, route.scheme
+        upload = self._upload = Pump(
+            body, self._uploaded, self._context.clock, config.max_body, config.limits.retry_body
+        )
+        if config.logging.access and request.length != 0:
+            self._finder = ModelFinder()
+            upload.tap = self._finder.feed
+        await self._relay(await self._response(route, upload))
+
+    async def _gather(self, body: Body) -> tuple[bytes, Body]:
+        if self.request.expects_continue:
+            # We have to read it here; the upstream, who gets it at once, is not asked again.
+            self.request.headers.drop((b"expect",))
+            self.downstream.send_response(Response(100, Headers()))
+        return await gather(body, self._context.config.max_body)
+
+    async def _response(self, route: Upstream, upload: Pump) -> Response:
+        """Send the request and wait for the head of the response; once more, when the connection
+        turns out to have been closed by the upstream before it saw anything (RFC 9112 9.3.1)."""
+        stream = await self._stream(route, fresh=False)
+        stream.send_request(self.request)
+        self.sent = self._context.clock()
+        self._enter("first_byte", self.sent)
+        upload.start(stream)
+        try:
+            response = await stream.head
+        except UpstreamFault as fault:
+            if not (fault.retry and upload.can_replay):
+                raise
+            self.retried = True
+            stream = await self._stream(route, fresh=True)
+            stream.send_request(self.request)
+            self._enter("first_byte", self._context.clock())
+            upload.replay(stream)
+            response = await stream.head
+        upload.forget()
+        return response
+
+    async def _stream(self, route: Upstream, fresh: bool) -> Stream:
+        wait = self._wait = route.destination.stream(fresh)
+        if not wait.done:
+            # A dial has its own deadline; a place in the queue has not.
+            full = route.destination.is_full
+            self._enter("pool" if full else "connect", self._context.clock())
+        stream = self._upstream = await wait
+        stream.on_informational = self.downstream.send_response
+        return stream
+
+    async def _relay(self, response: Response) -> None:
+        assert self._upstream is not None
+        clock = self._context.clock
+        self.answered = clock()
+        self._enter("idle", self.answered)
+        download = self._download = Pump(self._upstream.body, self._downloaded, clock)
+        if is_event_stream(response):
+            self._boundary = Boundary()
+            download.tap = self._boundary.feed
+        self.response = response
+        self.downstream.send_response(response)
+        self.relayed = clock()
+        download.start(self.downstream)
+        await self._done
+
+    def _uploaded(self, fault: Fault | None) -> None:
+        if fault is not None:
+            self._flow.throw(fault)
+
+    def _downloaded(self, fault: Fault | None) -> None:
+        if fault is None:
+            self._done.set(None)
+        else:
+            self._done.fail(fault)
+
+    # -- answers of our own ---------------------------------------------------------------------
+
+    def _reply(self, response: Response, body: bytes) -> None:
+        self.response = response
+        if self.request.method == b"HEAD":
+            response.length, body = 0, b""
+        self.downstream.send_response(response)
+        self.downstream.write(body)
+        self.downstream.finish()
+
+    def _answer(self, fault: Fault) -> None:
+        """Tell the client, as far as it can still be told."""
+        if isinstance(fault, ClientGone):
+            return
+        if self.response is None:
+            self._reply(*fault_reply(fault))
+        elif self._boundary is not None:
+            if not self._boundary.between_events:
+                self.downstream.write(b"\n\n")
+            self.downstream.write(fault_event(fault, self.target))
+
+    def _release(self) -> None:
+        if self._wait is not None:
+            self._wait.leave()
+        for pump in (self._upload, self._download):
+            if pump is not None:
+                pump.close()
+        if self._upstream is not None:
+            self._upstream.reset()
+        self.downstream.on_fault = None
+        self.downstream.reset()
+
+    def _ended(self, error: BaseException | None) -> None:
+        self.bug = self.bug or error
+        self.ended = self._context.clock()
+        on_end, self._on_end = self._on_end, _nobody
+        on_end(self)
+
+    # -- time -----------------------------------------------------------------------------------
+
+    def _enter(self, phase: str, now: float) -> None:
+        self._phase = phase
+        self._silent_since = now
+
+    def _overdue(self, now: float) -> Fault | None:
+        limits = self._context.config.timeouts
+        if limits.total and now - self.started > limits.total:
+            return TooLate("total", f"the exchange took longer than {limits.total:g} s")
+        moving = self._download or self._upload
+        if moving is not None and moving.touched > self._silent_since:
+            self._silent_since = moving.touched
+        silent = now - self._silent_since
+        if self._phase == "pool" and silent > limits.pool:
+            return Busy("upstream_busy", "all connections to the upstream are in use")
+        if self._phase == "first_byte" and silent > limits.first_byte:
+            return TooLate("first_byte", f"no response within {limits.first_byte:g} s")
+        if self._phase == "idle" and silent > limits.idle:
+            if not self.downstream.gate.is_open:
+                return ClientGone("the client stopped reading")
+            return TooLate("idle", f"the upstream sent nothing for {limits.idle:g} s")
+        return None
+
+    def _show_life(self, now: float) -> None:
+        """Tell the client of a silent stream, and what stands between, that it is alive."""
+        boundary = self._boundary
+        if boundary is not None and boundary.between_events and self.downstream.gate.is_open:
+            self._last_comment = now
+            self.downstream.write(COMMENT)

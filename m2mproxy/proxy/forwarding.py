@@ -1,0 +1,74 @@
+"""What a request carries to the upstream beyond what the client wrote.
+
+The one rule: add, never change. The client's fields stay as they are and in their order; ours
+come after them (RFC 9110 7.6.3 Via, RFC 7239 Forwarded, the configured key where the client has
+none of its own).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from m2mproxy.http.faults import ClientFault
+from m2mproxy.http.headers import Field
+from m2mproxy.http.message import Request
+from m2mproxy.proxy.providers import Profile, has_credential, key_field
+
+_PSEUDONYM = b"m2mproxy"
+_VIA = ((b"via", b"1.0 " + _PSEUDONYM), (b"via", b"1.1 " + _PSEUDONYM))
+# An edge and a core pass a request on once each; more than this is a loop (RFC 9110 7.6.3).
+_MOST_PASSES = 4
+
+
+class Forwarding:
+    """Prepares requests for one upstream."""
+
+    def __init__(self, profile: Profile, api_key: str, forwarded: bool) -> None:
+        self._profile = profile
+        self._key: Field | None = key_field(profile, api_key.encode("ascii")) if api_key else None
+        self._forwarded = forwarded
+        self._watched = frozenset((b"upgrade", b"via")) | profile.credential_headers
+
+    def prepare(self, request: Request, peer: str) -> None:
+        """Complete `request.headers` for the upstream. `peer` is the client's address.
+
+        Raises:
+            ClientFault: 501 for a protocol upgrade, 508 for a request that goes in circles.
+        """
+        headers = request.headers
+        marked = [field for field in headers if field[0] in self._watched]
+        if marked:
+            _refuse(marked)
+            if any(name == b"upgrade" for name, _ in marked):
+                headers.drop((b"upgrade",))
+        headers.append(_VIA[request.version[1]])
+        if self._forwarded:
+            element = forwarded_element(peer, request.authority, request.scheme)
+            headers.append((b"forwarded", element))
+        if self._key is not None and not has_credential(self._profile, marked):
+            headers.append(self._key)
+
+
+def _refuse(marked: list[Field]) -> None:
+    for name, value in marked:
+        # RFC 9110 7.8: an upgrade that is not wanted is ignored; curl offers h2c unasked.
+        if name == b"upgrade" and value.lower() != b"h2c":
+            raise ClientFault(
+                501, "upgrade_not_supported", "WebSocket and other upgrades are not supported"
+            )
+    if sum(value.count(_PSEUDONYM) for name, value in marked if name == b"via") >= _MOST_PASSES:
+        raise ClientFault(508, "loop_detected", "the request has passed this proxy before")
+
+
+@lru_cache(1024)
+def forwarded_element(peer: str, authority: bytes, scheme: bytes) -> bytes:
+    """One element of Forwarded (RFC 7239 4): for, host, proto."""
+    host, _, _ = peer.rpartition(":")
+    if not host:
+        node = "unknown"
+    elif host.startswith("["):
+        node = f'"{host}"'
+    else:
+        node = host
+    named = f';host="{authority.decode("ascii")}"' if authority else ""
+    return f"for={node}{named};proto={scheme.decode('ascii')}".encode("ascii")

@@ -1,0 +1,44 @@
+"""A whole request body in memory, for the few requests whose forwarding needs to read it.
+
+The one rule: bounded, and the bytes that go on are the bytes that came.
+"""
+
+from __future__ import annotations
+
+from m2mproxy.http.body import Body, Chunk
+from m2mproxy.http.flow import Signal
+from m2mproxy.proxy.pump import too_large
+
+
+async def gather(body: Body, limit: int) -> tuple[bytes, Body]:
+    """Wait for all of `body`. Returns its bytes joined, and a Body that holds the same chunks.
+
+    Raises:
+        ClientFault: more than `limit` bytes (413).
+        Fault: what ended the body before its end.
+    """
+    chunks: list[Chunk] = []
+    size = 0
+    while True:
+        while (chunk := body.take()) is not None:
+            size += len(chunk)
+            if size > limit:
+                raise too_large(limit)
+            chunks.append(chunk)
+        if body.ended:
+            break
+        if body.fault is not None:
+            raise body.fault
+        await _change(body)
+    whole = Body(credit=lambda: None)  # its sender has had its credit
+    for chunk in chunks:
+        whole.feed(chunk)
+    whole.end(body.trailers)
+    return b"".join(chunks), whole
+
+
+async def _change(body: Body) -> None:
+    changed: Signal[None] = Signal()
+    body.on_change = lambda: changed.set(None)
+    await changed
+    body.on_change = None

@@ -1,0 +1,137 @@
+"""The proxy as its connections see it: what begins, counts, watches and ends exchanges.
+
+The one rule: every exchange under way is in one set, and whatever concerns all of them (limits,
+time, draining) is done here by going through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from m2mproxy.http.faults import Busy, Fault
+from m2mproxy.http.message import Request
+from m2mproxy.net.connection import Connection, Role, Stream, Turn
+from m2mproxy.net.h1 import H1
+from m2mproxy.net.tcp import Tcp
+from m2mproxy.proxy.context import Context
+from m2mproxy.proxy.errors import fault_reply
+from m2mproxy.proxy.exchange import Exchange
+
+# How often exchanges are asked whether they are overdue: the error of every deadline.
+_CHECK_EVERY = 0.1
+
+# Connections over the limit that may wait for their refusal to be read, at any time.
+_MAX_REFUSALS = 64
+
+
+class Proxy:
+    """Owns the downstream connections and the exchanges on them."""
+
+    def __init__(
+        self,
+        context: Context,
+        turn: Turn,
+        loop: asyncio.AbstractEventLoop,
+        on_end: Callable[[Exchange], None],
+        on_refusal: Callable[[str, Fault], None],
+    ) -> None:
+        """`on_end` is told of each exchange that ended, `on_refusal` (with the client's address) of
+        what never became one."""
+        self._context = context
+        self._turn = turn
+        self._loop = loop
+        self._on_end = on_end
+        self._on_refusal = on_refusal
+        self._connections: set[Connection] = set()
+        self._exchanges: set[Exchange] = set()
+        self._checking = False
+        self._draining = False
+
+    @property
+    def connections(self) -> int:
+        """Downstream connections that are open."""
+        return len(self._connections)
+
+    @property
+    def exchanges(self) -> int:
+        """Exchanges under way."""
+        return len(self._exchanges)
+
+    # -- connections ----------------------------------------------------------------------------
+
+    def accept(self) -> Tcp:
+        """The protocol of a new downstream connection."""
+        return Tcp(self._turn, self._connection)
+
+    def _connection(self) -> Connection:
+        config = self._context.config
+        connection = H1(
+            Role.SERVER, self, self._turn, self._loop, config.timeouts, config.limits
+        )
+        self._connections.add(connection)
+        over = len(self._connections) - config.limits.connections
+        if over > 0:
+            # Soon, because the transport is attached only after this call.
+            full = Busy("too_many_connections", "the proxy has too many connections")
+            soon = connection.abort if over > _MAX_REFUSALS else lambda: connection.refuse(full)
+            self._loop.call_soon(soon)
+        elif self._draining:
+            self._loop.call_soon(connection.drain)
+        return connection
+
+    def closed(self, connection: Connection) -> None:
+        """A downstream connection is gone."""
+        self._connections.discard(connection)
+
+    def idle(self, connection: Connection) -> None:
+        raise RuntimeError("a server's connection is not the pool's")
+
+    # -- exchanges ------------------------------------------------------------------------------
+
+    def requested(self, stream: Stream, request: Request) -> None:
+        """A request arrived: begin an exchange, or say that there are too many."""
+        if len(self._exchanges) >= self._context.config.limits.requests:
+            self.refused(stream, Busy("too_many_requests", "the proxy has too many requests"))
+            return
+        exchange = Exchange(self._context, stream, request, self._ended)
+        self._exchanges.add(exchange)
+        if not self._checking:
+            self._checking = True
+            self._loop.call_later(_CHECK_EVERY, self._check)
+        exchange.start()
+
+    def refused(self, stream: Stream, fault: Fault) -> None:
+        """Answer what is no request, or one too many."""
+        response, body = fault_reply(fault)
+        stream.send_response(response)
+        stream.write(body)
+        stream.finish()
+        self._on_refusal(stream.peer, fault)
+
+    def _ended(self, exchange: Exchange) -> None:
+        self._exchanges.discard(exchange)
+        self._on_end(exchange)
+
+    def _check(self) -> None:
+        now = self._context.clock()
+        for exchange in list(self._exchanges):
+            exchange.check(now)
+        self._checking = bool(self._exchanges)
+        if self._checking:
+            self._loop.call_later(_CHECK_EVERY, self._check)
+
+    # -- stopping -------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Let exchanges finish, begin no others, close connections as they become idle."""
+        self._draining = True
+        for connection in list(self._connections):
+            connection.drain()
+
+    def stop(self) -> None:
+        """End everything now: streams are cut so that clients can tell."""
+        for exchange in list(self._exchanges):
+            exchange.cancel(Busy("shutting_down", "the proxy is stopping"))
+        for connection in list(self._connections):
+            connection.drain()

@@ -1,0 +1,166 @@
+"""From a Body into a Stream, as fast as the stream takes it.
+
+The one rule: a chunk is taken when there is room for it and handed on in the same call. Nothing is
+kept, joined or split here; what waits, waits in the Body, where it holds back its sender.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from m2mproxy.http.body import Body, Chunk
+from m2mproxy.http.faults import ClientFault, Fault
+from m2mproxy.net.connection import Stream
+
+
+class Pump:
+    """Moves one message's payload. `on_end` gets None at its end, or the fault that stopped it.
+
+    Attributes:
+        moved: payload bytes handed on.
+        touched: the time of the last chunk, by `clock`.
+        tap: sees each chunk as it passes; set it to None to stop looking.
+    """
+
+    __slots__ = (
+        "_body",
+        "_clock",
+        "_kept",
+        "_limit",
+        "_on_end",
+        "_out",
+        "_room",
+        "_waiting",
+        "ended",
+        "moved",
+        "tap",
+        "touched",
+    )
+
+    def __init__(
+        self,
+        body: Body,
+        on_end: Callable[[Fault | None], None],
+        clock: Callable[[], float],
+        limit: int | None = None,
+        keep: int = 0,
+    ) -> None:
+        """`limit` is the most that may pass (413 beyond), `keep` the most that `replay` can repeat."""
+        self._body = body
+        self._on_end = on_end
+        self._clock = clock
+        self._limit = limit
+        self._room = keep
+        self._kept: list[Chunk] | None = [] if keep else None
+        self._out: Stream | None = None
+        self._waiting = False
+        self.ended = False
+        self.moved = 0
+        self.touched = 0.0
+        self.tap: Callable[[Chunk], None] | None = None
+
+    def start(self, out: Stream) -> None:
+        """Begin with what is there, go on as more comes."""
+        self._out = out
+        self._body.on_change = self._run
+        self._run()
+
+    def stop(self) -> None:
+        """Move nothing more."""
+        if self._out is not None and self._waiting:
+            self._out.gate.forget(self._opened)
+        self._waiting = False
+        self._out = None
+        self._body.on_change = None
+        self._kept = None
+        self.tap = None
+
+    def close(self) -> None:
+        """Stop for good, and let go of the owner, who holds us."""
+        self.stop()
+        self._on_end = _nobody
+
+    @property
+    def can_replay(self) -> bool:
+        """Whether all that passed is still held."""
+        return self._kept is not None
+
+    def replay(self, out: Stream) -> None:
+        """Begin again into another stream, with what passed before."""
+        kept = self._kept
+        assert kept is not None
+        self.stop()
+        for chunk in kept:
+            out.write(chunk)
+        self._kept = kept
+        self.ended = False
+        self.start(out)
+
+    def forget(self) -> None:
+        """No replay will be asked for."""
+        self._kept = None
+
+    def _opened(self) -> None:
+        self._waiting = False
+        self._run()
+
+    def _run(self) -> None:
+        out, body = self._out, self._body
+        if out is None or self.ended:
+            return
+        gate = out.gate
+        while gate.is_open:
+            chunk = body.take()
+            if chunk is None:
+                self._exhausted(out)
+                return
+            self._pass(chunk, out)
+            if self._out is not out:  # the chunk made somebody stop us
+                return
+        if not self._waiting:
+            self._waiting = True
+            gate.wait(self._opened)
+
+    def _pass(self, chunk: Chunk, out: Stream) -> None:
+        self.moved += len(chunk)
+        self.touched = self._clock()
+        if self._limit is not None and self.moved > self._limit:
+            self._end(too_large(self._limit))
+            return
+        if self._kept is not None:
+            self._keep(chunk)
+        if self.tap is not None:
+            self.tap(chunk)
+        out.write(chunk)
+
+    def _keep(self, chunk: Chunk) -> None:
+        self._room -= len(chunk)
+        if self._room < 0:
+            self._kept = None
+        elif self._kept is not None:
+            self._kept.append(chunk)
+
+    def _exhausted(self, out: Stream) -> None:
+        body = self._body
+        if body.ended:
+            self.ended = True
+            out.finish(body.trailers)
+            self._on_end(None)
+        elif body.fault is not None:
+            self._end(body.fault)
+
+    def _end(self, fault: Fault) -> None:
+        self.stop()
+        self.ended = True
+        self._on_end(fault)
+
+
+def _nobody(_: Fault | None) -> None:
+    """The pump is closed."""
+
+
+def too_large(limit: int) -> ClientFault:
+    """The request's body is over the limit, as it declares or as it turned out."""
+    return ClientFault(
+        413, "body_too_large", f"the request's body is larger than {limit} bytes, the most accepted"
+    )

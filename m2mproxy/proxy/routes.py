@@ -1,0 +1,93 @@
+"""Which requests we answer, which go to the upstream, and which nobody knows.
+
+The one rule: only the API's own paths reach an upstream. A path that a server could resolve to
+something outside of them (dot segments) is refused, for the operator's key may go with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from m2mproxy.http.faults import ClientFault
+from m2mproxy.http.message import Origin, Request, Response
+from m2mproxy.http.validate import has_dot_segment
+from m2mproxy.net.pool import Destination
+from m2mproxy.proxy.forwarding import Forwarding
+from m2mproxy.proxy.providers import DeploymentError, Router
+
+Answer = Callable[[], Awaitable[tuple[Response, bytes]]]
+
+# The one path that is also served without /v1, for clients whose base_url lacks it.
+_ALIAS = b"/chat/completions"
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A path that the proxy itself answers."""
+
+    methods: tuple[bytes, ...]
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where requests go: the origin, its connections, how targets and fields are made for it."""
+
+    origin: Origin
+    authority: bytes
+    scheme: bytes
+    destination: Destination
+    router: Router
+    forwarding: Forwarding
+
+    def target(self, client_target: bytes, model: str | None) -> bytes:
+        """The upstream's request target.
+
+        Raises:
+            ClientFault: the upstream's path needs a model that the request does not name.
+        """
+        try:
+            return self.router.target(client_target, model)
+        except DeploymentError as error:
+            raise ClientFault(400, "model_required", str(error)) from None
+
+
+class Routes:
+    """All paths. There is one upstream; more will be a matter of this file."""
+
+    def __init__(self, upstream: Upstream, local: Mapping[bytes, Local]) -> None:
+        self.upstream = upstream
+        self._local = local
+
+    def find(self, request: Request) -> Local | Upstream:
+        """Who serves `request`.
+
+        Raises:
+            ClientFault: 404 unknown path, 405 wrong method, 400 dot segments, 501 CONNECT.
+        """
+        target = request.target
+        if target.startswith(b"/v1/") or self._is_extra(target):
+            if b"." in target and has_dot_segment(target.partition(b"?")[0]):
+                raise ClientFault(400, "bad_path", "the path has dot segments")
+            return self.upstream
+        if b"%2" in target[:8]:
+            raise ClientFault(400, "bad_path", "the path's prefix is percent-encoded")
+        local = self._local.get(target.partition(b"?")[0])
+        if local is not None:
+            return _allowed(local, request)
+        if request.method == b"CONNECT":
+            raise ClientFault(501, "connect_not_supported", "CONNECT is not supported")
+        raise ClientFault(
+            404, "unknown_path", "unknown path: this proxy serves /v1/..., /health and /stats"
+        )
+
+    def _is_extra(self, target: bytes) -> bool:
+        return target.partition(b"?")[0] == _ALIAS or self.upstream.router.is_native(target)
+
+
+def _allowed(local: Local, request: Request) -> Local:
+    if request.method not in local.methods:
+        methods = ", ".join(method.decode() for method in local.methods)
+        raise ClientFault(405, "method_not_allowed", f"the methods of this path: {methods}")
+    return local

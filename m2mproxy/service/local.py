@@ -1,0 +1,65 @@
+"""The paths that the proxy answers itself: health and figures.
+
+The one rule: an answer is made from what is in memory; only readiness asks the upstream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from m2mproxy.http.faults import Fault
+from m2mproxy.http.message import Response
+from m2mproxy.proxy.errors import json_reply
+from m2mproxy.proxy.routes import Local, Upstream
+
+Reply = tuple[Response, bytes]
+
+_READ = (b"GET", b"HEAD")
+
+
+class Endpoints:
+    """`/health`, `/health/ready`, `/stats`, `/stats/reset`."""
+
+    def __init__(self, snapshot: Callable[[], dict[str, object]], reset: Callable[[], None]) -> None:
+        self._snapshot = snapshot
+        self._reset_stats = reset
+        self._upstream: Upstream | None = None
+
+    def watch(self, upstream: Upstream) -> None:
+        """The upstream that readiness is about."""
+        self._upstream = upstream
+
+    def table(self) -> dict[bytes, Local]:
+        """Path to endpoint."""
+        return {
+            b"/health": Local(_READ, self._health),
+            b"/health/ready": Local(_READ, self._ready),
+            b"/stats": Local(_READ, self._stats),
+            b"/stats/reset": Local((b"POST",), self._reset),
+        }
+
+    async def _health(self) -> Reply:
+        return json_reply(200, {"status": "ok"})
+
+    async def _ready(self) -> Reply:
+        """Ready when a connection to the upstream can be had: an idle one, else a new one."""
+        assert self._upstream is not None
+        report: dict[str, object] = {"url": str(self._upstream.origin), "reachable": True}
+        wait = self._upstream.destination.stream()
+        try:
+            stream = await wait
+            stream.reset()  # unused: back to the pool
+        except Fault as fault:
+            report.update(reachable=False, code=fault.code, reason=fault.message)
+        finally:
+            wait.leave()
+        ready = bool(report["reachable"])
+        status = "ready" if ready else "not ready"
+        return json_reply(200 if ready else 503, {"status": status, "upstreams": [report]})
+
+    async def _stats(self) -> Reply:
+        return json_reply(200, self._snapshot())
+
+    async def _reset(self) -> Reply:
+        self._reset_stats()
+        return json_reply(200, {"status": "reset"})

@@ -1,0 +1,403 @@
+"""m2mproxy and m2m: what reaches serve, what is printed where, and every exit code."""
+
+import errno
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from m2mproxy import __version__
+from m2mproxy.cli import daemon, tool
+from m2mproxy.cli.options import OPTIONS
+from m2mproxy.config import KEYS, Config, ConfigError, Listen
+
+URL = "http://model/v1"
+
+
+class Server:
+    """Stands in for m2mproxy.service.server."""
+
+    def __init__(self) -> None:
+        self.configs: list[Config] = []
+        self.checked: list[Config] = []
+        self.result: int | Exception = 0
+
+    def check(self, config: Config) -> None:
+        self.checked.append(config)
+        if isinstance(self.result, Exception):
+            raise self.result
+
+    def serve(self, config: Config) -> int:
+        self.configs.append(config)
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+@pytest.fixture(autouse=True)
+def server(monkeypatch, tmp_path):
+    """No command of this module serves, reads this machine's files, or sees its variables."""
+    for name in list(os.environ):
+        if name.startswith("M2M_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(daemon, "DEFAULT_FILE", str(tmp_path / "etc.toml"))
+    stand_in = Server()
+    module = types.ModuleType("m2mproxy.service.server")
+    module.serve, module.check = stand_in.serve, stand_in.check
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return stand_in
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command line; gives the exit code, standard output, and the lines of standard error."""
+
+    def go(command: str, *argv: str) -> tuple[int, str, list[str]]:
+        main = {"m2mproxy": daemon.main, "m2m": tool.main}[command]
+        code = main(argv)
+        out, err = capsys.readouterr()
+        return code, out, err.splitlines()
+
+    return go
+
+
+COMMANDS = [("m2mproxy",), ("m2m", "proxy")]
+BOTH = pytest.mark.parametrize("command", COMMANDS, ids=["m2mproxy", "m2m"])
+
+
+def write(path: Path, text: str = f"[proxy]\nupstream = '{URL}'\n") -> str:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return str(path)
+
+
+# ---- what reaches serve --------------------------------------------------------------------------
+
+
+@BOTH
+def test_flags_reach_the_configuration(run, server, command, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("from-file\n")
+    key.chmod(0o600)
+    argv = (
+        "--listen", "localhost:1", "--listen=unix:/run/a", "--upstream", URL,
+        "--provider", "azure", "--api-key-file", str(key), "--max-body", "1MiB", "--drain", "5s",
+        "--log-format", "json", "--log-level", "debug",
+    )  # fmt: skip
+    assert run(*command, *argv) == (0, "", [])
+    (config,) = server.configs
+    assert config.listen == (Listen("localhost", 1), Listen(path="/run/a"))
+    assert str(config.upstream) == URL
+    assert (config.provider, config.api_key) == ("azure", "from-file")
+    assert (config.max_body, config.drain) == (2**20, 5)
+    assert (config.logging.format, config.logging.level) == ("json", "debug")
+
+
+@BOTH
+def test_a_key_on_the_command_line(run, server, command):
+    assert run(*command, "--upstream", URL, "--api-key", "sk-1")[0] == 0
+    assert server.configs[0].api_key == "sk-1"
+
+
+@BOTH
+def test_the_environment_is_read_and_flags_come_first(run, server, command, monkeypatch):
+    monkeypatch.setenv("M2M_UPSTREAM", "http://other")
+    monkeypatch.setenv("M2M_LIMITS_REQUESTS", "7")
+    assert run(*command, "--upstream", URL)[0] == 0
+    assert (str(server.configs[0].upstream), server.configs[0].limits.requests) == (URL, 7)
+
+
+@BOTH
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_exit_code_is_the_servers(run, server, command, code):
+    server.result = code
+    assert run(*command, "--upstream", URL) == (code, "", [])
+
+
+@pytest.mark.parametrize(
+    ("argv", "listen"),
+    [
+        ((), "127.0.0.1:8080"),
+        (("--port", "0"), "127.0.0.1:0"),
+        (("--port", "65535"), "127.0.0.1:65535"),
+        (("--host", "::1"), "[::1]:8080"),
+        (("--host", "[::1]", "--port", "1"), "[::1]:1"),
+        (("--host", "0.0.0.0"), "0.0.0.0:8080"),
+    ],
+)
+def test_host_and_port(run, server, argv, listen):
+    assert run("m2m", "proxy", "--upstream", URL, *argv)[0] == 0
+    assert tuple(map(str, server.configs[0].listen)) == (listen,)
+
+
+def test_host_and_port_replace_the_files_addresses(run, server, tmp_path):
+    text = f"[proxy]\nupstream = '{URL}'\nlisten = ['0.0.0.0:1', '[::]:1']"
+    path = write(tmp_path / "c.toml", text)
+    assert run("m2m", "proxy", "--config", path, "--port", "5")[0] == 0
+    assert server.configs[0].listen == (Listen("127.0.0.1", 5),)
+
+
+def test_tcp_is_a_transport(run, server):
+    assert run("m2m", "proxy", "--upstream", URL, "--transport", "tcp") == (0, "", [])
+    assert len(server.configs) == 1
+
+
+# ---- which file ----------------------------------------------------------------------------------
+
+
+def test_the_file_is_the_named_one_else_the_variables_else_the_default(
+    run, server, monkeypatch, tmp_path
+):
+    levels = {"etc.toml": "debug", ".m2m/config.toml": "info", "env": "warning", "flag": "error"}
+    for name, level in levels.items():
+        write(tmp_path / name, f"[proxy]\nupstream = '{URL}'\n[logging]\nlevel = '{level}'")
+    run("m2mproxy")
+    run("m2m", "proxy")
+    monkeypatch.setenv("M2M_CONFIG", str(tmp_path / "env"))
+    run("m2mproxy")
+    run("m2m", "proxy")
+    run("m2mproxy", "--config", str(tmp_path / "flag"))
+    run("m2m", "proxy", "--config", str(tmp_path / "flag"))
+    levels_seen = [config.logging.level for config in server.configs]
+    assert levels_seen == ["debug", "info", "warning", "warning", "error", "error"]
+
+
+@BOTH
+def test_a_named_file_has_to_exist(run, server, command, tmp_path):
+    path = str(tmp_path / "none.toml")
+    line = f"{command[0]}: {path}: cannot be read: No such file or directory"
+    assert run(*command, "--upstream", URL, "--config", path) == (78, "", [line])
+    assert server.configs == []
+
+
+# ---- --check and --version -----------------------------------------------------------------------
+
+
+@BOTH
+def test_check(run, server, command, tmp_path):
+    path = write(tmp_path / "c.toml")
+    valid = f"{path}: configuration is valid\n"
+    assert run(*command, "--check", "--config", path) == (0, valid, [])
+    valid = "flags and environment: configuration is valid\n"
+    assert run(*command, "--check", "--upstream", URL) == (0, valid, [])
+    assert server.configs == [] and len(server.checked) == 2
+
+
+@BOTH
+def test_check_names_the_file_of_the_variable(run, command, monkeypatch, tmp_path):
+    monkeypatch.setenv("M2M_CONFIG", write(tmp_path / "c.toml"))
+    assert run(*command, "--check")[1] == f"{tmp_path / 'c.toml'}: configuration is valid\n"
+
+
+@BOTH
+def test_check_refuses_what_a_start_refuses(run, server, command, tmp_path):
+    path = write(tmp_path / "c.toml", f"[proxy]\nupstream = '{URL}'\nmax_body = 0")
+    checked, started = (run(*command, *more, "--config", path) for more in (["--check"], []))
+    assert checked == started and server.configs == []
+    assert checked[0] == 78 and len(checked[2]) == 1
+    assert checked[2][0].startswith(f"{command[0]}: {path}: proxy.max_body = 0: must be ")
+
+
+@BOTH
+def test_the_service_is_not_loaded_for_a_configuration_that_is_refused(run, command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "m2mproxy.service.server", None)  # an import would fail
+    assert run(*command, "--upstream", "ftp://model")[0] == 2
+
+
+@pytest.mark.parametrize("command", ["m2mproxy", "m2m"])
+def test_version(run, command):
+    assert run(command, "--version") == (0, f"m2mproxy {__version__}\n", [])
+
+
+@pytest.mark.parametrize("argv", [("m2mproxy",), ("m2m",), ("m2m", "proxy")])
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help(run, argv, flag):
+    code, out, err = run(*argv, flag)
+    assert (code, err) == (0, [])
+    assert out.startswith(f"usage: {' '.join(argv)} [-h]")
+
+
+def test_help_gives_the_defaults(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    out = run("m2mproxy", "--help")[1]
+    for flag, default in [
+        ("--listen", "127.0.0.1:8080"), ("--max-body", "64MiB"), ("--drain", "30"),
+        ("--log-level", "info"), ("--provider", "auto"),
+    ]:  # fmt: skip
+        (line,) = (line for line in out.splitlines() if line.strip().startswith(f"{flag} "))
+        assert line.endswith(f"(default: {default})")
+
+
+def test_m2m_alone_is_help_and_a_usage_error(run):
+    code, out, err = run("m2m")
+    assert (code, out) == (2, "") and err[0].startswith("usage: m2m ")
+
+
+def test_python_dash_m_is_the_daemon():
+    command = [sys.executable, "-m", "m2mproxy", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"m2mproxy {__version__}\n"
+
+
+# ---- usage errors --------------------------------------------------------------------------------
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("--upstraem", URL), "unknown flag --upstraem"),
+        (("--upstre", URL), "unknown flag --upstre"),  # no abbreviations
+        (("--api_key=sk-secret",), "unknown flag --api_key"),
+        (("--api_key", "sk-secret"), "unknown flag --api_key"),
+        (("sk-secret",), "only flags are taken here"),
+        (("--listen",), "argument --listen: expected one argument"),
+        (("--check=sk-secret",), None),
+    ],
+)
+def test_usage_errors(run, server, command, argv, message):
+    code, out, err = run(*command, *argv)
+    assert (code, out, server.configs) == (2, "", [])
+    (line,) = err
+    assert line.startswith(f"{command[0]}: ")
+    if message is not None:
+        assert line == f"{command[0]}: {message}"
+        assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    "argv", [("--host", "a"), ("--port", "1"), ("--port", "0"), ("--host", "a", "--port", "1")]
+)
+def test_listen_conflicts_with_host_and_port(run, server, argv):
+    line = "m2m: --listen cannot be given with --host or --port"
+    argv = ("proxy", "--upstream", URL, "--listen", "a:1", *argv)
+    assert run("m2m", *argv) == (2, "", [line])
+    assert server.configs == []
+
+
+@pytest.mark.parametrize("port", ["65536", "x", "-1", "+1", "1_0", "٣", ""])
+def test_a_port_that_is_none(run, port):
+    line = f'm2m: argument --port: "{port}" is not a port from 0 to 65535'
+    assert run("m2m", "proxy", "--upstream", URL, f"--port={port}") == (2, "", [line])
+
+
+@pytest.mark.parametrize("host", ["", "a b", "::g", "unix:/a", "a:1", "[::1", "*"])
+def test_a_host_that_is_none(run, host):
+    code, _, err = run("m2m", "proxy", "--upstream", URL, f"--host={host}")
+    assert code == 2 and err[0].startswith(f'm2m: argument --host: "{host}": ') and len(err) == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "what"),
+    [
+        (("--security",), "--security"),
+        (("--threshold", "0.8"), "--threshold"),
+        (("--transport", "quic"), "--transport quic"),
+        (("--transport=both",), "--transport both"),
+        (("--quic-port", "443"), "--quic-port"),
+        (("--cert", "a.pem"), "--cert"),
+        (("--key", "a.key"), "--key"),
+    ],
+)
+def test_what_is_not_built_yet(run, server, argv, what):
+    line = f"m2m: {what}: not built yet in m2mproxy {__version__}"
+    assert run("m2m", "proxy", "--upstream", URL, *argv) == (2, "", [line])
+    assert server.configs == []
+
+
+def test_transports_are_known(run):
+    code, _, err = run("m2m", "proxy", "--upstream", URL, "--transport", "udp")
+    assert code == 2 and "invalid choice: 'udp'" in err[0] and len(err) == 1
+
+
+def test_other_commands_do_not_exist(run):
+    code, out, err = run("m2m", "stats")
+    assert (code, out, len(err)) == (2, "", 1) and err[0].startswith("m2m: ")
+
+
+# ---- configuration errors ------------------------------------------------------------------------
+
+
+@BOTH
+def test_a_flags_value_is_a_usage_error(run, server, command):
+    line = f'{command[0]}: command line: --log-format = "xml": must be "text" or "json"'
+    assert run(*command, "--upstream", URL, "--log-format", "xml") == (2, "", [line])
+    assert server.configs == []
+
+
+@BOTH
+@pytest.mark.parametrize("option", [o for o in OPTIONS if o.path != "proxy.api_key_file"])
+def test_a_flags_error_names_the_flag(run, command, option):
+    flag = KEYS[option.path].flag
+    code, _, err = run(*command, "--upstream", URL, f"{flag}=\x1b[31m")
+    assert code == 2 and len(err) == 1
+    assert err[0].startswith(f"{command[0]}: command line: {flag}")
+    assert "\x1b" not in err[0]
+
+
+@BOTH
+def test_a_variables_value_is_a_configuration_error(run, server, command, monkeypatch):
+    monkeypatch.setenv("M2M_LOGGING_FORMAT", "xml")
+    line = f'{command[0]}: environment: M2M_LOGGING_FORMAT = "xml": must be "text" or "json"'
+    assert run(*command, "--upstream", URL) == (78, "", [line])
+    assert server.configs == []
+
+
+@BOTH
+def test_no_upstream(run, command, tmp_path):
+    code, _, err = run(*command)
+    assert code == 2 and len(err) == 1 and "--upstream: not given" in err[0]
+    code, _, err = run(*command, "--config", write(tmp_path / "c.toml", ""))
+    assert code == 78 and len(err) == 1 and "proxy.upstream: not given" in err[0]
+
+
+@BOTH
+@pytest.mark.parametrize("check", [(), ("--check",)])
+def test_the_servers_own_configuration_errors(run, server, command, check):
+    server.result = ConfigError("environment", "M2M_PROVIDER", "azur", "a provider")
+    line = f'{command[0]}: environment: M2M_PROVIDER = "azur": must be a provider'
+    assert run(*command, "--upstream", URL, *check) == (78, "", [line])
+
+
+@BOTH
+@pytest.mark.parametrize("check", [(), ("--check",)])
+def test_notices_are_warnings(run, server, command, check, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("sk-secret")
+    key.chmod(0o644)
+    code, _, err = run(*command, "--upstream", URL, "--api-key-file", str(key), *check)
+    assert code == 0 and len(server.configs) == (not check)
+    (line,) = err
+    assert line.startswith(f"{command[0]}: warning: {key} ") and "secret" not in line
+
+
+# ---- failures to listen --------------------------------------------------------------------------
+
+
+def failed(number: int, text: str, filename: str | None = None) -> OSError:
+    return OSError(number, text, filename)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        # As asyncio and uvloop word it.
+        (failed(errno.EADDRINUSE, "error while attempting to bind on address ('127.0.0.1', 80): a"),
+         "cannot listen on 127.0.0.1:80, unix:/a: Address already in use"),
+        (failed(errno.EACCES, "Permission denied", "unix:/a"),
+         "cannot listen on unix:/a: Permission denied"),
+        (failed(-2, "Name or service not known"),
+         "cannot listen on 127.0.0.1:80, unix:/a: Name or service not known"),
+        (OSError("Multiple exceptions"),
+         "cannot listen on 127.0.0.1:80, unix:/a: Multiple exceptions"),
+    ],
+)  # fmt: skip
+def test_a_server_that_cannot_listen(run, server, command, error, line):
+    server.result = error
+    argv = ("--upstream", URL, "--listen", "127.0.0.1:80", "--listen", "unix:/a")
+    assert run(*command, *argv) == (1, "", [f"{command[0]}: {line}"])

@@ -1,0 +1,33 @@
+"""The suite `http1`: the proxy over HTTP/1.1 beside nginx, and the targets it was given."""
+
+from . import bodies, memory, requests, streams
+from .results import Results, Target
+
+PARTS = {
+    "requests": requests.measure,
+    "streams": streams.measure,
+    "memory": memory.measure,
+    "bodies": bodies.measure,
+}
+
+PROXY, NGINX = "proxy", "nginx"
+
+
+def targets(results: Results) -> list[Target]:
+    """nginx sets the scale where speed depends on the machine; the rest is absolute."""
+    cpu = results.ratio(requests.CPU_SDK, PROXY, NGINX)
+    rate = results.ratio(requests.rate_row(32), PROXY, NGINX)
+    latency = results.value(requests.latency_row("p50", 1), PROXY)
+    transit = results.value(streams.transit_row("p50"), PROXY)
+    idle = results.value(memory.IDLE, PROXY)
+    connections = results.value(memory.CONNECTIONS, PROXY)
+    live = results.value(memory.STREAMS, PROXY)
+    return [
+        Target("CPU a request, of nginx's, 32 connections", cpu, 3, "times"),
+        Target("requests a second, of nginx's, 32 connections", rate, 0.24, "times", at_most=False),
+        Target("added latency p50, 1 connection", latency, 200, "µs"),
+        Target("added to an event p50, 100 streams", transit, 100, "µs"),
+        Target("idle, resident", idle, 26, "MiB"),
+        Target("1000 idle keep-alive clients, resident", connections, 4, "MiB"),
+        Target("1000 live streams, resident", live, 10, "MiB"),
+    ]

@@ -1,0 +1,86 @@
+"""Part `streams`: what a server adds to each event, and how many paced streams it carries.
+
+Every stream brings 50 events of 320 bytes a second. Transit is the time from an event's sending to
+its arrival at the client; what a server adds is its percentile less the direct one's. A number of
+streams counts as carried without a stall when at most one event in a thousand arrives more than one
+period (20 ms) after it was due. Noise can only delay, so each number gets up to three attempts.
+"""
+
+from dataclasses import dataclass
+
+from .process import ProcessFailed
+from .results import Row
+from .servers import Bench, Server
+
+PART = "streams"
+PERIOD = 0.020
+STREAMS = 100
+ATTEMPTS = 3
+
+CPU = Row(PART, f"CPU an event, {STREAMS} streams", "µs", 1)
+CARRIED = Row(PART, "streams without a stall, at least", "")
+
+
+def transit_row(percentile: str) -> Row:
+    return Row(PART, f"event transit {percentile}, {STREAMS} streams", "µs", 1, added=True)
+
+
+@dataclass(frozen=True)
+class Size:
+    repetitions: int
+    seconds: float
+    levels: tuple[int, ...]
+
+    @classmethod
+    def of(cls, bench: Bench) -> "Size":
+        if bench.short:
+            return cls(1, 1.0, (100, 400))
+        return cls(5, 2.0, (100, 200, 400, 600, 800, 1000, 1200, 1600))
+
+
+def measure(bench: Bench) -> None:
+    bench.results.notes[PART] = "50 events of 320 bytes a second on each stream, a chunk an event"
+    size = Size.of(bench)
+    with bench.source(PERIOD) as upstream, bench.all_peers(upstream) as servers:
+        for _ in range(size.repetitions):
+            _clock_events(bench, servers, size)
+        for server in servers:
+            _find_capacity(bench, server, size)
+
+
+def _clock_events(bench: Bench, servers: list[Server], size: Size) -> None:
+    direct = 0.0, 0.0
+    for server in servers:
+        server.check()
+        with bench.sink(server, STREAMS) as sink:
+            before = server.process.cpu_seconds() if server.process else 0
+            run = sink.run(size.seconds)
+            after = server.process.cpu_seconds() if server.process else 0
+        transit = run.transit.p50, run.transit.p99
+        if server.process:
+            bench.results.add(CPU, server.name, (after - before) / run.events * 1e6)
+            transit = transit[0] - direct[0], transit[1] - direct[1]
+        else:
+            direct = transit
+        bench.results.add(transit_row("p50"), server.name, transit[0])
+        bench.results.add(transit_row("p99"), server.name, transit[1])
+
+
+def _find_capacity(bench: Bench, server: Server, size: Size) -> None:
+    carried = 0
+    for level in size.levels:
+        if not any(_carries(bench, server, level, size.seconds) for _ in range(ATTEMPTS)):
+            break
+        carried = level
+    bench.results.add(CARRIED, server.name, carried)
+
+
+def _carries(bench: Bench, server: Server, streams: int, seconds: float) -> bool:
+    server.check()
+    try:
+        with bench.sink(server, streams) as sink:
+            run = sink.run(seconds)
+    except ProcessFailed as failure:
+        bench.results.fail(f"{server.name}, {streams} streams: {failure}")
+        return False
+    return run.lateness.p999 <= PERIOD * 1e6

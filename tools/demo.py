@@ -184,10 +184,7 @@ def show_stats(base_url: str, waited: float) -> None:
         stats = json.load(reply)
     title("What crossed the wire (GET /stats)")
     line("requests", f"{stats['requests_total']:,}")
-    line(
-        "before",
-        f"{stats['bytes_in']:,} bytes of bodies, as the two ends have them",
-    )
+    line("before", f"{stats['bytes_in']:,} bytes of bodies, as the two ends have them")
     line("after", f"{stats['bytes_out']:,} bytes of bodies between proxy and model server")
     line("ratio", f"{stats['compression_ratio']:.2f}")
     title("What the proxy added")
@@ -283,7 +280,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\ndemo: stopped", file=sys.stderr)
         return 130
-    except (Failed, openai.OpenAIError, OSError) as failure:
+    except (Failed, openai.OpenAIError, http.client.HTTPException, OSError) as failure:
         print(f"\ndemo: {failure}", file=sys.stderr)
     return 1
 

@@ -8,6 +8,7 @@ import http.client
 import io
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,11 +26,18 @@ class Tap:
         self._upstream_port = upstream_port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self.clear()
+        self._sent, self._received = bytearray(), bytearray()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def clear(self) -> None:
-        """Forget all; what goes by from now on should be one exchange."""
+        """Forget all, so that what goes by from now on can be read as one exchange.
+
+        An SDK is content with a stream before its last bytes are in, so first let those go by.
+        """
+        seen = -1
+        while seen != len(self._received):
+            seen = len(self._received)
+            time.sleep(0.1)
         self._sent, self._received = bytearray(), bytearray()
 
     def exchange(self) -> Exchange:

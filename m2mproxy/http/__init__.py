@@ -1,1 +1,1 @@
-"""The vocabulary every layer shares: messages, fields, bodies, faults, waiting. No protocol library, no I/O."""
+"""The vocabulary of every layer: messages, fields, bodies, faults, waiting. No I/O."""

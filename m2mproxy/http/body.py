@@ -46,7 +46,7 @@ class Body:
         self.on_change: Callable[[], None] | None = None
 
     def feed(self, chunk: Chunk) -> None:
-        """A chunk arrived. Its connection looks at `held` afterwards and stops the sender if need be."""
+        """A chunk arrived. Its connection looks at `held` next, and may stop the sender."""
         if self._discarding:
             return
         self._chunks.append(chunk)

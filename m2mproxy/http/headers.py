@@ -1,6 +1,6 @@
 """Header fields as every layer sees them: an ordered list of (lower-case name, value).
 
-The one rule: order and duplicates are kept, because the peer may depend on them (RFC 9110 5.2, 5.3).
+The one rule: order and duplicates are kept, since a peer may depend on them (RFC 9110 5.2, 5.3).
 What belongs to one connection only (RFC 9110 7.6.1) is named here and never leaves the connection
 that received it.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 Field = tuple[bytes, bytes]
 
-# RFC 9110 7.6.1, with the proxy credentials of RFC 9110 11.7, which are meant for us and no further.
+# RFC 9110 7.6.1, with the proxy credentials of RFC 9110 11.7, which are meant for us alone.
 HOP_BY_HOP = frozenset(
     (
         b"connection",
@@ -45,7 +45,7 @@ _NEVER_NOMINATED = frozenset(
 
 
 class Headers(list[Field]):
-    """Header fields in order. Names are lower-case bytes, values bytes without surrounding space."""
+    """Header fields in order: lower-case names, values without surrounding space."""
 
     __slots__ = ()
 
@@ -70,7 +70,7 @@ class Headers(list[Field]):
 
 
 def nominated(options: Iterable[bytes]) -> frozenset[bytes]:
-    """The field names that a Connection field makes hop-by-hop, without those nobody may nominate."""
+    """The names that a Connection field makes hop-by-hop, less those nobody may nominate."""
     return frozenset(options) - _NEVER_NOMINATED
 
 

@@ -22,7 +22,8 @@ _target = re.compile(rb"[!-~]+").fullmatch
 _authority = re.compile(
     rb"(?:[A-Za-z0-9\-._~%!$&'()*+,;=]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?"
 ).fullmatch
-_length = re.compile(rb"[0-9]{1,18}").fullmatch
+MAX_LENGTH_DIGITS = 18  # more than any body, less than where sums go wrong
+_length = re.compile(rb"[0-9]{1,%d}" % MAX_LENGTH_DIGITS).fullmatch
 # A CR or LF that is not part of CRLF, a NUL, a folded line, a space between name and colon.
 _raw_trap = re.compile(
     rb"(?<!\r)(?P<lf>\n)|(?P<cr>\r)(?!\n)|(?P<nul>\x00)|\r\n(?P<fold>[ \t])"
@@ -40,7 +41,7 @@ _dot_segment = re.compile(rb"(?:^|[/\\])(?:\.|%2[eE]){1,2}(?:[/\\]|$)").search
 
 
 class Malformed(ValueError):
-    """The message is refused. `status` is what a client is told, 400 unless HTTP has a better one."""
+    """The message is refused. `status` is for a client: 400 unless HTTP has a better one."""
 
     def __init__(self, reason: str, status: int = 400) -> None:
         super().__init__(reason)

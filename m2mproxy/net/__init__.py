@@ -1,1 +1,1 @@
-"""Bytes to streams and back: connections of every HTTP version in both roles, and who may use them."""
+"""Bytes to streams and back: connections in both roles, and who may use them."""

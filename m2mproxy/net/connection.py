@@ -1,4 +1,4 @@
-"""What every HTTP version and both roles promise: Connection and Stream, and the Turn they write in.
+"""What every HTTP version and both roles promise: Connection, Stream, and the Turn of writing.
 
 A Connection is one live transport. A Stream is one request with its response, seen from one side:
 in the server role it receives a Request and sends a Response, in the client role the mirror image.
@@ -59,7 +59,7 @@ class Stream:
         raise NotImplementedError
 
     def write(self, chunk: Chunk) -> None:
-        """Write payload. To be called while `gate` is open; never refused, so that a turn can end."""
+        """Write payload. To be called while `gate` is open, though it is never refused."""
         raise NotImplementedError
 
     def finish(self, trailers: Headers | None = None) -> None:
@@ -99,34 +99,43 @@ class Connection(Protocol):
         """Close now; the peer sees that nothing was completed."""
 
 
-class Turn:
-    """One callback of the event loop, as far as writing goes.
+class Owner(Protocol):
+    """Who is told what happens on a connection: the proxy of a server's, the pool of a client's."""
 
-    Whatever a callback writes leaves when it ends, in one system call a connection: a head and its
-    body are one packet, and an event leaves in the turn in which it came.
+    def requested(self, stream: Stream, request: Request) -> None:
+        """Server role: the head of a request is there."""
+
+    def refused(self, stream: Stream, fault: Fault) -> None:
+        """Server role: what came is no request; `stream` takes the answer."""
+
+    def idle(self, connection: Connection) -> None:
+        """Client role: the connection is free for another request."""
+
+    def closed(self, connection: Connection) -> None:
+        """The connection is gone."""
+
+
+class Turn:
+    """One pass of the event loop, as far as writing goes.
+
+    Whatever its callbacks write leaves when they are all done, before the loop waits again, in one
+    system call a connection: a head and its body are one packet, an event leaves in the turn in
+    which it came, and the peers of a busy proxy are woken once for many writes.
     """
 
-    __slots__ = ("_dirty", "_inside", "_loop")
+    __slots__ = ("_dirty", "_loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._dirty: list[Connection] = []
-        self._inside = False
-
-    def begin(self) -> None:
-        """A transport calls in."""
-        self._inside = True
-
-    def end(self) -> None:
-        """The call returns: flush."""
-        self._inside = False
-        while self._dirty:
-            dirty, self._dirty = self._dirty, []
-            for connection in dirty:
-                connection.flush()
 
     def add(self, connection: Connection) -> None:
-        """`connection` has something to flush. Outside a transport's call, soon."""
+        """`connection` has something to flush."""
         self._dirty.append(connection)
-        if not self._inside and len(self._dirty) == 1:
-            self._loop.call_soon(self.end)
+        if len(self._dirty) == 1:
+            self._loop.call_soon(self._end)
+
+    def _end(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for connection in dirty:
+            connection.flush()

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from m2mproxy.config import Limits, Timeouts
 from m2mproxy.http.faults import Fault, TooLate, UpstreamFault
 from m2mproxy.http.message import Origin
-from m2mproxy.net.connection import Role, Turn
-from m2mproxy.net.h1 import H1, Owner
+from m2mproxy.net.connection import Owner, Role, Turn
+from m2mproxy.net.h1 import H1
 from m2mproxy.net.tcp import Tcp
 from m2mproxy.net.tls import client_context
 
@@ -64,17 +64,13 @@ class Dialler:
             )
         except OSError as error:  # ssl.SSLError is one
             outcome = _refusal(origin, error)
-        self._turn.begin()
-        try:
-            report(outcome)
-        finally:
-            self._turn.end()
+        report(outcome)
 
     async def _connect(self, origin: Origin, owner: Owner) -> H1:
         secure = origin.scheme == "https"
         async with asyncio.timeout(self._timeouts.connect):
             _, protocol = await self._loop.create_connection(
-                lambda: Tcp(self._turn, lambda: self._client(owner)),
+                lambda: Tcp(lambda: self._client(owner)),
                 origin.host,
                 origin.port,
                 ssl=self._tls() if secure else None,

@@ -86,7 +86,7 @@ def request_head(raw: bytes, max_fields: int) -> RequestHead:
     match = _request_line(lines[0])
     if match is not None:
         try:
-            return match[1], match[2], 1, Headers([_fields[line] for line in lines[1:]])
+            return match[1], match[2], 1, Headers(map(_fields.__getitem__, lines[1:]))
         except _Unordinary:
             pass
     return judged_request(raw)
@@ -99,7 +99,7 @@ def response_head(raw: bytes, max_fields: int) -> ResponseHead:
     match = _status_line(lines[0])
     if match is not None:
         try:
-            return int(match[1]), match[2], 1, Headers([_fields[line] for line in lines[1:]])
+            return int(match[1]), match[2], 1, Headers(map(_fields.__getitem__, lines[1:]))
         except _Unordinary:
             pass
     return judged_response(raw)

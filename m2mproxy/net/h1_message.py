@@ -9,14 +9,23 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from dataclasses import replace
 from http import HTTPStatus
 
 from m2mproxy.http.headers import HOP_BY_HOP, Headers, nominated, tokens
 from m2mproxy.http.message import Request, Response
-from m2mproxy.http.validate import Malformed, check_authority, check_chunked, parse_length
+from m2mproxy.http.validate import (
+    MAX_LENGTH_DIGITS,
+    Malformed,
+    check_authority,
+    check_chunked,
+    parse_length,
+)
 from m2mproxy.net.h1_head import RequestHead, ResponseHead
 
 _REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+
+_line = b": ".join  # of a field
 
 _TAKEN_OUT = HOP_BY_HOP | {b"host"}
 _LOOKED_AT = _TAKEN_OUT | {b"content-length"}
@@ -91,6 +100,54 @@ def read_request(head: RequestHead) -> tuple[Request, bool]:
     return request, not special.close
 
 
+class RepeatedHead:
+    """A connection's last request head, recognised when the client sends it again.
+
+    Clients repeat themselves to the byte, content-length apart. What the bytes mean was decided
+    when they first came; here they are only compared. It lives and dies with its connection: no
+    client's head, or key, is kept longer than the client stays.
+    """
+
+    __slots__ = ("_after", "_before", "_persistent", "_position", "_request")
+
+    def __init__(self, raw: bytes, request: Request, persistent: bool) -> None:
+        self._before, self._after = raw, b""
+        self._position = -1  # of content-length among the fields
+        self._request = replace(request, headers=Headers(request.headers))
+        self._persistent = persistent
+        for name in (b"\r\nContent-Length: ", b"\r\ncontent-length: "):
+            before, found, rest = raw.partition(name)
+            value = rest.partition(b"\r\n")[0]
+            if found and value.isdigit():
+                self._before, self._after = before + found, rest[len(value) :]
+                self._position = request.headers.index((b"content-length", value))
+
+    def read(self, raw: bytes) -> tuple[Request, bool] | None:
+        """What `read_request` would make of `raw`, if it is this head again; else None."""
+        if not (raw.startswith(self._before) and raw.endswith(self._after)):
+            return None
+        value = raw[len(self._before) : len(raw) - len(self._after)]
+        kept = self._request
+        headers = Headers(kept.headers)
+        if self._position >= 0:
+            if not value.isdigit() or len(value) > MAX_LENGTH_DIGITS:
+                return None
+            headers[self._position] = (b"content-length", value)
+        elif len(raw) != len(self._before):
+            return None
+        request = Request(
+            kept.method,
+            kept.target,
+            kept.authority,
+            headers,
+            kept.length if self._position < 0 else int(value),
+            kept.scheme,
+            kept.version,
+            kept.takes_trailers,
+        )
+        return request, self._persistent
+
+
 def _other_form(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:
     """The path and authority of a target in another form than origin-form (RFC 9112 3.2)."""
     scheme, found, rest = target.partition(b"://")
@@ -126,27 +183,28 @@ def read_response(head: ResponseHead, method: bytes) -> tuple[Response, bool, bo
 
 def write_request(request: Request) -> bytes:
     """The head of `request`, Host first (RFC 9112 3.2)."""
-    lines = [b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (request.method, request.target, request.authority)]
-    lines += [b"%b: %b\r\n" % field for field in request.headers]
+    lines = [
+        b"%b %b HTTP/1.1\r\nhost: %b" % (request.method, request.target, request.authority),
+        *map(_line, request.headers),
+    ]
     if request.takes_trailers:
-        lines.append(b"te: trailers\r\nconnection: te\r\n")
+        lines.append(b"te: trailers\r\nconnection: te")
     if request.length is None:
-        lines.append(b"transfer-encoding: chunked\r\n")
+        lines.append(b"transfer-encoding: chunked")
     lines.append(b"\r\n")
-    return b"".join(lines)
+    return b"\r\n".join(lines)
 
 
 def write_response(response: Response, chunked: bool, close: bool) -> bytes:
     """The head of `response`."""
     reason = response.reason or _REASONS.get(response.status, b"")
-    lines = [b"HTTP/1.1 %d %b\r\n" % (response.status, reason)]
-    lines += [b"%b: %b\r\n" % field for field in response.headers]
+    lines = [b"HTTP/1.1 %d %b" % (response.status, reason), *map(_line, response.headers)]
     if chunked:
-        lines.append(b"transfer-encoding: chunked\r\n")
+        lines.append(b"transfer-encoding: chunked")
     if close:
-        lines.append(b"connection: close\r\n")
+        lines.append(b"connection: close")
     lines.append(b"\r\n")
-    return b"".join(lines)
+    return b"\r\n".join(lines)
 
 
 def peer_name(transport: asyncio.Transport) -> str:

@@ -1,6 +1,6 @@
 """TCP, TLS and unix-socket glue: an asyncio.Protocol that hands its callbacks to a Connection.
 
-The one rule: every callback is one Turn, so that whatever it made anyone write leaves with it.
+The one rule: it decides nothing. Bytes and events go to the connection as they are.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
-from m2mproxy.net.connection import Connection, Turn
+from m2mproxy.net.connection import Connection
 
 # Room in user space before a writer is told to stop, and to go on.
 _WRITE_HIGH = 64 * 1024
@@ -24,59 +24,31 @@ _UNSENT = 128 * 1024
 class Tcp(asyncio.Protocol):
     """One transport. `make` builds the connection once the transport is there."""
 
-    def __init__(self, turn: Turn, make: Callable[[], Connection]) -> None:
-        self._turn = turn
+    def __init__(self, make: Callable[[], Connection]) -> None:
         self._make = make
-        self.connection: Connection | None = None
-        self._received: Callable[[bytes], None]
+        self.connection: Connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         stream = cast(asyncio.Transport, transport)
         stream.set_write_buffer_limits(high=_WRITE_HIGH, low=_WRITE_LOW)
         tune(stream.get_extra_info("socket"))
-        self._turn.begin()
-        try:
-            self.connection = self._make()
-            self._received = self.connection.received
-            self.connection.attach(stream)
-        finally:
-            self._turn.end()
+        self.connection = self._make()
+        self.connection.attach(stream)
 
     def data_received(self, data: bytes) -> None:
-        turn = self._turn
-        turn.begin()
-        try:
-            self._received(data)
-        finally:
-            turn.end()
+        self.connection.received(data)
 
     def eof_received(self) -> None:
-        self._turn.begin()
-        try:
-            if self.connection is not None:
-                self.connection.eof()
-        finally:
-            self._turn.end()
+        self.connection.eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._turn.begin()
-        try:
-            if self.connection is not None:
-                self.connection.lost(exc)
-        finally:
-            self._turn.end()
+        self.connection.lost(exc)
 
     def pause_writing(self) -> None:
-        if self.connection is not None:
-            self.connection.writable(False)
+        self.connection.writable(False)
 
     def resume_writing(self) -> None:
-        self._turn.begin()
-        try:
-            if self.connection is not None:
-                self.connection.writable(True)
-        finally:
-            self._turn.end()
+        self.connection.writable(True)
 
 
 def tune(sock: socket.socket | None) -> None:

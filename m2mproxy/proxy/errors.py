@@ -20,7 +20,9 @@ def error_object(status: int, code: str, message: str) -> dict[str, object]:
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
-def json_reply(status: int, content: object, extra: Headers | None = None) -> tuple[Response, bytes]:
+def json_reply(
+    status: int, content: object, extra: Headers | None = None
+) -> tuple[Response, bytes]:
     """A reply of our own with a JSON body."""
     body = orjson.dumps(content) + b"\n"
     headers = Headers(

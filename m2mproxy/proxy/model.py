@@ -37,7 +37,7 @@ class ModelFinder:
             self._look(self._tail + text[:_OVERLAP])
         if not self.model:
             self._look(text)
-            self._tail = (self._tail + text)[-_OVERLAP:] if len(text) < _OVERLAP else text[-_OVERLAP:]
+            self._tail = (self._tail + text[-_OVERLAP:])[-_OVERLAP:]
 
     def _look(self, text: bytes) -> None:
         at = text.find(_KEY)

@@ -171,9 +171,9 @@ _PROFILES: Final = (
     # https://docs.sglang.io/docs/basic_usage/send_request
     Profile("sglang", ports=(30000,)),
     # https://docs.ollama.com/api/openai-compatibility; Bearer for ollama.com, no key locally
-    # (https://docs.ollama.com/api/authentication). /api/* streams application/x-ndjson, an error
-    # there is a last line {"error": ...} under 200 (https://docs.ollama.com/api/errors).
-    Profile("ollama", ("ollama.com", ".ollama.com"), ports=(11434,), native_prefixes=("/api/",)),
+    # (https://docs.ollama.com/api/authentication). Its own /api/* can pull and delete models and
+    # is not served.
+    Profile("ollama", ("ollama.com", ".ollama.com"), ports=(11434,)),
     # https://localai.io/features/authentication/ (Bearer, x-api-key, xi-api-key; port 8080, shared
     # with llama.cpp). https://localai.io/reference/api-errors/.
     Profile("localai"),

@@ -62,7 +62,7 @@ class Proxy:
 
     def accept(self) -> Tcp:
         """The protocol of a new downstream connection."""
-        return Tcp(self._turn, self._connection)
+        return Tcp(self._connection)
 
     def _connection(self) -> Connection:
         config = self._context.config

@@ -45,7 +45,7 @@ class Pump:
         limit: int | None = None,
         keep: int = 0,
     ) -> None:
-        """`limit` is the most that may pass (413 beyond), `keep` the most that `replay` can repeat."""
+        """`limit` is the most that may pass (413 beyond), `keep` the most that can be replayed."""
         self._body = body
         self._on_end = on_end
         self._clock = clock

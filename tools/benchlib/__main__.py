@@ -59,8 +59,8 @@ def run(options: argparse.Namespace) -> int:
     started, about = time.monotonic(), _about(options)
     suite = SUITES[options.suite]
     with tempfile.TemporaryDirectory(prefix="run-", dir=OUTPUT) as directory:
-        native.compile_all(Path(directory))
-        bench = Bench(options.peers, options.proxy_cmd, options.short, Path(directory))
+        programs = native.compile_all(OUTPUT)
+        bench = Bench(options.peers, options.proxy_cmd, options.short, Path(directory), programs)
         # We are part of the load: what we do must not run where the server under test does.
         os.sched_setaffinity(0, {bench.cpus.load})
         for part in options.only or suite.PARTS:

@@ -21,8 +21,8 @@ SOURCES = Path(__file__).parent
 FLAGS = ("-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
 
 
-def compile_all(directory: Path) -> None:
-    """Compile what is older than its sources."""
+def compile_all(directory: Path) -> Path:
+    """Compile what is older than its sources into `directory`, and return that."""
     directory.mkdir(parents=True, exist_ok=True)
     headers = max(path.stat().st_mtime for path in SOURCES.glob("*.h"))
     for source in SOURCES.glob("*.c"):
@@ -30,6 +30,7 @@ def compile_all(directory: Path) -> None:
         newest = max(headers, source.stat().st_mtime)
         if not program.exists() or program.stat().st_mtime < newest:
             subprocess.run(["gcc", *FLAGS, "-o", program, source], check=True)
+    return directory
 
 
 @dataclass(frozen=True)

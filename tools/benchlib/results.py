@@ -55,8 +55,11 @@ class Results:
         return statistics.median(samples) if samples else None
 
     def ratio(self, row: Row, server: str, other: str) -> float | None:
-        ours, theirs = self.value(row, server), self.value(row, other)
-        return ours / theirs if ours is not None and theirs else None
+        """The median over the repetitions: two servers that took turns shared their moments."""
+        cells = self.samples.get(row, {})
+        pairs = zip(cells.get(server, ()), cells.get(other, ()), strict=False)
+        ratios = [ours / theirs for ours, theirs in pairs if theirs]
+        return statistics.median(ratios) if ratios else None
 
     def fail(self, what: str) -> None:
         self.failures.append(what)

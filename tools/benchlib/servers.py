@@ -36,6 +36,7 @@ class Bench:
     proxy_command: str
     short: bool
     directory: Path
+    programs: Path
     results: Results = field(default_factory=Results)
     cpus: machine.Cpus = field(default_factory=machine.choose_cpus)
     _files: int = 0
@@ -107,7 +108,7 @@ class Bench:
             yield sink
 
     def program(self, name: str) -> str:
-        return str(self.directory / name)
+        return str(self.programs / name)
 
 
 def _wait_for(port: int, process: Process, timeout: float = 15) -> None:

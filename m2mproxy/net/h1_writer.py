@@ -1,0 +1,83 @@
+"""The outgoing half of an HTTP/1 connection: heads and payload to what a transport takes.
+
+The one rule: payload is never joined or copied here; the object given reaches the transport. A
+message that says less or more than its head promised is a bug of the caller and raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from m2mproxy.http.body import Chunk
+from m2mproxy.http.headers import Headers
+from m2mproxy.net.connection import Connection, Turn
+from m2mproxy.net.h1_chunked import frame, last_chunk
+
+
+class MessageWriter:
+    """Collects what is written in a turn."""
+
+    __slots__ = ("_chunked", "_connection", "_left", "_out", "_turn")
+
+    def __init__(self, turn: Turn, connection: Connection) -> None:
+        self._turn = turn
+        self._connection = connection
+        self._out: list[Chunk] = []
+        self._chunked = False
+        self._left: int | None = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits for the end of the turn."""
+        return not self._out
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether only the end of the connection will end the message."""
+        return self._left is None and not self._chunked
+
+    def put(self, piece: Chunk) -> None:
+        """Write `piece` as it is."""
+        if not self._out:
+            self._turn.add(self._connection)
+        self._out.append(piece)
+
+    def begin(self, head: bytes, length: int | None, chunked: bool) -> None:
+        """A head, and how the body that follows is framed."""
+        self._left = length
+        self._chunked = chunked
+        self.put(head)
+
+    def payload(self, chunk: Chunk) -> None:
+        """A piece of the body."""
+        size = len(chunk)
+        if not size:
+            return  # an empty chunk would end a chunked body
+        if self._chunked:
+            for piece in frame(chunk):
+                self.put(piece)
+            return
+        if self._left is not None:
+            self._left -= size
+            if self._left < 0:
+                raise RuntimeError("more payload than the content-length says")
+        self.put(chunk)
+
+    def end(self, trailers: Headers | None) -> None:
+        """The end of the body. One that ends with the connection is the caller's to close."""
+        if self._chunked:
+            self.put(last_chunk(trailers))
+        elif self._left:
+            raise RuntimeError("less payload than the content-length says")
+
+    def flush(self, transport: asyncio.Transport) -> None:
+        """Hand over what was written, in one call."""
+        out, self._out = self._out, []
+        if len(out) == 1:
+            transport.write(out[0])
+        elif out:
+            transport.writelines(out)
+
+    def drop(self) -> None:
+        """Nobody will take what was written."""
+        self._out.clear()

@@ -90,7 +90,6 @@ CASES = (
     Case("vllm_unknown_model", "vllm", "http://127.0.0.1:8000", CHAT, named=True),
     Case("ollama_stream", "ollama", _OLLAMA + "/v1/", CHAT),
     Case("ollama_not_found", "ollama", _OLLAMA, CHAT),
-    Case("ollama_native_fails", "ollama", _OLLAMA, b"/api/generate", target=b"/api/generate"),
     Case("localai_stream", "localai", "http://localhost:8080/v1", CHAT, named=True),
     Case("localai_bad_request", "localai", "http://localhost:8080/v1", CHAT, named=True),
     Case("tgi_stream", "tgi", "http://localhost:3000/v1", CHAT, named=True),

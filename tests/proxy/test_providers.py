@@ -91,9 +91,6 @@ PATHS = [
     ("exact", "/serving-endpoints", "", CHAT, b"/serving-endpoints/chat/completions"),
     ("exact", "/inference", "", b"/chat/completions", b"/inference/chat/completions"),
     # Ollama's own API keeps its path, and what a gateway puts in front of the base.
-    ("ollama", "/v1", "", b"/api/chat", b"/api/chat"),
-    ("ollama", "", "k=1", b"/api/tags?x", b"/api/tags?x&k=1"),
-    ("ollama", "/ollama/v1", "", b"/api/chat", b"/ollama/api/chat"),
     ("ollama", "/ollama", "", CHAT, b"/ollama/v1/chat/completions"),
     # Azure, v1: the OpenAI SDK by way of /v1/, Azure's own clients by way of /openai/.
     ("azure", "", "", CHAT, b"/openai/v1/chat/completions"),

@@ -1,0 +1,41 @@
+"""The configuration: flags over `M2M_*` variables over a TOML file over defaults.
+
+`schema` is the table of keys, `load` fills it in. This is all that others use of it.
+"""
+
+from m2mproxy.config.addresses import Listen, Upstream
+from m2mproxy.config.errors import COMMAND_LINE, ENVIRONMENT, ConfigError
+from m2mproxy.config.kinds import Kind, size_text
+from m2mproxy.config.load import FILE_VARIABLE, load
+from m2mproxy.config.schema import (
+    KEYS,
+    SECTIONS,
+    Compression,
+    Config,
+    Key,
+    Limits,
+    Logging,
+    Security,
+    Timeouts,
+)
+
+__all__ = [
+    "COMMAND_LINE",
+    "ENVIRONMENT",
+    "FILE_VARIABLE",
+    "KEYS",
+    "SECTIONS",
+    "Compression",
+    "Config",
+    "ConfigError",
+    "Key",
+    "Kind",
+    "Limits",
+    "Listen",
+    "Logging",
+    "Security",
+    "Timeouts",
+    "Upstream",
+    "load",
+    "size_text",
+]

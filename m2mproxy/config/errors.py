@@ -1,0 +1,39 @@
+"""What is said of a setting that cannot be used.
+
+Rule: an error is one printable line that names the place, the key, the value and what is allowed; a
+value that may be a secret is not in it.
+"""
+
+COMMAND_LINE = "command line"
+ENVIRONMENT = "environment"
+DEFAULT = "default"
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used: where it was given, its name there, what is allowed."""
+
+    def __init__(
+        self, source: str, key: str = "", value: object = None, allowed: str = "", reason: str = ""
+    ) -> None:
+        super().__init__(source, key, value, allowed, reason)
+        self.source, self.key, self.value = source, key, value
+        self.allowed, self.reason = allowed, reason
+
+    def __str__(self) -> str:
+        name = self.key if self.value is None else f"{self.key} = {shown(self.value)}"
+        must = f"must be {self.allowed}" if self.allowed else ""
+        line = ": ".join(part for part in (self.source, name, self.reason, must) if part)
+        # One line, whatever a file or a variable holds.
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def shown(value: object) -> str:
+    """A value as TOML spells it, as far as an error needs it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(shown, value))}]"
+    if isinstance(value, dict):
+        return "{...}"
+    text = str(value) if len(str(value)) <= 200 else str(value)[:200] + "..."
+    return f'"{text}"' if isinstance(value, str) else text

@@ -1,0 +1,123 @@
+"""How the values of keys are read: numbers with bounds and units, words, texts.
+
+Rule: a Kind takes exactly what its `allowed` says, and never corrects.
+"""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+from m2mproxy.config.errors import shown
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+class Kind(NamedTuple):
+    """How the values of a key are read."""
+
+    read: Callable[[object], object]
+    """From a TOML value to the field's; raises ValueError, with a reason where there is one."""
+    allowed: str
+    """What is allowed, worded to follow "must be"."""
+    from_text: Callable[[str], object] = _same
+    """From the text of a variable or flag to the TOML value that it stands for."""
+    public: Callable[[object], object] = _same
+    """What an error may show of a value: no secrets; None shows nothing."""
+
+
+def _scalar(text: str) -> object:
+    """The boolean or number that a text spells, else the text."""
+    if text in ("true", "false"):
+        return text == "true"
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
+
+
+_DURATIONS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+_BINARY = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_SIZES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, **_BINARY}
+
+
+def size_text(size: int) -> str:
+    """A size as a person writes it: 64MiB."""
+    for unit, factor in reversed(_BINARY.items()):
+        if size and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return str(size)
+
+
+def number(
+    cast: type[int] | type[float],
+    low: float,
+    high: float,
+    allowed: str,
+    units: Mapping[str, float] | None = None,
+    off: bool = False,
+) -> Kind:
+    """A number from low to high (or 0, where that means off), or a text of a number and a unit."""
+
+    def read(value: object) -> int | float:
+        if units and isinstance(value, str):
+            match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Za-z]{1,3})", value)
+            if match is None or match[2] not in units:
+                raise ValueError
+            # Rounded, for 700 * 0.001 is not 0.7.
+            value = round(float(match[1]) * units[match[2]], 9)
+            value = cast(value) if cast(value) == value else value
+        # A boolean is an int to Python; a NaN is within no bounds.
+        if isinstance(value, bool) or not isinstance(value, int | cast):
+            raise ValueError
+        if not (low <= value <= high or (off and value == 0)):
+            raise ValueError
+        return cast(value)
+
+    return Kind(read, allowed, _scalar)
+
+
+def duration(low: float, high: float, off: bool = False) -> Kind:
+    bounds = f"from {low:g} to {high:g}" + (", or 0 for off" if off else "")
+    allowed = f'a number of seconds {bounds}, such as 10 or "10s"'
+    return number(float, low, high, allowed, _DURATIONS, off)
+
+
+def size(low: int, high: int, off: bool = False) -> Kind:
+    bounds = f"from {size_text(low)} to {size_text(high)}" + (", or 0 for off" if off else "")
+    allowed = f'a number of bytes {bounds}, such as 65536 or "64KiB"'
+    return number(int, low, high, allowed, _SIZES, off)
+
+
+def count(low: int, high: int) -> Kind:
+    return number(int, low, high, f"a whole number from {low} to {high}")
+
+
+def one_of(values: Mapping[str, object], later: Collection[str] = ()) -> Kind:
+    """One of a few values, each by its TOML spelling; those of `later` are known but not built."""
+
+    def read(value: object) -> object:
+        spelling = shown(value)
+        if spelling in later:
+            raise ValueError("not built yet")
+        if spelling not in values:
+            raise ValueError
+        return values[spelling]
+
+    return Kind(read, " or ".join(values), _scalar)
+
+
+def names(*names: str) -> Kind:
+    return one_of({f'"{name}"': name for name in names})
+
+
+def text(pattern: str, allowed: str, public: Callable[[object], object] = _same) -> Kind:
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ValueError
+        return value
+
+    return Kind(read, allowed, public=public)

@@ -1,0 +1,222 @@
+"""Flags, `M2M_*` variables and a TOML file, merged key by key into a Config.
+
+Rule: a name or value that cannot be used raises ConfigError, also where another one would replace
+it; nothing is ignored or corrected.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from m2mproxy.config.errors import COMMAND_LINE, ENVIRONMENT, ConfigError
+from m2mproxy.config.schema import (
+    API_KEY,
+    API_KEY_FILE,
+    KEY_TEXT,
+    KEYS,
+    SECTIONS,
+    Config,
+    Key,
+    Place,
+)
+
+FILE_VARIABLE = "M2M_CONFIG"
+
+
+class _Setting(NamedTuple):
+    """A key's value, and where it was given under which name."""
+
+    source: str
+    name: str
+    key: Key
+    raw: object
+    value: Any
+
+    @classmethod
+    def read(cls, source: str, name: str, key: Key, raw: object) -> "_Setting":
+        setting = cls(source, name, key, raw, None)
+        try:
+            return setting._replace(value=key.kind.read(raw))
+        except ValueError as error:
+            raise setting.error(str(error)) from None
+
+    def error(self, reason: str) -> ConfigError:
+        kind = self.key.kind
+        return ConfigError(self.source, self.name, kind.public(self.raw), kind.allowed, reason)
+
+
+_Layer = dict[str, _Setting]
+
+
+def load(
+    path: str | None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, object],
+    notices: list[str] | None = None,
+) -> Config:
+    """Merge flags (by key path) over environment over file over defaults. Raises ConfigError.
+
+    Without a path, M2M_CONFIG names the file; without that, there is none. What an operator should
+    know, though it stops nothing, is appended to `notices`.
+    """
+    path = environ.get(FILE_VARIABLE) if path is None else path
+    notices = [] if notices is None else notices
+    file = {} if path is None else _from_file(path, notices)
+    settings = _merged(file, _from_environment(environ), _from_flags(flags))
+    values = {name: setting.value for name, setting in settings.items()}
+    if "proxy.upstream" not in values:
+        upstream = KEYS["proxy.upstream"]
+        raise ConfigError(
+            path or COMMAND_LINE,
+            upstream.path if path else upstream.flag,
+            None,
+            upstream.kind.allowed,
+            f"not given, and neither is {upstream.variable}",
+        )
+    if key_file := settings.get(API_KEY_FILE):
+        values[API_KEY] = _read_key(key_file, notices)
+    if values.get("proxy.ca_file"):
+        _check_certificates(settings["proxy.ca_file"])
+    places = {name: Place(setting.source, setting.name) for name, setting in settings.items()}
+    return _build(values, places)
+
+
+def _build(values: Mapping[str, object], places: Mapping[str, Place]) -> Config:
+    parts: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for path, value in values.items():
+        if path != API_KEY_FILE:
+            parts[KEYS[path].section][KEYS[path].name] = value
+    sections = {
+        section.rpartition(".")[2]: SECTIONS[section](**parts[section])
+        for section in SECTIONS
+        if section != "proxy"
+    }
+    return Config(**parts["proxy"], **sections, places=places)
+
+
+def _merged(*layers: _Layer) -> _Layer:
+    """The settings of all layers, the later ones over the earlier."""
+    merged: _Layer = {}
+    for layer in layers:
+        if API_KEY in layer and API_KEY_FILE in layer:
+            other = layer[API_KEY].name
+            raise layer[API_KEY_FILE].error(f"{other} is given too, and only one can be")
+        # Either of the two stands for the key, so it replaces both.
+        if API_KEY in layer or API_KEY_FILE in layer:
+            merged = {name: merged[name] for name in merged.keys() - {API_KEY, API_KEY_FILE}}
+        merged |= layer
+    return merged
+
+
+def _from_flags(flags: Mapping[str, object]) -> _Layer:
+    layer: _Layer = {}
+    for path, raw in flags.items():
+        key = KEYS[path]
+        value = key.kind.from_text(raw) if isinstance(raw, str) else raw
+        layer[path] = _Setting.read(COMMAND_LINE, key.flag, key, value)
+    return layer
+
+
+def _from_environment(environ: Mapping[str, str]) -> _Layer:
+    variables = {key.variable: key for key in KEYS.values()}
+    layer: _Layer = {}
+    for name, text in environ.items():
+        if not name.startswith("M2M_") or name == FILE_VARIABLE:
+            continue
+        key = variables.get(name)
+        if key is None:
+            raise _unknown(ENVIRONMENT, "variable", name, [*variables, FILE_VARIABLE])
+        layer[key.path] = _Setting.read(ENVIRONMENT, name, key, key.kind.from_text(text))
+    return layer
+
+
+def _from_file(path: str, notices: list[str]) -> _Layer:
+    import tomllib  # only where there is a file
+
+    try:
+        data, public = _contents(path)
+    except OSError as error:
+        raise ConfigError(path or '""', reason=f"cannot be read: {error.strerror}") from None
+    try:
+        table = tomllib.loads(data.decode())
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(path, reason=f"not UTF-8 (at line {line})") from None
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and limits of Python's own
+        # tomllib gives the line of every error but this.
+        last = data.count(b"\n") + 1
+        reason = str(error).replace("end of document", f"line {last}, the end of the file")
+        raise ConfigError(path, reason=f"not TOML: {reason}") from None
+    layer = {
+        name: _Setting.read(path, name, KEYS[name], raw) for name, raw in _flat(path, "", table)
+    }
+    if API_KEY in layer and public:
+        notices.append(_public_notice(path))
+    return layer
+
+
+def _flat(source: str, prefix: str, table: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """The keys of a table and its sections by their paths."""
+    for name, value in table.items():
+        path = prefix + name
+        if path in KEYS:
+            yield path, value
+        elif path in SECTIONS and isinstance(value, dict):
+            yield from _flat(source, f"{path}.", value)
+        elif path in SECTIONS:
+            raise ConfigError(source, path, None, f"a section, written [{path}]")
+        elif isinstance(value, dict):
+            raise _unknown(source, "section", path, SECTIONS)
+        else:
+            raise _unknown(source, "key", path, KEYS)
+
+
+def _unknown(source: str, what: str, name: str, known: Iterable[str]) -> ConfigError:
+    """The value is left out: it may be a secret under a misspelt name."""
+    from difflib import get_close_matches  # only on the way out
+
+    near = get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}?" if near else "m2m.toml(5) has them all"
+    return ConfigError(source, name, reason=f"unknown {what}; {hint}")
+
+
+# ---- the files that settings name ---------------------------------------------------------------
+
+
+def _contents(path: str) -> tuple[bytes, bool]:
+    """What a file holds, and whether every user can read it."""
+    with open(path, "rb") as file:
+        return file.read(), bool(os.fstat(file.fileno()).st_mode & 0o004)
+
+
+def _contents_named_by(setting: _Setting) -> tuple[bytes, bool]:
+    try:
+        return _contents(setting.value)
+    except OSError as error:
+        raise setting.error(f"cannot be read: {error.strerror}") from None
+
+
+def _public_notice(path: str) -> str:
+    return f"{path} holds a key and can be read by every user (chmod o-r {path})"
+
+
+def _read_key(setting: _Setting, notices: list[str]) -> str:
+    data, public = _contents_named_by(setting)
+    if public:
+        notices.append(_public_notice(setting.value))
+    line = data.removesuffix(b"\n").removesuffix(b"\r")
+    if not line:
+        raise setting.error("the file is empty")
+    if b"\n" in line:
+        raise setting.error("the file has more than one line")
+    try:
+        return str(KEY_TEXT.read(line.decode("latin-1")))
+    except ValueError:
+        raise setting.error("the file has more than visible ASCII characters") from None
+
+
+def _check_certificates(setting: _Setting) -> None:
+    data, _ = _contents_named_by(setting)
+    # Whether they can be used is for the TLS library to say, which is not loaded here.
+    if b"-----BEGIN " not in data:
+        raise setting.error("the file has no certificate in PEM")

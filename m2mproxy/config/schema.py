@@ -1,0 +1,204 @@
+"""The keys, as dataclasses: the one table that file, environment, flags and man-page test go by.
+
+A field's annotation carries its Kind (how a value is read, what is allowed), its default is the
+key's default, its docstring says what the key means. KEYS is derived from them.
+Rule: what is not a field here is no key.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Annotated, Any, NamedTuple
+
+from m2mproxy.config import kinds
+from m2mproxy.config.addresses import LISTEN, UPSTREAM, Listen, Upstream
+from m2mproxy.config.errors import DEFAULT, ConfigError
+from m2mproxy.config.kinds import Kind
+
+API_KEY, API_KEY_FILE = "proxy.api_key", "proxy.api_key_file"
+
+_SWITCH = kinds.one_of({"true": True, "false": False})
+_OFF = {'"off"': "off", "false": "off"}
+_KEY_PATH = kinds.text(r"[^\x00-\x1f\x7f]+", "the path of a file with the key on one line")
+_CA_PATH = kinds.text(r"[^\x00-\x1f\x7f]*", "the path of a file of certificates in PEM")
+_PROVIDER = kinds.text(r"[a-z0-9-]{1,64}", 'a name of a-z, 0-9 and "-", such as "auto" or "openai"')
+KEY_TEXT = kinds.text(r"[\x21-\x7e]+", "visible ASCII characters without spaces", lambda _: None)
+_API_VERSION = kinds.text(r"[A-Za-z0-9._-]*", 'a version in quotes, such as "2024-10-21"')
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """[proxy.timeouts]: how long to wait, in seconds."""
+
+    connect: Annotated[float, kinds.duration(0.1, 3600)] = 10.0
+    """To open an upstream connection, TLS included; default 10."""
+    first_byte: Annotated[float, kinds.duration(0.1, 86400)] = 600.0
+    """From the request sent to the first byte of the response head; default 600."""
+    idle: Annotated[float, kinds.duration(0.1, 86400)] = 300.0
+    """Between two chunks of a body from upstream; default 300."""
+    total: Annotated[float, kinds.duration(0.1, 604800, off=True)] = 3600.0
+    """For a whole exchange; 0 for off; default 3600."""
+    pool: Annotated[float, kinds.duration(0.1, 3600)] = 10.0
+    """For an upstream connection when all are busy; default 10."""
+    header: Annotated[float, kinds.duration(0.1, 3600)] = 10.0
+    """For a client's request head, from its first byte; default 10."""
+    body: Annotated[float, kinds.duration(0.1, 3600)] = 30.0
+    """For a client that sends nothing of a body it owes; default 30."""
+    keepalive: Annotated[float, kinds.duration(0.1, 86400)] = 75.0
+    """For the next request on a client connection; default 75."""
+    upstream_keepalive: Annotated[float, kinds.duration(0.1, 86400)] = 4.0
+    """That an idle upstream connection is kept; default 4 (llama.cpp and vLLM close at 5)."""
+    close: Annotated[float, kinds.duration(0.1, 3600)] = 5.0
+    """For a lingering close, and to flush to a client that does not read; default 5."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """[proxy.limits]: how much one process takes on."""
+
+    connections: Annotated[int, kinds.count(1, 1_000_000)] = 4096
+    """Client connections; default 4096."""
+    requests: Annotated[int, kinds.count(1, 1_000_000)] = 2048
+    """Requests in flight; default 2048."""
+    upstream_connections: Annotated[int, kinds.count(1, 1_000_000)] = 2048
+    """Connections to the upstream; default 2048."""
+    header_bytes: Annotated[int, kinds.size(1 << 10, 16 << 20)] = 64 << 10
+    """Bytes of a request's or response's head; default 64 KiB."""
+    header_count: Annotated[int, kinds.count(8, 10_000)] = 128
+    """Header fields of a request or response; default 128."""
+    body_rate: Annotated[int, kinds.size(1, 1 << 30, off=True)] = 256
+    """Bytes a second a client's upload must average after timeouts.body; 0 for off; default 256."""
+    retry_body: Annotated[int, kinds.size(0, 1 << 30)] = 1 << 20
+    """Bytes of the largest request body that is kept for the one retry; default 1 MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """[proxy.compression]: not built yet, so only off."""
+
+    requests: Annotated[
+        str, kinds.one_of(_OFF, ("true", '"auto"', '"zstd"', '"gzip"', '"m2m"'))
+    ] = "off"
+    """Coding of request bodies to the upstream; default off."""
+    responses: Annotated[str, kinds.one_of(_OFF, ("true", '"on"'))] = "off"
+    """Coding of response bodies to the client; default off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """[proxy.security]: the scanner of requests, not built yet."""
+
+    enabled: Annotated[bool, kinds.one_of({"false": False}, ("true",))] = False
+    """Whether requests are scanned; default false."""
+    blocking: Annotated[bool, _SWITCH] = True
+    """Whether a finding refuses the request, rather than only being logged; default true."""
+    threshold: Annotated[float, kinds.number(float, 0, 1, "a number from 0 to 1")] = 0.8
+    """Score from 0 to 1 at which a request is a finding; default 0.8."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    """[logging]: what is written to standard error."""
+
+    format: Annotated[str, kinds.names("text", "json")] = "text"
+    """'text' or 'json'; default text."""
+    level: Annotated[str, kinds.names("debug", "info", "warning", "error")] = "info"
+    """The least level that is written: 'debug', 'info', 'warning' or 'error'; default info."""
+    access: Annotated[bool, _SWITCH] = True
+    """Whether each exchange is a line; default true."""
+
+
+class Place(NamedTuple):
+    """Where a key was given: the file, `environment` or `command line`, and its name there."""
+
+    source: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """[proxy] and its sections, and [logging]."""
+
+    listen: Annotated[tuple[Listen, ...], LISTEN] = (Listen("127.0.0.1", 8080),)
+    """Addresses where clients connect; default 127.0.0.1:8080."""
+    upstream: Annotated[Upstream, UPSTREAM]
+    """Base URL that requests are forwarded to; required."""
+    provider: Annotated[str, _PROVIDER] = "auto"
+    """Profile of the upstream, or 'auto' to tell it from the URL; default auto."""
+    api_key: Annotated[str, KEY_TEXT] = field(default="", repr=False)
+    """Key for the upstream where the client sends none; '' for none, the default."""
+    max_body: Annotated[int, kinds.size(1, 1 << 40)] = 64 << 20
+    """Bytes of the largest request body that is accepted; default 64 MiB."""
+    drain: Annotated[float, kinds.duration(0, 86400)] = 30.0
+    """Seconds that running exchanges have to finish after SIGTERM; default 30."""
+    forwarded: Annotated[bool, _SWITCH] = True
+    """Whether requests to the upstream get an RFC 7239 Forwarded field; default true."""
+    ca_file: Annotated[str, _CA_PATH] = ""
+    """File of the certificates trusted for https, in PEM; '' for the system's, the default."""
+    api_version: Annotated[str, _API_VERSION] = ""
+    """Azure's classic `api-version` query parameter; '' for none, the default."""
+    sse_keepalive: Annotated[float, kinds.duration(0.1, 3600, off=True)] = 0.0
+    """Seconds of silence after which an event stream gets a comment; 0 for off, the default."""
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()
+    compression: Compression = Compression()
+    security: Security = Security()
+    logging: Logging = Logging()
+    places: Mapping[str, Place] = field(default_factory=dict, repr=False, compare=False)
+    """Where each key that was given was given, by its path: no key itself, but for errors."""
+
+    def refusal(self, path: str, value: object, reason: str) -> ConfigError:
+        """The error for a value that turns out to be of no use only when it is put to use."""
+        source, name = self.places.get(path, Place(DEFAULT, path))
+        return ConfigError(source, name, value, reason=reason)
+
+
+SECTIONS: Mapping[str, type[Any]] = {
+    "proxy": Config,
+    "proxy.timeouts": Timeouts,
+    "proxy.limits": Limits,
+    "proxy.compression": Compression,
+    "proxy.security": Security,
+    "logging": Logging,
+}
+
+
+class Key(NamedTuple):
+    """One setting: its path in the file, how it is read, and what it is where nobody gives it."""
+
+    path: str
+    kind: Kind
+    default: object
+    """None where the key is required."""
+
+    @property
+    def section(self) -> str:
+        return self.path.rpartition(".")[0]
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition(".")[2]
+
+    @property
+    def variable(self) -> str:
+        return "M2M_" + self.path.removeprefix("proxy.").replace(".", "_").upper()
+
+    @property
+    def flag(self) -> str:
+        """Its flag's name, should the command line have one for it."""
+        path = self.path.removeprefix("proxy.").replace("logging.", "log-")
+        return "--" + re.sub("[._]", "-", path)
+
+
+def _all_keys() -> Iterator[Key]:
+    for section, kind in SECTIONS.items():
+        for each in fields(kind):
+            # The fields that are sections themselves carry no Kind.
+            for meta in getattr(each.type, "__metadata__", ()):
+                default = None if each.default is MISSING else each.default
+                yield Key(f"{section}.{each.name}", meta, default)
+    # A field of no dataclass: it is read when the configuration is, and becomes the api_key.
+    yield Key(API_KEY_FILE, _KEY_PATH, "")
+
+
+KEYS: Mapping[str, Key] = {key.path: key for key in _all_keys()}

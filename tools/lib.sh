@@ -53,7 +53,8 @@ need() {
 # The first Python of 3.11 or later that can make an environment.
 find_python() {
     local candidate
-    for candidate in ${PYTHON:-} python3 python3.11 python3.12 python3.13 python3.14 /usr/bin/python3; do
+    # Debian's own first: it is built with profile-guided optimisation and 10 to 20 % faster.
+    for candidate in ${PYTHON:-} /usr/bin/python3 python3 python3.11 python3.12 python3.13 python3.14; do
         if "$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
         then echo "$candidate"; return; fi
     done

@@ -6,7 +6,6 @@ credit back when a chunk is taken or thrown away, never when it arrives.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 from m2mproxy.http.faults import Fault
@@ -36,7 +35,7 @@ class Body:
 
     def __init__(self, credit: Callable[[], None]) -> None:
         self._credit = credit
-        self._chunks: deque[Chunk] = deque()
+        self._chunks: list[Chunk] = []  # seldom more than one, so a list serves as a queue
         self._discarding = False
         self.held = 0
         self.throttled = False
@@ -72,7 +71,7 @@ class Body:
         """The next chunk, its bytes credited; None when there is none now."""
         if not self._chunks:
             return None
-        chunk = self._chunks.popleft()
+        chunk = self._chunks.pop(0)
         self.held -= len(chunk)
         if self.throttled:
             self._credit()
@@ -95,7 +94,7 @@ class Gate:
 
     def __init__(self) -> None:
         self.is_open = True
-        self._waiters: list[Callable[[], None]] = []
+        self._waiters: tuple[Callable[[], None], ...] = ()
 
     def shut(self) -> None:
         """No room."""
@@ -105,13 +104,14 @@ class Gate:
         """Room again: call everyone who waits, in order, as long as it lasts."""
         self.is_open = True
         while self._waiters and self.is_open:
-            self._waiters.pop(0)()
+            first, *rest = self._waiters
+            self._waiters = tuple(rest)
+            first()
 
     def wait(self, callback: Callable[[], None]) -> None:
         """Call `callback` once when the gate opens."""
-        self._waiters.append(callback)
+        self._waiters = (*self._waiters, callback)
 
     def forget(self, callback: Callable[[], None]) -> None:
         """Withdraw `wait`."""
-        if callback in self._waiters:
-            self._waiters.remove(callback)
+        self._waiters = tuple(waiter for waiter in self._waiters if waiter != callback)

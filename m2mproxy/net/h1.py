@@ -49,13 +49,13 @@ class H1(MessageReader):
         "_intake",
         "_keep_alive",
         "_loop",
-        "_may_be_stale",
         "_out_done",
         "_owner",
         "_peer",
         "_reading",
         "_repeated",
         "_request",
+        "_reused",
         "_server",
         "_shut_after_flush",
         "_stream",
@@ -97,7 +97,7 @@ class H1(MessageReader):
         self._body_begun = False
         self._reading = False
         # What becomes of the connection after it.
-        self._may_be_stale = False
+        self._reused = False
         self._keep_alive = True
         self._draining = False
         self._closing = False
@@ -180,7 +180,8 @@ class H1(MessageReader):
         read = self._repeated.read(raw) if self._repeated is not None else None
         if read is None:
             read = h1_message.read_request(request_head(raw, self._limits.header_count))
-            self._repeated = h1_message.RepeatedHead(raw, *read)
+            # Not for the first request: many connections bring only one.
+            self._repeated = h1_message.RepeatedHead(raw, *read) if self._reused else None
         request, persistent = read
         stream = H1Stream(self, self._writer, self._gate, self._peer)
         self._begin(stream, request)
@@ -199,7 +200,7 @@ class H1(MessageReader):
             raise Malformed("a response that nobody asked for")
         response, persistent, chunked = h1_message.read_response(head, request.method)
         if response.status < 200:
-            self._may_be_stale = False  # it lives, and may be at work on the request
+            self._reused = False  # it lives, and may be at work on the request: no retry
             if stream.on_informational is not None:
                 stream.on_informational(response)
             return
@@ -308,11 +309,11 @@ class H1(MessageReader):
                 self._answered_early(stream)
             return
         self._stream = self._request = None
+        self._reused = True
         stream.end()
         if self._server:
             self._next_request()
             return
-        self._may_be_stale = True
         if self._keep_alive and not self._draining:
             self._owner.idle(self)
         else:
@@ -419,7 +420,7 @@ class H1(MessageReader):
         silent = silent and not stream.head.done
         where = "before its response" if silent else "in the middle of its response"
         reason = f"the upstream closed the connection {where}"
-        retry = silent and self._may_be_stale
+        retry = silent and self._reused
         self._fail_upstream(UpstreamFault("disconnected", reason, retry))
 
     def _expired(self) -> None:

@@ -131,7 +131,7 @@ class Destination:
         if wait is not None:
             wait.set(outcome.open_stream())
         else:
-            self._keep(outcome)
+            outcome.open_stream().reset()  # idle, and as likely to go stale as a used one
 
     def idle(self, connection: Connection) -> None:
         """A connection is free: the oldest request that waits gets it."""

@@ -24,6 +24,8 @@ _UNSENT = 128 * 1024
 class Tcp(asyncio.Protocol):
     """One transport. `make` builds the connection once the transport is there."""
 
+    __slots__ = ("_make", "connection")
+
     def __init__(self, make: Callable[[], Connection]) -> None:
         self._make = make
         self.connection: Connection

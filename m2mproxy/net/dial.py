@@ -16,7 +16,7 @@ from m2mproxy.http.faults import Fault, TooLate, UpstreamFault
 from m2mproxy.http.message import Origin
 from m2mproxy.net.connection import Owner, Role, Turn
 from m2mproxy.net.h1 import H1
-from m2mproxy.net.tcp import Tcp
+from m2mproxy.net.tcp import UPSTREAM_RECEIVE_BUFFER, Tcp
 from m2mproxy.net.tls import client_context
 
 Report = Callable[[H1 | Fault], None]
@@ -70,7 +70,7 @@ class Dialler:
         secure = origin.scheme == "https"
         async with asyncio.timeout(self._timeouts.connect):
             _, protocol = await self._loop.create_connection(
-                lambda: Tcp(lambda: self._client(owner)),
+                lambda: Tcp(lambda: self._client(owner), UPSTREAM_RECEIVE_BUFFER),
                 origin.host,
                 origin.port,
                 ssl=self._tls() if secure else None,

@@ -39,11 +39,21 @@ OPTIONS = (
 )
 
 
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """argparse's own, with the width that it would find by loading archive libraries (shutil):
+    it makes one for every flag, so that they would stay in the daemon's memory."""
+    try:
+        columns = int(os.environ.get("COLUMNS", "")) or os.get_terminal_size().columns
+    except (OSError, ValueError):
+        columns = 80
+    return argparse.HelpFormatter(prog, width=columns - 2)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with whole flags only, and one line for an error."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, **settings)
+        super().__init__(allow_abbrev=False, formatter_class=_formatter, **settings)
 
     def error(self, message: str) -> NoReturn:
         program = self.prog.partition(" ")[0]

@@ -47,6 +47,8 @@ class Proxy:
         self._exchanges: set[Exchange] = set()
         self._checking = False
         self._draining = False
+        self.on_empty: Callable[[], None] | None = None
+        """Called whenever the last connection is gone."""
 
     @property
     def connections(self) -> int:
@@ -57,6 +59,11 @@ class Proxy:
     def exchanges(self) -> int:
         """Exchanges under way."""
         return len(self._exchanges)
+
+    @property
+    def open_streams(self) -> int:
+        """Exchanges under way with the upstream, so without those that we answer ourselves."""
+        return sum(exchange.forwarded for exchange in self._exchanges)
 
     # -- connections ----------------------------------------------------------------------------
 
@@ -83,6 +90,8 @@ class Proxy:
     def closed(self, connection: Connection) -> None:
         """A downstream connection is gone."""
         self._connections.discard(connection)
+        if not self._connections and self.on_empty is not None:
+            self.on_empty()
 
     def idle(self, connection: Connection) -> None:
         raise RuntimeError("a server's connection is not the pool's")

@@ -1,0 +1,180 @@
+"""A client, the proxy and its upstream in memory: the real parts in the middle, the test at both ends.
+
+    world = World()
+    client = world.client()
+    client.send(b"GET /v1/models HTTP/1.1\\r\\nhost: proxy\\r\\n\\r\\n")
+    upstream = world.upstream()          # the connection that the proxy opened
+    upstream.send(b"HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\n[]")
+    world.run()
+    assert client.take().endswith(b"[]")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from clock import DrivenLoop
+from link import Raw, Split, Transport, join, whole
+
+from m2mproxy.config import Config, load
+from m2mproxy.http.faults import Fault, UpstreamFault
+from m2mproxy.http.message import Origin
+from m2mproxy.net.connection import Owner, Role, Turn
+from m2mproxy.net.h1 import H1
+from m2mproxy.net.pool import Pool
+from m2mproxy.net.tcp import Tcp
+from m2mproxy.proxy.context import Context
+from m2mproxy.proxy.exchange import Exchange
+from m2mproxy.proxy.forwarding import Forwarding
+from m2mproxy.proxy.providers import Router, profile_for
+from m2mproxy.proxy.proxy import Proxy
+from m2mproxy.proxy.routes import Routes, Upstream
+
+Report = Callable[[Any], None]
+
+HOST = b"host: proxy\r\n"
+
+
+class World:
+    """Keyword arguments are configuration, `timeouts_idle=3` being `proxy.timeouts.idle`."""
+
+    def __init__(self, split: Split = whole, **settings: Any) -> None:
+        self.loop = DrivenLoop()
+        self.split = split
+        self.config = _config(settings)
+        self.turn = Turn(self.loop)
+        self.pool = Pool(
+            self.loop,
+            self,
+            self.config.limits.upstream_connections,
+            self.config.timeouts.upstream_keepalive,
+        )
+        self.context = Context(self.config, self._routes(), self.loop.time)
+        self.ended: list[Exchange] = []
+        self.refusals: list[Fault] = []
+        self.proxy = Proxy(self.context, self.turn, self.loop, self.ended.append, self._refused)
+        self.upstreams: list[Raw] = []
+        self.clients: list[Raw] = []
+        self.dials: list[tuple[Owner, Report]] = []
+        self.accepting = True
+
+    def _routes(self) -> Routes:
+        upstream = self.config.upstream
+        origin = Origin(upstream.scheme, upstream.host, upstream.port)
+        path = f"{upstream.path}?{upstream.query}" if upstream.query else upstream.path
+        profile = profile_for(self.config.provider, upstream.host, upstream.port, path)
+        router = Router(profile, upstream.path, upstream.query, self.config.api_version)
+        route = Upstream(
+            origin,
+            origin.authority,
+            upstream.scheme.encode(),
+            self.pool.to(origin),
+            router,
+            Forwarding(profile, self.config.api_key, self.config.forwarded),
+        )
+        return Routes(route, {})
+
+    def _refused(self, peer: str, fault: Fault) -> None:
+        self.refusals.append(fault)
+
+    # -- the client's side ----------------------------------------------------------------------
+
+    def client(self) -> Raw:
+        """A new client connection."""
+        end = Raw()
+        join(self.loop, end, self.proxy.accept(), self.split)
+        self.clients.append(end)
+        self.run()
+        return end
+
+    # -- the upstream's side --------------------------------------------------------------------
+
+    def dial(self, origin: Origin, owner: Owner, report: Report) -> None:
+        """What the pool calls. While not `accepting`, dials wait for `accept` or `refuse`."""
+        self.dials.append((owner, report))
+        if self.accepting:
+            self.loop.call_soon(self.accept)
+
+    def accept(self) -> Raw:
+        """Let the oldest dial succeed."""
+        owner, report = self.dials.pop(0)
+        end = Raw()
+        limits, timeouts = self.config.limits, self.config.timeouts
+        protocol = Tcp(lambda: H1(Role.CLIENT, owner, self.turn, self.loop, timeouts, limits))
+        join(self.loop, end, protocol, self.split)
+        self.upstreams.append(end)
+        report(protocol.connection)
+        return end
+
+    def refuse(self, fault: Fault | None = None) -> None:
+        """Let the oldest dial fail."""
+        _, report = self.dials.pop(0)
+        report(fault or UpstreamFault("connect", "refused"))
+
+    def upstream(self, number: int = -1) -> Raw:
+        """A connection that the proxy opened, once everything has come to rest."""
+        self.run()
+        return self.upstreams[number]
+
+    # -- time and rest --------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Let everything that can happen now happen."""
+        self.loop.run()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.loop.advance(seconds)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is left of any exchange: none under way, no connection in use, none
+        waited for. Dials that nobody waits for any more may still be open."""
+        counts = self.pool.counts().get(str(self.context.routes.upstream.origin), {})
+        return self.proxy.exchanges == 0 and counts["active"] == 0 and counts["waiting"] == 0
+
+
+def _config(settings: dict[str, Any]) -> Config:
+    flags: dict[str, Any] = {"proxy.upstream": "http://upstream:9/v1"}
+    for name, value in settings.items():
+        section, _, key = name.partition("_")
+        if section in ("timeouts", "limits"):
+            flags[f"proxy.{section}.{key}"] = value
+        else:
+            flags[f"proxy.{name}"] = value
+    return load(None, {}, flags)
+
+
+def transport_of(end: Raw) -> Transport:
+    """The proxy's end of a connection."""
+    return end.transport.peer
+
+
+def post(body: bytes, path: bytes = b"/v1/chat/completions", *lines: bytes) -> bytes:
+    """A request with a counted body."""
+    head = b"POST %b HTTP/1.1\r\n%bcontent-type: application/json\r\n" % (path, HOST)
+    head += b"".join(line + b"\r\n" for line in lines)
+    return head + b"content-length: %d\r\n\r\n" % len(body) + body
+
+
+def get(path: bytes = b"/v1/models", *lines: bytes) -> bytes:
+    """A request without a body."""
+    more = b"".join(line + b"\r\n" for line in lines)
+    return b"GET %b HTTP/1.1\r\n%b%b\r\n" % (path, HOST, more)
+
+
+def reply(body: bytes, *lines: bytes, status: bytes = b"200 OK") -> bytes:
+    """A response with a counted body."""
+    more = b"".join(line + b"\r\n" for line in lines)
+    return b"HTTP/1.1 %b\r\n%bcontent-length: %d\r\n\r\n" % (status, more, len(body)) + body
+
+
+SSE_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+)
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of a chunked body."""
+    return b"%x\r\n%b\r\n" % (len(data), data)

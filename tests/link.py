@@ -185,15 +185,17 @@ class Transport(asyncio.Transport):
                     break
                 self.peer.protocol.data_received(piece)
                 data = data[len(piece) :]
-        if self._buffer or (self._wire and self.peer.reading and not self.peer.closed):
+        movable = self._buffer and len(self._wire) < WIRE
+        if movable or (self._wire and self.peer.reading and not self.peer.closed):
             self._schedule()
-        elif self._eof_wanted and not self._eof_sent and not self._buffer and not self._wire:
-            self._send_eof()
+        elif self._eof_wanted and not self._buffer and not self._wire:
+            self._end()
 
-    def _send_eof(self) -> None:
-        self._eof_sent = True
-        if not self.peer.closed and not self.peer.protocol.eof_received():
-            self.peer.close()
+    def _end(self) -> None:
+        if not self._eof_sent:
+            self._eof_sent = True
+            if not self.peer.closed and not self.peer.protocol.eof_received():
+                self.peer.close()
         if self.closing:
             self._lose(None)
 

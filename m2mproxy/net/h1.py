@@ -377,10 +377,12 @@ class H1(MessageReader):
             self.abort()
             return
         fault = ClientFault(error.status, _CODES.get(error.status, "bad_request"), str(error))
-        if self._stream is not None:
-            self._fail_client(fault)
-        else:
+        if self._stream is None:
             self.refuse(fault)
+        elif self._out_done:
+            self._close()  # it has its answer, this was the rest that nobody wanted
+        else:
+            self._fail_client(fault)
 
     def refuse(self, fault: Fault) -> None:
         """Server role, between exchanges: let the owner answer `fault`, then close."""

@@ -68,7 +68,8 @@ class Routes:
         """
         target = request.target
         if target.startswith(b"/v1/") or self._is_extra(target):
-            if b"." in target and has_dot_segment(target.partition(b"?")[0]):
+            path = target.partition(b"?")[0]
+            if (b"." in path or b"%" in path) and has_dot_segment(path):
                 raise ClientFault(400, "bad_path", "the path has dot segments")
             return self.upstream
         if b"%2" in target[:8]:

@@ -1,0 +1,372 @@
+"""How exchanges end before their time: who is told, what is cut, what is tried again."""
+
+from __future__ import annotations
+
+import json
+
+import h11
+import pytest
+from link import Raw, Split
+from world import SSE_HEAD, World, chunk, get, post, reply
+
+from m2mproxy.http.faults import UpstreamFault
+
+
+def begin(world: World, request: bytes = b"") -> tuple[Raw, Raw]:
+    """A client with a request under way, and the upstream that has seen it."""
+    client = world.client()
+    client.send(request or post(b'{"model":"m"}'))
+    upstream = world.upstream()
+    upstream.take()
+    return client, upstream
+
+
+def error_of(answer: bytes) -> dict[str, str]:
+    error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    return dict(error)
+
+
+def is_complete(answer: bytes) -> bool:
+    """Whether h11 reads a whole response before the connection's end."""
+    reader = h11.Connection(h11.CLIENT)
+    reader.send(h11.Request(method="GET", target="/", headers=[("host", "h")]))
+    reader.send(h11.EndOfMessage())
+    reader.receive_data(answer)
+    try:
+        while (event := reader.next_event()) is not h11.NEED_DATA:
+            if isinstance(event, h11.EndOfMessage):
+                return True
+        reader.receive_data(b"")
+        return isinstance(reader.next_event(), h11.EndOfMessage)
+    except h11.RemoteProtocolError:
+        return False
+
+
+# -- the client leaves --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("leave", ["close", "die", "half-close"])
+@pytest.mark.parametrize("stage", ["before the head", "in a stream", "in a counted body"])
+def test_a_client_that_leaves_ends_the_upstreams_work(leave: str, stage: str) -> None:
+    world = World()
+    client, upstream = begin(world)
+    if stage == "in a stream":
+        upstream.send(SSE_HEAD + chunk(b"data: 1\n\n"))
+    elif stage == "in a counted body":
+        upstream.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc")
+    world.run()
+    server = client.transport.peer.protocol
+    if leave == "die":
+        server.connection_lost(ConnectionResetError())
+    else:
+        server.eof_received()
+    # In the very call in which it is noticed, not a turn later.
+    assert upstream.transport.peer.closing
+    world.run()
+    assert upstream.is_gone
+    assert world.at_rest
+    assert world.ended[-1].fault is not None
+    assert world.ended[-1].fault.code == "client_gone"
+
+
+def test_a_client_that_leaves_while_it_uploads_ends_the_upstreams_work() -> None:
+    world = World()
+    client, upstream = begin(world, post(b"x" * 100)[:-50])
+    client.transport.close()
+    world.run()
+    assert upstream.is_gone
+    assert world.at_rest
+
+
+def test_a_client_that_leaves_while_we_dial_costs_nothing() -> None:
+    world = World()
+    world.accepting = False
+    client = world.client()
+    client.send(post(b"{}"))
+    world.run()
+    client.transport.close()
+    world.run()
+    assert world.at_rest
+    # The dial was the pool's: what it brings serves the next request.
+    upstream = world.accept()
+    second = world.client()
+    second.send(post(b"{}"))
+    world.run()
+    assert upstream.take().startswith(b"POST ")
+
+
+# -- the upstream dies --------------------------------------------------------------------------
+
+
+def test_a_cut_stream_ends_with_an_error_event_and_no_terminator() -> None:
+    world = World()
+    client, upstream = begin(world)
+    upstream.send(SSE_HEAD + chunk(b"data: 1\n\n"))
+    world.run()
+    client.take()
+    upstream.transport.close()
+    world.run()
+    last = client.take()
+    assert last.startswith(b"%x\r\ndata: " % (len(last) - 6))
+    event = json.loads(last.split(b"\r\n")[1].removeprefix(b"data: "))
+    assert event["error"]["code"] == "upstream_disconnected"
+    assert not last.endswith(b"0\r\n\r\n")
+    assert client.eof
+    assert world.at_rest
+
+
+def test_an_event_that_was_cut_is_ended_before_the_error() -> None:
+    world = World()
+    client, upstream = begin(world)
+    upstream.send(SSE_HEAD + chunk(b'data: {"half'))
+    upstream.transport.close()
+    world.run()
+    assert b'data: {"half\r\n2\r\n\n\n\r\n' in client.take()
+
+
+def test_messages_streams_get_their_own_kind_of_error() -> None:
+    world = World()
+    client, upstream = begin(world, post(b"{}", b"/v1/messages"))
+    upstream.send(SSE_HEAD)
+    upstream.transport.close()
+    world.run()
+    assert b'event: error\ndata: {"type":"error","error":{' in client.take()
+
+
+def test_a_coded_stream_is_cut_without_plain_bytes_in_it() -> None:
+    world = World()
+    client, upstream = begin(world)
+    coded = SSE_HEAD.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n")
+    upstream.send(coded + chunk(b"\x1f\x8b"))
+    upstream.transport.close()
+    world.run()
+    assert b"error" not in client.take()
+    assert client.eof
+
+
+RESPONSES = {
+    "counted": reply(b"0123456789", b"x-a: 1"),
+    "chunked": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    "events": SSE_HEAD + chunk(b"data: 1\n\n") + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n",
+    "trailers": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\nt: 1\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("how", ["close", "die"])
+@pytest.mark.parametrize("kind", list(RESPONSES))
+def test_no_cut_looks_like_the_end(kind: str, how: str) -> None:
+    """Cut after every byte: the client gets an error, or a body that shows that it was cut."""
+    whole = RESPONSES[kind]
+    for at in range(len(whole)):
+        world = World()
+        client, upstream = begin(world)
+        upstream.send(whole[:at])
+        world.run()
+        getattr(upstream.transport, how)()
+        world.run()
+        answer = client.take()
+        if b"\r\n\r\n" not in whole[:at]:
+            assert answer.startswith(b"HTTP/1.1 502 ")
+            assert error_of(answer)["code"] == "upstream_disconnected"
+        else:
+            assert client.is_gone
+            assert not is_complete(answer)
+        assert world.at_rest
+
+
+def test_a_cut_reply_to_http10_ends_in_a_reset() -> None:
+    """Nothing but the connection's end ends such a body, so an orderly end would be a lie."""
+    world = World()
+    client, upstream = begin(world, b"GET /v1/models HTTP/1.0\r\nhost: h\r\n\r\n")
+    upstream.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    world.run()
+    upstream.transport.close()
+    world.run()
+    assert client.was_reset
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\na",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: a\r\n b\r\n\r\n",
+        b"HTTP/1.1 200 OK\nx: a\n\n",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: " + b"a" * 70000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"x: a\r\n" * 200 + b"\r\n",
+    ],
+)
+def test_broken_replies_are_the_upstreams_fault(response: bytes, split: Split) -> None:
+    world = World(split)
+    client, upstream = begin(world)
+    upstream.send(response)
+    world.run()
+    answer = client.take()
+    assert answer.startswith(b"HTTP/1.1 502 ")
+    assert error_of(answer)["code"] == "upstream_protocol_error"
+    assert upstream.is_gone
+    assert not client.is_gone
+    assert world.at_rest
+
+
+def test_bytes_after_a_reply_do_not_reach_the_next_client() -> None:
+    world = World()
+    client, upstream = begin(world)
+    upstream.send(reply(b"{}") + reply(b"smuggled"))
+    world.run()
+    assert client.take() == reply(b"{}")
+    assert upstream.is_gone
+    client.send(post(b"{}"))
+    second = world.upstream()
+    assert second is not upstream
+    second.send(reply(b"honest"))
+    world.run()
+    assert client.take() == reply(b"honest")
+
+
+# -- once more, or not --------------------------------------------------------------------------
+
+
+def reused(world: World) -> tuple[Raw, Raw]:
+    """A client and an upstream that have had an exchange with each other."""
+    client, upstream = begin(world)
+    upstream.send(reply(b"first"))
+    world.run()
+    client.take()
+    return client, upstream
+
+
+def test_a_stale_connection_costs_the_client_nothing(split: Split) -> None:
+    world = World(split)
+    client, stale = reused(world)
+    client.send(post(b'{"again":1}'))
+    world.run()
+    stale.transport.die()
+    fresh = world.upstream()
+    assert fresh is not stale
+    assert fresh.take().endswith(b'{"again":1}')
+    fresh.send(reply(b"second"))
+    world.run()
+    assert client.take() == reply(b"second")
+    assert world.ended[-1].retried
+    assert world.at_rest
+
+
+def test_a_retry_is_made_once() -> None:
+    world = World()
+    client, stale = reused(world)
+    client.send(post(b"{}"))
+    world.run()
+    stale.transport.die()
+    world.upstream().transport.die()
+    world.run()
+    assert client.take().startswith(b"HTTP/1.1 502 ")
+    assert len(world.upstreams) == 2
+    assert world.at_rest
+
+
+@pytest.mark.parametrize("said", [b"H", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 E\r\n\r\n"])
+def test_no_retry_after_a_sign_of_life(said: bytes) -> None:
+    world = World()
+    client, stale = reused(world)
+    client.send(post(b"{}"))
+    world.run()
+    stale.send(said)
+    world.run()
+    stale.transport.die()
+    world.run()
+    assert b"HTTP/1.1 502 " in client.take()
+    assert len(world.upstreams) == 1
+
+
+def test_no_retry_on_a_connection_that_was_new() -> None:
+    world = World()
+    client, upstream = begin(world)
+    upstream.transport.die()
+    world.run()
+    assert client.take().startswith(b"HTTP/1.1 502 ")
+    assert len(world.upstreams) == 1
+
+
+def test_no_retry_of_a_body_that_is_no_longer_held() -> None:
+    world = World(limits_retry_body=1000)
+    client, stale = reused(world)
+    client.send(post(b"x" * 1001))
+    world.run()
+    stale.transport.die()
+    world.run()
+    assert client.take().startswith(b"HTTP/1.1 502 ")
+    assert len(world.upstreams) == 1
+
+
+def test_a_retry_takes_what_was_still_to_come_along() -> None:
+    world = World()
+    client, stale = reused(world)
+    request = post(b"0123456789")
+    client.send(request[:-5])
+    world.run()
+    stale.transport.die()
+    fresh = world.upstream()
+    client.send(request[-5:])
+    world.run()
+    assert fresh.take().endswith(b"0123456789")
+
+
+def test_a_dial_that_fails_says_why() -> None:
+    world = World()
+    world.accepting = False
+    client = world.client()
+    client.send(post(b"{}"))
+    world.run()
+    world.refuse(UpstreamFault("connect", "http://upstream:9 cannot be reached: refused"))
+    world.run()
+    error = error_of(client.take())
+    assert error["code"] == "upstream_unreachable"
+    assert error["type"] == "upstream_error"
+    assert "upstream:9" in error["message"]
+    assert not client.is_gone
+    assert world.at_rest
+
+
+# -- early answers ------------------------------------------------------------------------------
+
+
+def test_an_early_answer_ends_the_upload() -> None:
+    world = World()
+    client = world.client()
+    client.half_open = True
+    client.send(post(b"x" * 500_000)[:200_000])
+    upstream = world.upstream()
+    upstream.take()
+    upstream.send(reply(b"too much", status=b"413 Content Too Large"))
+    world.run()
+    assert b"too much" in client.take()
+    assert upstream.is_gone
+    assert client.eof
+    assert world.at_rest
+
+
+def test_a_bug_of_ours_is_a_500_and_a_traceback_for_the_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from m2mproxy.proxy.forwarding import Forwarding
+
+    def fails(*_: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(Forwarding, "prepare", fails)
+    world = World()
+    client = world.client()
+    client.send(get())
+    world.run()
+    answer = client.take()
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert error_of(answer)["code"] == "internal_error"
+    assert b"a bug" not in answer
+    assert isinstance(world.ended[-1].bug, KeyError)
+    assert world.at_rest

@@ -131,7 +131,7 @@ class World:
     def at_rest(self) -> bool:
         """Whether nothing is left of any exchange: none under way, no connection in use, none
         waited for. Dials that nobody waits for any more may still be open."""
-        counts = self.pool.counts().get(str(self.context.routes.upstream.origin), {})
+        counts = self.pool.counts()[str(self.context.routes.upstream.origin)]
         return self.proxy.exchanges == 0 and counts["active"] == 0 and counts["waiting"] == 0
 
 

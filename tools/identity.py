@@ -1,0 +1,111 @@
+"""Byte identity over real LLM traffic: the corpora's bodies, and their streams event by event.
+
+The proxy runs in memory between two scripted ends (tests/world.py), so that a whole corpus takes
+seconds; what it is made of is the product's own code.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+CORPORA = ROOT.parent / "shared" / "data" / "corpora"
+SHORT_ROWS = 40
+
+sys.path.insert(0, str(ROOT / "tests"))
+
+from wire import read_request, read_response  # noqa: E402
+from world import SSE_HEAD, World, chunk, post, reply  # noqa: E402
+
+
+def rows(name: str, short: bool) -> Iterator[dict[str, Any]]:
+    """The rows of a corpus."""
+    text = subprocess.run(
+        ["zstd", "-dc", CORPORA / f"{name}.jsonl.zst"], capture_output=True, check=True
+    ).stdout
+    for number, line in enumerate(text.splitlines()):
+        if short and number >= SHORT_ROWS:
+            return
+        yield json.loads(line)
+
+
+def raw(body: Any) -> bytes:
+    """A body as bytes; the corpora hold them as text."""
+    return (body if isinstance(body, str) else json.dumps(body)).encode("utf-8", "surrogatepass")
+
+
+def requests(short: bool) -> Iterator[bytes]:
+    """Every request body."""
+    for row in rows("C1", short):
+        yield raw(row["body"])
+    for name in ("C2", "C3"):
+        for row in rows(name, short):
+            yield from map(raw, row["turns"])
+
+
+def replies(short: bool) -> Iterator[bytes]:
+    """Every plain reply."""
+    for name in ("C5", "C6"):
+        for row in rows(name, short):
+            yield raw(row["body"])
+
+
+class Ends:
+    """One client and one upstream that go on for thousands of exchanges."""
+
+    def __init__(self) -> None:
+        self.world = World(max_body="256MiB")
+        self.client = self.world.client()
+
+    def exchange(self, body: bytes, response: list[bytes]) -> tuple[bytes, bytes]:
+        """The request body that arrived, and what the client received."""
+        self.client.send(post(body))
+        upstream = self.world.upstream()
+        sent = read_request(upstream.take())[1]
+        for piece in response:
+            upstream.send(piece)
+            self.world.run()
+        self.world.ended.clear()
+        return sent, self.client.take()
+
+
+def check(short: bool) -> dict[str, int]:
+    """Run everything; an AssertionError names the first difference."""
+    ends = Ends()
+    counts = {"requests": 0, "replies": 0, "streams": 0, "events": 0, "bytes": 0}
+    for body in requests(short):
+        assert ends.exchange(body, [reply(b"{}")])[0] == body, f"request {counts['requests']}"
+        counts["requests"] += 1
+        counts["bytes"] += len(body)
+    for body in replies(short):
+        answer = ends.exchange(b"{}", [reply(body)])[1]
+        assert read_response(answer)[1] == body, f"reply {counts['replies']}"
+        counts["replies"] += 1
+        counts["bytes"] += len(body)
+    for row in rows("C4", short):
+        events = [raw(event) for event in row["events"]]
+        answer = ends.exchange(b"{}", [SSE_HEAD, *map(chunk, events), b"0\r\n\r\n"])[1]
+        # Chunk for chunk: no event was merged with another, or split.
+        assert answer.endswith(b"".join(map(chunk, events)) + b"0\r\n\r\n"), counts["streams"]
+        counts["streams"] += 1
+        counts["events"] += len(events)
+        counts["bytes"] += sum(map(len, events))
+    return counts
+
+
+def main() -> int:
+    if not CORPORA.is_dir():
+        print("identity: no ../shared/data here, nothing compared")
+        return 0
+    counts = check("--short" in sys.argv[1:])
+    print("identity: equal, " + ", ".join(f"{count:,} {what}" for what, count in counts.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

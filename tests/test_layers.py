@@ -58,8 +58,10 @@ def imports(module: str) -> set[str]:
 
 
 def imports_of_ours(module: str) -> set[str]:
-    """The modules of ours that `module` imports."""
-    return {name for name in imports(module) if name in MODULES and name != PACKAGE}
+    """The modules of ours that `module` imports; `from a import b` means a.b where that is one."""
+    names = imports(module)
+    through = {name.rpartition(".")[0] for name in names if name in MODULES}
+    return {name for name in names - through if name in MODULES}
 
 
 def package(module: str) -> str:

@@ -1,0 +1,1 @@
+"""The two commands: what they are asked, and with which code they end."""

@@ -136,6 +136,12 @@ class Turn:
             self._loop.call_soon(self._end)
 
     def _end(self) -> None:
-        dirty, self._dirty = self._dirty, []
-        for connection in dirty:
-            connection.flush()
+        waiting, self._dirty = self._dirty, []
+        waiting.reverse()
+        try:
+            while waiting:
+                waiting.pop().flush()
+        finally:
+            if waiting:  # a bug in one connection is no reason to hold back the others
+                self._dirty += waiting
+                self._loop.call_soon(self._end)

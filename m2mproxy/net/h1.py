@@ -38,31 +38,10 @@ class H1(MessageReader):
     """An HTTP/1.1 connection."""
 
     __slots__ = (
-        "_body_begun",
-        "_closing",
-        "_deadline",
-        "_draining",
-        "_gate",
-        "_head_begun",
-        "_head_sent",
-        "_in_done",
-        "_intake",
-        "_keep_alive",
-        "_loop",
-        "_out_done",
-        "_owner",
-        "_peer",
-        "_reading",
-        "_repeated",
-        "_request",
-        "_reused",
-        "_server",
-        "_shut_after_flush",
-        "_stream",
-        "_timeouts",
-        "_transport",
-        "_turn",
-        "_writer",
+        "_body_begun", "_closing", "_deadline", "_draining", "_gate", "_head_begun", "_head_sent",
+        "_in_done", "_intake", "_keep_alive", "_loop", "_out_done", "_owner", "_peer", "_reading",
+        "_repeated", "_request", "_reused", "_server", "_shut_after_flush", "_stream",
+        "_timeouts", "_transport", "_turn", "_writer",
     )
 
     def __init__(
@@ -468,5 +447,6 @@ class H1(MessageReader):
     def abort(self) -> None:
         """Close now."""
         self._closing = True
+        self._writer.drop()
         if self._transport is not None:
             self._transport.abort()

@@ -75,7 +75,6 @@ class H1(MessageReader):
         self._head_begun = False
         self._body_begun = False
         self._reading = False
-        # What becomes of the connection after it.
         self._reused = False
         self._keep_alive = True
         self._draining = False
@@ -107,12 +106,12 @@ class H1(MessageReader):
 
     def eof(self) -> None:
         """The peer will send no more: the end of a body that has no other, or a fault."""
-        if self.ends_with_connection:
-            self._keep_alive = False
-            self.ignore_input()
-            self.on_end(None)
-        else:
+        if not self.ends_with_connection:
             self._disconnected()
+            return
+        self._keep_alive = False
+        self.ignore_input()
+        self.on_end(None)
 
     def lost(self, error: Exception | None) -> None:
         """The transport is gone."""
@@ -173,10 +172,10 @@ class H1(MessageReader):
         self._owner.requested(stream, request)
 
     def _start_response(self, raw: bytes) -> None:
-        head = response_head(raw, self._limits.header_count)
         stream, request = self._stream, self._request
         if stream is None or request is None:
             raise Malformed("a response that nobody asked for")
+        head = response_head(raw, self._limits.header_count)
         response, persistent, chunked = h1_message.read_response(head, request.method)
         if response.status < 200:
             self._reused = False  # it lives, and may be at work on the request: no retry
@@ -401,8 +400,7 @@ class H1(MessageReader):
         silent = silent and not stream.head.done
         where = "before its response" if silent else "in the middle of its response"
         reason = f"the upstream closed the connection {where}"
-        retry = silent and self._reused
-        self._fail_upstream(UpstreamFault("disconnected", reason, retry))
+        self._fail_upstream(UpstreamFault("disconnected", reason, silent and self._reused))
 
     def _expired(self) -> None:
         """The connection's deadline: closing, idle, a slow head or a slow body."""

@@ -16,8 +16,8 @@ from m2mproxy.net.connection import Connection
 _WRITE_HIGH = 64 * 1024
 _WRITE_LOW = 16 * 1024
 
-# What the kernel may hold for one connection: unsent bytes of ours, and bytes of an upstream that we
-# have not read. Left alone, both grow to megabytes, which would hide from the upstream that a
+# What the kernel may hold for one connection: unsent bytes of ours, and an upstream's bytes that
+# we have not read. Left alone, both grow to megabytes, which would hide from the upstream that a
 # client has stopped reading. The price is a pace of about this much a round trip.
 _UNSENT = 64 * 1024
 UPSTREAM_RECEIVE_BUFFER = 128 * 1024

@@ -38,8 +38,9 @@ class Log:
         self._json = config.format == "json"
         self._least = _LEVELS[config.level]
         self._access = config.access
-        self._format = _json_line if self._json else _text_line
+        self._line = self._json_line if self._json else self._text_line
         self._writer = writer
+        self._stamped = (0, b"")
 
     def event(self, level: str, message: str, **details: object) -> None:
         """Something the program did or met. `details` are for JSON: the message has them too."""
@@ -48,7 +49,7 @@ class Log:
         if self._json:
             self._write_json({"level": level, "message": message, **details})
         else:
-            self._writer.write(f"{_stamp()} {level}: {message}\n".encode("utf-8", "replace"))
+            self._write_text(f"{level}: {message}")
 
     def bug(self, what: str, error: BaseException | None) -> None:
         """An exception that should not have been. Its message could quote a client: it is left out."""
@@ -62,7 +63,7 @@ class Log:
         if x.bug is not None:
             self.bug("a bug in the proxy", x.bug)
         if self._access:
-            self._writer.write(self._format(x))
+            self._writer.write(self._line(x))
 
     def refusal(self, peer: str, fault: Fault) -> None:
         """What never became an exchange."""
@@ -71,64 +72,61 @@ class Log:
         if self._json:
             self._write_json({"client": peer, "status": fault.status, "error": fault.code})
         else:
-            line = f"{_stamp()} client={peer} status={fault.status} error={fault.code}\n"
-            self._writer.write(line.encode())
+            self._write_text(f"client={peer} status={fault.status} error={fault.code}")
+
+    def _write_text(self, text: str) -> None:
+        self._writer.write(b"%b %b\n" % (self._stamp(), text.encode("utf-8", "replace")))
 
     def _write_json(self, fields: dict[str, object]) -> None:
-        self._writer.write(orjson.dumps({"time": _stamp(), **fields}) + b"\n")
+        self._writer.write(orjson.dumps({"time": self._stamp().decode(), **fields}) + b"\n")
 
+    def _text_line(self, x: Exchange) -> bytes:
+        up, down = x.bytes_up, x.bytes_down
+        return _TEXT % (
+            self._stamp(),
+            x.downstream.peer.encode(),
+            x.method,
+            _path(x.target),
+            _word(x.model),
+            status_of(x),
+            up,
+            down,
+            up,
+            down,
+            b"%.3f" % ((x.answered - x.started) * 1e3) if x.answered else b"-",
+            x.added * 1e3,
+            (x.ended - x.started) * 1e3,
+            error_of(x).encode() or b"-",
+        )
 
-def _text_line(x: Exchange) -> bytes:
-    up, down = x.bytes_up, x.bytes_down
-    return _TEXT % (
-        _stamp().encode(),
-        x.downstream.peer.encode(),
-        x.method,
-        _path(x.target),
-        _word(x.model),
-        status_of(x),
-        up,
-        down,
-        up,
-        down,
-        b"%.3f" % ((x.answered - x.started) * 1e3) if x.answered else b"-",
-        x.added * 1e3,
-        (x.ended - x.started) * 1e3,
-        error_of(x).encode() or b"-",
-    )
+    def _json_line(self, x: Exchange) -> bytes:
+        up, down = x.bytes_up, x.bytes_down
+        fields = {
+            "time": self._stamp().decode(),
+            "client": x.downstream.peer,
+            "method": x.method.decode("ascii", "replace"),
+            "path": _path(x.target).decode("ascii", "replace"),
+            "model": x.model or None,
+            "status": status_of(x),
+            "client_in": up,
+            "client_out": down,
+            "upstream_out": up,
+            "upstream_in": down,
+            "coding": "identity",
+            "first_byte_ms": round((x.answered - x.started) * 1e3, 3) if x.answered else None,
+            "added_ms": round(x.added * 1e3, 3),
+            "total_ms": round((x.ended - x.started) * 1e3, 3),
+            "error": error_of(x) or None,
+        }
+        return orjson.dumps(fields) + b"\n"
 
-
-def _json_line(x: Exchange) -> bytes:
-    up, down = x.bytes_up, x.bytes_down
-    fields = {
-        "time": _stamp(),
-        "client": x.downstream.peer,
-        "method": x.method.decode("ascii", "replace"),
-        "path": _path(x.target).decode("ascii", "replace"),
-        "model": x.model or None,
-        "status": status_of(x),
-        "client_in": up,
-        "client_out": down,
-        "upstream_out": up,
-        "upstream_in": down,
-        "coding": "identity",
-        "first_byte_ms": round((x.answered - x.started) * 1e3, 3) if x.answered else None,
-        "added_ms": round(x.added * 1e3, 3),
-        "total_ms": round((x.ended - x.started) * 1e3, 3),
-        "error": error_of(x) or None,
-    }
-    return orjson.dumps(fields) + b"\n"
-
-
-class _Second:
-    """The second that was last written, and how."""
-
-    at = 0
-    text = ""
-
-
-def _stamp() -> str:
-    return ""
+    def _stamp(self) -> bytes:
+        """The time of a line, in UTC; made once a millisecond."""
+        now = time.time_ns() // 1_000_000
+        if now != self._stamped[0]:
+            second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1000))
+            self._stamped = (now, b"%b.%03dZ" % (second.encode(), now % 1000))
+        return self._stamped[1]
 
 
 def _path(target: bytes) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from link import SPLITS, Split  # noqa: E402
+from link import SPLITS, Split
 
 
 @pytest.fixture(params=list(SPLITS))

@@ -1,4 +1,4 @@
-"""A client, the proxy and its upstream in memory: the real parts in the middle, the test at both ends.
+"""A client, the proxy and its upstream in memory: the test speaks for both ends.
 
     world = World()
     client = world.client()

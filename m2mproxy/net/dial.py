@@ -17,7 +17,6 @@ from m2mproxy.http.message import Origin
 from m2mproxy.net.connection import Owner, Role, Turn
 from m2mproxy.net.h1 import H1
 from m2mproxy.net.tcp import UPSTREAM_RECEIVE_BUFFER, Tcp
-from m2mproxy.net.tls import client_context
 
 Report = Callable[[H1 | Fault], None]
 
@@ -31,14 +30,14 @@ class Dialler:
         loop: asyncio.AbstractEventLoop,
         timeouts: Timeouts,
         limits: Limits,
-        ca_file: str,
+        tls: ssl.SSLContext | None,
     ) -> None:
+        """`tls` is the context for https origins; None when there are none."""
         self._turn = turn
         self._loop = loop
         self._timeouts = timeouts
         self._limits = limits
-        self._ca_file = ca_file
-        self._context: ssl.SSLContext | None = None
+        self._tls = tls
         self._dials: set[asyncio.Task[None]] = set()
 
     def dial(self, origin: Origin, owner: Owner, report: Report) -> None:
@@ -73,7 +72,7 @@ class Dialler:
                 lambda: Tcp(lambda: self._client(owner), UPSTREAM_RECEIVE_BUFFER),
                 origin.host,
                 origin.port,
-                ssl=self._tls() if secure else None,
+                ssl=self._tls if secure else None,
                 server_hostname=origin.host if secure else None,
             )
         assert isinstance(protocol.connection, H1)
@@ -81,11 +80,6 @@ class Dialler:
 
     def _client(self, owner: Owner) -> H1:
         return H1(Role.CLIENT, owner, self._turn, self._loop, self._timeouts, self._limits)
-
-    def _tls(self) -> ssl.SSLContext:
-        if self._context is None:
-            self._context = client_context(self._ca_file)
-        return self._context
 
 
 def _refusal(origin: Origin, error: OSError) -> UpstreamFault:

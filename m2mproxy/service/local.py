@@ -20,7 +20,9 @@ _READ = (b"GET", b"HEAD")
 class Endpoints:
     """`/health`, `/health/ready`, `/stats`, `/stats/reset`."""
 
-    def __init__(self, snapshot: Callable[[], dict[str, object]], reset: Callable[[], None]) -> None:
+    def __init__(
+        self, snapshot: Callable[[], dict[str, object]], reset: Callable[[], None]
+    ) -> None:
         self._snapshot = snapshot
         self._reset_stats = reset
         self._upstream: Upstream | None = None

@@ -52,7 +52,7 @@ class Log:
             self._write_text(f"{level}: {message}")
 
     def bug(self, what: str, error: BaseException | None) -> None:
-        """An exception that should not have been. Its message could quote a client: it is left out."""
+        """An exception that should not be. Its message, which could quote a client, is left out."""
         if error is not None:
             frames = "".join(traceback.format_tb(error.__traceback__))
             what = f"{what}: {type(error).__name__}\n{frames}".rstrip()

@@ -6,6 +6,7 @@ The one rule: whatever is begun here is ended here, and the process ends with a 
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import resource
@@ -18,23 +19,24 @@ import time
 import uvloop
 
 from m2mproxy import __version__
-from m2mproxy.config import Config, ConfigError, Listen
+from m2mproxy.config import Config, Listen
 from m2mproxy.http.faults import Fault
-from m2mproxy.http.message import Origin
 from m2mproxy.net.connection import Turn
 from m2mproxy.net.dial import Dialler
 from m2mproxy.net.pool import Pool
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.exchange import Exchange
-from m2mproxy.proxy.forwarding import Forwarding
-from m2mproxy.proxy.providers import Router, profile_for
 from m2mproxy.proxy.proxy import Proxy
 from m2mproxy.proxy.routes import Routes, Upstream
 from m2mproxy.service.local import Endpoints
-from m2mproxy.service.log import Log, Writer
+from m2mproxy.service.log import Log
 from m2mproxy.service.stats import Stats
+from m2mproxy.service.upstream import parts
+from m2mproxy.service.writer import Writer
 
 _BACKLOG = 1024
+# Listeners, the log, the loop's own.
+_OWN_FILES = 32
 # After the last resets are sent: time for the loop to hand them to the kernel.
 _LAST_WORDS = 0.2
 
@@ -43,31 +45,16 @@ def check(config: Config) -> None:
     """What only the running program can judge of a configuration. Binds nothing.
 
     Raises:
-        ConfigError: the provider is unknown or its base URL is of no use.
+        ConfigError: see `parts`.
     """
-    route_parts(config)
-
-
-def route_parts(config: Config) -> tuple[Router, Forwarding, str]:
-    """The upstream's router and forwarding, and its provider's name."""
-    upstream = config.upstream
-    path = f"{upstream.path}?{upstream.query}" if upstream.query else upstream.path
-    try:
-        profile = profile_for(config.provider, upstream.host, upstream.port, path)
-    except ValueError as error:
-        raise ConfigError("configuration", "proxy.provider", config.provider, str(error)) from None
-    try:
-        router = Router(profile, upstream.path, upstream.query, config.api_version)
-    except ValueError as error:
-        raise ConfigError("configuration", "proxy.upstream", str(upstream), str(error)) from None
-    return router, Forwarding(profile, config.api_key, config.forwarded), profile.name
+    parts(config)
 
 
 def serve(config: Config) -> int:
     """Serve until a signal says stop. Returns the exit code.
 
     Raises:
-        OSError: an address cannot be bound.
+        OSError: an address cannot be bound; `filename` is the address.
         ConfigError: see `check`.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -85,35 +72,33 @@ class Server:
         self._stats = Stats()
         self._writer = Writer(loop, sys.stderr.fileno())
         self._log = Log(config.logging, self._writer)
+        self._parts = parts(config)
         turn = Turn(loop)
-        self._dialler = Dialler(turn, loop, config.timeouts, config.limits, config.ca_file)
+        self._dialler = Dialler(turn, loop, config.timeouts, config.limits, self._parts.tls)
         self._pool = Pool(
             loop,
             self._dialler,
             config.limits.upstream_connections,
             config.timeouts.upstream_keepalive,
         )
-        routes, self._provider = self._routes()
-        context = Context(config, routes, time.monotonic)
+        context = Context(config, self._routes(), time.monotonic)
         self._proxy = Proxy(context, turn, loop, self._ended, self._refused)
         self._servers: list[asyncio.Server] = []
-        self._sockets: list[str] = []
+        self._sockets: dict[str, int] = {}  # path to inode of those that are ours
 
-    def _routes(self) -> tuple[Routes, str]:
-        upstream = self._config.upstream
-        router, forwarding, provider = route_parts(self._config)
-        origin = Origin(upstream.scheme, upstream.host, upstream.port)
+    def _routes(self) -> Routes:
+        built = self._parts
         endpoints = Endpoints(self._snapshot, self._stats.reset)
         route = Upstream(
-            origin,
-            origin.authority,
-            upstream.scheme.encode(),
-            self._pool.to(origin),
-            router,
-            forwarding,
+            built.origin,
+            built.origin.authority,
+            built.origin.scheme.encode(),
+            self._pool.to(built.origin),
+            built.router,
+            built.forwarding,
         )
         endpoints.watch(route)
-        return Routes(route, endpoints.table()), provider
+        return Routes(route, endpoints.table())
 
     # -- what the parts report ------------------------------------------------------------------
 
@@ -128,7 +113,7 @@ class Server:
     def _snapshot(self) -> dict[str, object]:
         return {
             **self._stats.snapshot(),
-            "open_streams": self._proxy.exchanges,
+            "open_streams": self._proxy.open_streams,
             "client_connections": self._proxy.connections,
             "upstream_connections": self._pool.counts(),
             "log_lines_dropped": self._writer.dropped,
@@ -139,12 +124,12 @@ class Server:
 
     async def run(self) -> int:
         """Listen, serve, drain, end."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self._loop.add_signal_handler(number, self._signalled, number)
-        _raise_file_limit()
+        self._fit_files(_raise_file_limit())
         try:
             for listen in self._config.listen:
-                self._servers.append(await self._listen(listen))
+                await self._listen(listen)
             self._announce()
             # What is there now stays: the collector need not look at it again.
             gc.collect()
@@ -155,17 +140,32 @@ class Server:
             await self._close()
         return 0
 
-    async def _listen(self, listen: Listen) -> asyncio.Server:
-        if not listen.path:
-            return await self._loop.create_server(
-                self._proxy.accept, listen.host, listen.port, backlog=_BACKLOG
+    async def _listen(self, listen: Listen) -> None:
+        try:
+            if listen.path:
+                _remove_stale_socket(listen.path)
+                server = await self._loop.create_unix_server(
+                    self._proxy.accept, listen.path, backlog=_BACKLOG
+                )
+                self._sockets[listen.path] = os.stat(listen.path).st_ino
+            else:
+                server = await self._loop.create_server(
+                    self._proxy.accept, listen.host, listen.port, backlog=_BACKLOG
+                )
+        except OSError as error:
+            error.filename = str(listen)
+            raise
+        self._servers.append(server)
+
+    def _fit_files(self, files: int) -> None:
+        limits = self._config.limits
+        wanted = limits.connections + limits.upstream_connections + _OWN_FILES
+        if files < wanted:
+            self._log.event(
+                "warning",
+                f"the limits allow {wanted} open files, the system only {files}: raise LimitNOFILE "
+                "or lower limits.connections and limits.upstream_connections",
             )
-        _remove_stale_socket(listen.path)
-        server = await self._loop.create_unix_server(
-            self._proxy.accept, listen.path, backlog=_BACKLOG
-        )
-        self._sockets.append(listen.path)
-        return server
 
     def _announce(self) -> None:
         places = [_address(sock) for server in self._servers for sock in server.sockets]
@@ -173,11 +173,14 @@ class Server:
         self._log.event(
             "info",
             f"m2mproxy {__version__} listens on {', '.join(places)} and forwards to "
-            f"{self._config.upstream} ({self._provider}); a client's base_url is {base}",
+            f"{self._config.upstream} ({self._parts.provider}); a client's base_url is {base}",
         )
         self._writer.flush()
 
     def _signalled(self, number: signal.Signals) -> None:
+        if number is signal.SIGHUP:
+            self._log.event("warning", "SIGHUP: the configuration cannot be reloaded yet")
+            return
         if number is signal.SIGINT or self._stop.is_set():
             self._hurry.set()
         self._stop.set()
@@ -185,39 +188,54 @@ class Server:
     async def _drain(self) -> None:
         for server in self._servers:
             server.close()
+        gone = asyncio.Event()
+        self._proxy.on_empty = gone.set
+        if not self._proxy.connections:
+            gone.set()
         self._proxy.drain()
         seconds = self._config.drain
         self._log.event("info", f"stopping: {self._proxy.exchanges} requests have {seconds:g} s")
-        end = self._loop.time() + seconds
-        while self._proxy.connections and self._loop.time() < end and not self._hurry.is_set():
-            await asyncio.sleep(0.02)
+        empty = self._loop.create_task(gone.wait())
+        hurry = self._loop.create_task(self._hurry.wait())
+        await asyncio.wait((empty, hurry), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if self._proxy.exchanges:
             self._log.event("warning", f"cutting {self._proxy.exchanges} requests short")
         self._proxy.stop()
-        if self._proxy.connections:
-            await asyncio.sleep(_LAST_WORDS)
+        await asyncio.wait((empty,), timeout=_LAST_WORDS)
+        empty.cancel()
+        hurry.cancel()
 
     async def _close(self) -> None:
         self._dialler.close()
         self._pool.close()
         for server in self._servers:
             server.close()
-        for path in self._sockets:
-            if os.path.exists(path):
-                os.unlink(path)
+        for path, inode in self._sockets.items():
+            _unlink_own(path, inode)
         await asyncio.sleep(0)
-        self._writer.flush()
+        self._writer.close()
 
 
-def _raise_file_limit() -> None:
-    """As many open files as we may have: an exchange takes two."""
+def _raise_file_limit() -> int:
+    """As many open files as we may have: an exchange takes two. Returns that number."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def _unlink_own(path: str, inode: int) -> None:
+    """Remove our socket, not one that somebody has put in its place."""
+    try:
+        if os.stat(path).st_ino == inode:
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def _remove_stale_socket(path: str) -> None:
-    """Remove what a killed predecessor left; a socket that still answers is not touched."""
+    """Remove what a killed predecessor left. A socket that answers is somebody's: the event loop
+    would take even that away."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return
@@ -228,6 +246,8 @@ def _remove_stale_socket(path: str) -> None:
             probe.connect(path)
         except ConnectionRefusedError:
             os.unlink(path)
+        else:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def _address(sock: socket.socket) -> str:

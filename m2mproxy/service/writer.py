@@ -19,7 +19,7 @@ from typing import NamedTuple
 _GATHER_SECONDS = 0.05
 _GATHER_BYTES = 32 * 1024
 _MAX_PENDING = 256 * 1024
-# At the end of the program nothing else is held up: so long a reader that lags behind is waited for.
+# At the end of the program nothing else is held up: so long a reader that lags is waited for.
 _LAST_WAIT = 0.5
 # What a writable pipe takes without blocking (POSIX, write; Linux pipe(7)).
 _PIPE_BUF = select.PIPE_BUF

@@ -62,9 +62,9 @@ def start_proxy() -> Iterator[Callable[..., Program]]:
     started: list[Program] = []
 
     def start(upstream: str, *flags: str, **environment: str) -> Program:
+        command = [sys.executable, "-m", "m2mproxy", "--listen", "127.0.0.1:0"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "m2mproxy", "--listen", "127.0.0.1:0", "--upstream", upstream]
-            + list(flags),
+            [*command, "--upstream", upstream, *flags],
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, **environment},

@@ -80,7 +80,7 @@ def curl(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
     )
 
 
-ASK = '{"model":"smollm2","temperature":0,"max_tokens":8,"messages":[{"role":"user","content":"Hi"}]}'
+ASK = '{"model":"m","temperature":0,"max_tokens":8,"messages":[{"role":"user","content":"Hi"}]}'
 JSON = ("-H", "content-type: application/json")
 
 

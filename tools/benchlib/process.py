@@ -97,9 +97,11 @@ class Process:
             self._popen.wait()
 
     def cpu_seconds(self) -> float:
+        self.check()
         return sum(_cpu_seconds(pid) for pid in _family(self.pid))
 
     def memory(self) -> Memory:
+        self.check()
         each = [_memory(pid) for pid in _family(self.pid)]
         return Memory(sum(m.resident for m in each), sum(m.unique for m in each))
 
@@ -129,21 +131,23 @@ def _environment() -> dict[str, str]:
 
 def _family(pid: int) -> Iterator[int]:
     yield pid
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split():
+    for children in _of_each_thread(pid, "children"):
+        for child in children.split():
             yield from _family(int(child))
 
 
+def _of_each_thread(pid: int, name: str) -> Iterator[str]:
+    """A file of /proc for each thread; one that ends while we look has nothing more to say."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            yield Path(f"/proc/{pid}/task/{thread}/{name}").read_text()
+
+
 def _cpu_seconds(pid: int) -> float:
-    try:
-        nanoseconds = 0
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/schedstat") as schedstat:
-                nanoseconds += int(schedstat.read().split()[0])
-        return nanoseconds / 1e9
-    except FileNotFoundError:  # a kernel without schedstat: clock ticks must do
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+    if os.path.exists("/proc/self/schedstat"):
+        return sum(int(stat.split()[0]) for stat in _of_each_thread(pid, "schedstat")) / 1e9
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _memory(pid: int) -> Memory:

@@ -56,6 +56,8 @@ def _clock_events(bench: Bench, servers: list[Server], size: Size) -> None:
             before = server.process.cpu_seconds() if server.process else 0
             run = sink.run(size.seconds)
             after = server.process.cpu_seconds() if server.process else 0
+        if not run.events:
+            raise ProcessFailed(f"{server.name}: no events in {size.seconds:g} s")
         transit = run.transit.p50, run.transit.p99
         if server.process:
             bench.results.add(CPU, server.name, (after - before) / run.events * 1e6)

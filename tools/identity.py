@@ -19,8 +19,14 @@ SHORT_ROWS = 40
 
 sys.path.insert(0, str(ROOT / "tests"))
 
-from wire import read_request, read_response  # noqa: E402
-from world import SSE_HEAD, World, chunk, post, reply  # noqa: E402
+from wire import read_request, read_response  # type: ignore[import-not-found]  # noqa: E402
+from world import (  # type: ignore[import-not-found]  # noqa: E402
+    SSE_HEAD,
+    World,
+    chunk,
+    post,
+    reply,
+)
 
 
 def rows(name: str, short: bool) -> Iterator[dict[str, Any]]:

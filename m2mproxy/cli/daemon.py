@@ -5,6 +5,7 @@ The service is imported once there is a configuration for it, so that errors com
 """
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ def parser() -> Parser:
 
 def run(program: str, args: argparse.Namespace, default_file: str) -> int:
     """Load the configuration and, unless it is only to be checked, serve it."""
+    _fill_standard_descriptors()
     file = _file(args.config, default_file)
     notices: list[str] = []
     try:
@@ -50,6 +52,18 @@ def run(program: str, args: argparse.Namespace, default_file: str) -> int:
     except ConfigError as error:
         _say(program, str(error))
         return EXIT_USAGE if error.source == COMMAND_LINE else EXIT_CONFIG
+    except KeyboardInterrupt:  # before the server, which takes signals in its own way
+        return EXIT_FAILURE
+
+
+def _fill_standard_descriptors() -> None:
+    """Whoever started us may have closed them. The next file would take such a number, and if that
+    were a client's connection, the log would be written to it."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
 
 
 def _file(chosen: str | None, default: str) -> str | None:
@@ -63,9 +77,9 @@ def _file(chosen: str | None, default: str) -> str | None:
 
 def _check(config: Config) -> None:
     """What the program judges of a configuration, such as the provider's name."""
-    from m2mproxy.service.server import check
+    from m2mproxy.service.upstream import parts
 
-    check(config)
+    parts(config)
 
 
 def _serve(program: str, config: Config) -> int:
@@ -87,4 +101,5 @@ def _reason(error: OSError) -> str:
 
 
 def _say(program: str, line: str) -> None:
-    print(f"{program}: {line}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # nobody may be there to read it
+        print(f"{program}: {line}", file=sys.stderr)

@@ -42,11 +42,12 @@ OPTIONS = (
 def _formatter(prog: str) -> argparse.HelpFormatter:
     """argparse's own, with the width that it would find by loading archive libraries (shutil):
     it makes one for every flag, so that they would stay in the daemon's memory."""
+    columns = os.environ.get("COLUMNS", "")
     try:
-        columns = int(os.environ.get("COLUMNS", "")) or os.get_terminal_size().columns
-    except (OSError, ValueError):
-        columns = 80
-    return argparse.HelpFormatter(prog, width=columns - 2)
+        width = int(columns) if columns.isdecimal() else os.get_terminal_size().columns
+    except OSError:  # no terminal
+        width = 80
+    return argparse.HelpFormatter(prog, width=width - 2)
 
 
 class Parser(argparse.ArgumentParser):

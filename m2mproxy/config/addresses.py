@@ -150,13 +150,16 @@ def _read_upstream(value: object) -> Upstream:
     return Upstream.parse(value)
 
 
-def _without_user(value: object) -> object:
-    """A URL without what may be a password: all before the last @."""
-    return re.sub(r"^(\w+://)?.*@", r"\1...@", value) if isinstance(value, str) else None
+def _without_secrets(value: object) -> object:
+    """A URL without what may be a password or a key: all before the last @, and the query."""
+    if not isinstance(value, str):
+        return None
+    value = re.sub(r"^(\w+://)?.*@", r"\1...@", value, flags=re.DOTALL)
+    return re.sub(r"\?.+", "?...", value, flags=re.DOTALL)
 
 
 UPSTREAM = Kind(
     _read_upstream,
     'an http:// or https:// URL, such as "http://localhost:11434/v1"',
-    public=_without_user,
+    public=_without_secrets,
 )

@@ -150,7 +150,7 @@ class Config:
     def refusal(self, path: str, value: object, reason: str) -> ConfigError:
         """The error for a value that turns out to be of no use only when it is put to use."""
         source, name = self.places.get(path, Place(DEFAULT, path))
-        return ConfigError(source, name, value, reason=reason)
+        return ConfigError(source, name, KEYS[path].kind.public(value), reason=reason)
 
 
 SECTIONS: Mapping[str, type[Any]] = {

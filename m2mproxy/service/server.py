@@ -1,4 +1,7 @@
-"""One process that serves: builds the parts, listens, obeys signals, stops in order.
+"""One process that serves: from the first address to the last connection.
+
+It listens, says so, serves until a signal says stop, lets what is under way finish, cuts what does
+not, and ends. What the parts are made of is decided elsewhere; here they are put together.
 
 The one rule: whatever is begun here is ended here, and the process ends with a code that says how.
 """
@@ -6,20 +9,17 @@ The one rule: whatever is begun here is ended here, and the process ends with a 
 from __future__ import annotations
 
 import asyncio
-import errno
+import contextlib
 import gc
-import os
-import resource
 import signal
-import socket
-import stat
-import sys
 import time
+from socket import AF_UNIX
+from typing import Any
 
 import uvloop
 
 from m2mproxy import __version__
-from m2mproxy.config import Config, Listen
+from m2mproxy.config import Config
 from m2mproxy.http.faults import Fault
 from m2mproxy.net.connection import Turn
 from m2mproxy.net.dial import Dialler
@@ -28,72 +28,74 @@ from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.exchange import Exchange
 from m2mproxy.proxy.proxy import Proxy
 from m2mproxy.proxy.routes import Routes, Upstream
+from m2mproxy.service import files
+from m2mproxy.service.listeners import BACKLOG, Listeners
 from m2mproxy.service.local import Endpoints
 from m2mproxy.service.log import Log
 from m2mproxy.service.stats import Stats
-from m2mproxy.service.upstream import parts
+from m2mproxy.service.upstream import Parts, parts
 from m2mproxy.service.writer import Writer
 
-_BACKLOG = 1024
-# Listeners, the log, the loop's own.
-_OWN_FILES = 32
-# After the last resets are sent: time for the loop to hand them to the kernel.
+# Not sys.stderr, which Python may have replaced or left out.
+_STDERR = 2
+# After the last streams are cut: time for the cut to be sent, and for connections to close.
 _LAST_WORDS = 0.2
-
-
-def check(config: Config) -> None:
-    """What only the running program can judge of a configuration. Binds nothing.
-
-    Raises:
-        ConfigError: see `parts`.
-    """
-    parts(config)
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 def serve(config: Config) -> int:
     """Serve until a signal says stop. Returns the exit code.
 
     Raises:
-        OSError: an address cannot be bound; `filename` is the address.
-        ConfigError: see `check`.
+        ConfigError: the upstream cannot be used, see `parts`.
+        OSError: an address cannot be listened on; `filename` is the address.
     """
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(Server(config, runner.get_loop()).run())
+    built = parts(config)
+    listeners = Listeners(config.listen)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(Server(config, built, listeners, runner.get_loop()).run())
+    finally:
+        listeners.close()
+    return 0
 
 
 class Server:
-    """The parts and how they are wired."""
+    """The parts, and how they are wired."""
 
-    def __init__(self, config: Config, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, config: Config, built: Parts, listeners: Listeners, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._config = config
         self._loop = loop
-        self._stop = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._listeners = listeners
+        self._provider = built.provider
         self._stats = Stats()
-        self._writer = Writer(loop, sys.stderr.fileno())
+        self._writer = Writer(loop, _STDERR)
         self._log = Log(config.logging, self._writer)
-        self._parts = parts(config)
         turn = Turn(loop)
-        self._dialler = Dialler(turn, loop, config.timeouts, config.limits, self._parts.tls)
+        self._dialler = Dialler(turn, loop, config.timeouts, config.limits, built.tls)
         self._pool = Pool(
             loop,
             self._dialler,
             config.limits.upstream_connections,
             config.timeouts.upstream_keepalive,
         )
-        context = Context(config, self._routes(), time.monotonic)
+        context = Context(config, self._routes(built), time.monotonic)
         self._proxy = Proxy(context, turn, loop, self._ended, self._refused)
         self._servers: list[asyncio.Server] = []
-        self._sockets: dict[str, int] = {}  # path to inode of those that are ours
+        self._stop = asyncio.Event()
+        # Stopping need not go on: no connection is left, or a second signal came.
+        self._over = asyncio.Event()
 
-    def _routes(self) -> Routes:
-        built = self._parts
+    def _routes(self, built: Parts) -> Routes:
         endpoints = Endpoints(self._snapshot, self._stats.reset)
+        origin = built.origin
         route = Upstream(
-            built.origin,
-            built.origin.authority,
-            built.origin.scheme.encode(),
-            self._pool.to(built.origin),
+            origin,
+            origin.authority,
+            origin.scheme.encode(),
+            self._pool.to(origin),
             built.router,
             built.forwarding,
         )
@@ -110,6 +112,10 @@ class Server:
         self._stats.refused(fault)
         self._log.refusal(peer, fault)
 
+    def _unexpected(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that nobody caught, which asyncio would print in a way of its own."""
+        self._log.bug(context["message"], context.get("exception"))
+
     def _snapshot(self) -> dict[str, object]:
         return {
             **self._stats.snapshot(),
@@ -122,14 +128,14 @@ class Server:
 
     # -- life -----------------------------------------------------------------------------------
 
-    async def run(self) -> int:
-        """Listen, serve, drain, end."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    async def run(self) -> None:
+        """Serve, drain, end."""
+        self._loop.set_exception_handler(self._unexpected)
+        for number in (*_STOPPING, signal.SIGHUP):
             self._loop.add_signal_handler(number, self._signalled, number)
-        self._fit_files(_raise_file_limit())
         try:
-            for listen in self._config.listen:
-                await self._listen(listen)
+            self._fit_files()
+            await self._accept()
             self._announce()
             # What is there now stays: the collector need not look at it again.
             gc.collect()
@@ -138,42 +144,30 @@ class Server:
             await self._drain()
         finally:
             await self._close()
-        return 0
 
-    async def _listen(self, listen: Listen) -> None:
-        try:
-            if listen.path:
-                _remove_stale_socket(listen.path)
-                server = await self._loop.create_unix_server(
-                    self._proxy.accept, listen.path, backlog=_BACKLOG
-                )
-                self._sockets[listen.path] = os.stat(listen.path).st_ino
-            else:
-                server = await self._loop.create_server(
-                    self._proxy.accept, listen.host, listen.port, backlog=_BACKLOG
-                )
-        except OSError as error:
-            error.filename = str(listen)
-            raise
-        self._servers.append(server)
+    def _fit_files(self) -> None:
+        warning = files.shortage(self._config.limits, files.raise_limit())
+        if warning:
+            self._log.event("warning", warning)
 
-    def _fit_files(self, files: int) -> None:
-        limits = self._config.limits
-        wanted = limits.connections + limits.upstream_connections + _OWN_FILES
-        if files < wanted:
-            self._log.event(
-                "warning",
-                f"the limits allow {wanted} open files, the system only {files}: raise LimitNOFILE "
-                "or lower limits.connections and limits.upstream_connections",
-            )
+    async def _accept(self) -> None:
+        loop = self._loop
+        for sock in self._listeners.sockets:
+            create = loop.create_server if sock.family != AF_UNIX else loop.create_unix_server
+            self._servers.append(await create(self._proxy.accept, sock=sock, backlog=BACKLOG))
 
     def _announce(self) -> None:
-        places = [_address(sock) for server in self._servers for sock in server.sockets]
-        base = next((f"http://{place}/v1" for place in places if place[0] != "u"), places[0])
+        places = self._listeners.addresses()
+        upstream = str(self._config.upstream).partition("?")[0]  # a query may carry a key
+        base = _base_url(places)
         self._log.event(
             "info",
-            f"m2mproxy {__version__} listens on {', '.join(places)} and forwards to "
-            f"{self._config.upstream} ({self._parts.provider}); a client's base_url is {base}",
+            f"m2mproxy {__version__} listens on {', '.join(places)} and forwards to {upstream} "
+            f"({self._provider}); a client's base_url is {base}",
+            listen=places,
+            upstream=upstream,
+            provider=self._provider,
+            base_url=base,
         )
         self._writer.flush()
 
@@ -182,76 +176,51 @@ class Server:
             self._log.event("warning", "SIGHUP: the configuration cannot be reloaded yet")
             return
         if number is signal.SIGINT or self._stop.is_set():
-            self._hurry.set()
+            self._over.set()
         self._stop.set()
 
     async def _drain(self) -> None:
-        for server in self._servers:
-            server.close()
-        gone = asyncio.Event()
-        self._proxy.on_empty = gone.set
-        if not self._proxy.connections:
-            gone.set()
+        self._stop_accepting()
+        self._proxy.on_empty = self._over.set
         self._proxy.drain()
         seconds = self._config.drain
         self._log.event("info", f"stopping: {self._proxy.exchanges} requests have {seconds:g} s")
-        empty = self._loop.create_task(gone.wait())
-        hurry = self._loop.create_task(self._hurry.wait())
-        await asyncio.wait((empty, hurry), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        self._writer.flush()
+        await self._until_over(seconds)
         if self._proxy.exchanges:
             self._log.event("warning", f"cutting {self._proxy.exchanges} requests short")
         self._proxy.stop()
-        await asyncio.wait((empty,), timeout=_LAST_WORDS)
-        empty.cancel()
-        hurry.cancel()
+        await self._until_over(_LAST_WORDS)
 
-    async def _close(self) -> None:
-        self._dialler.close()
-        self._pool.close()
+    async def _until_over(self, seconds: float) -> None:
+        if self._proxy.connections:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._over.wait()
+        self._over.clear()
+
+    def _stop_accepting(self) -> None:
         for server in self._servers:
             server.close()
-        for path, inode in self._sockets.items():
-            _unlink_own(path, inode)
-        await asyncio.sleep(0)
+        self._listeners.close()
+
+    async def _close(self) -> None:
+        self._stop_accepting()
+        self._dialler.close()
+        self._pool.close()
+        await asyncio.sleep(0)  # for what that made the loop do next
         self._writer.close()
+        for number in _STOPPING:
+            # The end has come already; by default one more signal would give another exit code.
+            self._loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
 
-def _raise_file_limit() -> int:
-    """As many open files as we may have: an exchange takes two. Returns that number."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
-
-
-def _unlink_own(path: str, inode: int) -> None:
-    """Remove our socket, not one that somebody has put in its place."""
-    try:
-        if os.stat(path).st_ino == inode:
-            os.unlink(path)
-    except FileNotFoundError:
-        pass
-
-
-def _remove_stale_socket(path: str) -> None:
-    """Remove what a killed predecessor left. A socket that answers is somebody's: the event loop
-    would take even that away."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-        else:
-            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-
-
-def _address(sock: socket.socket) -> str:
-    name = sock.getsockname()
-    if isinstance(name, str):
-        return f"unix:{name}"
-    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+def _base_url(places: list[str]) -> str:
+    """What a client of this machine takes for `base_url`."""
+    for place in places:
+        if not place.startswith("unix:"):
+            host, _, port = place.rpartition(":")
+            here = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
+            return f"http://{here}:{port}/v1"
+    return f"http://localhost/v1 (over {places[0]})"

@@ -66,10 +66,7 @@ def _tls(config: Config) -> ssl.SSLContext | None:
 
 
 def _unusable(config: Config, error: OSError) -> ConfigError:
-    if isinstance(error, ssl.SSLError) and error.reason:
-        reason = error.reason.replace("_", " ").lower()  # NO_CERTIFICATE_OR_CRL_FOUND
-    else:
-        reason = error.strerror or str(error)
+    reason = (error.strerror or str(error)).partition(" (_ssl.c")[0]
     what = "the file" if config.ca_file else "the system's store"
     return config.refusal(
         "proxy.ca_file", config.ca_file, f"{what} has no certificates that can be used ({reason})"

@@ -18,14 +18,14 @@ URL = "http://model/v1"
 
 
 class Server:
-    """Stands in for m2mproxy.service.server."""
+    """Stands in for m2mproxy.service: `server` serves, `upstream` judges."""
 
     def __init__(self) -> None:
         self.configs: list[Config] = []
         self.checked: list[Config] = []
         self.result: int | Exception = 0
 
-    def check(self, config: Config) -> None:
+    def parts(self, config: Config) -> None:
         self.checked.append(config)
         if isinstance(self.result, Exception):
             raise self.result
@@ -46,9 +46,10 @@ def server(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(daemon, "DEFAULT_FILE", str(tmp_path / "etc.toml"))
     stand_in = Server()
-    module = types.ModuleType("m2mproxy.service.server")
-    module.serve, module.check = stand_in.serve, stand_in.check
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for name, what in (("server", "serve"), ("upstream", "parts")):
+        module = types.ModuleType(f"m2mproxy.service.{name}")
+        setattr(module, what, getattr(stand_in, what))
+        monkeypatch.setitem(sys.modules, module.__name__, module)
     return stand_in
 
 
@@ -204,7 +205,8 @@ def test_check_refuses_what_a_start_refuses(run, server, command, tmp_path):
 
 @BOTH
 def test_the_service_is_not_loaded_for_a_configuration_that_is_refused(run, command, monkeypatch):
-    monkeypatch.setitem(sys.modules, "m2mproxy.service.server", None)  # an import would fail
+    for name in ("server", "upstream"):
+        monkeypatch.setitem(sys.modules, f"m2mproxy.service.{name}", None)  # an import would fail
     assert run(*command, "--upstream", "ftp://model")[0] == 2
 
 

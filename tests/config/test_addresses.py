@@ -181,9 +181,12 @@ def test_upstream_refuses(text, reason):
         "user:sk-secret@h",
         "http://a@sk-secret@h",
         "https://sk-secret@h:x",
+        "http://u@h/v1\nsk-secret@",
+        "http://h:x/v1?key=sk-secret",
+        "ftp://h?sk-secret",
     ],
 )
-def test_a_password_in_the_upstream_is_not_repeated(text):
+def test_a_secret_in_the_upstream_is_not_repeated(text):
     error = refusal(flags={"proxy.upstream": text})
     assert "sk-secret" not in str(error) and "sk-secret" not in str(error.value)
 

@@ -83,6 +83,13 @@ def test_an_error_found_later_names_the_place_of_its_key(file):
     ]
 
 
+def test_an_error_found_later_repeats_no_secret_either():
+    config = Config(upstream=Upstream.parse("http://h/v1?key=sk-secret"), api_key="sk-secret")
+    for key in ("upstream", "api_key"):
+        error = config.refusal(f"proxy.{key}", str(getattr(config, key)), "no")
+        assert "sk-secret" not in f"{error} {error!r}"
+
+
 def test_importing_and_loading_stays_lean(file):
     heavy = ["asyncio", "difflib", "json", "logging", "m2mproxy.service.server", "ssl"]
     loaded = "print([m for m in {} if m in sys.modules]);"

@@ -176,16 +176,20 @@ def test_nothing_is_left_behind(scenario: Scenario, end: Callable[[World], None]
         finished = play(world, scenario, turns)
         end(world)
         world.run()
+        if end is the_upstream_dies:
+            take_away_upstreams(world)
         assert_nothing_left(world)
     assert turns > 4  # the sweep did sweep
 
 
-def assert_nothing_left(world: World) -> None:
-    # Requests that were not ended wait for their upstreams, rightly. Take those away, too.
+def take_away_upstreams(world: World) -> None:
+    """Requests that got another upstream wait for that one, rightly: take it away, too."""
     while not world.at_rest and any(not upstream.is_gone for upstream in world.upstreams):
-        for upstream in world.upstreams:
-            upstream.transport.die()
+        the_upstream_dies(world)
         world.run()
+
+
+def assert_nothing_left(world: World) -> None:
     assert world.at_rest
     assert all(exchange.bug is None for exchange in world.ended)
     client = world.client()

@@ -312,5 +312,5 @@ def test_a_corrupt_ca_file_stops_the_start(tmp_path: Path) -> None:
     corrupt.write_text("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
     done = run("--check", "--upstream", "https://x", M2M_CA_FILE=str(corrupt))
     assert done.returncode == 78
-    assert "proxy.ca_file" in done.stderr
+    assert "environment: M2M_CA_FILE" in done.stderr
     assert str(corrupt) in done.stderr

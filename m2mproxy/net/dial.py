@@ -16,7 +16,7 @@ from m2mproxy.http.faults import Fault, TooLate, UpstreamFault
 from m2mproxy.http.message import Origin
 from m2mproxy.net.connection import Owner, Role, Turn
 from m2mproxy.net.h1 import H1
-from m2mproxy.net.tcp import UPSTREAM_RECEIVE_BUFFER, Tcp
+from m2mproxy.net.tcp import Tcp, tune_upstream
 
 Report = Callable[[H1 | Fault], None]
 
@@ -68,13 +68,14 @@ class Dialler:
     async def _connect(self, origin: Origin, owner: Owner) -> H1:
         secure = origin.scheme == "https"
         async with asyncio.timeout(self._timeouts.connect):
-            _, protocol = await self._loop.create_connection(
-                lambda: Tcp(lambda: self._client(owner), UPSTREAM_RECEIVE_BUFFER),
+            transport, protocol = await self._loop.create_connection(
+                lambda: Tcp(lambda: self._client(owner)),
                 origin.host,
                 origin.port,
                 ssl=self._tls if secure else None,
                 server_hostname=origin.host if secure else None,
             )
+        tune_upstream(transport.get_extra_info("socket"))
         assert isinstance(protocol.connection, H1)
         return protocol.connection
 

@@ -43,6 +43,7 @@ _REASONS = {
 }
 
 _line = b": ".join  # of a field
+_VERSIONS = ((1, 0), (1, 1))
 
 _TAKEN_OUT = HOP_BY_HOP | {b"host"}
 _LOOKED_AT = _TAKEN_OUT | {b"content-length"}
@@ -112,7 +113,7 @@ def read_request(head: RequestHead) -> tuple[Request, bool]:
         # Not ours to forward, but the reason of a clear refusal (RFC 9110 7.8).
         headers.append((b"upgrade", special.upgrade))
     length = None if special.chunked else special.length or 0
-    version = (1, minor)
+    version = _VERSIONS[minor]
     request = Request(method, target, host or b"", headers, length, b"http", version, special.te)
     return request, not special.close
 

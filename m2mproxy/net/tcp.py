@@ -20,24 +20,21 @@ _WRITE_LOW = 16 * 1024
 # we have not read. Left alone, both grow to megabytes, which would hide from the upstream that a
 # client has stopped reading. The price is a pace of about this much a round trip.
 _UNSENT = 64 * 1024
-UPSTREAM_RECEIVE_BUFFER = 128 * 1024
+_UNREAD = 128 * 1024
 
 
 class Tcp(asyncio.Protocol):
     """One transport. `make` builds the connection once the transport is there."""
 
-    __slots__ = ("_make", "_receive_buffer", "connection")
+    __slots__ = ("_make", "connection")
 
-    def __init__(self, make: Callable[[], Connection], receive_buffer: int = 0) -> None:
-        """`receive_buffer` bounds what the kernel receives ahead, in bytes; 0 leaves it alone."""
+    def __init__(self, make: Callable[[], Connection]) -> None:
         self._make = make
-        self._receive_buffer = receive_buffer
         self.connection: Connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         stream = cast(asyncio.Transport, transport)
         stream.set_write_buffer_limits(high=_WRITE_HIGH, low=_WRITE_LOW)
-        _tune(stream.get_extra_info("socket"), self._receive_buffer)
         self.connection = self._make()
         self.connection.attach(stream)
 
@@ -57,12 +54,17 @@ class Tcp(asyncio.Protocol):
         self.connection.writable(True)
 
 
-def _tune(sock: socket.socket | None, receive_buffer: int) -> None:
-    """Send small writes at once, notice dead peers, keep the kernel's queues short."""
-    if sock is None or sock.family == socket.AF_UNIX:
-        return
+def tune(sock: socket.socket) -> None:
+    """Send small writes at once, notice dead peers, keep the kernel's queue of ours short.
+
+    On a listening socket, for all that it accepts: they inherit these options (Linux, tcp(7)).
+    """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
-    if receive_buffer:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+
+
+def tune_upstream(sock: socket.socket) -> None:
+    """The same for a connection to an upstream, whose bytes the kernel shall not pile up either."""
+    tune(sock)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD)

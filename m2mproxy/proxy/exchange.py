@@ -42,12 +42,14 @@ class Exchange:
 
     __slots__ = (
         "_boundary",
+        "_bytes_up",
         "_context",
         "_done",
         "_download",
         "_finder",
         "_flow",
         "_last_comment",
+        "_model",
         "_on_end",
         "_phase",
         "_silent_since",
@@ -95,6 +97,8 @@ class Exchange:
         self._download: Pump | None = None
         self._done: Signal[None] = Signal()
         self._finder: ModelFinder | None = None
+        self._bytes_up = 0
+        self._model = ""
         self._boundary: Boundary | None = None
         self._phase = ""
         self._silent_since = self.started
@@ -125,12 +129,12 @@ class Exchange:
     @property
     def model(self) -> str:
         """The model that the request names; "" when it was not seen."""
-        return self._finder.model if self._finder is not None else ""
+        return self._finder.model if self._finder is not None else self._model
 
     @property
     def bytes_up(self) -> int:
         """Bytes of the request's body sent to the upstream."""
-        return self._upload.moved if self._upload is not None else 0
+        return self._upload.moved if self._upload is not None else self._bytes_up
 
     @property
     def bytes_down(self) -> int:
@@ -150,7 +154,9 @@ class Exchange:
             if isinstance(route, Local):
                 self._reply(*await route.answer())
             else:
-                await self._forward(route)
+                upload = await self._prepare(route)
+                self._relay(await self._response(route, upload))
+                await self._done
         except Fault as fault:
             self.fault = fault
             self._answer(fault)
@@ -160,7 +166,8 @@ class Exchange:
         finally:
             self._release()
 
-    async def _forward(self, route: Upstream) -> None:
+    async def _prepare(self, route: Upstream) -> Pump:
+        """Turn the client's request into the upstream's; what comes back moves its body."""
         self.forwarded = True
         config, request, body = self._context.config, self.request, self.downstream.body
         if request.length is not None and request.length > config.max_body:
@@ -178,7 +185,7 @@ class Exchange:
         if config.logging.access and request.length != 0:
             self._finder = ModelFinder()
             upload.tap = self._finder.feed
-        await self._relay(await self._response(route, upload))
+        return upload
 
     async def _gather(self, body: Body) -> tuple[bytes, Body]:
         if self.request.expects_continue:
@@ -207,7 +214,15 @@ class Exchange:
             upload.replay(stream)
             response = await stream.head
         upload.forget()
+        if upload.ended:
+            self._put_away(upload)
         return response
+
+    def _put_away(self, upload: Pump) -> None:
+        """Keep of a finished upload what the log wants: the download may go on for an hour."""
+        upload.close()
+        self._bytes_up, self._model = self.bytes_up, self.model
+        self._upload = self._finder = None
 
     async def _stream(self, route: Upstream, fresh: bool) -> Stream:
         wait = self._wait = route.destination.stream(fresh)
@@ -219,7 +234,8 @@ class Exchange:
         stream.on_informational = self.downstream.send_response
         return stream
 
-    async def _relay(self, response: Response) -> None:
+    def _relay(self, response: Response) -> None:
+        """Begin to pass the response on. `_done` tells when it has passed."""
         assert self._upstream is not None
         clock = self._context.clock
         self.answered = clock()
@@ -232,7 +248,6 @@ class Exchange:
         self.downstream.send_response(response)
         self.relayed = clock()
         download.start(self.downstream)
-        await self._done
 
     def _uploaded(self, fault: Fault | None) -> None:
         if fault is not None:

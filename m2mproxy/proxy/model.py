@@ -37,6 +37,7 @@ class ModelFinder:
             self._look(self._tail + text[:_OVERLAP])
         if not self.model:
             self._look(text)
+        if not self.model:
             self._tail = (self._tail + text[-_OVERLAP:])[-_OVERLAP:]
 
     def _look(self, text: bytes) -> None:

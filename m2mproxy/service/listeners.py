@@ -16,6 +16,7 @@ import stat
 from collections.abc import Iterable
 
 from m2mproxy.config import Listen
+from m2mproxy.net.tcp import tune
 
 BACKLOG = 1024
 # What an address of a name may fail with without harm when another one works: `localhost` is ::1
@@ -84,6 +85,7 @@ class Listeners:
             if family != socket.AF_UNIX:
                 # A restart must not wait for connections that the last process closed.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                tune(sock)
             if family == socket.AF_INET6:
                 # [::] is every IPv6 address; 0.0.0.0 beside it has to be free.
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

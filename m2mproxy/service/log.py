@@ -40,7 +40,8 @@ class Log:
         self._access = config.access
         self._line = self._json_line if self._json else self._text_line
         self._writer = writer
-        self._stamped = (0, b"")
+        self._second, self._second_text = 0, b""
+        self._millisecond, self._millisecond_text = 0, b""
 
     def event(self, level: str, message: str, **details: object) -> None:
         """Something the program did or met. `details` are for JSON: the message has them too."""
@@ -54,8 +55,7 @@ class Log:
     def bug(self, what: str, error: BaseException | None) -> None:
         """An exception that should not be. Its message, which could quote a client, is left out."""
         if error is not None:
-            frames = "".join(traceback.format_tb(error.__traceback__))
-            what = f"{what}: {type(error).__name__}\n{frames}".rstrip()
+            what = f"{what}: {type(error).__name__} in {_places(error)}"
         self.event("error", what)
 
     def exchange(self, x: Exchange) -> None:
@@ -121,12 +121,24 @@ class Log:
         return orjson.dumps(fields) + b"\n"
 
     def _stamp(self) -> bytes:
-        """The time of a line, in UTC; made once a millisecond."""
+        """The time of a line, in UTC."""
         now = time.time_ns() // 1_000_000
-        if now != self._stamped[0]:
-            second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1000))
-            self._stamped = (now, b"%b.%03dZ" % (second.encode(), now % 1000))
-        return self._stamped[1]
+        if now != self._millisecond:
+            second, rest = divmod(now, 1000)
+            if second != self._second:
+                text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+                self._second, self._second_text = second, text.encode()
+            self._millisecond = now
+            self._millisecond_text = b"%b.%03dZ" % (self._second_text, rest)
+        return self._millisecond_text
+
+
+def _places(error: BaseException) -> str:
+    """Where an exception came from, innermost last, on one line."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return ", ".join(
+        f"{frame.f_code.co_qualname} ({frame.f_code.co_filename}:{line})" for frame, line in frames
+    )
 
 
 def _path(target: bytes) -> bytes:

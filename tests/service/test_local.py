@@ -1,0 +1,154 @@
+"""What the program answers itself, through the real program."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+from program import NOWHERE, SECONDS
+
+from m2mproxy import __version__
+
+from upstream import Upstream, ask, read_all, read_head  # isort: skip (program finds it)
+
+
+def hello(connection: socket.socket) -> None:
+    """Answers `hello` to every request."""
+    while True:
+        read_head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")
+
+
+def test_alive_is_not_ready(start: Any) -> None:
+    program = start(NOWHERE)
+    assert program.get("/health") == (200, {"status": "ok"})
+    status, content = program.get("/health/ready")
+    assert (status, content["status"]) == (503, "not ready")
+    (upstream,) = content["upstreams"]
+    assert upstream.pop("reason")
+    assert upstream == {
+        "url": "http://127.0.0.1:1",
+        "reachable": False,
+        "code": "upstream_unreachable",
+    }
+
+
+def test_ready_and_no_longer_ready(start: Any) -> None:
+    with Upstream(hello) as upstream:
+        program = start(upstream.url)
+        url = upstream.url.removesuffix("/v1")
+        report = {"status": "ready", "upstreams": [{"url": url, "reachable": True}]}
+        assert program.get("/health/ready") == (200, report)
+        # The connection that was tried is kept for the first request, and tried again.
+        assert program.get("/health/ready") == (200, report)
+        (counts,) = program.get("/stats")[1]["upstream_connections"].values()
+        assert counts == {"active": 0, "idle": 1, "connecting": 0, "waiting": 0}
+    while program.get("/health/ready")[0] == 200:  # until its end has been seen
+        pass
+    assert program.get("/health/ready")[1]["upstreams"][0]["code"] == "upstream_unreachable"
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/ready", "/stats"])
+def test_head(start: Any, path: str) -> None:
+    with Upstream(hello) as upstream:
+        program = start(upstream.url)
+        head = f"HEAD {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n".encode()
+        answer = read_all(ask(program.url, head))
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("POST", "/health", 405, "method_not_allowed"),
+        ("DELETE", "/stats", 405, "method_not_allowed"),
+        ("GET", "/stats/reset", 405, "method_not_allowed"),
+        ("GET", "/", 404, "unknown_path"),
+        ("GET", "/v2/models", 404, "unknown_path"),
+        ("GET", "/health/", 404, "unknown_path"),
+        ("GET", "/v1/../stats", 400, "bad_path"),
+        ("GET", "/v1/models", 502, "upstream_unreachable"),
+        ("POST", "/chat/completions", 502, "upstream_unreachable"),
+    ],
+)
+def test_errors_are_openais(start: Any, method: str, path: str, status: int, code: str) -> None:
+    program = start(NOWHERE)
+    found, content = program.get(path, method)
+    assert found == status
+    error = content["error"]
+    assert list(error) == ["message", "type", "param", "code"]
+    assert (error["code"], error["param"]) == (code, None)
+    assert error["message"]
+    stats = program.get("/stats")[1]
+    assert stats["requests_by_status"] == {str(status): 1}
+    assert stats["errors"] == {code: 1}
+
+
+def test_stats_count_what_was_asked_of_the_upstream_or_refused(start: Any) -> None:
+    with Upstream(hello) as upstream:
+        program = start(upstream.url)
+        head = b"POST /v1/x HTTP/1.1\r\nhost: h\r\nconnection: close\r\n"
+        request = head + b"content-length: 3\r\n\r\nabc"
+        assert read_all(ask(program.url, request)).endswith(b"hello")
+        assert program.get("/nowhere")[0] == 404
+        assert read_all(ask(program.url, b"nonsense\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+        stats = program.get("/stats")[1]
+        port = upstream.port
+    assert stats["requests_total"] == 3
+    assert stats["requests_by_status"] == {"200": 1, "400": 1, "404": 1}
+    assert stats["errors"] == {"bad_request": 1, "unknown_path": 1}
+    assert stats["bytes_in"] == stats["bytes_out"] == 8
+    assert stats["compression_ratio"] == 1.0
+    assert 0 < stats["avg_latency_ms"] <= stats["p99_latency_ms"] * 1.1
+    assert stats["upstream_connections"] == {
+        f"http://127.0.0.1:{port}": {"active": 0, "idle": 1, "connecting": 0, "waiting": 0}
+    }
+    assert (stats["open_streams"], stats["client_connections"]) == (0, 1)
+    assert (stats["retries"], stats["log_lines_dropped"]) == (0, 0)
+    assert stats["version"] == __version__
+
+
+def test_asking_for_figures_and_health_is_no_traffic(start: Any) -> None:
+    program = start(NOWHERE)
+    for path in ("/stats", "/health", "/health/ready", "/stats"):
+        program.get(path)
+    stats = program.get("/stats")[1]
+    assert (stats["requests_total"], stats["errors"], stats["open_streams"]) == (0, {}, 0)
+
+
+def test_an_open_stream_is_seen(start: Any) -> None:
+    asked, go_on = socket.socketpair()
+
+    def slowly(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\na")
+        go_on.recv(1)
+        connection.sendall(b"b")
+
+    with Upstream(slowly) as upstream:
+        program = start(upstream.url)
+        client = ask(program.url, b"GET /v1/x HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
+        while b"\r\n\r\na" not in (client.recv(65536)):
+            pass
+        stats = program.get("/stats")[1]
+        assert (stats["open_streams"], stats["client_connections"]) == (1, 2)
+        assert stats["requests_total"] == 0  # it is counted when it has ended
+        asked.send(b"x")
+        assert read_all(client) == b"b"
+        stats = program.get("/stats")[1]
+        assert (stats["open_streams"], stats["requests_total"]) == (0, 1)
+
+
+def test_reset(start: Any) -> None:
+    program = start(NOWHERE)
+    program.get("/v1/models")
+    before = program.get("/stats")[1]
+    assert before["requests_total"] == 1
+    assert program.get("/stats/reset", "POST") == (200, {"status": "reset"})
+    after = program.get("/stats")[1]
+    assert (after["requests_total"], after["requests_by_status"], after["errors"]) == (0, {}, {})
+    assert (after["avg_latency_ms"], after["p99_latency_ms"]) == (0, 0)
+    assert before["counted_s"] > after["counted_s"]
+    assert before["uptime_s"] < after["uptime_s"] < SECONDS

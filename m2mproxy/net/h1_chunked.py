@@ -68,6 +68,8 @@ class ChunkedReader:
                 if line is None:
                     rest = data[position:]
                     return self._hold_or_refuse(rest, _may_become_size_line(rest))
+                if line.end() - position > _MAX_SIZE_LINE:
+                    raise Malformed("the chunked body has a wrong chunk")
                 self._left = int(line[1], 16)
                 if self._left == 0:
                     return self._last(data, position, line.end())
@@ -87,7 +89,8 @@ class ChunkedReader:
             return data[position + 2 :]
         end = data.find(b"\r\n\r\n", position)
         if end < 0:
-            if len(data) - position > self._max_trailers:
+            # Three bytes more may be the beginning of the section's end.
+            if len(data) - position > self._max_trailers + 3:
                 raise Malformed("the trailer section is too large", 431)
             self._held = data[start:]
             return b""

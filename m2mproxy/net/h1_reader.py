@@ -124,9 +124,12 @@ class MessageReader:
             data = data[2:]
         else:
             raise Malformed("empty lines instead of a head")
+        if data[:1] == b"\r" and len(data) > 1:
+            raise Malformed("a carriage return without line feed")
         if b"\r\n\r\n" in data:
             return data
-        if len(data) > self._limits.header_bytes:
+        # Three bytes more than the limit may be the beginning of the head's end.
+        if len(data) > self._limits.header_bytes + 3:
             raise Malformed("the header section is too large", 431)
         # A head with bare line feeds would never end: see it now, not at the deadline.
         if data.count(b"\n") != data.count(b"\r\n"):

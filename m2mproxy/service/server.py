@@ -210,10 +210,9 @@ class Server:
         self._pool.close()
         await asyncio.sleep(0)  # for what that made the loop do next
         self._writer.close()
-        for number in _STOPPING:
-            # The end has come already; by default one more signal would give another exit code.
-            self._loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN)
+        # The end has come already. The loop, when it closes, gives signals back their default, and
+        # one more would then change the exit code.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
 
 
 def _base_url(places: list[str]) -> str:

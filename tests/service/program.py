@@ -54,7 +54,7 @@ class Program:
         while self.first and "listens on" not in self.first:
             self.before.append(self.first)
             self.first = self.log.readline()
-        found = re.search(r"base_url is (\S+)/v1", self.first)
+        found = re.search(r"base_url is (http://[^\s/]+)/v1", self.first)
         self.url = found[1] if found else ""
 
     def get(self, path: str, method: str = "GET") -> tuple[int, Any]:

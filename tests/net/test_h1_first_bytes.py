@@ -1,0 +1,67 @@
+"""What comes before a head: nothing that a reader could go round in circles with."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from link import Split
+from world import World, get, reply
+
+
+@pytest.mark.parametrize("lines", [1, 2, 7])
+def test_some_empty_lines_before_a_request_are_passed_over(lines: int, split: Split) -> None:
+    world = World(split)
+    client = world.client()
+    client.send(b"\r\n" * lines + get())
+    upstream = world.upstream()
+    assert upstream.take().startswith(b"GET /v1/models ")
+    upstream.send(reply(b"[]"))
+    world.run()
+    assert client.take() == reply(b"[]")
+
+
+def test_nothing_but_empty_lines_is_no_request() -> None:
+    world = World()
+    client = world.client()
+    client.send(b"\r\n" * 20)
+    world.run()
+    assert client.take().startswith(b"HTTP/1.1 400 ")
+    assert client.eof
+
+
+@pytest.mark.parametrize("start", [b"\rX", b"\r\r\n", b"\r\n\rGET", b"\r\x00"])
+def test_a_lone_return_at_the_start_is_refused(start: bytes, split: Split) -> None:
+    """Once it made the reader go round for ever; tools/soak found it."""
+    world = World(split)
+    client = world.client()
+    client.send(start + b" / HTTP/1.1\r\n\r\n")
+    world.run()
+    assert client.take().startswith(b"HTTP/1.1 400 ")
+    assert client.eof
+    assert world.at_rest
+
+
+def test_every_short_beginning_comes_to_an_end() -> None:
+    """All sequences of up to five of the bytes that mean something to a reader."""
+    for length in range(1, 6):
+        for parts in itertools.product((b"\r", b"\n", b"G", b" ", b":", b"\r\n\r\n"), repeat=length):
+            world = World()
+            client = world.client()
+            client.send(b"".join(parts))
+            world.run()
+            assert client.received[:9] in (b"", b"HTTP/1.1 ")
+            client.transport.close()
+            world.run()
+            assert world.proxy.connections == 0
+
+
+@pytest.mark.parametrize("start", [b"\rX", b"\r\r\n", b"\n", b"X\r\n\r\n"])
+def test_an_upstream_cannot_do_it_either(start: bytes, split: Split) -> None:
+    world = World(split)
+    client = world.client()
+    client.send(get())
+    world.upstream().send(start + reply(b"[]"))
+    world.run()
+    assert client.take().startswith(b"HTTP/1.1 502 ")
+    assert world.at_rest

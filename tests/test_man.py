@@ -1,12 +1,17 @@
-"""The manual pages say what the program does: flags by the parsers, keys by config.KEYS.
+"""The manual pages say what the program does: flags by the parsers, keys by config.KEYS, error
+codes by the source, figures and the log's fields by the service.
 
 Both ways: what is not documented fails, and so does what is documented and does not exist.
 """
 
 import argparse
+import ast
+import inspect
 import re
 import shutil
+import signal
 import subprocess
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +19,16 @@ import pytest
 
 from m2mproxy.cli import daemon, tool
 from m2mproxy.config import FILE_VARIABLE, KEYS, SECTIONS, Key, load, size_text
+from m2mproxy.http import faults
+from m2mproxy.http.faults import Busy, ClientGone, Fault, TooLate, UpstreamFault
+from m2mproxy.net import h1
 from m2mproxy.proxy.providers import PROFILES
+from m2mproxy.service import log, server
+from m2mproxy.service.local import Endpoints
+from m2mproxy.service.stats import Stats
 
 MAN = Path(__file__).parents[1] / "man"
+PACKAGE = Path(__file__).parents[1] / "m2mproxy"
 PAGES = ("m2mproxy.8", "m2m.1", "m2m.toml.5")
 
 
@@ -218,7 +230,8 @@ def test_every_variable_named_exists(name):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_every_key_named_exists(name):
-    names = {key.name for key in KEYS.values()} | {"timeouts.body"}
+    names = {key.name for key in KEYS.values()}
+    names |= {key.path.removeprefix("proxy.") for key in KEYS.values()}
     assert set(re.findall(r"Ic ([\w.]+)", page(name))) <= names
 
 
@@ -231,6 +244,71 @@ def test_the_example_is_valid(tmp_path):
         file = tmp_path / f"{number}.toml"
         file.write_text(example.replace("/etc/m2m.key", str(key)))
         load(str(file), {}, {})
+
+
+# ---- errors, log and figures ---------------------------------------------------------------------
+
+
+def items(section: str) -> list[str]:
+    """The .It lines of a subsection of m2mproxy(8)."""
+    text = re.split(r"^\.S[sh] ", page("m2mproxy.8").split(f".Ss {section}\n")[1], flags=re.M)[0]
+    return re.findall(r"^\.It (.+)$", text, re.M)
+
+
+def names(section: str) -> list[str]:
+    return [name for item in items(section) for name in item.split(" , ")]
+
+
+def calls(name: str) -> list[list[object]]:
+    """The literal arguments of every call of `name` in the package, None for others."""
+    trees = [ast.parse(source.read_text()) for source in PACKAGE.rglob("*.py")]
+    return [
+        [getattr(each, "value", None) for each in node.args]
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == name
+    ]
+
+
+def test_the_codes_of_errors():
+    codes = {(code, status) for status, code, *_ in calls("ClientFault") if isinstance(status, int)}
+    codes |= {(code, status) for status, code in h1._CODES.items()} | {("bad_request", 400)}
+    codes |= {(code, Busy.status) for code, *_ in calls("Busy")}
+    codes |= {(code, UpstreamFault.status) for code in faults._UPSTREAM_CODES.values()}
+    codes |= {(code, TooLate.status) for code in faults._LATE_CODES.values()}
+    codes |= {(kind.code, kind.status) for kind in (Fault, ClientGone)}
+    listed = [(code, int(status)) for code, status in map(str.split, items("Errors"))]
+    assert sorted(listed) == sorted(codes)
+    assert listed == sorted(listed, key=lambda entry: entry[1])
+
+
+def test_the_fields_of_the_log():
+    text = ["time", *(name.decode() for name in re.findall(rb"(\w+)=", log._TEXT))]
+    assert sorted(names("Log")) == sorted(text)
+
+
+def test_the_figures():
+    class_body = ast.parse(textwrap.dedent(inspect.getsource(server.Server._snapshot)))
+    keys = [
+        key.value
+        for node in ast.walk(class_body)
+        if isinstance(node, ast.Dict)
+        for key in node.keys
+        if isinstance(key, ast.Constant)
+    ]
+    assert sorted(names("Figures")) == sorted([*Stats().snapshot(), *keys])
+
+
+def test_the_endpoints():
+    served = {path.decode() for path in Endpoints(dict, lambda: None).table()}
+    assert {item.removeprefix("Pa ") for item in items("Endpoints")} == {
+        "/v1/*", "/chat/completions", *served,
+    }  # fmt: skip
+
+
+def test_the_signals():
+    handled = [*server._STOPPING, signal.SIGHUP]
+    assert items("Signals") == [f"Dv {number.name}" for number in handled]
 
 
 # ---- form ----------------------------------------------------------------------------------------

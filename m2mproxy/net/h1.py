@@ -39,7 +39,7 @@ class H1(MessageReader):
 
     __slots__ = (
         "_body_begun", "_closing", "_deadline", "_draining", "_gate", "_head_begun", "_head_sent",
-        "_in_done", "_intake", "_keep_alive", "_loop", "_out_done", "_owner", "_peer", "_reading",
+        "_in_done", "_intake", "_keep_alive", "_loop", "_out_done", "_owner", "_peer",
         "_repeated", "_request", "_reused", "_server", "_shut_after_flush", "_stream",
         "_timeouts", "_transport", "_turn", "_writer",
     )
@@ -74,7 +74,6 @@ class H1(MessageReader):
         self._head_sent = False
         self._head_begun = False
         self._body_begun = False
-        self._reading = False
         self._reused = False
         self._keep_alive = True
         self._draining = False
@@ -92,13 +91,10 @@ class H1(MessageReader):
 
     def received(self, data: bytes) -> None:
         """Read as many messages as there are, as far as they are there."""
-        self._reading = True
         try:
             self.feed(data)
         except Malformed as error:
             self._malformed(error)
-        finally:
-            self._reading = False
         if not self._in_done and self._stream is not None:
             self._intake.regulate(self._stream.body)
             if self._server and not self._closing:
@@ -309,11 +305,14 @@ class H1(MessageReader):
             return
         self.expect_head()
         self._deadline.after(self._timeouts.keepalive)
-        self._intake.resume()
-        if self.has_held and not self._reading:
+        if self.has_held:  # never inside `feed`, which has it in hand
             self._loop.call_soon(self._read_held)
+        else:
+            self._intake.resume()
 
     def _read_held(self) -> None:
+        # Only now, or each request could let in more than it takes away.
+        self._intake.resume()
         if self._stream is None and not self._closing:
             self.received(b"")
 

@@ -1,7 +1,7 @@
 """Counters for operators: what GET /stats says.
 
-A request is counted when it has ended, whoever answered it: the upstream, or we because it
-could not or must not be forwarded (404, 413, 400, 503, ...). So `requests_by_status` adds up to
+A request is counted when it has ended, whoever answered it: the upstream, or the proxy because it
+could not or must not forward it (404, 413, 400, 503, ...). So `requests_by_status` adds up to
 `requests_total`, and an operator's error rate is their quotient. Only what our own endpoints answer
 is not counted: whoever asks for figures or health does not change them.
 
@@ -19,8 +19,8 @@ from collections.abc import Callable
 from m2mproxy.http.faults import Fault
 from m2mproxy.proxy.exchange import Exchange
 
-# Upper bounds of the buckets in seconds, each 1/8 of an octave above the last: a microsecond to
-# an hour, a quantile is at most 9 % more than the truth.
+# Upper bounds of the buckets in seconds, each 1/8 of an octave above the last. From a microsecond
+# to an hour a quantile is at most 9 % more than the truth.
 _BOUNDS = [1e-6 * 2 ** (step / 8) for step in range(32 * 8)]
 
 

@@ -23,16 +23,16 @@ class Server:
     def __init__(self) -> None:
         self.configs: list[Config] = []
         self.checked: list[Config] = []
-        self.result: int | Exception = 0
+        self.result: int | BaseException = 0
 
     def parts(self, config: Config) -> None:
         self.checked.append(config)
-        if isinstance(self.result, Exception):
+        if isinstance(self.result, BaseException):
             raise self.result
 
     def serve(self, config: Config) -> int:
         self.configs.append(config)
-        if isinstance(self.result, Exception):
+        if isinstance(self.result, BaseException):
             raise self.result
         return self.result
 
@@ -234,6 +234,13 @@ def test_help_gives_the_defaults(run, monkeypatch):
         assert line.endswith(f"(default: {default})")
 
 
+@pytest.mark.parametrize("columns", ["0", "40", "wide", ""])
+def test_help_on_any_terminal(run, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    code, out, _ = run("m2mproxy", "--help")
+    assert code == 0 and "--upstream" in out
+
+
 def test_m2m_alone_is_help_and_a_usage_error(run):
     code, out, err = run("m2m")
     assert (code, out) == (2, "") and err[0].startswith("usage: m2m ")
@@ -403,3 +410,24 @@ def test_a_server_that_cannot_listen(run, server, command, error, line):
     server.result = error
     argv = ("--upstream", URL, "--listen", "127.0.0.1:80", "--listen", "unix:/a")
     assert run(*command, *argv) == (1, "", [f"{command[0]}: {line}"])
+
+
+# ---- odd surroundings ----------------------------------------------------------------------------
+
+
+@BOTH
+def test_an_interrupt_before_there_is_a_server(run, server, command):
+    server.result = KeyboardInterrupt()
+    assert run(*command, "--upstream", URL) == (1, "", [])
+
+
+@BOTH
+def test_nobody_to_read_an_error(monkeypatch, server, command):
+    class Gone:
+        def write(self, text: str) -> None:
+            raise BrokenPipeError
+
+    server.result = failed(errno.EACCES, "Permission denied")
+    monkeypatch.setattr(sys, "stderr", Gone())
+    main = {"m2mproxy": daemon.main, "m2m": tool.main}[command[0]]
+    assert main([*command[1:], "--upstream", URL]) == 1

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
 from types import FrameType
 
 import h11
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from link import Raw, randomly
+from link import Raw, Split, randomly, whole
 from mutation import TRAPS, fuzzed, mutated
 from world import HOST, SSE_HEAD, World, chunk, get, post, reply, transport_of
 
@@ -48,18 +46,22 @@ RESPONSES = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _no_endless_loop() -> Iterator[None]:
-    """A reader that makes no progress would hang the test, as it would the proxy."""
+class BoundedWorld(World):
+    """A reader that makes no progress would hang the test, as it would the proxy: not for long."""
 
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise AssertionError("still busy with the bytes of one test")
+    def __init__(self, split: Split = whole) -> None:
+        super().__init__(split, limits_header_bytes=HEADER_BYTES)
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(int(__import__("os").environ.get("AL","60")))
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+    def run(self) -> None:
+        before = signal.signal(signal.SIGALRM, _stuck)
+        signal.alarm(10)
+        super().run()
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _stuck(number: int, frame: FrameType | None) -> None:
+    raise AssertionError("busy for ever")
 
 
 def several(kinds: list[bytes]) -> st.SearchStrategy[bytes]:
@@ -93,7 +95,9 @@ class Judge:
         self.reader = h11.Connection(h11.SERVER)
 
     def answer(self) -> None:
-        self.reader.receive_data(self.end.take())
+        data = self.end.take()
+        if data:  # to h11, nothing means the end of the connection
+            self.reader.receive_data(data)
         while (event := self.reader.next_event()) is not h11.NEED_DATA:
             if isinstance(event, h11.EndOfMessage):
                 assert self.reader.trailing_data[0] == b"", "more than one request at a time"
@@ -105,7 +109,7 @@ class Judge:
 @fuzzed
 @given(anything(REQUESTS), st.integers(0, 1000))
 def test_any_bytes_from_a_client_are_refused_or_forwarded_clean(data: bytes, seed: int) -> None:
-    world = World(randomly(seed), limits_header_bytes=HEADER_BYTES)
+    world = BoundedWorld(randomly(seed))
     client = world.client()
     client.send(data)
     world.run()
@@ -129,7 +133,7 @@ def test_any_bytes_from_a_client_are_refused_or_forwarded_clean(data: bytes, see
 def test_any_bytes_from_an_upstream_end_in_an_answer_or_a_cut(
     data: bytes, seed: int, request: bytes
 ) -> None:
-    world = World(randomly(seed), limits_header_bytes=HEADER_BYTES)
+    world = BoundedWorld(randomly(seed))
     client = world.client()
     client.send(request)
     upstream = world.upstream()
@@ -150,7 +154,7 @@ def test_any_bytes_from_an_upstream_end_in_an_answer_or_a_cut(
 @fuzzed
 @given(data=anything(REQUESTS), times=st.integers(1, 400), answer=st.booleans())
 def test_a_client_cannot_make_us_hold_much(data: bytes, times: int, answer: bool) -> None:
-    world = World(limits_header_bytes=HEADER_BYTES)
+    world = BoundedWorld()
     client = world.client()
     connection = connection_of(client)
     data = (data * times)[: 4 * MAX_HELD]
@@ -168,7 +172,7 @@ def test_a_client_cannot_make_us_hold_much(data: bytes, times: int, answer: bool
 @fuzzed
 @given(data=anything(RESPONSES), times=st.integers(1, 400))
 def test_an_upstream_cannot_make_us_hold_much(data: bytes, times: int) -> None:
-    world = World(limits_header_bytes=HEADER_BYTES)
+    world = BoundedWorld()
     client = world.client()
     client.send(get())
     upstream = world.upstream()
@@ -184,7 +188,7 @@ def test_an_upstream_cannot_make_us_hold_much(data: bytes, times: int) -> None:
 @fuzzed
 @given(st.binary(min_size=1, max_size=8), st.sampled_from([b"", b"GET / HTTP/1.1\r\n", b"\r\n"]))
 def test_a_head_that_never_ends_is_refused(unit: bytes, start: bytes) -> None:
-    world = World(limits_header_bytes=HEADER_BYTES)
+    world = BoundedWorld()
     client = world.client()
     connection = connection_of(client)
     if b"\n" in unit or b"\r" in unit:

@@ -45,7 +45,8 @@ def test_a_lone_return_at_the_start_is_refused(start: bytes, split: Split) -> No
 def test_every_short_beginning_comes_to_an_end() -> None:
     """All sequences of up to five of the bytes that mean something to a reader."""
     for length in range(1, 6):
-        for parts in itertools.product((b"\r", b"\n", b"G", b" ", b":", b"\r\n\r\n"), repeat=length):
+        parts_of = itertools.product((b"\r", b"\n", b"G", b" ", b":", b"\r\n\r\n"), repeat=length)
+        for parts in parts_of:
             world = World()
             client = world.client()
             client.send(b"".join(parts))

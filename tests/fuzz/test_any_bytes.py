@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterable
 from types import FrameType
 
 import h11
 from hypothesis import given
 from hypothesis import strategies as st
-from link import Raw, Split, randomly, whole
+from link import Raw, Split, randomly
 from mutation import TRAPS, fuzzed, mutated
 from world import HOST, SSE_HEAD, World, chunk, get, post, reply, transport_of
 
@@ -49,7 +50,7 @@ RESPONSES = [
 class BoundedWorld(World):
     """A reader that makes no progress would hang the test, as it would the proxy: not for long."""
 
-    def __init__(self, split: Split = whole) -> None:
+    def __init__(self, split: Split) -> None:
         super().__init__(split, limits_header_bytes=HEADER_BYTES)
 
     def run(self) -> None:
@@ -62,6 +63,11 @@ class BoundedWorld(World):
 
 def _stuck(number: int, frame: FrameType | None) -> None:
     raise AssertionError("busy for ever")
+
+
+def in_pieces(data: bytes) -> Iterable[bytes]:
+    """As a transport reads what the kernel holds: so much at a time."""
+    return (data[at : at + PIECE] for at in range(0, len(data), PIECE))
 
 
 def several(kinds: list[bytes]) -> st.SearchStrategy[bytes]:
@@ -154,12 +160,12 @@ def test_any_bytes_from_an_upstream_end_in_an_answer_or_a_cut(
 @fuzzed
 @given(data=anything(REQUESTS), times=st.integers(1, 400), answer=st.booleans())
 def test_a_client_cannot_make_us_hold_much(data: bytes, times: int, answer: bool) -> None:
-    world = BoundedWorld()
+    world = BoundedWorld(in_pieces)
     client = world.client()
     connection = connection_of(client)
     data = (data * times)[: 4 * MAX_HELD]
-    for at in range(0, len(data), PIECE):
-        client.send(data[at : at + PIECE])
+    for piece in in_pieces(data):
+        client.send(piece)
         world.run()
         assert held(connection) <= MAX_HELD + PIECE
         if answer:
@@ -172,15 +178,15 @@ def test_a_client_cannot_make_us_hold_much(data: bytes, times: int, answer: bool
 @fuzzed
 @given(data=anything(RESPONSES), times=st.integers(1, 400))
 def test_an_upstream_cannot_make_us_hold_much(data: bytes, times: int) -> None:
-    world = BoundedWorld()
+    world = BoundedWorld(in_pieces)
     client = world.client()
     client.send(get())
     upstream = world.upstream()
     client.transport.pause_reading()
     connection = connection_of(upstream)
     data = (data * times)[: 4 * MAX_HELD]
-    for at in range(0, len(data), PIECE):
-        upstream.send(data[at : at + PIECE])
+    for piece in in_pieces(data):
+        upstream.send(piece)
         world.run()
         assert held(connection) <= MAX_HELD + PIECE
 
@@ -188,7 +194,7 @@ def test_an_upstream_cannot_make_us_hold_much(data: bytes, times: int) -> None:
 @fuzzed
 @given(st.binary(min_size=1, max_size=8), st.sampled_from([b"", b"GET / HTTP/1.1\r\n", b"\r\n"]))
 def test_a_head_that_never_ends_is_refused(unit: bytes, start: bytes) -> None:
-    world = BoundedWorld()
+    world = BoundedWorld(in_pieces)
     client = world.client()
     connection = connection_of(client)
     if b"\n" in unit or b"\r" in unit:

@@ -207,3 +207,15 @@ def test_a_head_that_never_ends_is_refused(unit: bytes, start: bytes) -> None:
     assert set(json.loads(answer.partition(b"\r\n\r\n")[2])) == {"error"}
     assert client.eof
     assert not world.upstreams
+
+
+def test_requests_sent_ahead_stay_with_their_sender() -> None:
+    """Each answer lets no more in than it takes away."""
+    world = BoundedWorld(in_pieces)
+    client = world.client()
+    connection = connection_of(client)
+    client.send(get() * 8000)
+    for _ in range(200):
+        world.upstream().send(reply(b"{}"))
+        world.run()
+        assert held(connection) <= MAX_HELD + PIECE

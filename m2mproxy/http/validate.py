@@ -36,8 +36,11 @@ _TRAPS = {
     "fold": "a folded header line",
     "space": "white space before the colon of a header",
 }
-# One path segment that a server may resolve away: "." or "..", plain or percent-encoded.
-_dot_segment = re.compile(rb"(?:^|[/\\])(?:\.|%2[eE]){1,2}(?:[/\\]|$)").search
+# One path segment that a server may resolve away: "." or "..", plain or percent-encoded. Some
+# decode the slashes around it first (nginx), some end it at a parameter (Java's).
+_dot_segment = re.compile(
+    rb"(?:^|[/\\]|%2[fF]|%5[cC])(?:\.|%2[eE]){1,2}(?:[/\\;]|%2[fF]|%5[cC]|$)"
+).search
 
 
 class Malformed(ValueError):

@@ -1,4 +1,4 @@
-"""Signal and Flow: waiting that ends in the very call that brings what was waited for."""
+"""Signal and Flow: resumed by the call that brings what is waited for, never entered twice."""
 
 from __future__ import annotations
 
@@ -7,162 +7,325 @@ import pytest
 from m2mproxy.http.flow import Flow, Signal
 
 
-class Ran(list[str]):
-    """What happened, in order."""
+class Told:
+    """What `on_end` was told."""
+
+    def __init__(self) -> None:
+        self.ends: list[BaseException | None] = []
+
+    def __call__(self, error: BaseException | None) -> None:
+        self.ends.append(error)
 
 
-def test_a_flow_goes_on_inside_the_call_that_sets_its_signal() -> None:
-    ran, signal = Ran(), Signal[str]()
-
-    async def work() -> None:
-        ran.append(await signal)
-
-    Flow(work(), lambda error: ran.append("end")).start()
-    assert ran == []
-    signal.set("value")
-    assert ran == ["value", "end"]
+class Stop(Exception):
+    """Thrown by a test."""
 
 
-def test_a_signal_that_is_set_before_is_not_waited_for() -> None:
-    ran, signal = Ran(), Signal[str]()
-    signal.set("early")
-
-    async def work() -> None:
-        ran.append(await signal)
-
-    Flow(work(), lambda error: None).start()
-    assert ran == ["early"]
+# -- Signal -------------------------------------------------------------------------------------
 
 
 def test_only_the_first_of_set_and_fail_counts() -> None:
-    signal = Signal[int]()
+    signal: Signal[int] = Signal()
+    assert not signal.done
     signal.set(1)
-    signal.fail(KeyError())
     signal.set(2)
+    signal.fail(Stop())
+    assert signal.done
     assert signal.result() == 1
+    failed: Signal[int] = Signal()
+    failed.fail(Stop("first"))
+    failed.fail(Stop("second"))
+    failed.set(1)
+    with pytest.raises(Stop, match="first"):
+        failed.result()
 
 
-def test_a_failure_is_raised_where_it_is_awaited() -> None:
-    ended: list[BaseException | None] = []
-    signal = Signal[int]()
+def test_a_signal_calls_its_waiter_once() -> None:
+    signal: Signal[int] = Signal()
+    calls: list[bool] = []
+    signal.subscribe(lambda: calls.append(signal.done))
+    signal.set(1)
+    signal.set(2)
+    assert calls == [True]
+
+
+def test_a_waiter_that_left_is_not_called() -> None:
+    signal: Signal[int] = Signal()
+    signal.subscribe(lambda: pytest.fail("called"))
+    signal.subscribe(None)
+    signal.set(1)
+
+
+# -- Flow: waiting and resuming -------------------------------------------------------------------
+
+
+def test_a_flow_resumes_inside_the_call_that_sets() -> None:
+    signal: Signal[str] = Signal()
+    steps: list[str] = []
+    told = Told()
 
     async def work() -> None:
-        with pytest.raises(KeyError):
-            await signal
+        steps.append("begun")
+        steps.append(await signal)
 
-    Flow(work(), ended.append).start()
-    signal.fail(KeyError())
-    assert ended == [None]
+    Flow(work(), told).start()
+    assert steps == ["begun"]
+    assert told.ends == []
+    signal.set("set")
+    assert steps == ["begun", "set"]
+    assert told.ends == [None]
 
 
-def test_what_is_thrown_arrives_at_the_wait_and_finally_runs_once() -> None:
-    ran, ended = Ran(), list[BaseException | None]()
+def test_what_is_known_already_is_not_waited_for() -> None:
+    signal: Signal[int] = Signal()
+    signal.set(5)
+    told = Told()
+    results: list[int] = []
+
+    async def work() -> None:
+        results.append(await signal)
+        results.append(await signal)
+
+    Flow(work(), told).start()
+    assert results == [5, 5]
+    assert told.ends == [None]
+
+
+def test_a_failure_is_raised_where_it_is_waited_for() -> None:
+    signal: Signal[int] = Signal()
+    told = Told()
+    caught: list[str] = []
 
     async def work() -> None:
         try:
-            await Signal[int]()
-        finally:
-            ran.append("finally")
+            await signal
+        except Stop as error:
+            caught.append(str(error))
 
-    flow = Flow(work(), ended.append)
+    Flow(work(), told).start()
+    signal.fail(Stop("gone"))
+    assert caught == ["gone"]
+    assert told.ends == [None]
+
+
+def test_a_flow_can_wait_many_times_without_growing_deeper() -> None:
+    signals: list[Signal[int]] = [Signal() for _ in range(5000)]
+    told = Told()
+    total: list[int] = []
+
+    async def work() -> None:
+        for signal in signals:
+            total.append(await signal)
+
+    Flow(work(), told).start()
+    for number, signal in enumerate(signals):
+        signal.set(number)
+    assert total == list(range(5000))
+    assert told.ends == [None]
+
+
+# -- Flow: the end ------------------------------------------------------------------------------
+
+
+def test_the_end_is_told_once_with_what_ended_it() -> None:
+    told = Told()
+    error = Stop()
+
+    async def work() -> None:
+        raise error
+
+    flow = Flow(work(), told)
     flow.start()
-    error = KeyError()
+    flow.throw(Stop())
+    assert told.ends == [error]
+
+
+def test_what_is_no_ordinary_exception_is_told_and_goes_on() -> None:
+    signal: Signal[int] = Signal()
+    told = Told()
+
+    async def work() -> None:
+        await signal
+        raise KeyboardInterrupt
+
+    Flow(work(), told).start()
+    with pytest.raises(KeyboardInterrupt):
+        signal.set(1)
+    assert [type(end) for end in told.ends] == [KeyboardInterrupt]
+
+
+def test_a_throw_after_the_end_is_nothing() -> None:
+    signal: Signal[int] = Signal()
+    told = Told()
+
+    async def work() -> None:
+        await signal
+
+    flow = Flow(work(), told)
+    flow.start()
+    signal.set(1)
+    flow.throw(Stop())
+    assert told.ends == [None]
+
+
+def test_a_throw_at_the_end_itself_is_nothing() -> None:
+    ends: list[BaseException | None] = []
+
+    async def work() -> None:
+        pass
+
+    def on_end(error: BaseException | None) -> None:
+        ends.append(error)
+        flow.throw(Stop())
+
+    flow = Flow(work(), on_end)
+    flow.start()
+    assert ends == [None]
+
+
+# -- Flow: throw --------------------------------------------------------------------------------
+
+
+def test_a_throw_ends_the_wait_and_runs_finally_once() -> None:
+    signal: Signal[int] = Signal()
+    told = Told()
+    steps: list[str] = []
+
+    async def work() -> None:
+        try:
+            await signal
+        finally:
+            steps.append("finally")
+
+    flow = Flow(work(), told)
+    flow.start()
+    error = Stop()
     flow.throw(error)
-    flow.throw(ValueError())
-    assert ran == ["finally"]
-    assert ended == [error]
+    assert steps == ["finally"]
+    assert told.ends == [error]
+    flow.throw(Stop())
+    signal.set(1)  # nobody waits any more
+    assert steps == ["finally"]
+    assert told.ends == [error]
 
 
-def test_what_is_thrown_at_a_running_flow_arrives_at_its_next_wait() -> None:
-    ran, ended = Ran(), list[BaseException | None]()
-    first, second = Signal[int](), Signal[int]()
+def test_a_throw_while_running_is_raised_at_the_next_wait() -> None:
+    first: Signal[int] = Signal()
+    second: Signal[int] = Signal()
+    told = Told()
+    steps: list[str] = []
 
     async def work() -> None:
         await first
-        flow.throw(KeyError())
-        ran.append("went on")
-        await second
-        ran.append("never")
+        steps.append("runs on")
+        flow.throw(error)
+        steps.append("still")
+        try:
+            await second
+        finally:
+            steps.append("finally")
 
-    flow = Flow(work(), ended.append)
+    flow = Flow(work(), told)
+    error = Stop()
     flow.start()
     first.set(1)
-    assert ran == ["went on"]
-    assert isinstance(ended[0], KeyError)
+    assert steps == ["runs on", "still", "finally"]
+    assert told.ends == [error]
+    second.set(1)
+    assert told.ends == [error]
 
 
-def test_what_is_thrown_is_not_lost_when_the_next_signal_is_set_already() -> None:
-    ended: list[BaseException | None] = []
-    ready, never = Signal[int](), Signal[int]()
-    ready.set(1)
+def test_only_the_first_throw_while_running_counts() -> None:
+    told = Told()
+    never: Signal[int] = Signal()
+    first = Stop("first")
 
     async def work() -> None:
-        flow.throw(KeyError())
-        await ready
+        flow.throw(first)
+        flow.throw(Stop("second"))
         await never
 
-    flow = Flow(work(), ended.append)
+    flow = Flow(work(), told)
     flow.start()
-    assert isinstance(ended[0], KeyError)
+    assert told.ends == [first]
 
 
-def test_a_signal_wakes_nobody_who_was_thrown_out() -> None:
-    ran, signal = Ran(), Signal[int]()
+def test_a_throw_while_running_is_lost_on_a_flow_that_ends_by_itself() -> None:
+    told = Told()
+
+    async def work() -> None:
+        flow.throw(Stop())
+
+    flow = Flow(work(), told)
+    flow.start()
+    assert told.ends == [None]
+
+
+def test_a_throw_can_be_caught_and_waited_after() -> None:
+    never: Signal[int] = Signal()
+    later: Signal[str] = Signal()
+    told = Told()
+    results: list[str] = []
 
     async def work() -> None:
         try:
-            await signal
-        except KeyError:
-            ran.append("thrown")
+            await never
+        except Stop:
+            results.append(await later)
 
-    flow = Flow(work(), lambda error: ran.append("end"))
+    flow = Flow(work(), told)
     flow.start()
-    flow.throw(KeyError())
-    signal.set(1)
-    assert ran == ["thrown", "end"]
+    flow.throw(Stop())
+    assert told.ends == []
+    never.set(1)  # left behind: wakes nobody
+    assert results == []
+    later.set("later")
+    assert results == ["later"]
+    assert told.ends == [None]
 
 
-def test_a_flow_that_catches_what_is_thrown_can_wait_again() -> None:
-    ran, second = Ran(), Signal[str]()
-
-    async def work() -> None:
-        try:
-            await Signal[int]()
-        except KeyError:
-            ran.append(await second)
-
-    flow = Flow(work(), lambda error: ran.append("end"))
-    flow.start()
-    flow.throw(KeyError())
-    assert ran == []
-    second.set("again")
-    assert ran == ["again", "end"]
+# -- Flow: one another --------------------------------------------------------------------------
 
 
-def test_two_flows_that_wake_each_other_are_never_entered_twice() -> None:
-    ran = Ran()
-    ping, pong = Signal[str](), Signal[str]()
+def test_two_flows_that_wake_each_other_are_not_entered_while_they_run() -> None:
+    ping: Signal[int] = Signal()
+    pong: Signal[int] = Signal()
+    running: set[str] = set()
+    steps: list[str] = []
+    told = Told()
 
     async def one() -> None:
-        ran.append("one waits")
-        ran.append(await ping)
-        pong.set("pong")
-        ran.append("one ends")
+        await ping
+        running.add("one")
+        pong.set(1)  # runs the other, which throws at us
+        steps.append("one goes on")
+        running.remove("one")
+        await Signal[int]()
 
-    async def two() -> None:
-        ping.set("ping")
-        ran.append(await pong)
+    async def other() -> None:
+        await pong
+        assert "one" in running
+        steps.append("other")
+        first.throw(Stop())
+        steps.append("other goes on")
 
-    Flow(one(), lambda error: None).start()
-    Flow(two(), lambda error: None).start()
-    assert ran == ["one waits", "ping", "one ends", "pong"]
+    first, second = Flow(one(), told), Flow(other(), told)
+    first.start()
+    second.start()
+    ping.set(1)
+    assert steps == ["other", "other goes on", "one goes on"]
+    assert [type(end) for end in told.ends] == [type(None), Stop]
 
 
-def test_the_end_is_told_with_the_bug_that_ended_it() -> None:
-    ended: list[BaseException | None] = []
+def test_a_flow_may_set_what_it_waits_for_next() -> None:
+    signal: Signal[int] = Signal()
+    told = Told()
+    results: list[int] = []
 
     async def work() -> None:
-        raise ZeroDivisionError
+        signal.set(3)
+        results.append(await signal)
 
-    Flow(work(), ended.append).start()
-    assert isinstance(ended[0], ZeroDivisionError)
+    Flow(work(), told).start()
+    assert results == [3]
+    assert told.ends == [None]

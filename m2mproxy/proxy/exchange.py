@@ -225,10 +225,10 @@ class Exchange:
         self._upload = self._finder = None
 
     async def _stream(self, route: Upstream, fresh: bool) -> Stream:
+        full = route.destination.is_full
         wait = self._wait = route.destination.stream(fresh)
         if not wait.done:
             # A dial has its own deadline; a place in the queue has not.
-            full = route.destination.is_full
             self._enter("pool" if full else "connect", self._context.clock())
         stream = self._upstream = await wait
         stream.on_informational = self.downstream.send_response

@@ -109,20 +109,24 @@ def test_a_413_reaches_a_client_that_is_still_uploading(start_proxy: Any) -> Non
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "body_too_large"
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for localhost and 127.0.0.1, with its key in the same file."""
+def make_certificate(path: Path, names: str) -> Path:
+    """A self-signed certificate for `names`, with its key in the same file."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("no openssl here")
-    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
     options = (
         "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost "
-        f"-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout {path} -out {path}.crt"
+        f"-addext subjectAltName={names} -keyout {path} -out {path}.crt"
     )
     subprocess.run([openssl, *options.split()], check=True, capture_output=True)
     path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
     return path
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    return make_certificate(path, "DNS:localhost,IP:127.0.0.1")
 
 
 def serve_one(connection: socket.socket) -> None:
@@ -149,3 +153,17 @@ def test_an_https_upstream_is_verified_and_served(
     assert answer.startswith(b"HTTP/1.1 502 ")
     assert b'"code":"upstream_tls_error"' in answer
     assert b"self-signed" in answer or b"self signed" in answer
+
+
+def test_an_upstream_with_another_name_is_refused(start_proxy: Any, tmp_path: Path) -> None:
+    other = make_certificate(tmp_path / "other.pem", "DNS:other.example")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(other)
+    config = tmp_path / "m2m.toml"
+    config.write_text(f'[proxy]\nca_file = "{other}.crt"\n')
+    with Upstream(serve_one, context) as upstream:
+        program = start_proxy(upstream.url, "--config", str(config), "--api-key", "sk-secret")
+        answer = read_all(ask(program.url, GET.replace(b"1.1", b"1.0")))
+    assert answer.startswith(b"HTTP/1.1 502 ")
+    assert b'"code":"upstream_tls_error"' in answer
+    assert b"secret" not in answer

@@ -77,11 +77,9 @@ def test_what_may_be_in_a_value_passes_as_it_is(byte: int) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    [b"h:80x", b"h:123456", b"[::1", b"::1", b"h#f", b"h?q", b"a,b", b"h\\x", b"\xc3\xa9", b"<h>"],
+    [b"h:80x", b"h:123456", b"[::1", b"::1", b"h#f", b"h?q", b"h\\x", b"\xc3\xa9", b"<h>"],
 )
 def test_what_is_no_host_is_refused(host: bytes) -> None:
-    if host == b"a,b":  # RFC 3986 allows the comma in a name
-        pytest.skip("legal")
     raw = b"GET /v1/x HTTP/1.1\r\nhost: %b\r\n\r\n" % host
     assert refused(raw) == (400, "bad_request")
 

@@ -1,0 +1,116 @@
+"""Deadline: one point in time, one timer, however often it is moved."""
+
+from __future__ import annotations
+
+from clock import DrivenLoop
+
+from m2mproxy.net.deadline import Deadline
+
+
+class Bed:
+    """A deadline, and when it was called."""
+
+    def __init__(self) -> None:
+        self.loop = DrivenLoop()
+        self.start = self.loop.now
+        self.called: list[float] = []
+        self.deadline = Deadline(self.loop, self._call)
+
+    def _call(self) -> None:
+        self.called.append(round(self.loop.now - self.start, 3))
+
+
+def test_it_is_called_once_when_its_time_has_come() -> None:
+    bed = Bed()
+    bed.deadline.after(5)
+    bed.loop.advance(4.9)
+    assert bed.called == []
+    bed.loop.advance(100)
+    assert bed.called == [5.0]
+    assert bed.loop.timers == 0
+
+
+def test_moving_it_away_costs_no_timer() -> None:
+    bed = Bed()
+    for _ in range(1000):
+        bed.deadline.after(5)
+        bed.loop.advance(0.01)
+        assert bed.loop.timers == 1
+    bed.loop.advance(100)
+    assert bed.called == [14.99]
+
+
+def test_moving_it_nearer_is_done_at_once() -> None:
+    bed = Bed()
+    bed.deadline.after(100)
+    bed.deadline.after(2)
+    assert bed.loop.timers == 1
+    bed.loop.advance(200)
+    assert bed.called == [2.0]
+
+
+def test_a_cleared_one_is_not_called_and_may_be_set_again() -> None:
+    bed = Bed()
+    bed.deadline.after(5)
+    bed.deadline.clear()
+    assert bed.deadline.when is None
+    bed.loop.advance(10)
+    assert bed.called == []
+    bed.deadline.after(5)
+    bed.loop.advance(10)
+    assert bed.called == [15.0]
+
+
+def test_one_cleared_and_set_keeps_the_new_time() -> None:
+    bed = Bed()
+    bed.deadline.after(5)
+    bed.deadline.clear()
+    bed.deadline.after(8)
+    bed.loop.advance(20)
+    assert bed.called == [8.0]
+
+
+def test_cancelling_leaves_no_timer() -> None:
+    bed = Bed()
+    bed.deadline.after(5)
+    bed.deadline.cancel()
+    assert bed.loop.timers == 0
+    bed.loop.advance(10)
+    assert bed.called == []
+    bed.deadline.cancel()
+    bed.deadline.after(1)
+    bed.loop.advance(10)
+    assert bed.called == [11.0]
+
+
+def test_it_can_be_set_again_in_its_call() -> None:
+    loop = DrivenLoop()
+    called: list[float] = []
+
+    def again() -> None:
+        called.append(loop.now)
+        if len(called) < 3:
+            deadline.after(1)
+
+    deadline = Deadline(loop, again)
+    deadline.after(1)
+    loop.advance(10)
+    assert called == [1001.0, 1002.0, 1003.0]
+    assert loop.timers == 0
+
+
+def test_a_time_that_is_past_comes_in_the_next_turn_not_in_the_call() -> None:
+    bed = Bed()
+    bed.deadline.at(bed.loop.now - 1)
+    assert bed.called == []
+    bed.loop.run()
+    assert bed.called == [0.0]
+
+
+def test_a_timer_that_fires_a_little_early_counts() -> None:
+    """A loop's clock may be coarse: better a millisecond early than one timer more."""
+    bed = Bed()
+    bed.deadline.after(5)
+    bed.deadline.after(5.001)
+    bed.loop.advance(5)
+    assert bed.called == [5.0]

@@ -1,0 +1,323 @@
+"""Dials over loopback on a real uvloop: every way to fail has its fault, none leaves anything."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import uvloop
+
+from m2mproxy.config import Limits, Timeouts
+from m2mproxy.http.faults import Fault, TooLate, UpstreamFault
+from m2mproxy.http.flow import Signal
+from m2mproxy.http.headers import Headers
+from m2mproxy.http.message import Origin, Request, Response
+from m2mproxy.net.connection import Turn
+from m2mproxy.net.dial import Dialler
+from m2mproxy.net.pool import Pool
+from m2mproxy.net.tls import client_context
+
+T = TypeVar("T")
+Serve = Callable[[socket.socket], None]
+
+
+@contextmanager
+def server(serve: Serve) -> Iterator[int]:
+    """A listener on loopback that hands each connection to `serve`; its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            connection.settimeout(10)
+            try:
+                serve(connection)
+            except OSError:
+                connection.close()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        # Closing alone would not wake an accept under way.
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(10)
+
+
+def answer(connection: socket.socket) -> None:
+    """One request, one response."""
+    with connection:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        connection.recv(1)  # until the other side leaves
+
+
+async def known(signal: Signal[T]) -> T:
+    """What `signal` brings, for a Task to wait for."""
+    if not signal.done:
+        event = asyncio.Event()
+        signal.subscribe(event.set)
+        async with asyncio.timeout(10):
+            await event.wait()
+    return signal.result()
+
+
+class Bed:
+    """A pool that dials for real."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None, connect: float = 10) -> None:
+        self.loop = asyncio.get_running_loop()
+        turn = Turn(self.loop)
+        self.dialler = Dialler(turn, self.loop, Timeouts(connect=connect), Limits(), tls)
+        self.pool = Pool(self.loop, self.dialler, 10, 4)
+
+    async def get(self, origin: Origin) -> Response:
+        """A whole exchange, or the fault raised."""
+        stream = await known(self.pool.to(origin).stream())
+        stream.send_request(Request(b"GET", b"/", b"h", Headers()))
+        stream.finish()
+        return await known(stream.head)
+
+    async def closed(self, origin: Origin) -> None:
+        """Close everything, and see that everything is gone."""
+        self.pool.close()
+        async with asyncio.timeout(10):
+            while any(self.pool.to(origin).counts().values()):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+
+def outcome(
+    origin: Origin, tls: ssl.SSLContext | None = None, connect: float = 10
+) -> Response | Fault:
+    """What becomes of a request to `origin`. Nothing is left behind in any case."""
+
+    async def run() -> Response | Fault:
+        bed = Bed(tls, connect)
+        try:
+            return await bed.get(origin)
+        except Fault as fault:
+            return fault
+        finally:
+            await bed.closed(origin)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run())
+
+
+def http(port: int) -> Origin:
+    return Origin("http", "127.0.0.1", port)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+# -- TCP ----------------------------------------------------------------------------------------
+
+
+def test_a_dial_brings_a_connection() -> None:
+    with server(answer) as port:
+        response = outcome(http(port))
+    assert isinstance(response, Response)
+    assert response.status == 200
+
+
+def test_a_dial_to_a_name_that_resolves() -> None:
+    with server(answer) as port:
+        assert isinstance(outcome(Origin("http", "localhost", port)), Response)
+
+
+def test_nobody_listens() -> None:
+    fault = outcome(http(free_port()))
+    assert isinstance(fault, UpstreamFault)
+    assert fault.code == "upstream_unreachable"
+    assert "refused" in fault.message
+
+
+def test_a_name_that_does_not_resolve() -> None:
+    fault = outcome(Origin("http", "no-such-name.invalid", 80))
+    assert isinstance(fault, UpstreamFault)
+    assert fault.code == "upstream_not_resolved"
+    assert "no-such-name.invalid" in fault.message
+
+
+def close(connection: socket.socket) -> None:
+    connection.close()
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def speak_first(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n")
+    connection.close()
+
+
+@pytest.mark.parametrize("serve", [close, reset, speak_first])
+def test_an_upstream_that_leaves_at_once_costs_no_place(serve: Serve) -> None:
+    """Whether it is noticed in the dial or after it, the pool knows that it is gone."""
+
+    async def run(origin: Origin) -> None:
+        bed = Bed()
+        for _ in range(30):
+            try:
+                await bed.get(origin)
+            except UpstreamFault as fault:
+                assert fault.code in (
+                    "upstream_disconnected",
+                    "upstream_unreachable",
+                    "upstream_protocol_error",
+                )
+        await bed.closed(origin)
+
+    with server(serve) as port, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(http(port)))
+
+
+def test_a_closed_dialler_reports_nothing_more() -> None:
+    reports: list[object] = []
+
+    async def run(port: int) -> None:
+        bed = Bed()
+        bed.dialler.dial(http(port), bed.pool.to(http(port)), reports.append)
+        bed.dialler.close()
+        await asyncio.sleep(0.05)
+
+    with server(answer) as port, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(port))
+    assert reports == []
+
+
+# -- TLS ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate for "localhost" only, and its key."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl here")
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run(command, check=True, capture_output=True)
+    return cert, key
+
+
+@contextmanager
+def tls_server(certificate: tuple[Path, Path], serve: Serve = answer) -> Iterator[int]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+
+    def secure(connection: socket.socket) -> None:
+        serve(context.wrap_socket(connection, server_side=True))
+
+    with server(secure) as port:
+        yield port
+
+
+def test_a_certificate_of_the_ca_file_is_accepted(certificate: tuple[Path, Path]) -> None:
+    tls = client_context(str(certificate[0]))
+    with tls_server(certificate) as port:
+        assert isinstance(outcome(Origin("https", "localhost", port), tls), Response)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: tuple[Path, Path]) -> None:
+    with tls_server(certificate) as port:
+        fault = outcome(Origin("https", "localhost", port), client_context())
+    assert isinstance(fault, UpstreamFault)
+    assert fault.code == "upstream_tls_error"
+    assert "self-signed" in fault.message or "self signed" in fault.message
+
+
+def test_a_certificate_of_another_name_is_refused(certificate: tuple[Path, Path]) -> None:
+    tls = client_context(str(certificate[0]))
+    with tls_server(certificate) as port:
+        fault = outcome(Origin("https", "127.0.0.1", port), tls)
+    assert isinstance(fault, UpstreamFault)
+    assert fault.code == "upstream_tls_error"
+    assert "127.0.0.1" in fault.message
+
+
+def test_an_upstream_that_does_not_speak_tls(certificate: tuple[Path, Path]) -> None:
+    def plain(connection: socket.socket) -> None:
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with server(plain) as port:
+        fault = outcome(Origin("https", "localhost", port), client_context(str(certificate[0])))
+    assert isinstance(fault, UpstreamFault)
+    assert fault.code == "upstream_tls_error"
+
+
+def test_an_upstream_that_leaves_in_the_handshake(certificate: tuple[Path, Path]) -> None:
+    with server(close) as port:
+        fault = outcome(Origin("https", "localhost", port), client_context(str(certificate[0])))
+    assert isinstance(fault, UpstreamFault)
+    assert fault.code in ("upstream_unreachable", "upstream_tls_error")
+
+
+def test_a_handshake_that_never_ends_is_late(certificate: tuple[Path, Path]) -> None:
+    held: list[socket.socket] = []
+    with server(held.append) as port:
+        tls = client_context(str(certificate[0]))
+        fault = outcome(Origin("https", "localhost", port), tls, connect=0.2)
+    for connection in held:
+        connection.close()
+    assert isinstance(fault, TooLate)
+    assert fault.code == "upstream_connect_timeout"
+
+
+@pytest.mark.parametrize("serve", [close, reset, speak_first])
+def test_a_tls_upstream_that_leaves_at_once_costs_no_place(
+    serve: Serve, certificate: tuple[Path, Path]
+) -> None:
+    async def run(origin: Origin) -> None:
+        bed = Bed(client_context(str(certificate[0])))
+        for _ in range(10):
+            with suppress(UpstreamFault):
+                await bed.get(origin)
+        await bed.closed(origin)
+
+    with (
+        tls_server(certificate, serve) as port,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(run(Origin("https", "localhost", port)))
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_ca_file_of_no_use_is_an_error(content: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(OSError):
+        client_context(str(path))
+
+
+def test_old_versions_of_tls_are_not_spoken() -> None:
+    context = client_context()
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert context.verify_mode == ssl.CERT_REQUIRED
+    assert context.check_hostname

@@ -1,0 +1,63 @@
+"""What the reader of heads remembers: lines, not many, not long ones, and no secrets."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from m2mproxy.net.h1_head import request_head, response_head
+
+
+def remembered(piece: bytes) -> bool:
+    """Whether any object that outlives its message holds `piece`."""
+    gc.collect()
+    for kept in gc.get_objects():
+        if isinstance(kept, dict) and any(
+            isinstance(key, bytes) and piece in key for key in list(kept)
+        ):
+            return True
+    return False
+
+
+def read(line: bytes) -> None:
+    request_head(b"GET / HTTP/1.1\r\nhost: h\r\n" + line, 8)
+    response_head(b"HTTP/1.1 200 OK\r\n" + line, 8)
+
+
+def test_ordinary_lines_are_remembered() -> None:
+    """Or the tests below would prove little."""
+    read(b"user-agent: remember-me/1")
+    assert remembered(b"remember-me/1")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"Authorization",
+        b"api-key",
+        b"X-API-Key",
+        b"x-goog-api-key",
+        b"xi-api-key",
+        b"Ocp-Apim-Subscription-Key",
+        b"Cookie",
+        b"Set-Cookie",
+    ],
+)
+def test_lines_with_a_secret_are_not(name: bytes) -> None:
+    secret = b"s3cret-" + name
+    read(name + b": Bearer " + secret)
+    assert not remembered(secret)
+
+
+def test_long_lines_are_not() -> None:
+    read(b"x-long: l0ng" + b"v" * 200)
+    assert not remembered(b"l0ng" + b"v" * 200)
+
+
+def test_the_memory_is_bounded() -> None:
+    read(b"x-first: f1rst-line")
+    assert remembered(b"f1rst-line")
+    for number in range(2100):
+        read(b"x-n: %d" % number)
+    assert not remembered(b"f1rst-line")

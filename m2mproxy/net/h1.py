@@ -69,16 +69,11 @@ class H1(MessageReader):
         # The exchange under way.
         self._stream: H1Stream | None = None
         self._request: Request | None = None
-        self._in_done = True
-        self._out_done = True
-        self._head_sent = False
-        self._head_begun = False
-        self._body_begun = False
+        self._in_done = self._out_done = True
+        self._head_sent = self._head_begun = self._body_begun = False
         self._reused = False
         self._keep_alive = True
-        self._draining = False
-        self._closing = False
-        self._shut_after_flush = False
+        self._draining = self._closing = self._shut_after_flush = False
 
     # -- what the transport calls ---------------------------------------------------------------
 
@@ -222,6 +217,11 @@ class H1(MessageReader):
             self._intake.pause()
 
     # -- what is written ------------------------------------------------------------------------
+
+    @property
+    def is_usable(self) -> bool:
+        """Client role: whether another request may be sent; not once the upstream has ended."""
+        return self._keep_alive and not self._closing
 
     def open_stream(self) -> H1Stream:
         """Client role: a stream for the next request. The connection must be idle."""

@@ -21,6 +21,10 @@ from m2mproxy.net.connection import Connection, Stream
 class Reusable(Connection, Protocol):
     """A client-role connection as the pool sees it."""
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether another request may be sent: the upstream has not closed, as far as is known."""
+
     def open_stream(self) -> Stream:
         """A stream for the next request."""
 
@@ -79,12 +83,21 @@ class Destination:
         """A stream, at once if a connection is idle. `fresh` insists on one never used before."""
         queue = self._insisting if fresh else self._waiting
         wait = Wait(queue)
-        if self._idle and not fresh and not queue:
-            wait.set(self._idle.pop()[0].open_stream())
+        connection = None if fresh or queue else self._take_idle()
+        if connection is not None:
+            wait.set(connection.open_stream())
         else:
             queue.append(wait)
             self._dial_if_needed()
         return wait
+
+    def _take_idle(self) -> Reusable | None:
+        """The newest idle connection that its upstream has not begun to close."""
+        while self._idle:
+            connection = self._idle.pop()[0]
+            if connection.is_usable:
+                return connection
+        return None
 
     @property
     def is_full(self) -> bool:
@@ -144,8 +157,8 @@ class Destination:
             self._loop.call_soon(self._offer)
 
     def _offer(self) -> None:
-        while self._idle and self._waiting:
-            self._waiting.popleft().set(self._idle.pop()[0].open_stream())
+        while self._waiting and (connection := self._take_idle()) is not None:
+            self._waiting.popleft().set(connection.open_stream())
 
     def closed(self, connection: Connection) -> None:
         """A connection is gone, idle or not: there may be room for another."""

@@ -87,7 +87,16 @@ TARGETS += [b"/\xc3\xa9", b"/\x7f", b"/\x01", b"//x", b"http://u@h/", b"/#f", b"
 VERSIONS = [b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"HTTP/0.9", b"HTTP/1.2", b"http/1.1", b""]
 VERSIONS += [b"HTTP/1.1 ", b"HTTP/1.10", b"HTTP/11", b"HTTPS/1.1", b"HTTP/1,1"]
 STATUSES = [b"200 OK", b"204 No Content", b"304 ", b"200", b"101 Switching", b"103 Early"]
-STATUSES += [b"99 X", b"600 X", b"20 X", b"2000 X", b"200 \xc3\xa9", b"200 a\x01", b"200\tOK"]
+STATUSES += [
+    b"99 X",
+    b"099 X",
+    b"600 X",
+    b"20 X",
+    b"2000 X",
+    b"200 \xc3\xa9",
+    b"200 a\x01",
+    b"200\tOK",
+]
 
 _often_ordinary = {
     "method": st.one_of(st.just(b"POST"), st.sampled_from(METHODS)),
@@ -251,6 +260,19 @@ def test_another_head_is_not_taken_for_the_repeated_one(first: bytes, data: st.D
     read = repeated.read(again)
     assert read is None or read == requested(again)
     assert repeated.read(first) == requested(first)
+
+
+@pytest.mark.parametrize(
+    "more", [b"\r\nx: 1", b"\r\nhost: other", b" ", b"x", b"\r\ncontent-length: 5"]
+)
+@pytest.mark.parametrize("base", [b"", b"\r\ncontent-length: 5", b"\r\nContent-Length: 5 "])
+def test_a_head_that_goes_on_is_another_head(base: bytes, more: bytes) -> None:
+    first = b"POST / HTTP/1.1\r\nhost: h" + base
+    repeated = remembered(first)
+    assert repeated is not None
+    for again in (first + more, first[:-1]):
+        read = repeated.read(again)
+        assert read is None or read == requested(again)
 
 
 @pytest.mark.parametrize("byte", range(256))

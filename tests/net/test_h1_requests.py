@@ -203,3 +203,18 @@ def test_a_body_of_another_length_with_the_same_head_has_that_length(split: Spli
         world.run()
         assert client.take() == reply(b"")
     assert len(world.upstreams) == 1
+
+
+@pytest.mark.parametrize("options", [b"close", b"Close", b"keep-alive, close", b"x,close"])
+def test_a_client_that_wants_it_closed_gets_it_closed(options: bytes, split: Split) -> None:
+    world = World(split)
+    client = world.client()
+    client.half_open = True
+    client.send(get(b"/v1/first", b"connection: " + options) + get(b"/v1/second"))
+    upstream = world.upstream()
+    assert upstream.take().startswith(b"GET /v1/first ")
+    upstream.send(reply(b"[]"))
+    world.run()
+    assert b"\r\nconnection: close\r\n" in client.take()
+    assert client.eof
+    assert upstream.received == b""

@@ -391,14 +391,3 @@ def test_closing_turns_away_who_waits_and_ends_every_connection() -> None:
         assert caught.value.code == "shutting_down"
     assert bed.counts() == (0, 0, 0, 0)
     assert not bed.world.dials
-
-
-def test_an_upstream_connection_receives_no_requests() -> None:
-    bed = Bed()
-    wait = bed.pool.stream()
-    bed.accept()
-    stream = wait.result()
-    with pytest.raises(RuntimeError):
-        bed.pool.requested(stream, Request(b"GET", b"/", b"h", Headers()))
-    with pytest.raises(RuntimeError):
-        bed.pool.refused(stream, Busy("c", "m"))

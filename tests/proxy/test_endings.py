@@ -370,3 +370,18 @@ def test_a_bug_of_ours_is_a_500_and_a_traceback_for_the_log(
     assert b"a bug" not in answer
     assert isinstance(world.ended[-1].bug, KeyError)
     assert world.at_rest
+
+
+def test_a_connection_that_its_upstream_is_closing_is_not_used_again() -> None:
+    """Between the upstream's end and the loss of the transport lies a turn or more."""
+    world = World()
+    client, closing = reused(world)
+    closing.transport.peer.protocol.eof_received()
+    client.transport.peer.protocol.data_received(post(b"{}"))
+    fresh = world.upstream()
+    assert fresh is not closing
+    assert b"POST" not in closing.take()
+    fresh.send(reply(b"second"))
+    world.run()
+    assert client.take() == reply(b"second")
+    assert not world.ended[-1].retried

@@ -26,6 +26,7 @@ from m2mproxy.net.h1_intake import HIGH_WATER, Intake
 from m2mproxy.net.h1_reader import MessageReader
 from m2mproxy.net.h1_stream import H1Stream
 from m2mproxy.net.h1_writer import MessageWriter
+from m2mproxy.net.linger import Linger
 
 # A request that is answered before its end: up to this many bytes of its rest are read so that the
 # connection can be used again.
@@ -39,7 +40,7 @@ class H1(MessageReader):
 
     __slots__ = (
         "_body_begun", "_closing", "_deadline", "_draining", "_gate", "_head_begun", "_head_sent",
-        "_in_done", "_intake", "_keep_alive", "_loop", "_out_done", "_owner", "_peer",
+        "_in_done", "_intake", "_keep_alive", "_linger", "_loop", "_out_done", "_owner", "_peer",
         "_repeated", "_request", "_reused", "_server", "_shut_after_flush", "_stream",
         "_timeouts", "_transport", "_turn", "_writer",
     )
@@ -74,6 +75,7 @@ class H1(MessageReader):
         self._reused = False
         self._keep_alive = True
         self._draining = self._closing = self._shut_after_flush = False
+        self._linger: Linger | None = None
 
     # -- what the transport calls ---------------------------------------------------------------
 
@@ -404,7 +406,8 @@ class H1(MessageReader):
     def _expired(self) -> None:
         """The connection's deadline: closing, idle, a slow head or a slow body."""
         if self._closing:
-            self.abort()
+            if self._linger is None or not self._linger.goes_on():
+                self.abort()
         elif self._stream is None and not self._head_begun:
             self._close()
         else:
@@ -429,17 +432,13 @@ class H1(MessageReader):
             self._turn.add(self)
 
     def _shut(self) -> None:
-        """Close. With input unread the kernel would answer with a reset, which can destroy the
-        reply before the client has read it: say that we are done, and read on for a moment."""
         transport = self._transport
         if transport is None:
             return
-        self._deadline.after(self._timeouts.close)
-        if not self._in_done and transport.can_write_eof():
+        read_on = not self._in_done
+        if read_on:
             self._intake.resume()
-            transport.write_eof()
-        else:
-            transport.close()
+        self._linger = Linger(transport, self._deadline, self._timeouts.close, read_on)
 
     def abort(self) -> None:
         """Close now."""

@@ -52,13 +52,13 @@ class Intake:
 
     def regulate(self, body: Body) -> None:
         """Stop the sender of `body` when too much of it waits."""
-        if body.held > HIGH_WATER:
+        if body.weight > HIGH_WATER:
             body.throttled = True
             self.pause()
 
     def credit(self, body: Body) -> None:
         """Some of a throttled `body` was taken: let its sender go on when little is left."""
-        if body.held <= LOW_WATER:
+        if body.weight <= LOW_WATER:
             body.throttled = False
             self.resume()
 

@@ -104,6 +104,11 @@ class Destination:
         """Whether a request has to wait for another one's connection."""
         return len(self._live) + self._dialling >= self._limit
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether any connection is open, in use or not."""
+        return bool(self._live)
+
     def counts(self) -> dict[str, int]:
         """Connections by state, and requests waiting for one."""
         idle = len(self._idle)

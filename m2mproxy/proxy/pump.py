@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from m2mproxy.http.body import Body, Chunk
+from m2mproxy.http.body import CHUNK_COST, Body, Chunk
 from m2mproxy.http.faults import ClientFault, Fault
 from m2mproxy.net.connection import Stream
 
@@ -134,7 +134,7 @@ class Pump:
         out.write(chunk)
 
     def _keep(self, chunk: Chunk) -> None:
-        self._room -= len(chunk)
+        self._room -= len(chunk) + CHUNK_COST
         if self._room < 0:
             self._kept = None
         elif self._kept is not None:

@@ -72,8 +72,6 @@ class Routes:
             if (b"." in path or b"%" in path) and has_dot_segment(path):
                 raise ClientFault(400, "bad_path", "the path has dot segments")
             return self.upstream
-        if b"%2" in target[:8]:
-            raise ClientFault(400, "bad_path", "the path's prefix is percent-encoded")
         local = self._local.get(target.partition(b"?")[0])
         if local is not None:
             return _allowed(local, request)

@@ -44,17 +44,19 @@ class Endpoints:
         return json_reply(200, {"status": "ok"})
 
     async def _ready(self) -> Reply:
-        """Ready when a connection to the upstream can be had: an idle one, else a new one."""
+        """Ready when a connection to the upstream is there, or can be made."""
         assert self._upstream is not None
         report: dict[str, object] = {"url": str(self._upstream.origin), "reachable": True}
-        wait = self._upstream.destination.stream()
-        try:
-            stream = await wait
-            stream.reset()  # unused: back to the pool
-        except Fault as fault:
-            report.update(reachable=False, code=fault.code, reason=fault.message)
-        finally:
-            wait.leave()
+        destination = self._upstream.destination
+        if not destination.is_connected:  # or we could wait behind requests that take hours
+            wait = destination.stream()
+            try:
+                stream = await wait
+                stream.reset()  # unused: back to the pool
+            except Fault as fault:
+                report.update(reachable=False, code=fault.code, reason=fault.message)
+            finally:
+                wait.leave()
         ready = bool(report["reachable"])
         status = "ready" if ready else "not ready"
         return json_reply(200 if ready else 503, {"status": status, "upstreams": [report]})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from m2mproxy.http.body import Body, Gate
 from m2mproxy.http.faults import ClientGone, TooLate
 from m2mproxy.http.headers import Headers
@@ -205,3 +208,33 @@ def test_who_is_forgotten_is_not_called() -> None:
     gate.open()
     assert called == ["first"]
     gate.forget(second)  # not there: nothing happens
+
+
+def test_what_is_held_weighs_more_in_small_chunks() -> None:
+    body = Body(lambda: None)
+    body.feed(b"x" * 1000)
+    assert body.weight == 1064
+    body.feed(b"y")
+    assert (body.held, body.weight) == (1001, 1129)
+    body.take()
+    assert (body.held, body.weight) == (1, 65)
+    body.discard()
+    assert body.weight == 0
+
+
+@given(st.lists(st.integers(0, 200), max_size=30))
+def test_a_queue_that_never_runs_empty_keeps_order_and_no_more_than_it_holds(
+    takes: list[int],
+) -> None:
+    """Taking moves no more than was taken: many small chunks cost each the same."""
+    body = Body(lambda: None)
+    fed = taken = 0
+    for count in takes:
+        for _ in range(100):
+            body.feed(b"%d" % fed)
+            fed += 1
+        for _ in range(count):
+            chunk = body.take()
+            assert chunk == (b"%d" % taken if taken < fed else None)
+            taken = min(taken + 1, fed)
+        assert len(body._chunks) <= 2 * (fed - taken) + 64

@@ -198,8 +198,9 @@ def test_a_closed_dialler_reports_nothing_more() -> None:
     async def run(port: int) -> None:
         bed = Bed()
         bed.dialler.dial(http(port), bed.pool.to(http(port)), reports.append)
+        (dial,) = asyncio.all_tasks() - {asyncio.current_task()}
         bed.dialler.close()
-        await asyncio.sleep(0.05)
+        await asyncio.wait((dial,))
 
     with server(answer) as port, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run(port))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-import h11
 import pytest
 from link import Raw, Split
+from wire import is_complete
 from world import SSE_HEAD, World, chunk, get, post, reply
 
 from m2mproxy.http.faults import UpstreamFault
@@ -25,22 +25,6 @@ def error_of(answer: bytes) -> dict[str, str]:
     error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
     assert set(error) == {"message", "type", "param", "code"}
     return dict(error)
-
-
-def is_complete(answer: bytes) -> bool:
-    """Whether h11 reads a whole response before the connection's end."""
-    reader = h11.Connection(h11.CLIENT)
-    reader.send(h11.Request(method="GET", target="/", headers=[("host", "h")]))
-    reader.send(h11.EndOfMessage())
-    reader.receive_data(answer)
-    try:
-        while (event := reader.next_event()) is not h11.NEED_DATA:
-            if isinstance(event, h11.EndOfMessage):
-                return True
-        reader.receive_data(b"")
-        return isinstance(reader.next_event(), h11.EndOfMessage)
-    except h11.RemoteProtocolError:
-        return False
 
 
 # -- the client leaves --------------------------------------------------------------------------

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import h11
 import pytest
 from link import WIRE, Raw
+from wire import read_response
 from world import SSE_HEAD, World, chunk, get, post, reply
 
 BOUND = 400 * 1024
@@ -20,19 +20,6 @@ def stalled(world: World, response: bytes) -> tuple[Raw, Raw]:
     upstream.send(response)
     world.run()
     return client, upstream
-
-
-def payload(response: bytes) -> bytes:
-    """The body as h11 reads it."""
-    reader = h11.Connection(h11.CLIENT)
-    reader.send(h11.Request(method="GET", target="/", headers=[("host", "h")]))
-    reader.send(h11.EndOfMessage())
-    reader.receive_data(response)
-    pieces = []
-    while not isinstance(event := reader.next_event(), h11.EndOfMessage):
-        if isinstance(event, h11.Data):
-            pieces.append(bytes(event.data))
-    return b"".join(pieces)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +42,7 @@ def test_a_client_that_stops_reading_stops_the_upstream(response: bytes) -> None
     world.run()
     assert upstream.transport.under_way == 0
     answer = client.take()
-    assert payload(answer) == payload(response)
+    assert read_response(answer)[1] == read_response(response)[1]
     assert answer.endswith(response[-5:])
     assert world.at_rest
 
@@ -117,3 +104,46 @@ def test_an_upload_nobody_reads_any_more_does_not_pile_up() -> None:
     assert client.transport.under_way <= WIRE
     world.advance(6)
     assert world.proxy.connections == 0
+
+
+def test_a_slow_reader_gets_all_of_a_reply_that_closes() -> None:
+    """Closing has a deadline for clients that read nothing, not for those that take their time."""
+    world = World(timeouts_close=5)
+    client = world.client()
+    client.transport.pause_reading()
+    client.send(get(b"/v1/models", b"connection: close"))
+    body = b"z" * 400_000
+    world.upstream().send(reply(body))
+    world.run()
+    for _ in range(100):
+        client.transport.resume_reading()
+        world.loop.turn()
+        client.transport.pause_reading()
+        world.advance(4)
+    client.transport.resume_reading()
+    world.run()
+    assert client.take().endswith(b"\r\n\r\n" + body)
+    assert client.eof
+
+
+def test_a_client_that_reads_nothing_of_a_reply_that_closes_is_given_up() -> None:
+    world = World(timeouts_close=5)
+    client = world.client()
+    client.transport.pause_reading()
+    client.send(get(b"/v1/models", b"connection: close"))
+    world.upstream().send(reply(b"z" * 150_000))
+    world.advance(11)
+    assert world.proxy.connections == 0
+
+
+def test_small_chunks_are_counted_with_what_they_cost_us() -> None:
+    """A chunk of one byte is an object of fifty: 64 KiB of them would be megabytes."""
+    world = World()
+    world.accepting = False
+    client = world.client()
+    client.send(b"POST /v1/x HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n")
+    world.run()
+    for _ in range(100):
+        client.send(chunk(b"x") * 100)
+        world.run()
+    assert client.transport.under_way > 40_000

@@ -53,6 +53,16 @@ def test_ready_and_no_longer_ready(start: Any) -> None:
     assert program.get("/health/ready")[1]["upstreams"][0]["code"] == "upstream_unreachable"
 
 
+def test_ready_while_every_connection_is_in_use(start: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        url = f"http://127.0.0.1:{upstream.getsockname()[1]}"
+        program = start(f"{url}/v1", env={**os.environ, "M2M_LIMITS_UPSTREAM_CONNECTIONS": "1"})
+        with ask(program.url, b"GET /v1/models HTTP/1.1\r\nhost: h\r\n\r\n"):
+            connection, _ = upstream.accept()
+            with connection:
+                assert program.get("/health/ready")[0] == 200
+
+
 def test_who_asks_for_readiness_and_leaves_does_not_wait_on(start: Any) -> None:
     def waiting() -> int:
         (counts,) = program.get("/stats")[1]["upstream_connections"].values()

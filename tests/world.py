@@ -15,11 +15,13 @@ from collections.abc import Callable
 from typing import Any
 
 from clock import DrivenLoop
+from ends import Ask, Call, H1Client, H1Server, H2Client, H2Server
 from link import Raw, Split, Transport, join, whole
 
 from m2mproxy.config import Config, load
 from m2mproxy.http.faults import Fault, UpstreamFault
 from m2mproxy.http.message import Origin
+from m2mproxy.net import h2_client as upstream_h2
 from m2mproxy.net.connection import Owner, Role, Turn
 from m2mproxy.net.h1 import H1
 from m2mproxy.net.pool import Pool
@@ -32,6 +34,7 @@ from m2mproxy.proxy.proxy import Proxy
 from m2mproxy.proxy.routes import Routes, Upstream
 
 Report = Callable[[Any], None]
+Pair = tuple[str, str]  # versions: the client's, the upstream's
 
 HOST = b"host: proxy\r\n"
 
@@ -39,7 +42,9 @@ HOST = b"host: proxy\r\n"
 class World:
     """Keyword arguments are configuration, `timeouts_idle=3` being `proxy.timeouts.idle`."""
 
-    def __init__(self, split: Split = whole, **settings: Any) -> None:
+    def __init__(self, split: Split = whole, pair: Pair = ("1.1", "1.1"), **settings: Any) -> None:
+        """`pair` are the versions of the ends that `ask` and `call` speak for."""
+        self.pair = pair
         self.loop = DrivenLoop()
         self.split = split
         self.config = _config(settings)
@@ -58,6 +63,9 @@ class World:
         self.clients: list[Raw] = []
         self.dials: list[tuple[Owner, Report]] = []
         self.accepting = True
+        self.neutral = False  # whether the upstream's ends are those of `call`, too
+        self.askers: list[H1Client | H2Client] = []
+        self.calls: list[Call] = []
 
     def _routes(self) -> Routes:
         upstream = self.config.upstream
@@ -88,6 +96,48 @@ class World:
         self.run()
         return end
 
+    def ask(
+        self,
+        body: bytes = b"",
+        path: bytes = b"/v1/chat/completions",
+        *fields: tuple[bytes, bytes],
+        method: bytes = b"POST",
+        whole: bool = True,
+        counted: bool = True,
+        new: bool = False,
+    ) -> Ask:
+        """An exchange on a connection that is free, or on a new one; of the body only the head's
+        content-length is sent unless `whole`."""
+        ask = self.start(
+            body, path, *fields, method=method, whole=whole, counted=counted, new=new
+        )
+        self.run()
+        return ask
+
+    def start(
+        self,
+        body: bytes,
+        path: bytes = b"/v1/chat/completions",
+        *fields: tuple[bytes, bytes],
+        method: bytes = b"POST",
+        whole: bool = True,
+        counted: bool = True,
+        new: bool = False,
+    ) -> Ask:
+        """`ask` without letting anything happen yet."""
+        self.neutral = True
+        asker = next((each for each in self.askers if each.is_free and not new), None)
+        if asker is None:
+            asker = H2Client() if self.pair[0] == "2" else H1Client()
+            self.askers.append(asker)
+            join(self.loop, asker, self.proxy.accept(), self.split)
+        ask = asker.ask(method, path, fields, len(body) if counted else None)
+        if whole:
+            if body:
+                ask.send(body)
+            ask.end()
+        return ask
+
     # -- the upstream's side --------------------------------------------------------------------
 
     def dial(self, origin: Origin, owner: Owner, report: Report) -> None:
@@ -99,18 +149,34 @@ class World:
     def accept(self) -> Raw:
         """Let the oldest dial succeed."""
         owner, report = self.dials.pop(0)
-        end = Raw()
-        limits, timeouts = self.config.limits, self.config.timeouts
-        protocol = Tcp(lambda: H1(Role.CLIENT, owner, self.turn, self.loop, timeouts, limits))
+        end = self._upstream_end()
+        known = (self.turn, self.loop, self.config.timeouts, self.config.limits)
+        protocol = Tcp(
+            lambda _: (
+                upstream_h2.H2Client(owner, *known)
+                if self.pair[1] == "2"
+                else H1(Role.CLIENT, owner, *known)
+            )
+        )
         join(self.loop, end, protocol, self.split)
         self.upstreams.append(end)
         report(protocol.connection)
         return end
 
+    def call(self, number: int = -1) -> Call:
+        """An exchange as the upstream sees it, once everything has come to rest."""
+        self.run()
+        return self.calls[number]
+
     def refuse(self, fault: Fault | None = None) -> None:
         """Let the oldest dial fail."""
         _, report = self.dials.pop(0)
         report(fault or UpstreamFault("connect", "refused"))
+
+    def _upstream_end(self) -> Raw:
+        if not self.neutral:
+            return Raw()
+        return (H2Server if self.pair[1] == "2" else H1Server)(self.calls.append)
 
     def upstream(self, number: int = -1) -> Raw:
         """A connection that the proxy opened, once everything has come to rest."""

@@ -25,23 +25,22 @@ HOP_BY_HOP = frozenset(
     )
 )
 
-# What a peer may not have removed by naming it in Connection: without these a message means
-# something else (RFC 9110 7.6.1: options "intended for all recipients" must not be listed).
-_NEVER_NOMINATED = frozenset(
+# What says who asks, and lets whoever learns it ask in their name.
+CREDENTIALS = frozenset(
     (
         b"api-key",
         b"authorization",
-        b"content-encoding",
-        b"content-length",
-        b"content-type",
         b"cookie",
-        b"host",
         b"ocp-apim-subscription-key",
         b"x-api-key",
         b"x-goog-api-key",
         b"xi-api-key",
     )
 )
+
+# What a peer may not have removed by naming it in Connection: without these a message means
+# something else (RFC 9110 7.6.1: options "intended for all recipients" must not be listed).
+_NEVER_NOMINATED = CREDENTIALS | {b"content-encoding", b"content-length", b"content-type", b"host"}
 
 
 class Headers(list[Field]):

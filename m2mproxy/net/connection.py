@@ -99,6 +99,13 @@ class Connection(Protocol):
         """Close now; the peer sees that nothing was completed."""
 
 
+class ServerConnection(Connection, Protocol):
+    """A connection in the server role."""
+
+    def refuse(self, fault: Fault) -> None:
+        """Turn the client away with `fault`, as well as its version allows, and close."""
+
+
 class Owner(Protocol):
     """Who is told what happens on a connection: the proxy of a server's, the pool of a client's."""
 

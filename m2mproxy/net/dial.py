@@ -16,9 +16,14 @@ from m2mproxy.http.faults import Fault, TooLate, UpstreamFault
 from m2mproxy.http.message import Origin
 from m2mproxy.net.connection import Owner, Role, Turn
 from m2mproxy.net.h1 import H1
-from m2mproxy.net.tcp import Tcp, tune_upstream
+from m2mproxy.net.h2_client import H2Client
+from m2mproxy.net.tcp import Tcp, negotiated, tune_upstream
 
-Report = Callable[[H1 | Fault], None]
+Client = H1 | H2Client
+Report = Callable[[Client | Fault], None]
+
+# What TLS is asked to negotiate for each choice of version (RFC 7301).
+ALPN = {"auto": ["h2", "http/1.1"], "1.1": ["http/1.1"], "2": ["h2"]}
 
 
 class Dialler:
@@ -31,13 +36,16 @@ class Dialler:
         timeouts: Timeouts,
         limits: Limits,
         tls: ssl.SSLContext | None,
+        http: str = "auto",
     ) -> None:
-        """`tls` is the context for https origins; None when there are none."""
+        """`tls` is the context for https origins; None when there are none. `http` is the version
+        to speak: "1.1", "2", or "auto" for what TLS negotiates and 1.1 without TLS."""
         self._turn = turn
         self._loop = loop
         self._timeouts = timeouts
         self._limits = limits
         self._tls = tls
+        self._http = http
         self._dials: set[asyncio.Task[None]] = set()
 
     def dial(self, origin: Origin, owner: Owner, report: Report) -> None:
@@ -52,7 +60,7 @@ class Dialler:
             task.cancel()
 
     async def _dial(self, origin: Origin, owner: Owner, report: Report) -> None:
-        outcome: H1 | Fault
+        outcome: Client | Fault
         try:
             outcome = await self._connect(origin, owner)
         except TimeoutError:
@@ -65,22 +73,28 @@ class Dialler:
             outcome = _refusal(origin, error)
         report(outcome)
 
-    async def _connect(self, origin: Origin, owner: Owner) -> H1:
+    async def _connect(self, origin: Origin, owner: Owner) -> Client:
         secure = origin.scheme == "https"
         async with asyncio.timeout(self._timeouts.connect):
             transport, protocol = await self._loop.create_connection(
-                lambda: Tcp(lambda: self._client(owner)),
+                lambda: Tcp(lambda transport: self._client(owner, transport)),
                 origin.host,
                 origin.port,
                 ssl=self._tls if secure else None,
                 server_hostname=origin.host if secure else None,
             )
         tune_upstream(transport.get_extra_info("socket"))
-        assert isinstance(protocol.connection, H1)
+        if self._http == "2" and negotiated(transport) == "http/1.1":
+            transport.abort()
+            raise ssl.SSLError(0, "it does not offer HTTP/2")
+        assert isinstance(protocol.connection, H1 | H2Client)
         return protocol.connection
 
-    def _client(self, owner: Owner) -> H1:
-        return H1(Role.CLIENT, owner, self._turn, self._loop, self._timeouts, self._limits)
+    def _client(self, owner: Owner, transport: asyncio.Transport) -> Client:
+        known = (self._turn, self._loop, self._timeouts, self._limits)
+        if (negotiated(transport) or ("h2" if self._http == "2" else "")) == "h2":
+            return H2Client(owner, *known)
+        return H1(Role.CLIENT, owner, *known)
 
 
 def _refusal(origin: Origin, error: OSError) -> UpstreamFault:

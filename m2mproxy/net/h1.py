@@ -27,6 +27,7 @@ from m2mproxy.net.h1_reader import MessageReader
 from m2mproxy.net.h1_stream import H1Stream
 from m2mproxy.net.h1_writer import MessageWriter
 from m2mproxy.net.linger import Linger
+from m2mproxy.net.tcp import peer_name, reset_on_close
 
 # A request that is answered before its end: up to this many bytes of its rest are read so that the
 # connection can be used again.
@@ -41,7 +42,7 @@ class H1(MessageReader):
     __slots__ = (
         "_body_begun", "_closing", "_deadline", "_draining", "_gate", "_head_begun", "_head_sent",
         "_in_done", "_intake", "_keep_alive", "_linger", "_loop", "_out_done", "_owner", "_peer",
-        "_repeated", "_request", "_reused", "_server", "_shut_after_flush", "_stream",
+        "_repeated", "_request", "_reused", "_scheme", "_server", "_shut_after_flush", "_stream",
         "_timeouts", "_transport", "_turn", "_writer",
     )
 
@@ -61,7 +62,7 @@ class H1(MessageReader):
         self._loop = loop
         self._timeouts = timeouts
         self._transport: asyncio.Transport | None = None
-        self._peer = ""
+        self._peer, self._scheme = "", b"http"
         self._gate = Gate()
         self._writer = MessageWriter(turn, self)
         self._deadline = Deadline(loop, self._expired)
@@ -82,7 +83,9 @@ class H1(MessageReader):
     def attach(self, transport: asyncio.Transport) -> None:
         """The transport is there: a client has so long to send something."""
         self._transport = self._intake.transport = transport
-        self._peer = h1_message.peer_name(transport)
+        self._peer = peer_name(transport)
+        if transport.get_extra_info("sslcontext") is not None:
+            self._scheme = b"https"
         if self._server:
             self._deadline.after(self._timeouts.keepalive)
 
@@ -154,6 +157,7 @@ class H1(MessageReader):
             # Not for the first request: many connections bring only one.
             self._repeated = h1_message.RepeatedHead(raw, *read) if self._reused else None
         request, persistent = read
+        request.scheme = self._scheme
         stream = H1Stream(self, self._writer, self._gate, self._peer)
         self._begin(stream, request)
         self._deadline.clear()
@@ -222,8 +226,18 @@ class H1(MessageReader):
 
     @property
     def is_usable(self) -> bool:
-        """Client role: whether another request may be sent; not once the upstream has ended."""
-        return self._keep_alive and not self._closing
+        """Client role: whether a request may be sent now; not once the upstream has ended."""
+        return self._stream is None and self._keep_alive and not self._closing
+
+    @property
+    def streams(self) -> int:
+        """Streams that are open."""
+        return int(self._stream is not None)
+
+    @property
+    def expected_streams(self) -> int:
+        """Streams that a connection takes at once."""
+        return 1
 
     def open_stream(self) -> H1Stream:
         """Client role: a stream for the next request. The connection must be idle."""
@@ -342,7 +356,7 @@ class H1(MessageReader):
         else:
             if self._transport is not None:
                 self._writer.flush(self._transport)
-                h1_message.reset_on_close(self._transport)
+                reset_on_close(self._transport)
             self.abort()
 
     # -- faults, time, closing ------------------------------------------------------------------

@@ -6,9 +6,6 @@ out, here and nowhere else.
 
 from __future__ import annotations
 
-import asyncio
-import socket
-import struct
 from dataclasses import replace
 
 from m2mproxy.http.headers import HOP_BY_HOP, Headers, nominated, tokens
@@ -223,18 +220,3 @@ def write_response(response: Response, chunked: bool, close: bool) -> bytes:
         lines.append(b"connection: close")
     lines.append(b"\r\n")
     return b"\r\n".join(lines)
-
-
-def peer_name(transport: asyncio.Transport) -> str:
-    """The other end's address as `host:port`, `[v6]:port`, or "unix"."""
-    name = transport.get_extra_info("peername")
-    if not isinstance(name, tuple):
-        return "unix"
-    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
-
-
-def reset_on_close(transport: asyncio.Transport) -> None:
-    """Let the next close send a reset instead of an orderly end."""
-    sock = transport.get_extra_info("socket")
-    if sock is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -23,7 +23,16 @@ class Reusable(Connection, Protocol):
 
     @property
     def is_usable(self) -> bool:
-        """Whether another request may be sent: the upstream has not closed, as far as is known."""
+        """Whether another stream may be opened: there is room, and the upstream has not closed, as
+        far as is known."""
+
+    @property
+    def streams(self) -> int:
+        """Streams that are open."""
+
+    @property
+    def expected_streams(self) -> int:
+        """Streams that a new connection like this one takes at first."""
 
     def open_stream(self) -> Stream:
         """A stream for the next request."""
@@ -70,9 +79,11 @@ class Destination:
         self._dialler = dialler
         self._limit = limit
         self._idle_seconds = idle_seconds
-        self._idle: list[tuple[Reusable, float]] = []  # newest last, with the time they came
-        self._live: set[Connection] = set()
+        # Those that may have room, newest last, with the time at which they last got some.
+        self._open: dict[Reusable, float] = {}
+        self._live: set[Reusable] = set()
         self._dialling = 0
+        self._each = 1  # streams that a new connection is expected to take at once
         self._waiting: deque[Wait] = deque()  # for any connection
         self._insisting: deque[Wait] = deque()  # for one never used before
         self._sweep: asyncio.TimerHandle | None = None
@@ -80,10 +91,11 @@ class Destination:
     # -- what requests ask ----------------------------------------------------------------------
 
     def stream(self, fresh: bool = False) -> Wait:
-        """A stream, at once if a connection is idle. `fresh` insists on one never used before."""
+        """A stream, at once if a connection has room. `fresh` insists on a connection never used
+        before."""
         queue = self._insisting if fresh else self._waiting
         wait = Wait(queue)
-        connection = None if fresh or queue else self._take_idle()
+        connection = None if fresh or queue else self._with_room()
         if connection is not None:
             wait.set(connection.open_stream())
         else:
@@ -91,12 +103,13 @@ class Destination:
             self._dial_if_needed()
         return wait
 
-    def _take_idle(self) -> Reusable | None:
-        """The newest idle connection that its upstream has not begun to close."""
-        while self._idle:
-            connection = self._idle.pop()[0]
+    def _with_room(self) -> Reusable | None:
+        """The newest connection that takes another stream."""
+        while self._open:
+            connection = next(reversed(self._open))
             if connection.is_usable:
                 return connection
+            del self._open[connection]  # full or closing: it says when it has room again
         return None
 
     @property
@@ -111,7 +124,7 @@ class Destination:
 
     def counts(self) -> dict[str, int]:
         """Connections by state, and requests waiting for one."""
-        idle = len(self._idle)
+        idle = sum(not connection.streams for connection in self._live)
         return {
             "active": len(self._live) - idle,
             "idle": idle,
@@ -133,7 +146,8 @@ class Destination:
         return queue.popleft() if queue else None
 
     def _dial_if_needed(self) -> None:
-        while self._dialling < len(self._waiting) + len(self._insisting) and not self.is_full:
+        wanted = len(self._insisting) - (-len(self._waiting) // self._each)
+        while self._dialling < wanted and not self.is_full:
             self._dialling += 1
             self._dialler.dial(self.origin, self, self._dialled)
 
@@ -141,34 +155,42 @@ class Destination:
         self._dialling -= 1
         wait = self._next_in_line()
         if isinstance(outcome, Fault):
-            if wait is not None:
+            # It fails for as many as it was made for.
+            for _ in range(self._each):
+                if wait is None:
+                    break
                 wait.fail(outcome)
+                wait = self._next_in_line()
+            else:
+                if wait is not None:
+                    self._waiting.appendleft(wait)
             self._dial_if_needed()
             return
         self._live.add(outcome)
+        self._each = outcome.expected_streams
+        self._keep(outcome)
         if wait is not None:
             wait.set(outcome.open_stream())
-        else:
-            outcome.open_stream().reset()  # idle, and as likely to go stale as a used one
+        self._offer()
 
     def idle(self, connection: Connection) -> None:
-        """A connection is free: the oldest request that waits gets it."""
+        """A connection has room: the oldest request that waits gets it."""
         if connection not in self._live:
             connection.abort()
             return
-        self._keep(cast(Reusable, connection))
+        self._keep(connection)
         if self._waiting:
             # Not from here: this call comes out of another exchange's last step.
             self._loop.call_soon(self._offer)
 
     def _offer(self) -> None:
-        while self._waiting and (connection := self._take_idle()) is not None:
+        while self._waiting and (connection := self._with_room()) is not None:
             self._waiting.popleft().set(connection.open_stream())
 
     def closed(self, connection: Connection) -> None:
         """A connection is gone, idle or not: there may be room for another."""
-        self._live.discard(connection)
-        self._idle = [entry for entry in self._idle if entry[0] is not connection]
+        self._live.discard(cast(Reusable, connection))
+        self._open.pop(cast(Reusable, connection), None)
         self._dial_if_needed()
 
     def requested(self, stream: Stream, request: Request) -> None:
@@ -180,7 +202,8 @@ class Destination:
     # -- idle connections -----------------------------------------------------------------------
 
     def _keep(self, connection: Reusable) -> None:
-        self._idle.append((connection, self._loop.time()))
+        self._open.pop(connection, None)  # it becomes the newest
+        self._open[connection] = self._loop.time()
         if self._sweep is None:
             self._sweep = self._loop.call_later(self._idle_seconds, self._close_old)
 
@@ -188,14 +211,16 @@ class Destination:
         """Close what has been idle too long: before the upstream does, or a request could meet
         its closing."""
         self._sweep = None
-        limit = self._loop.time() - self._idle_seconds + 0.01
-        old = [entry for entry in self._idle if entry[1] <= limit]
-        self._idle = self._idle[len(old) :]
-        for connection, _ in old:
-            connection.abort()
-        if self._idle:
-            wait = self._idle[0][1] + self._idle_seconds - self._loop.time()
-            self._sweep = self._loop.call_later(max(wait, 0.01), self._close_old)
+        now = self._loop.time()
+        idle = [each for each in self._open.items() if not each[0].streams]
+        for connection, since in idle:
+            if since <= now - self._idle_seconds + 0.01:
+                del self._open[connection]
+                connection.abort()
+            else:
+                wait = since + self._idle_seconds - now
+                self._sweep = self._loop.call_later(max(wait, 0.01), self._close_old)
+                break
 
 
 class Pool:

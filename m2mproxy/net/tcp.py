@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable
 from typing import cast
 
 from m2mproxy.net.connection import Connection
 
 # Room in user space before a writer is told to stop, and to go on.
-_WRITE_HIGH = 64 * 1024
+WRITE_HIGH = 64 * 1024
 _WRITE_LOW = 16 * 1024
 
 # What the kernel may hold for one connection: unsent bytes of ours, and an upstream's bytes that
@@ -24,18 +25,20 @@ _UNREAD = 128 * 1024
 
 
 class Tcp(asyncio.Protocol):
-    """One transport. `make` builds the connection once the transport is there."""
+    """One transport. `make` builds the connection once the transport is there, which knows what
+    TLS has negotiated; another may take its place later."""
 
     __slots__ = ("_make", "connection")
 
-    def __init__(self, make: Callable[[], Connection]) -> None:
+    def __init__(self, make: Callable[[asyncio.Transport], Connection]) -> None:
         self._make = make
         self.connection: Connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         stream = cast(asyncio.Transport, transport)
-        stream.set_write_buffer_limits(high=_WRITE_HIGH, low=_WRITE_LOW)
-        self.connection = self._make()
+        stream.set_write_buffer_limits(high=WRITE_HIGH, low=_WRITE_LOW)
+        self.connection = self._make(stream)
+        del self._make  # it may know us
         self.connection.attach(stream)
 
     def data_received(self, data: bytes) -> None:
@@ -52,6 +55,28 @@ class Tcp(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.connection.writable(True)
+
+
+def peer_name(transport: asyncio.Transport) -> str:
+    """The other end's address as `host:port`, `[v6]:port`, or "unix"."""
+    name = transport.get_extra_info("peername")
+    if not isinstance(name, tuple):
+        return "unix"
+    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+
+
+def negotiated(transport: asyncio.Transport) -> str | None:
+    """What ALPN chose (RFC 7301): "h2" or "http/1.1"; "http/1.1" too for a TLS peer that does not
+    know ALPN, None without TLS."""
+    tls = transport.get_extra_info("ssl_object")
+    return None if tls is None else tls.selected_alpn_protocol() or "http/1.1"
+
+
+def reset_on_close(transport: asyncio.Transport) -> None:
+    """Let the next close send a reset instead of an orderly end."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def tune(sock: socket.socket) -> None:

@@ -15,7 +15,11 @@ from m2mproxy.http.message import Request
 from m2mproxy.proxy.providers import Profile, has_credential, key_field
 
 _PSEUDONYM = b"m2mproxy"
-_VIA = ((b"via", b"1.0 " + _PSEUDONYM), (b"via", b"1.1 " + _PSEUDONYM))
+_VIA = {
+    (1, 0): (b"via", b"1.0 " + _PSEUDONYM),
+    (1, 1): (b"via", b"1.1 " + _PSEUDONYM),
+    (2, 0): (b"via", b"2 " + _PSEUDONYM),
+}
 # An edge and a core pass a request on once each; more than this is a loop (RFC 9110 7.6.3).
 _MOST_PASSES = 4
 
@@ -41,7 +45,7 @@ class Forwarding:
             _refuse(marked)
             if any(name == b"upgrade" for name, _ in marked):
                 headers.drop((b"upgrade",))
-        headers.append(_VIA[request.version[1]])
+        headers.append(_VIA[request.version])
         if self._forwarded:
             element = forwarded_element(peer, request.authority, request.scheme)
             headers.append((b"forwarded", element))

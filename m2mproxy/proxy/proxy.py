@@ -11,9 +11,11 @@ from collections.abc import Callable
 
 from m2mproxy.http.faults import Busy, Fault
 from m2mproxy.http.message import Request
-from m2mproxy.net.connection import Connection, Role, Stream, Turn
+from m2mproxy.net.connection import Connection, Role, ServerConnection, Stream, Turn
 from m2mproxy.net.h1 import H1
-from m2mproxy.net.tcp import Tcp
+from m2mproxy.net.h2_server import H2Server
+from m2mproxy.net.preface import Undecided
+from m2mproxy.net.tcp import Tcp, negotiated
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.errors import fault_reply
 from m2mproxy.proxy.exchange import Exchange
@@ -69,13 +71,23 @@ class Proxy:
 
     def accept(self) -> Tcp:
         """The protocol of a new downstream connection."""
-        return Tcp(self._connection)
+        tcp = Tcp(lambda transport: self._connection(tcp, negotiated(transport)))
+        return tcp
 
-    def _connection(self) -> Connection:
+    def _connection(self, tcp: Tcp, version: str | None) -> ServerConnection:
+        def choose(undecided: Connection, http2: bool) -> ServerConnection:
+            self._connections.discard(undecided)
+            chosen = self._speaking(http2)
+            self._connections.add(chosen)
+            tcp.connection = chosen
+            return chosen
+
         config = self._context.config
-        connection = H1(
-            Role.SERVER, self, self._turn, self._loop, config.timeouts, config.limits
-        )
+        connection: ServerConnection
+        if version is None:
+            connection = Undecided(self, self._loop, config.timeouts, choose)
+        else:
+            connection = self._speaking(version == "h2")
         self._connections.add(connection)
         over = len(self._connections) - config.limits.connections
         if over > 0:
@@ -86,6 +98,11 @@ class Proxy:
         elif self._draining:
             self._loop.call_soon(connection.drain)
         return connection
+
+    def _speaking(self, http2: bool) -> ServerConnection:
+        config = self._context.config
+        known = (self._turn, self._loop, config.timeouts, config.limits)
+        return H2Server(self, *known) if http2 else H1(Role.SERVER, self, *known)
 
     def closed(self, connection: Connection) -> None:
         """A downstream connection is gone."""

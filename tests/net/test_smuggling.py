@@ -71,7 +71,6 @@ CASES = {
     "no version": (request(HOST, first=b"GET /v1/x"), 400),
     "HTTP/2.0": (request(HOST, first=b"GET /v1/x HTTP/2.0"), 505),
     "HTTP/1.2": (request(HOST, first=b"GET /v1/x HTTP/1.2"), 505),
-    "the preface of HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
     "a long head": (request(HOST, b"x-a: " + LONG), 431),
     "a long head without an end": (b"GET /v1/x HTTP/1.1\r\nx-a: " + LONG, 431),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 
 import pytest
@@ -58,7 +59,7 @@ class Bed:
         _, self.near = join(self.loop, self.far, self.tcp, split)
         self.connection = self.made[0]
 
-    def _make(self) -> Recorder:
+    def _make(self, _: asyncio.Transport) -> Recorder:
         self.made.append(Recorder())
         return self.made[-1]
 
@@ -146,7 +147,7 @@ def test_each_transport_has_its_own_connection(number: int) -> None:
     loop = DrivenLoop()
     made: list[Recorder] = []
 
-    def make() -> Recorder:
+    def make(_: asyncio.Transport) -> Recorder:
         made.append(Recorder())
         return made[-1]
 

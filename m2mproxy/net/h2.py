@@ -1,0 +1,347 @@
+"""HTTP/2 (RFC 9113): what both roles have in common; h2_server.py and h2_client.py add their own.
+
+A stream ends when both messages are complete, or when either side resets it. The library keeps the
+protocol's state (h2_engine.py); what it leaves to others is decided here: who is told what, what is
+too much, when to stop.
+
+The one rule: an error ends as little as the protocol allows, a stream before its connection, and
+what was cut never looks complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    InformationalResponseReceived,
+    PingAckReceived,
+    RemoteSettingsChanged,
+    RequestReceived,
+    ResponseReceived,
+    StreamReset,
+    TrailersReceived,
+    WindowUpdated,
+)
+from h2.exceptions import ProtocolError
+from hyperframe.frame import Frame
+
+from m2mproxy.config import Limits, Timeouts
+from m2mproxy.http.validate import Malformed
+from m2mproxy.net.connection import Owner, Turn
+from m2mproxy.net.deadline import Deadline
+from m2mproxy.net.fields import read_trailers
+from m2mproxy.net.h2_budget import Budget
+from m2mproxy.net.h2_engine import STREAM_WINDOW, Engine
+from m2mproxy.net.h2_frames import FrameError, FrameReader
+from m2mproxy.net.h2_stream import H2Stream
+from m2mproxy.net.h2_writer import Writer
+from m2mproxy.net.linger import Linger
+from m2mproxy.net.tcp import WRITE_HIGH, peer_name
+
+# Bytes taken from a stream before the library is told: it grants room in larger steps anyhow.
+_CREDIT_STEP = 16 * 1024
+# What a stream may make us hold, in bytes of memory: its window in very small frames.
+_MAX_WEIGHT = 16 * STREAM_WINDOW
+# Replies to a peer that reads none of them: above this no more is read from it.
+_MAX_UNREAD = 16 * 1024
+# Frames that bring nothing: so many at once, so many a second, and what payload earns.
+_IDLE_FRAMES, _IDLE_FRAMES_RATE = 250, 25
+
+
+_HANDLERS: dict[type[Event], str] = {
+    ConnectionTerminated: "_on_go_away",
+    DataReceived: "_on_data",
+    InformationalResponseReceived: "_on_informational",
+    PingAckReceived: "_on_ping_ack",
+    RemoteSettingsChanged: "_on_settings",
+    RequestReceived: "_on_request",
+    ResponseReceived: "_on_response",
+    StreamReset: "_on_reset",
+    TrailersReceived: "_on_trailers",
+    WindowUpdated: "_on_window",
+}
+
+
+class H2:
+    """An HTTP/2 connection."""
+
+    _handlers: ClassVar[dict[type[Event], Callable[[Any, Any], None]]]
+
+    def __init_subclass__(cls) -> None:
+        # What a role does not handle, the library has refused: a response to a server.
+        cls._handlers = {
+            event: getattr(cls, name) for event, name in _HANDLERS.items() if hasattr(cls, name)
+        }
+
+    __slots__ = (
+        "_closing", "_deadline", "_draining", "_engine", "_frames", "_frames_seen", "_limits",
+        "_linger", "_loop", "_owner", "_peer", "_queued", "_reading", "_streams", "_timeouts",
+        "_transport", "_turn", "_writable", "_writer",
+    )
+
+    def __init__(
+        self,
+        client: bool,
+        owner: Owner,
+        turn: Turn,
+        loop: asyncio.AbstractEventLoop,
+        timeouts: Timeouts,
+        limits: Limits,
+    ) -> None:
+        self._owner = owner
+        self._turn = turn
+        self._loop = loop
+        self._timeouts = timeouts
+        self._limits = limits
+        self._transport: asyncio.Transport | None = None
+        self._peer = ""
+        self._engine = Engine(client, limits.header_bytes)
+        budget = Budget(loop.time, _IDLE_FRAMES, _IDLE_FRAMES_RATE)
+        self._frames = FrameReader(budget, limits.header_bytes)
+        self._frames_seen = 0
+        self._writer = Writer(self._engine, budget, loop.time, self._settle)
+        self._deadline = Deadline(loop, self._expired)
+        self._streams: dict[int, H2Stream] = {}
+        self._reading = self._writable = True
+        self._queued = False
+        self._draining = self._closing = False
+        self._linger: Linger | None = None
+
+    # -- what the transport calls ---------------------------------------------------------------
+
+    def attach(self, transport: asyncio.Transport) -> None:
+        """The transport is there: SETTINGS go out."""
+        self._transport = transport
+        self._peer = peer_name(transport)
+        self._wake()
+
+    def received(self, data: bytes) -> None:
+        """Read as many frames as there are."""
+        if self._closing:
+            return
+        try:
+            for frame in self._frames.feed(data):
+                self._frames_seen += 1
+                for event in self._events(frame):
+                    handler = self._handlers.get(type(event))
+                    if handler is not None:
+                        handler(self, event)
+                if self._closing:
+                    return
+        except FrameError as error:
+            self.fail(error.code, str(error))
+            return
+        waiting = self._engine.output_size()
+        if waiting:
+            self._wake()
+            if waiting > _MAX_UNREAD and not self._writable:
+                self._listen(False)
+
+    def _events(self, frame: Frame) -> list[Event]:
+        try:
+            return self._engine.receive(frame)
+        except ProtocolError as error:
+            raise FrameError(error.error_code, str(error)) from None
+
+    def eof(self) -> None:
+        """The peer will send no more, and on each stream that is too early."""
+        self._disconnected()
+        self._close()
+
+    def lost(self, error: Exception | None) -> None:
+        """The transport is gone."""
+        self._transport = None
+        self._closing = True
+        self._deadline.cancel()
+        self._disconnected()
+        self._owner.closed(self)
+
+    def writable(self, yes: bool) -> None:
+        """The transport's buffer passed a watermark."""
+        self._writable = yes
+        if yes:
+            self._listen(True)
+            self._wake()
+
+    def _listen(self, yes: bool) -> None:
+        if self._transport is not None and yes is not self._reading:
+            self._reading = yes
+            (self._transport.resume_reading if yes else self._transport.pause_reading)()
+
+    def _wake(self) -> None:
+        """Have `flush` called in this turn."""
+        if not self._queued and self._transport is not None:
+            self._queued = True
+            self._turn.add(self)
+
+    def flush(self) -> None:
+        """Hand what may be sent to the transport, and close if that was the last."""
+        self._queued = False
+        transport = self._transport
+        if transport is None or self._linger is not None:
+            return
+        if not (self._writable or self._closing):
+            return
+        self._writer.emit(WRITE_HIGH - transport.get_write_buffer_size())
+        pieces = self._writer.take()
+        if pieces:
+            transport.writelines(pieces)
+        if self._closing:
+            self._listen(True)
+            seconds = self._timeouts.close
+            self._linger = Linger(transport, self._deadline, seconds, read_on=True)
+        elif self._writable and self._writer.can_go_on:
+            self._wake()
+
+    # -- what is read ---------------------------------------------------------------------------
+
+    def _on_data(self, event: DataReceived) -> None:
+        stream = self._streams.get(event.stream_id)
+        data, length = event.data, event.flow_controlled_length
+        if stream is None:
+            self._engine.acknowledge_received_data(length, event.stream_id)
+            return
+        if length > len(data):  # padding is nobody's to take
+            self._engine.acknowledge_received_data(length - len(data), stream.id)
+        if data:
+            stream.arrived += len(data)
+            stream.body.feed(data)
+            if not stream.body.held:
+                self.credit(stream)
+            elif stream.body.weight > _MAX_WEIGHT:
+                self._reset(stream, ErrorCodes.ENHANCE_YOUR_CALM, "too many tiny frames")
+                return
+        if event.stream_ended is not None and not stream.over:
+            self._received_all(stream)
+
+    def _received_all(self, stream: H2Stream) -> None:
+        """The peer's message is complete."""
+        stream.ended_in = True
+        stream.body.end(stream.trailers_in)
+        self._settle(stream)
+
+    def _on_trailers(self, event: TrailersReceived) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            return
+        try:
+            stream.trailers_in = read_trailers(event.headers or ())
+        except Malformed as error:
+            self._reset(stream, ErrorCodes.PROTOCOL_ERROR, f"its trailers are broken: {error}")
+        else:
+            self._received_all(stream)
+
+    def _on_window(self, event: WindowUpdated) -> None:
+        stream = self._streams.get(event.stream_id or 0)
+        if stream is not None:
+            self._writer.ready(stream)
+        if self._writer.can_go_on:
+            self._wake()
+
+    def _on_settings(self, event: RemoteSettingsChanged) -> None:
+        for stream in self._streams.values():
+            if stream.pending:
+                self._writer.ready(stream)
+        self._wake()
+
+    def credit(self, stream: H2Stream) -> None:
+        """Payload was taken: let the peer send as much again, in steps."""
+        taken = stream.arrived - stream.credited - stream.body.held
+        if taken >= _CREDIT_STEP or (stream.over and taken):
+            stream.credited += taken
+            self._engine.acknowledge_received_data(taken, stream.id)
+            if self._engine.output_size():
+                self._wake()
+
+    # -- what is written ------------------------------------------------------------------------
+
+    def ready(self, stream: H2Stream) -> None:
+        """`stream` has something to send, or has said its last."""
+        self._writer.ready(stream)
+        self._wake()
+
+    def _begin(self, stream: H2Stream) -> None:
+        self._streams[stream.id] = stream
+
+    def _settle(self, stream: H2Stream) -> None:
+        """One of a stream's messages is complete; the stream is over when both are."""
+        if stream.ended_in and stream.ended_out:
+            self._over(stream)
+
+    def _over(self, stream: H2Stream) -> None:
+        """Take leave of a stream. Whatever came and was not credited is credited by and by."""
+        self._streams.pop(stream.id, None)
+        self._writer.forget(stream)
+        stream.end()
+        self.credit(stream)
+
+    def give_up(self, stream: H2Stream) -> None:
+        """The owner of `stream` resets it. What is complete stays as it is."""
+        raise NotImplementedError
+
+    def _reset(self, stream: H2Stream, code: ErrorCodes, reason: str) -> None:
+        """The peer broke the rules on `stream`."""
+        if self._engine.is_open(stream.id):
+            self._engine.reset_stream(stream.id, code)
+            self._wake()
+        self._broken(stream, reason)
+
+    def _broken(self, stream: H2Stream, reason: str) -> None:
+        """`stream` was reset because of what the peer sent."""
+        raise NotImplementedError
+
+    def _on_reset(self, event: StreamReset) -> None:
+        raise NotImplementedError
+
+    def _on_go_away(self, event: ConnectionTerminated) -> None:
+        raise NotImplementedError
+
+    def _on_ping_ack(self, event: PingAckReceived) -> None:
+        """An answer to a PING of ours."""
+
+    # -- faults, time, closing ------------------------------------------------------------------
+
+    def fail(self, code: ErrorCodes, reason: str) -> None:
+        """End the connection because of what the peer sent (RFC 9113 5.4.1)."""
+        if self._closing:
+            return
+        self._engine.go_away(self._engine.highest_inbound_stream_id, code)
+        self._close()
+        self._failed(reason)
+
+    def _failed(self, reason: str) -> None:
+        """The connection ends because of what the peer sent: tell the streams."""
+        raise NotImplementedError
+
+    def _disconnected(self) -> None:
+        """The peer left: tell the streams."""
+        raise NotImplementedError
+
+    def _expired(self) -> None:
+        """The connection's deadline."""
+        if self._linger is None or not self._linger.goes_on():
+            self.abort()
+
+    def drain(self) -> None:
+        """Finish what is under way, begin nothing new, close."""
+        self._draining = True
+        if not self._streams:
+            self._close()
+
+    def _close(self) -> None:
+        """Close once everything written has left."""
+        if not self._closing:
+            self._closing = True
+            self._wake()
+
+    def abort(self) -> None:
+        """Close now."""
+        self._closing = True
+        if self._transport is not None:
+            self._transport.abort()

@@ -1,0 +1,39 @@
+"""What a peer may do without getting anywhere.
+
+HTTP/2 lets a peer keep us busy at little cost: frames that carry nothing, streams that are opened
+and reset (CVE-2023-44487, CVE-2025-8671). An honest peer does all of it too, now and then.
+
+The one rule: work is paid for with progress. Whoever brings or takes payload has earned some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class Budget:
+    """Tokens: `most` at first and at any time, `rate` more each second."""
+
+    __slots__ = ("_clock", "_left", "_most", "_rate", "_seen")
+
+    def __init__(self, clock: Callable[[], float], most: int, rate: float) -> None:
+        self._clock = clock
+        self._most = most
+        self._rate = rate
+        self._left = float(most)
+        self._seen = clock()
+
+    def spend(self) -> bool:
+        """Take one token; False when there is none left."""
+        if self._left < 1:
+            now = self._clock()
+            self._left = min(self._most, self._left + (now - self._seen) * self._rate)
+            self._seen = now
+            if self._left < 1:
+                return False
+        self._left -= 1
+        return True
+
+    def earn(self, tokens: int) -> None:
+        """Progress was made."""
+        self._left = min(self._most, self._left + tokens)

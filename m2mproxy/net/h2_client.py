@@ -1,0 +1,225 @@
+"""HTTP/2 towards upstreams: requests out, responses in.
+
+The one rule: a request is sent again only when the upstream has said that it did not look at it,
+or left without a word on a connection that had been at rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    InformationalResponseReceived,
+    RemoteSettingsChanged,
+    ResponseReceived,
+    StreamReset,
+)
+from h2.exceptions import TooManyStreamsError
+from hpack import NeverIndexedHeaderTuple
+
+from m2mproxy.config import Limits, Timeouts
+from m2mproxy.http.faults import Fault, UpstreamFault
+from m2mproxy.http.headers import CREDENTIALS, Field
+from m2mproxy.http.message import Request, Response
+from m2mproxy.http.validate import Malformed
+from m2mproxy.net import fields
+from m2mproxy.net.connection import Owner, Turn
+from m2mproxy.net.h2 import H2
+from m2mproxy.net.h2_engine import MAX_STREAM_ID, MAX_STREAMS
+from m2mproxy.net.h2_stream import H2Stream
+
+# Streams that are opened before the upstream has said how many it takes.
+PROVISIONAL_STREAMS = 10
+
+
+class H2Client(H2):
+    """A connection to an upstream."""
+
+    __slots__ = ("_ending", "_known", "_most", "_unsent", "_used")
+
+    def __init__(
+        self,
+        owner: Owner,
+        turn: Turn,
+        loop: asyncio.AbstractEventLoop,
+        timeouts: Timeouts,
+        limits: Limits,
+    ) -> None:
+        super().__init__(True, owner, turn, loop, timeouts, limits)
+        self._most = PROVISIONAL_STREAMS
+        self._unsent: set[H2Stream] = set()  # opened by the pool, no request sent yet
+        self._used = False  # whether it has served a request to its end
+        self._known = False  # the pool has asked for a stream
+        self._ending = False  # the upstream takes no more streams
+
+    # -- what the pool asks ---------------------------------------------------------------------
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether another stream may be opened now."""
+        return (
+            not (self._closing or self._ending or self._draining)
+            and self.streams < self._most
+            and self._engine.highest_outbound_stream_id < MAX_STREAM_ID - 2 * MAX_STREAMS
+        )
+
+    @property
+    def streams(self) -> int:
+        """Streams that are open, or about to be."""
+        return len(self._streams) + len(self._unsent)
+
+    @property
+    def expected_streams(self) -> int:
+        """Streams that a new connection takes at once."""
+        return PROVISIONAL_STREAMS
+
+    def open_stream(self) -> H2Stream:
+        """A stream for a request."""
+        self._known = True
+        stream = H2Stream(self, 0, self._peer)
+        self._unsent.add(stream)
+        return stream
+
+    # -- requests -------------------------------------------------------------------------------
+
+    def send_response(self, stream: H2Stream, response: Response) -> None:
+        raise RuntimeError("a client sends no responses")
+
+    def send_request(self, stream: H2Stream, request: Request) -> None:
+        """Write a request's head."""
+        engine = self._engine
+        self._unsent.discard(stream)
+        stream.id = engine.get_next_available_stream_id()
+        stream.method = request.method
+        stream.seen = self._frames_seen
+        no_body = request.length == 0
+        section = [_guarded(field) for field in fields.request_fields(request)]
+        try:
+            engine.send_headers(stream.id, section, end_stream=no_body)
+        except TooManyStreamsError:  # it takes fewer now than when the stream was opened
+            self._fault(stream, _refused("takes no more streams"))
+            return
+        self._begin(stream)
+        self._wake()
+        if no_body:
+            stream.finished = stream.ended_out = True
+
+    # -- responses ------------------------------------------------------------------------------
+
+    def _on_response(self, event: ResponseReceived) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            return
+        ended = event.stream_ended is not None
+        response = self._read(stream, event, ended)
+        if response is None:
+            return
+        if ended:
+            stream.ended_in = True
+            stream.body.end()
+        stream.head.set(response)
+        self._settle(stream)
+
+    def _on_informational(self, event: InformationalResponseReceived) -> None:
+        stream = self._streams.get(event.stream_id)
+        response = self._read(stream, event, False) if stream is not None else None
+        if stream is not None and response is not None and stream.on_informational is not None:
+            stream.on_informational(response)
+
+    def _read(
+        self,
+        stream: H2Stream,
+        event: ResponseReceived | InformationalResponseReceived,
+        ended: bool,
+    ) -> Response | None:
+        section, limits = event.headers or [], self._limits
+        try:
+            if len(section) > limits.header_count:
+                raise Malformed(f"more than {limits.header_count} header fields")
+            if fields.field_bytes(section) > limits.header_bytes:
+                raise Malformed(f"a header section of more than {limits.header_bytes} bytes")
+            return fields.read_response(section, ended, stream.method)
+        except Malformed as error:
+            self._reset(stream, ErrorCodes.PROTOCOL_ERROR, str(error))
+            return None
+
+    def _over(self, stream: H2Stream) -> None:
+        self._unsent.discard(stream)
+        super()._over(stream)
+        self._used = self._used or (stream.ended_in and stream.ended_out)
+        if self.is_usable:
+            self._owner.idle(self)
+        elif not self.streams and (self._ending or self._draining):
+            self._close()
+
+    def give_up(self, stream: H2Stream) -> None:
+        if stream.id and not (stream.ended_in and stream.finished):
+            self._engine.reset_stream(stream.id, ErrorCodes.CANCEL)
+            self._wake()
+        self._over(stream)
+
+    # -- the upstream breaks off ----------------------------------------------------------------
+
+    def _on_settings(self, event: RemoteSettingsChanged) -> None:
+        super()._on_settings(event)
+        self._most = min(self._engine.remote_settings.max_concurrent_streams, MAX_STREAMS)
+        if self._known and self.is_usable:
+            self._owner.idle(self)
+
+    def _on_reset(self, event: StreamReset) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            return
+        if not event.remote_reset:
+            self._broken(stream, "its body is not what content-length says")
+        elif event.error_code == ErrorCodes.REFUSED_STREAM:  # RFC 9113 8.7
+            self._fault(stream, _refused("refused the stream"))
+        elif stream.ended_in:
+            self._over(stream)  # it has answered, the rest of the request is not wanted
+        else:
+            name = getattr(event.error_code, "name", event.error_code)
+            self._fault(stream, UpstreamFault("disconnected", f"the upstream reset it: {name}"))
+
+    def _on_go_away(self, event: ConnectionTerminated) -> None:
+        """Streams above the last are as if never sent (RFC 9113 6.8), the others go on."""
+        self._ending = True
+        last = event.last_stream_id or 0
+        above = [stream for number, stream in self._streams.items() if number > last]
+        for stream in [*above, *self._unsent]:
+            self._fault(stream, _refused("closes the connection"))
+        if not self.streams:
+            self._close()
+
+    def _broken(self, stream: H2Stream, reason: str) -> None:
+        self._fault(stream, UpstreamFault("protocol", f"the upstream's reply is broken: {reason}"))
+
+    def _fault(self, stream: H2Stream, fault: Fault) -> None:
+        self._over(stream)
+        stream.head.fail(fault)
+        stream.body.fail(fault)
+
+    def _failed(self, reason: str) -> None:
+        self._end_all(UpstreamFault("protocol", f"the upstream's reply is broken: {reason}"))
+
+    def _disconnected(self) -> None:
+        for stream in [*self._streams.values(), *self._unsent]:
+            silent = not stream.head.done and stream.seen == self._frames_seen
+            where = "before its response" if silent else "in the middle of its response"
+            reason = f"the upstream closed the connection {where}"
+            retry = not stream.id or (silent and self._used)
+            self._fault(stream, UpstreamFault("disconnected", reason, retry))
+
+    def _end_all(self, fault: Fault) -> None:
+        for stream in [*self._streams.values(), *self._unsent]:
+            self._fault(stream, fault)
+
+
+def _refused(what: str) -> UpstreamFault:
+    return UpstreamFault("disconnected", f"the upstream {what}", retry=True)
+
+
+def _guarded(field: Field) -> Field:
+    """Credentials stay out of the compression's memory, which others share (RFC 7541 7.1.3)."""
+    return NeverIndexedHeaderTuple(*field) if field[0] in CREDENTIALS else field

@@ -1,0 +1,142 @@
+"""The h2 library, made fit to stand in the open.
+
+It keeps HTTP/2's state machines, HPACK and flow control; the connection around it decides. Left
+alone it ends a whole connection over one bad message, forgets what it wanted to say when the other
+side says GOAWAY, and counts streams against a limit that the other side may not have seen yet.
+
+The one rule: private names of the library are used in this file only, and its test tells when one
+of them changes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, Event, StreamReset
+from h2.exceptions import InvalidBodyLengthError, ProtocolError
+from h2.settings import SettingCodes, Settings
+from h2.stream import StreamInputs
+from hpack.exceptions import HPACKError
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame
+
+# Bytes of one stream that a peer may send before we have taken them.
+STREAM_WINDOW = 128 * 1024
+# Streams that a peer may have open, and that we open on one connection.
+MAX_STREAMS = 100
+# So that streams whose readers are slow never hold up the others.
+CONNECTION_WINDOW = STREAM_WINDOW * MAX_STREAMS
+
+# How so many of the streams that are over have ended is remembered, for frames that come late.
+_CLOSED_STREAMS = 1000
+_UNLIMITED = 2**31 - 1
+MAX_STREAM_ID = 2**31 - 1
+
+
+class Engine(H2Connection):
+    """One connection's state. Headers are bytes, and are not validated here (net/fields.py)."""
+
+    MAX_CLOSED_STREAMS = _CLOSED_STREAMS
+
+    def __init__(self, client: bool, header_bytes: int) -> None:
+        """`header_bytes` is the largest field section that the peer is told to send."""
+        super().__init__(
+            H2Configuration(
+                client_side=client,
+                header_encoding=None,
+                validate_inbound_headers=False,
+                normalize_inbound_headers=False,
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+            )
+        )
+        offer = {
+            SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+            SettingCodes.MAX_HEADER_LIST_SIZE: header_bytes,
+            SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
+            SettingCodes.ENABLE_PUSH: 0,
+        }
+        self.local_settings = Settings(client, offer)
+        del self.local_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL]
+        if not client:
+            del self.local_settings[SettingCodes.ENABLE_PUSH]  # a client's to say (RFC 9113 6.5.2)
+        self.initiate_connection()
+        # From here on the library only needs what it acts on. The limit of streams is enforced by
+        # the connection, stream by stream: the peer may not have heard of it yet.
+        offer[SettingCodes.MAX_CONCURRENT_STREAMS] = _UNLIMITED
+        self.local_settings = Settings(client, offer)
+        # A little too much is refused with 431, much too much ends the connection.
+        self.decoder.max_header_list_size = 2 * header_bytes
+        self.increment_flow_control_window(CONNECTION_WINDOW - 65535)
+
+    def output_size(self) -> int:
+        """Bytes that wait in `data_to_send`."""
+        return len(self._data_to_send)
+
+    def go_away(self, last: int, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
+        """Say GOAWAY and go on with the streams up to `last` (RFC 9113 6.8)."""
+        self._prepare_for_sending([GoAwayFrame(0, last_stream_id=last, error_code=code)])
+
+    def window_of(self, stream_id: int) -> int:
+        """Bytes of DATA that may be sent on a stream now."""
+        window: int = self.streams[stream_id].outbound_flow_control_window
+        return min(window, self.outbound_flow_control_window)
+
+    def take_window(self, stream_id: int, size: int) -> None:
+        """`size` bytes of DATA are sent, in frames that are not made here."""
+        self.streams[stream_id].outbound_flow_control_window -= size
+        self.outbound_flow_control_window -= size
+
+    def is_open(self, stream_id: int) -> bool:
+        """Whether a stream is open in either direction."""
+        stream = self.streams.get(stream_id)
+        return stream is not None and stream.open
+
+    def ended(self, stream_id: int) -> None:
+        """A DATA frame that is not made here ends our side of a stream."""
+        self.streams[stream_id].state_machine.process_input(StreamInputs.SEND_END_STREAM)
+
+    def receive(self, frame: Frame) -> list[Event]:
+        """What a frame from the peer brings.
+
+        Raises:
+            ProtocolError: the connection has to end, with its `error_code`.
+        """
+        try:
+            events: list[Event] = self._receive_frame(frame)
+            return events
+        except ProtocolError as error:
+            if isinstance(error.__cause__, HPACKError):
+                error.error_code = ErrorCodes.COMPRESSION_ERROR  # RFC 9113 4.3
+            if not self._concerns_one_stream(frame, error):
+                raise
+        # RFC 9113 8.1.1: a malformed message is its stream's error.
+        stream_id = frame.stream_id
+        self.reset_stream(stream_id, ErrorCodes.PROTOCOL_ERROR)
+        if isinstance(frame, DataFrame):
+            self.acknowledge_received_data(frame.flow_controlled_length, stream_id)
+        return [StreamReset(stream_id, error_code=ErrorCodes.PROTOCOL_ERROR, remote_reset=False)]
+
+    def _concerns_one_stream(self, frame: Frame, error: ProtocolError) -> bool:
+        if isinstance(error, InvalidBodyLengthError):
+            return True
+        # What is left of an open stream's HEADERS once the state machine has passed them.
+        return (
+            isinstance(frame, HeadersFrame)
+            and type(error) is ProtocolError
+            and not isinstance(error.__cause__, HPACKError)
+            and self.is_open(frame.stream_id)
+        )
+
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
+        """The library would forget what waits to be sent and stop; streams may go on, though."""
+        event = ConnectionTerminated()
+        event.error_code = frame.error_code
+        event.last_stream_id = frame.last_stream_id
+        return [], [event]
+
+    def _receive_unknown_frame(self, frame: Any) -> tuple[list[Frame], list[Event]]:
+        """RFC 9113 5.5: ignored, without an event to be made and looked at."""
+        return [], []

@@ -1,0 +1,148 @@
+"""From bytes to HTTP/2 frames (RFC 9113 4), one at a time and within bounds.
+
+The one rule: what is too long, out of place or one too many is refused when its nine bytes of
+header are there, before anything of it is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from h2.errors import ErrorCodes
+from hyperframe.exceptions import HyperframeError, InvalidFrameError
+from hyperframe.frame import ContinuationFrame, Frame, HeadersFrame, PushPromiseFrame
+
+from m2mproxy.net.h2_budget import Budget
+
+# RFC 9113 6.5.2: the least that everybody must accept, and all that we do.
+MAX_FRAME = 16384
+
+_DATA, _HEADERS, _SETTINGS, _PUSH_PROMISE, _CONTINUATION = 0, 1, 4, 5, 9
+_HEADER = 9
+_ACK = END_STREAM = 0x1
+# DATA of fewer bytes than these is not worth the frames that grant room for it.
+_WORTH = 32
+
+
+class FrameError(Exception):
+    """The connection has to end. `code` is what GOAWAY says (RFC 9113 7)."""
+
+    def __init__(self, code: ErrorCodes, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class FrameReader:
+    """Cuts a peer's bytes into frames; HEADERS come with their CONTINUATIONs joined."""
+
+    __slots__ = ("_block", "_block_size", "_budget", "_header_bytes", "_rest", "_started")
+
+    def __init__(self, budget: Budget, header_bytes: int) -> None:
+        """`header_bytes` is the most that a header block may have as it is sent."""
+        self._budget = budget
+        self._header_bytes = header_bytes
+        self._rest = bytearray()
+        self._started = False
+        self._block: list[HeadersFrame | PushPromiseFrame | ContinuationFrame] = []  # HEADERS and its CONTINUATIONs so far
+        self._block_size = 0
+
+    @property
+    def in_block(self) -> bool:
+        """Whether a header block has begun and not ended."""
+        return bool(self._block)
+
+    @property
+    def started(self) -> bool:
+        """Whether the peer's SETTINGS have come."""
+        return self._started
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """The frames that are complete now.
+
+        Raises:
+            FrameError: of the first that is not acceptable.
+        """
+        source: bytes | bytearray = data
+        if self._rest:
+            self._rest += data
+            source = self._rest
+        start, end = 0, len(source)
+        while end - start >= _HEADER:
+            size = int.from_bytes(source[start : start + 3], "big")
+            self._check(source[start + 3], source[start + 4], size)
+            after = start + _HEADER + size
+            if after > end:
+                break
+            # Copies, since what is handed out outlives `source`.
+            frame = self._frame(bytes(source[start:after]))
+            start = after
+            if frame is not None:
+                yield frame
+        if source is data:
+            self._rest += data[start:]
+        else:
+            del self._rest[:start]
+
+    def _check(self, kind: int, flags: int, size: int) -> None:
+        """What the first bytes of a frame's header tell."""
+        if not self._started and (kind != _SETTINGS or flags & _ACK):
+            raise FrameError(ErrorCodes.PROTOCOL_ERROR, "what was sent is not HTTP/2")
+        if size > MAX_FRAME:
+            raise FrameError(ErrorCodes.FRAME_SIZE_ERROR, f"a frame of {size} bytes")
+        if self._block and kind != _CONTINUATION:
+            raise FrameError(ErrorCodes.PROTOCOL_ERROR, "a frame inside of a header block")
+        if kind == _CONTINUATION:
+            if not self._block:
+                raise FrameError(ErrorCodes.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
+            if self._block_size + size > self._header_bytes:
+                raise FrameError(ErrorCodes.ENHANCE_YOUR_CALM, "a header block is too large")
+
+    def _frame(self, raw: bytes) -> Frame | None:
+        try:
+            frame, _ = Frame.parse_frame_header(memoryview(raw[:_HEADER]))
+            frame.parse_body(memoryview(raw)[_HEADER:])
+        except InvalidFrameError as error:
+            raise FrameError(ErrorCodes.FRAME_SIZE_ERROR, f"a broken frame: {error}") from None
+        except HyperframeError as error:
+            raise FrameError(ErrorCodes.PROTOCOL_ERROR, f"a broken frame: {error}") from None
+        self._started = True
+        self._account(raw[3], raw[4], len(raw) - _HEADER)
+        if isinstance(frame, ContinuationFrame):
+            return self._continued(frame)
+        if isinstance(frame, HeadersFrame | PushPromiseFrame) and "END_HEADERS" not in frame.flags:
+            self._block = [frame]
+            self._block_size = len(raw)
+            return None
+        return frame
+
+    def _continued(self, frame: ContinuationFrame) -> Frame | None:
+        first = self._block[0]
+        if frame.stream_id != first.stream_id:
+            raise FrameError(ErrorCodes.PROTOCOL_ERROR, "a frame inside of a header block")
+        self._block.append(frame)
+        self._block_size += len(frame.data)
+        if "END_HEADERS" not in frame.flags:
+            return None
+        first.data = b"".join([each.data for each in self._block])
+        first.flags.add("END_HEADERS")
+        self._block = []
+        return first
+
+    def _account(self, kind: int, flags: int, size: int) -> None:
+        """Frames that bring nothing are paid for by those that do."""
+        if kind == _HEADERS:
+            self._budget.earn(3)
+        elif kind == _DATA and size >= _WORTH:
+            self._budget.earn(2)
+        elif not (kind == _DATA and (size or flags & END_STREAM)) and not self._budget.spend():
+            raise FrameError(ErrorCodes.ENHANCE_YOUR_CALM, "too many frames that bring nothing")
+
+
+def data_frame(stream_id: int, size: int, end: bool) -> bytes:
+    """The header of a DATA frame whose payload of `size` bytes follows (RFC 9113 6.1)."""
+    return size.to_bytes(3, "big") + (b"\0\1" if end else b"\0\0") + stream_id.to_bytes(4, "big")
+
+
+def is_worth(size: int) -> bool:
+    """Whether DATA of `size` bytes pays for frames of the peer."""
+    return size >= _WORTH

@@ -1,0 +1,300 @@
+"""HTTP/2 towards clients: requests in, responses out.
+
+The one rule: what a client asks for costs it as much as us. Streams that it opens and resets, or
+breaks, are counted; the work they started ends in the turn in which they end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, PingAckReceived, RequestReceived, StreamReset
+
+from m2mproxy.config import Limits, Timeouts
+from m2mproxy.http.faults import ClientFault, ClientGone, Fault
+from m2mproxy.http.message import Request, Response
+from m2mproxy.http.validate import Malformed
+from m2mproxy.net import fields
+from m2mproxy.net.connection import Owner, Turn
+from m2mproxy.net.h2 import H2
+from m2mproxy.net.h2_budget import Budget
+from m2mproxy.net.h2_engine import MAX_STREAM_ID, MAX_STREAMS
+from m2mproxy.net.h2_stream import H2Stream
+from m2mproxy.net.h2_upload import Uploads
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+# Streams that end early: so many at once, so many a second, and one for each that ends well.
+_RESETS, _RESETS_RATE = 100, 20
+# A request that is answered before its end: up to this many bytes of its rest are taken.
+_UNREAD_REST = 64 * 1024
+# How often slow clients are looked for: the error of their deadlines, in seconds.
+_LOOK_EVERY = 1.0
+_LAST_PING = b"m2mdrain"
+
+
+class H2Server(H2):
+    """A client's connection."""
+
+    __slots__ = ("_begun", "_goodbye", "_preface", "_resets", "_uploads")
+
+    def __init__(
+        self,
+        owner: Owner,
+        turn: Turn,
+        loop: asyncio.AbstractEventLoop,
+        timeouts: Timeouts,
+        limits: Limits,
+    ) -> None:
+        super().__init__(False, owner, turn, loop, timeouts, limits)
+        self._preface = PREFACE  # what of it is still to come
+        self._resets = Budget(loop.time, _RESETS, _RESETS_RATE)
+        self._uploads = Uploads(timeouts, limits)
+        self._begun = 0.0  # when the header block began that is not complete
+        self._goodbye = False  # no further stream is taken
+
+    def attach(self, transport: asyncio.Transport) -> None:
+        super().attach(transport)
+        self._deadline.after(self._timeouts.keepalive)
+
+    def received(self, data: bytes) -> None:
+        if self._preface:
+            size = min(len(data), len(self._preface))
+            if data[:size] != self._preface[:size]:
+                self.fail(ErrorCodes.PROTOCOL_ERROR, "what was sent is not HTTP/2")
+                return
+            self._preface, data = self._preface[size:], data[size:]
+        in_block = self._frames.in_block
+        super().received(data)
+        if self._frames.in_block is not in_block:
+            self._begun = self._loop.time()
+            self._look()
+
+    # -- requests -------------------------------------------------------------------------------
+
+    def _on_request(self, event: RequestReceived) -> None:
+        stream_id, section = event.stream_id, event.headers or []
+        if self._goodbye or len(self._streams) >= MAX_STREAMS:
+            self._engine.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
+            self._count_reset()
+            return
+        stream = H2Stream(self, stream_id, self._peer)
+        ended = event.stream_ended is not None
+        self._begin(stream)
+        if ended:
+            stream.ended_in = True
+            stream.body.end()
+        try:
+            self._check_size(section)
+            request = fields.read_request(section, ended)
+        except Malformed as error:
+            self._refuse(stream, error)
+            return
+        stream.request = request
+        stream.method = request.method
+        if not ended:
+            self._uploads.begin(stream, self._loop.time())
+        self._look()
+        self._owner.requested(stream, request)
+
+    def _check_size(self, section: list[tuple[bytes, bytes]]) -> None:
+        limits = self._limits
+        if len(section) > limits.header_count:
+            raise Malformed(f"more than {limits.header_count} header fields", 431)
+        if fields.field_bytes(section) > limits.header_bytes:
+            raise Malformed(f"a header section of more than {limits.header_bytes} bytes", 431)
+
+    def _refuse(self, stream: H2Stream, error: Malformed) -> None:
+        """Answer a request that is none. Its end is a reset (RFC 9113 8.1.1), unless it was only
+        too large."""
+        code = "headers_too_large" if error.status == 431 else "bad_request"
+        stream.malformed = error.status == 400
+        if stream.malformed:
+            self._count_reset()
+        self._owner.refused(stream, ClientFault(error.status, code, str(error)))
+
+    def refuse(self, fault: Fault) -> None:
+        """Turn the whole client away."""
+        if self._closing:
+            return
+        self._engine.go_away(0)
+        self._close()
+        self._owner.refused(self._nobody(), fault)
+
+    def _nobody(self) -> H2Stream:
+        """For what has no stream, and so no answer, but shall be known."""
+        stream = H2Stream(self, 0, self._peer)
+        stream.end()
+        return stream
+
+    # -- responses ------------------------------------------------------------------------------
+
+    def send_request(self, stream: H2Stream, request: Request) -> None:
+        raise RuntimeError("a server sends no requests")
+
+    def send_response(self, stream: H2Stream, response: Response) -> None:
+        """Write a response's head, or a 1xx before it."""
+        informational = response.status < 200
+        if stream.head_sent or (informational and stream.malformed):
+            return
+        section = fields.response_fields(response)
+        no_body = response.length == 0 and not informational and not stream.malformed
+        self._engine.send_headers(stream.id, section, end_stream=no_body)
+        self._wake()
+        if informational:
+            return
+        stream.head_sent = True
+        if no_body:
+            stream.finished = stream.ended_out = True
+            self._settle(stream)
+
+    def _settle(self, stream: H2Stream) -> None:
+        if stream.ended_in:
+            self._uploads.end(stream)
+        elif stream.ended_out and not stream.over:
+            self._answered_early(stream)
+            return
+        super()._settle(stream)
+
+    def _answered_early(self, stream: H2Stream) -> None:
+        """Take the rest of the request if it is small; otherwise say that it is not wanted."""
+        request = stream.request
+        length = request.length if request is not None else None
+        if length is not None and length - stream.arrived <= _UNREAD_REST:
+            stream.body.discard()
+        else:
+            self._engine.reset_stream(stream.id, ErrorCodes.NO_ERROR)  # RFC 9113 8.1
+            self._over(stream)
+
+    def _over(self, stream: H2Stream) -> None:
+        self._uploads.end(stream)
+        super()._over(stream)
+        if stream.ended_in and stream.ended_out:
+            self._resets.earn(1)
+        if self._streams:
+            return
+        if self._draining:
+            self._close()
+        else:
+            self._look()
+
+    def give_up(self, stream: H2Stream) -> None:
+        if stream.finished:
+            return  # it leaves as far as the client takes it
+        self._writer.drain(stream)
+        self._engine.reset_stream(stream.id, ErrorCodes.INTERNAL_ERROR)
+        self._wake()
+        self._over(stream)
+
+    # -- the client breaks off ------------------------------------------------------------------
+
+    def _on_reset(self, event: StreamReset) -> None:
+        stream = self._streams.get(event.stream_id)
+        self._count_reset()
+        if stream is None:
+            return
+        if event.remote_reset:
+            self._fault(stream, ClientGone())
+        else:
+            self._broken(stream, "the request's body is not what content-length says")
+
+    def _count_reset(self) -> None:
+        self._wake()
+        if not self._resets.spend():
+            self.fail(ErrorCodes.ENHANCE_YOUR_CALM, "too many streams were reset")
+
+    def _broken(self, stream: H2Stream, reason: str) -> None:
+        self._fault(stream, ClientFault(400, "bad_request", f"the request is broken: {reason}"))
+
+    def _fault(self, stream: H2Stream, fault: Fault) -> None:
+        """End a stream that cannot be answered any more."""
+        self._over(stream)
+        stream.body.fail(fault)
+        if stream.on_fault is not None:
+            stream.on_fault(fault)
+
+    def _failed(self, reason: str) -> None:
+        fault = ClientFault(400, "bad_request", f"the connection is broken: {reason}")
+        if not self._streams:
+            self._owner.refused(self._nobody(), fault)
+        for stream in list(self._streams.values()):
+            self._fault(stream, fault)
+
+    def _disconnected(self) -> None:
+        for stream in list(self._streams.values()):
+            self._fault(stream, ClientGone())
+
+    def _on_go_away(self, event: ConnectionTerminated) -> None:
+        """The client begins nothing new."""
+        self._goodbye = True
+        super().drain()
+
+    # -- time, stopping -------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Set the deadline: soon while somebody may be slow, late while nothing is under way."""
+        if self._closing:
+            return
+        if self._frames.in_block or self._uploads or self._goodbye or self._flushing():
+            self._deadline.after(_LOOK_EVERY)
+        elif self._streams:
+            self._deadline.clear()
+        else:
+            self._deadline.after(self._timeouts.keepalive)
+
+    def _flushing(self) -> list[H2Stream]:
+        return [stream for stream in self._streams.values() if stream.finished]
+
+    def _expired(self) -> None:
+        if self._closing:
+            super()._expired()
+            return
+        now = self._loop.time()
+        if self._frames.in_block and now > self._begun + self._timeouts.header:
+            self.fail(ErrorCodes.ENHANCE_YOUR_CALM, "a header section did not arrive in time")
+            return
+        if not self._streams and not self._frames.in_block:
+            self._engine.go_away(self._engine.highest_inbound_stream_id)
+            self._close()
+            return
+        for stream in self._uploads.late(now):
+            self._late(stream)
+        for stream in self._flushing():
+            if stream.pending and now > stream.moved + self._timeouts.close:
+                self._engine.reset_stream(stream.id, ErrorCodes.CANCEL)
+                self._over(stream)
+        self._wake()
+        self._look()
+
+    def _late(self, stream: H2Stream) -> None:
+        self._uploads.end(stream)
+        if stream.ended_out:
+            self._engine.reset_stream(stream.id, ErrorCodes.NO_ERROR)
+            self._over(stream)
+            return
+        fault = ClientFault(408, "request_timeout", "the request's body did not arrive in time")
+        stream.body.fail(fault)
+        if stream.on_fault is not None:
+            stream.on_fault(fault)
+
+    def drain(self) -> None:
+        """RFC 9113 6.8: say that it ends, and which streams are the last once that is known."""
+        if self._draining or not self._streams:
+            self._last_words()
+            return
+        self._draining = True
+        self._engine.go_away(MAX_STREAM_ID)
+        self._engine.ping(_LAST_PING)
+        self._wake()
+
+    def _on_ping_ack(self, event: PingAckReceived) -> None:
+        if self._draining and event.ping_data == _LAST_PING:
+            self._last_words()
+
+    def _last_words(self) -> None:
+        if not self._goodbye and not self._closing:
+            self._goodbye = True
+            self._engine.go_away(self._engine.highest_inbound_stream_id)
+            self._wake()
+        super().drain()

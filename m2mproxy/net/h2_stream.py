@@ -1,0 +1,136 @@
+"""One stream of an HTTP/2 connection, as its owner sees it, and what waits to be sent on it.
+
+The one rule: once the stream is over every call is a no-op, but for credit: the connection's window
+gets back every byte that came, however the stream ended.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+from m2mproxy.http.body import Body, Chunk, Gate
+from m2mproxy.http.headers import Headers
+from m2mproxy.http.message import Request, Response
+from m2mproxy.net.connection import Stream
+
+# Bytes that a writer may add before anything has been sent.
+_ROOM = 64 * 1024
+
+
+class StreamOwner(Protocol):
+    """What a stream needs of its connection."""
+
+    def credit(self, stream: H2Stream) -> None:
+        """Payload was taken."""
+
+    def send_request(self, stream: H2Stream, request: Request) -> None:
+        """See `Stream`."""
+
+    def send_response(self, stream: H2Stream, response: Response) -> None:
+        """See `Stream`."""
+
+    def ready(self, stream: H2Stream) -> None:
+        """`stream` has something to send, or has said its last."""
+
+    def give_up(self, stream: H2Stream) -> None:
+        """`stream` is reset by its owner."""
+
+
+class H2Stream(Stream):
+    """A stream. What is written waits in `pending` until the peer's windows let it go."""
+
+    __slots__ = (
+        "_connection",
+        "_over",
+        "arrived",
+        "credited",
+        "ended_in",
+        "ended_out",
+        "finished",
+        "head_sent",
+        "id",
+        "malformed",
+        "method",
+        "moved",
+        "pending",
+        "request",
+        "seen",
+        "size",
+        "trailers",
+        "trailers_in",
+    )
+
+    def __init__(self, connection: StreamOwner, stream_id: int, peer: str) -> None:
+        super().__init__(Body(self._credit), Gate(), peer)
+        self.body.throttled = True  # to be told of every byte that is taken
+        self._connection = connection
+        self._over = False
+        self.id = stream_id
+        self.method = b""
+        self.request: Request | None = None
+        self.head_sent = False
+        self.malformed = False
+        """The request: its answer ends with a reset (RFC 9113 8.1.1)."""
+        self.ended_in = False
+        """The peer's message is complete."""
+        self.finished = False
+        """Our message is complete, though some of it may wait in `pending`."""
+        self.ended_out = False
+        """Our message is sent."""
+        self.pending: deque[Chunk] = deque()
+        self.size = 0
+        """Bytes in `pending`."""
+        self.trailers: Headers | None = None
+        """Those of our message."""
+        self.trailers_in: Headers | None = None
+        """Those of the peer's message."""
+        self.arrived = self.credited = 0
+        """Bytes of payload that came, and those of them that the peer may send again."""
+        self.seen = 0
+        """Frames that the connection had received when the request was sent."""
+        self.moved = 0.0
+        """When the peer last let something go."""
+
+    def send_request(self, request: Request) -> None:
+        if not self._over:
+            self._connection.send_request(self, request)
+
+    def send_response(self, response: Response) -> None:
+        if not self._over:
+            self._connection.send_response(self, response)
+
+    def write(self, chunk: Chunk) -> None:
+        if self._over or self.finished or not chunk:
+            return
+        self.pending.append(chunk)
+        self.size += len(chunk)
+        if self.size >= _ROOM:
+            self.gate.shut()
+        self._connection.ready(self)
+
+    def finish(self, trailers: Headers | None = None) -> None:
+        if self._over or self.finished:
+            return
+        self.finished = True
+        self.trailers = trailers or None
+        self._connection.ready(self)
+
+    def reset(self) -> None:
+        self.body.discard()
+        if not self._over:
+            self._connection.give_up(self)
+
+    def end(self) -> None:
+        """The connection takes leave of the stream."""
+        self._over = True
+        self.pending.clear()
+        self.size = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether the connection has taken leave of it."""
+        return self._over
+
+    def _credit(self) -> None:
+        self._connection.credit(self)

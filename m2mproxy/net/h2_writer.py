@@ -1,0 +1,128 @@
+"""Who may send next on an HTTP/2 connection, and how much.
+
+The one rule: a frame of each stream in turn. What cannot be sent waits in its stream and shuts that
+stream's gate, nobody else's. Payload is not copied: a frame is nine bytes of ours and a slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from h2.errors import ErrorCodes
+
+from m2mproxy.http.body import Chunk
+from m2mproxy.net.h2_budget import Budget
+from m2mproxy.net.h2_engine import Engine
+from m2mproxy.net.h2_frames import MAX_FRAME, data_frame, is_worth
+from m2mproxy.net.h2_stream import H2Stream
+
+
+class Writer:
+    """What has been framed in this turn, and the streams that have more."""
+
+    __slots__ = ("_budget", "_clock", "_engine", "_on_sent", "_out", "_ready")
+
+    def __init__(
+        self,
+        engine: Engine,
+        budget: Budget,
+        clock: Callable[[], float],
+        on_sent: Callable[[H2Stream], None],
+    ) -> None:
+        """`on_sent` is told of each stream whose message has been sent to its end."""
+        self._engine = engine
+        self._budget = budget
+        self._clock = clock
+        self._on_sent = on_sent
+        self._out: list[Chunk] = []
+        self._ready: dict[H2Stream, None] = {}  # in the order in which they get their turn
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether more could be framed, if the transport took it."""
+        return bool(self._ready) and self._engine.outbound_flow_control_window > 0
+
+    def ready(self, stream: H2Stream) -> None:
+        """`stream` has something to send, or its window opened, or it has said its last."""
+        if stream.pending:
+            self._ready[stream] = None
+        elif stream.finished and not stream.ended_out:
+            self._end(stream)
+
+    def forget(self, stream: H2Stream) -> None:
+        """`stream` is over."""
+        self._ready.pop(stream, None)
+
+    def take(self) -> list[Chunk]:
+        """All that is framed, for the transport."""
+        self._control()
+        out, self._out = self._out, []
+        return out
+
+    def emit(self, room: int) -> None:
+        """Frame about `room` bytes, as far as the peer's windows let them go."""
+        ready, engine = self._ready, self._engine
+        while ready and room > 0:
+            if engine.outbound_flow_control_window <= 0:
+                break
+            stream = next(iter(ready))
+            del ready[stream]
+            room -= self._frame(stream)
+            if not stream.gate.is_open and not stream.pending:
+                stream.gate.open()
+        for stream in ready:
+            stream.gate.shut()
+
+    def drain(self, stream: H2Stream) -> None:
+        """Frame what the windows let go of a stream that ends here."""
+        while stream.pending and self._frame(stream):
+            pass
+        self._ready.pop(stream, None)
+
+    def _frame(self, stream: H2Stream) -> int:
+        """One frame of `stream`. Returns its size, 0 when the stream's window is shut."""
+        engine, pending = self._engine, stream.pending
+        chunk = pending[0]
+        size = min(len(chunk), engine.window_of(stream.id), MAX_FRAME)
+        if size <= 0:
+            stream.gate.shut()
+            return 0  # it comes back with a WINDOW_UPDATE
+        if size == len(chunk):
+            pending.popleft()
+        else:
+            view = memoryview(chunk)
+            chunk, pending[0] = view[:size], view[size:]
+        stream.size -= size
+        stream.moved = self._clock()
+        ends = stream.finished and not pending
+        last = ends and stream.trailers is None and not stream.malformed
+        self._control()
+        self._out += (data_frame(stream.id, size, last), chunk)
+        engine.take_window(stream.id, size)
+        if is_worth(size):
+            self._budget.earn(2)
+        if last:
+            engine.ended(stream.id)
+            stream.ended_out = True
+            self._on_sent(stream)
+        elif ends:
+            self._end(stream)
+        elif pending:
+            self._ready[stream] = None
+        return size + 9
+
+    def _end(self, stream: H2Stream) -> None:
+        """The end of a message that did not come with its last frame."""
+        stream.ended_out = True
+        if stream.malformed:
+            self._engine.reset_stream(stream.id, ErrorCodes.PROTOCOL_ERROR)
+        elif stream.trailers is not None:
+            self._engine.send_headers(stream.id, stream.trailers, end_stream=True)
+        else:
+            self._engine.end_stream(stream.id)
+        self._on_sent(stream)
+
+    def _control(self) -> None:
+        """What the library has to say goes out in the order in which it was said."""
+        if self._engine.output_size():
+            self._out.append(self._engine.data_to_send())

@@ -1,0 +1,92 @@
+"""Which version a client speaks on a connection that did not negotiate one (RFC 9113 3.3).
+
+The one rule: HTTP/2 is what begins with its preface, to the last byte; everything else is HTTP/1.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from m2mproxy.config import Timeouts
+from m2mproxy.http.faults import Fault
+from m2mproxy.net.connection import Owner, ServerConnection
+from m2mproxy.net.deadline import Deadline
+from m2mproxy.net.h2_server import PREFACE
+
+
+class Undecided:
+    """A client's connection until its first bytes are there."""
+
+    __slots__ = ("_choose", "_data", "_deadline", "_owner", "_timeouts", "_transport")
+
+    def __init__(
+        self,
+        owner: Owner,
+        loop: asyncio.AbstractEventLoop,
+        timeouts: Timeouts,
+        choose: Callable[[Undecided, bool], ServerConnection],
+    ) -> None:
+        """`choose` is called at most once, with this connection and whether it is HTTP/2; it
+        returns the one that takes its place."""
+        self._owner = owner
+        self._timeouts = timeouts
+        self._choose = choose
+        self._deadline = Deadline(loop, self._expired)
+        self._transport: asyncio.Transport | None = None
+        self._data = b""
+
+    def attach(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._deadline.after(self._timeouts.keepalive)
+
+    def received(self, data: bytes) -> None:
+        if not self._data:
+            self._deadline.after(self._timeouts.header)
+        self._data += data
+        if not PREFACE.startswith(self._data[: len(PREFACE)]):
+            self._become(False)
+        elif len(self._data) >= len(PREFACE):
+            self._become(True)
+
+    def _become(self, http2: bool) -> ServerConnection:
+        transport, data = self._transport, self._data
+        assert transport is not None
+        self._deadline.cancel()
+        chosen = self._choose(self, http2)
+        chosen.attach(transport)
+        if data:
+            chosen.received(data)
+        return chosen
+
+    def refuse(self, fault: Fault) -> None:
+        """In the version that every client can read."""
+        if self._transport is not None:
+            self._become(False).refuse(fault)
+
+    def eof(self) -> None:
+        self.abort()
+
+    def lost(self, error: Exception | None) -> None:
+        self._transport = None
+        self._deadline.cancel()
+        self._owner.closed(self)
+
+    def writable(self, yes: bool) -> None:
+        """Nothing was written."""
+
+    def flush(self) -> None:
+        """Nothing was written."""
+
+    def drain(self) -> None:
+        self.abort()
+
+    def _expired(self) -> None:
+        if self._data:
+            self._become(False)  # which knows how to say that the rest did not come
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.close()

@@ -1,0 +1,146 @@
+"""Whole exchanges in memory, for every pair of versions: what goes in comes out."""
+
+from __future__ import annotations
+
+import pytest
+from link import Split
+from world import Pair, World
+
+BODY = b'{"model": "m",  "messages": [{"role":"user","content":"\\u00e9 \xc3\xa9"}]}\n'
+SSE = (b"content-type", b"text/event-stream")
+
+
+def test_bodies_pass_unchanged_both_ways(split: Split, pair: Pair) -> None:
+    world = World(split, pair)
+    ask = world.ask(BODY)
+    call = world.call()
+    assert (call.method, call.path) == (b"POST", b"/v1/chat/completions")
+    assert (call.body, call.complete) == (BODY, True)
+    assert call.get(b"content-length") == b"%d" % len(BODY)
+    call.reply(b'{ "choices":[ ] }', (b"x-request-id", b"7"))
+    world.run()
+    assert (ask.status, ask.body, ask.complete) == (200, b'{ "choices":[ ] }', True)
+    assert ask.get(b"x-request-id") == b"7"
+    assert world.at_rest
+
+
+def test_the_next_request_uses_the_same_connections(pair: Pair) -> None:
+    world = World(pair=pair)
+    for number in range(3):
+        ask = world.ask(BODY)
+        call = world.call()
+        assert call.body == BODY
+        call.reply(b"%d" % number)
+        world.run()
+        assert ask.body == b"%d" % number
+    assert len(world.upstreams) == len(world.askers) == 1
+
+
+def test_every_event_leaves_in_the_turn_in_which_it_came(pair: Pair) -> None:
+    world = World(pair=pair)
+    ask = world.ask(BODY)
+    call = world.call()
+    call.respond(200, SSE)
+    world.run()
+    events = (b"data: 1\n\n", b": comment\n\n", b"data: 2\r\n\r\n", b"data: hal", b"f\n\n")
+    upstream, client = world.upstreams[0].transport, world.askers[0].transport
+    for count, event in enumerate(events, 1):
+        call.send(event)
+        # Straight into the proxy, so that the wire's own turns do not count.
+        data, upstream._buffer = bytes(upstream._buffer), bytearray()
+        upstream.peer.protocol.data_received(data)
+        world.loop.turn()
+        assert client.peer.under_way or len(ask.chunks) == count
+        world.run()
+        assert ask.chunks == list(events[:count])
+    call.end()
+    world.run()
+    assert ask.complete
+    assert world.at_rest
+
+
+def test_events_that_come_together_stay_apart(pair: Pair) -> None:
+    world = World(pair=pair)
+    ask = world.ask(BODY)
+    call = world.call()
+    call.respond(200, SSE)
+    call.send(b"data: 1\n\n")
+    call.connection.send(b"")  # type: ignore[attr-defined]
+    call.send(b"data: 2\n\n")
+    world.run()
+    assert ask.chunks == [b"data: 1\n\n", b"data: 2\n\n"]
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_replies_without_a_body_end_with_their_head(status: int, pair: Pair) -> None:
+    world = World(pair=pair)
+    ask = world.ask(method=b"GET")
+    call = world.call()
+    call.respond(status, (b"x-a", b"1"))
+    call.end()
+    world.run()
+    assert (ask.status, ask.headers, ask.complete) == (status, [(b"x-a", b"1")], True)
+    assert world.at_rest
+
+
+def test_head_keeps_the_length_that_get_would_have(pair: Pair) -> None:
+    world = World(pair=pair)
+    ask = world.ask(method=b"HEAD")
+    call = world.call()
+    call.respond(200, (b"content-length", b"717"))
+    call.end()
+    world.run()
+    assert (ask.get(b"content-length"), ask.body, ask.complete) == (b"717", b"", True)
+    assert world.at_rest
+
+
+def test_a_body_of_unknown_length_passes_and_ends(pair: Pair, split: Split) -> None:
+    world = World(split, pair)
+    ask = world.ask(whole=False, counted=False)
+    call = world.call()
+    assert call.head and not call.complete
+    for piece in (b"a" * 10, b"b" * 3000):
+        ask.send(piece)
+        world.run()
+    ask.end()
+    world.run()
+    assert (call.body, call.complete) == (b"a" * 10 + b"b" * 3000, True)
+    assert call.get(b"content-length") is None
+    call.respond(200)
+    call.send(b"c" * 500)
+    call.end()
+    world.run()
+    assert (ask.body, ask.complete) == (b"c" * 500, True)
+    assert world.at_rest
+
+
+def test_trailers_pass(pair: Pair) -> None:
+    world = World(pair=pair)
+    ask = world.ask(b"", b"/v1/x", (b"te", b"trailers"), (b"connection", b"te")) if (
+        pair[0] == "1.1"
+    ) else world.ask(b"", b"/v1/x", (b"te", b"trailers"))
+    call = world.call()
+    assert call.get(b"te") == b"trailers"
+    call.respond(200)
+    call.send(b"data")
+    call.end((b"x-checksum", b"17"))
+    world.run()
+    assert (ask.body, ask.trailers, ask.complete) == (b"data", [(b"x-checksum", b"17")], True)
+    assert world.at_rest
+
+
+@pytest.mark.parametrize("status", [100, 103])
+def test_informational_responses_pass(status: int, pair: Pair) -> None:
+    world = World(pair=pair)
+    ask = world.ask(BODY, b"/v1/x", (b"expect", b"100-continue"), whole=False)
+    call = world.call()
+    call.respond(status, *([(b"link", b"</a>")] if status == 103 else []))
+    world.run()
+    assert (ask.informational, ask.head) == ([status], False)
+    ask.send(BODY)
+    ask.end()
+    world.run()
+    call.reply(b"ok")
+    world.run()
+    assert (ask.body, ask.complete) == (b"ok", True)
+    assert world.at_rest

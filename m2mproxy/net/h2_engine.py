@@ -16,9 +16,9 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, Event, StreamReset
-from h2.exceptions import InvalidBodyLengthError, ProtocolError
+from h2.exceptions import InvalidBodyLengthError, ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
-from h2.stream import StreamInputs
+from h2.stream import StreamClosedBy, StreamInputs
 from hpack.exceptions import HPACKError
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame
 
@@ -117,7 +117,7 @@ class Engine(H2Connection):
         self.reset_stream(stream_id, ErrorCodes.PROTOCOL_ERROR)
         if isinstance(frame, DataFrame):
             self.acknowledge_received_data(frame.flow_controlled_length, stream_id)
-        return [StreamReset(stream_id, error_code=ErrorCodes.PROTOCOL_ERROR, remote_reset=False)]
+        return [StreamReset(stream_id=stream_id, remote_reset=False)]
 
     def _concerns_one_stream(self, frame: Frame, error: ProtocolError) -> bool:
         if isinstance(error, InvalidBodyLengthError):
@@ -129,6 +129,16 @@ class Engine(H2Connection):
             and not isinstance(error.__cause__, HPACKError)
             and self.is_open(frame.stream_id)
         )
+
+    def _handle_data_on_closed_stream(
+        self, events: list[Event], error: StreamClosedError, frame: DataFrame
+    ) -> tuple[list[Frame], list[Event]]:
+        """RFC 9113 5.1: what was under way when we reset the stream is ignored, not answered."""
+        if self._stream_closed_by(frame.stream_id) is not StreamClosedBy.SEND_RST_STREAM:
+            frames, events = super()._handle_data_on_closed_stream(events, error, frame)
+            return frames, events
+        self.acknowledge_received_data(frame.flow_controlled_length, frame.stream_id)
+        return [], events
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         """The library would forget what waits to be sent and stop; streams may go on, though."""

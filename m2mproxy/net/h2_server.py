@@ -149,6 +149,12 @@ class H2Server(H2):
             stream.finished = stream.ended_out = True
             self._settle(stream)
 
+    def ready(self, stream: H2Stream) -> None:
+        super().ready(stream)
+        if stream.finished and not stream.over:  # from now on only the client can be slow
+            stream.moved = self._loop.time()
+            self._look()
+
     def _settle(self, stream: H2Stream) -> None:
         if stream.ended_in:
             self._uploads.end(stream)
@@ -170,7 +176,7 @@ class H2Server(H2):
     def _over(self, stream: H2Stream) -> None:
         self._uploads.end(stream)
         super()._over(stream)
-        if stream.ended_in and stream.ended_out:
+        if stream.ended_in and stream.ended_out and not stream.malformed:
             self._resets.earn(1)
         if self._streams:
             return

@@ -1,0 +1,337 @@
+"""Attacks on HTTP/2, driven frame by frame: each ends early, and costs us little until then."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+from frames import GET, POST, PREFACE, FrameClient, data, ping, raw, rst, settings, window
+from hyperframe.frame import DataFrame, GoAwayFrame
+from world import World, reply
+
+NO_ERROR, PROTOCOL, FLOW, FRAME_SIZE, COMPRESSION, CALM = 0, 1, 3, 6, 9, 11
+ROUNDS = 20_000
+# What an attacker may make us hold, whatever it sends.
+HELD = 1 << 20
+
+
+def attack(client: FrameClient, piece: Callable[[int], bytes], at_once: int = 50) -> int:
+    """Send until the proxy has had enough; how many pieces that took, and bounded memory."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        number = 0
+        while number < ROUNDS and not client.is_gone and client.goaway is None:
+            client.say(*(piece(number + i) for i in range(at_once)))
+            number += at_once
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert peak < HELD + 2000 * len(client.frames)  # what the test itself keeps
+    return number
+
+
+def test_rapid_reset(  # CVE-2023-44487
+) -> None:
+    world = World()
+    client = FrameClient(world)
+
+    def piece(number: int) -> bytes:
+        stream_id = 2 * number + 1
+        return client.headers(stream_id) + rst(stream_id)
+
+    assert attack(client, piece) <= 200
+    assert client.goaway == CALM
+    assert len(world.upstreams) <= 200
+    assert world.at_rest
+    assert all(upstream.is_gone for upstream in world.upstreams)
+
+
+MADE = {
+    "window overflow": lambda i: window(i, 2**31 - 1),
+    "more data than declared": lambda i: data(i, b"xx"),
+    "malformed trailers": lambda i: raw(1, 4, i, b"\x82"),
+}
+
+
+@pytest.mark.parametrize("how", list(MADE))
+def test_streams_that_the_client_makes_us_reset(how: str) -> None:  # CVE-2025-8671
+    world = World()
+    client = FrameClient(world)
+    fields = [*POST, (b"content-length", b"1")]
+
+    def piece(number: int) -> bytes:
+        stream_id = 2 * number + 1
+        return client.headers(stream_id, fields, end=False) + MADE[how](stream_id)
+
+    assert attack(client, piece) <= 200
+    assert client.goaway == CALM
+    assert world.at_rest
+
+
+def test_malformed_requests_are_counted_too() -> None:
+    world = World()
+    client = FrameClient(world)
+    bad = [(b":method", b"G T"), *GET[1:]]
+    assert attack(client, lambda n: client.headers(2 * n + 1, bad)) <= 200
+    assert client.goaway == CALM
+    assert not world.upstreams
+
+
+def test_a_client_that_cancels_now_and_then_is_served() -> None:
+    world = World()
+    client = FrameClient(world)
+    for number in range(1000):
+        stream_id = 2 * number + 1
+        client.say(client.headers(stream_id))
+        if number % 2:
+            client.say(rst(stream_id))
+        else:
+            world.upstream().send(reply(b"[]"))
+            world.run()
+            assert client.is_ended(stream_id)
+    assert client.goaway is None
+
+
+FLOODS = {
+    "SETTINGS": settings(INITIAL_WINDOW_SIZE=65535),
+    "SETTINGS without change": settings(),
+    "PING": ping(),
+    "PRIORITY": raw(2, 0, 1, b"\0\0\0\3\x10"),
+    "an unknown type": raw(0xBE, 0, 0, b"grease"),
+    "RST_STREAM of a closed stream": rst(1),
+    "WINDOW_UPDATE": window(0, 1),
+    "empty DATA": data(3),
+    "PING answers nobody asked for": ping(ack=True),
+}
+
+
+@pytest.mark.parametrize("what", list(FLOODS))
+def test_frames_that_bring_nothing(what: str) -> None:
+    world = World()
+    client = FrameClient(world)
+    client.say(client.headers(1))
+    world.upstream().send(reply(b"[]"))
+    world.run()
+    client.say(client.headers(3, POST, end=False))
+    assert attack(client, lambda _: FLOODS[what]) <= 400
+    assert client.goaway == CALM
+    assert world.at_rest
+
+
+@pytest.mark.parametrize("what", ["PING", "SETTINGS"])
+def test_replies_to_a_client_that_reads_nothing_do_not_pile_up(what: str) -> None:
+    world = World()
+    client = FrameClient(world)
+    client.transport.pause_reading()
+    for _ in range(200):
+        client.send(FLOODS[what] * 50)
+        world.loop.turn()
+        world.advance(1)  # time enough to be allowed some
+    assert client.transport.peer.under_way < 300_000
+
+
+def test_answers_to_a_client_that_reads_nothing_do_not_pile_up() -> None:
+    """A reply without a body is over when it is written: only the transport holds it."""
+    world = World()
+    client = FrameClient(world)
+    client.transport.pause_reading()
+    client.transport.peer.set_write_buffer_limits(high=1000)
+    head = [(b":method", b"HEAD"), *GET[1:3], (b":path", b"/nope")]
+    for number in range(8000):
+        client.send(client.headers(2 * number + 1, head))
+        if not number % 100:
+            world.run()
+    world.run()
+    assert client.transport.peer.under_way < 300_000
+    assert client.transport.under_way > 10_000  # it was made to wait
+    client.transport.resume_reading()
+    world.run()
+    assert len(client.heads) == 8000
+
+
+@pytest.mark.parametrize("size", [0, 1, 16_384])
+def test_continuation_without_end(size: int) -> None:  # CVE-2024-27316 and its kin
+    world = World()
+    client = FrameClient(world)
+    client.send(raw(1, 0, 1, b"\x82"))
+    assert attack(client, lambda _: raw(9, 0, 1, b"\x82" * size), 5) <= 400
+    assert client.goaway == CALM
+    assert not world.upstreams
+
+
+def test_a_header_block_that_does_not_end_in_time() -> None:
+    world = World(timeouts_header=10)
+    client = FrameClient(world)
+    client.say(raw(1, 0, 1, b"\x82"))
+    world.advance(9)
+    assert client.goaway is None
+    for _ in range(4):
+        client.say(raw(9, 0, 1, b"\x84"))
+        world.advance(1)
+    assert client.goaway == CALM
+    assert world.proxy.connections == 0
+
+
+def test_an_hpack_bomb() -> None:
+    """One large entry in the table, referred to thousands of times."""
+    world = World()
+    client = FrameClient(world)
+    big = b"\x40\x01x" + b"\x7f\x80\x1e" + b"v" * 3967
+    bomb = client.encoder.encode(GET) + big + b"\xbe" * 12_000
+    tracemalloc.start()
+    client.say(raw(1, 5, 1, bomb))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert client.goaway in (CALM, COMPRESSION)
+    assert peak < HELD
+    assert not world.upstreams
+
+
+def test_a_header_section_that_is_a_little_too_large_is_431() -> None:
+    world = World(limits_header_bytes=4096)
+    client = FrameClient(world)
+    client.say(client.headers(1, [*GET, (b"x-large", b"v" * 5000)]))
+    assert client.status(1) == b"431"
+    assert client.is_ended(1)
+    client.say(client.headers(3, [*GET, *[(b"x-%d" % n, b"1") for n in range(200)]]))
+    assert client.status(3) == b"431"
+    client.say(client.headers(5))
+    assert len(world.upstreams) == 1
+
+
+def test_a_frame_that_is_too_long_is_refused_by_its_header() -> None:
+    world = World()
+    for kind in (0, 1, 4, 0xBE):
+        client = FrameClient(world)
+        client.say(raw(kind, 0, 1 if kind < 4 else 0, b"", size=16_385))
+        assert client.goaway == FRAME_SIZE
+        assert client.is_gone
+
+
+def test_the_connections_window_overflows() -> None:
+    client = FrameClient(World())
+    client.say(window(0, 2**31 - 1))
+    assert client.goaway == FLOW
+
+
+def test_a_streams_window_overflows() -> None:
+    world = World()
+    client = FrameClient(world)
+    client.say(client.headers(1), client.headers(3), window(1, 2**31 - 1))
+    assert client.reset(1) == FLOW
+    assert client.goaway is None
+    assert world.proxy.exchanges == 1  # the other one
+
+
+def test_a_window_of_nothing_holds_the_upstream_and_ends_in_time() -> None:
+    world = World(timeouts_idle=20)
+    client = FrameClient(world, PREFACE + settings(INITIAL_WINDOW_SIZE=0))
+    client.say(client.headers(1))
+    upstream = world.upstream()
+    upstream.send(reply(b"z" * 4_000_000))
+    world.run()
+    assert client.status(1) == b"200"
+    assert client.payload(1) == b""
+    assert 4_000_000 - upstream.transport.under_way < 400 * 1024
+    world.advance(21)
+    assert upstream.is_gone
+    assert world.at_rest
+    assert client.reset(1) is not None
+
+
+def test_the_last_of_a_reply_that_nobody_takes_is_given_up() -> None:
+    """All of it is here, so the exchange is over; the stream is not."""
+    world = World(timeouts_close=5)
+    client = FrameClient(world, PREFACE + settings(INITIAL_WINDOW_SIZE=0))
+    client.say(client.headers(1))
+    world.upstream().send(reply(b"[]"))
+    world.advance(3)
+    assert client.reset(1) is None
+    world.advance(5)
+    assert client.reset(1) is not None
+    assert not client.is_ended(1)
+
+
+def test_windows_of_a_few_bytes() -> None:
+    world = World()
+    client = FrameClient(world, PREFACE + settings(INITIAL_WINDOW_SIZE=1))
+    client.say(client.headers(1))
+    world.upstream().send(reply(b"z" * 100_000))
+    world.run()
+    assert attack(client, lambda _: window(1, 1)) <= 600
+    assert client.goaway == CALM
+    assert all(len(frame.data) <= 50 for frame in client.of(DataFrame))
+    assert world.at_rest
+
+
+def test_data_in_single_bytes_is_counted_with_what_it_costs_us() -> None:
+    """The upstream does not read, so all of it is held: an object for each byte."""
+    world = World()
+    world.accepting = False
+    client = FrameClient(world)
+    client.say(client.headers(1, POST, end=False))
+    for _ in range(1200):
+        client.say(data(1, b"x") * 100)
+        if client.reset(1) is not None:
+            break
+    assert client.reset(1) == CALM
+    assert world.at_rest
+    client.say(client.headers(3))
+    assert client.goaway is None
+
+
+def test_an_upload_in_drops_is_too_slow() -> None:
+    world = World(timeouts_body=5, limits_body_rate=100)
+    client = FrameClient(world)
+    client.say(client.headers(1, POST, end=False))
+    for _ in range(20):
+        client.say(data(1, b"x"))
+        world.advance(1)
+    assert client.status(1) == b"408"
+    assert client.reset(1) == NO_ERROR
+    assert client.goaway is None
+    assert world.at_rest
+
+
+def test_a_client_that_sends_nothing_is_let_go() -> None:
+    world = World(timeouts_keepalive=30)
+    client = FrameClient(world)
+    for _ in range(29):
+        client.say(ping())  # which does not make it any busier
+        world.advance(1)
+    assert client.goaway is None
+    world.advance(2)
+    assert client.goaway == NO_ERROR
+    assert world.proxy.connections == 0
+
+
+def test_more_streams_than_announced_are_refused_one_by_one() -> None:
+    world = World()
+    client = FrameClient(world)
+    for number in range(110):
+        client.say(client.headers(2 * number + 1))
+    assert world.proxy.exchanges == 100
+    assert [client.reset(2 * n + 1) for n in range(99, 102)] == [None, 7, 7]
+    assert client.goaway is None
+
+
+def test_after_an_error_nothing_more_is_read() -> None:
+    world = World()
+    client = FrameClient(world)
+    client.send(raw(0, 0, 0) + client.headers(1) * 1000)
+    world.run()
+    assert client.goaway == PROTOCOL
+    assert len(client.of(GoAwayFrame)) == 1
+    assert not world.upstreams
+    assert world.proxy.connections == 0
+
+
+def test_a_client_that_stays_after_its_goaway_is_cut_off() -> None:
+    world = World(timeouts_close=5)
+    client = FrameClient(world)
+    client.half_open = True
+    client.say(raw(0, 0, 0))
+    world.advance(6)
+    assert world.proxy.connections == 0

@@ -23,7 +23,6 @@ from h2.events import (
     TrailersReceived,
     WindowUpdated,
 )
-from h2.settings import SettingCodes
 from link import Raw
 
 Fields = Iterable[tuple[bytes, bytes]]
@@ -249,7 +248,7 @@ class _Enduring(H2Connection):
 class _H2(Raw):
     """A connection with many streams."""
 
-    def __init__(self, client: bool, settings: dict[SettingCodes, int] | None = None) -> None:
+    def __init__(self, client: bool, settings: dict[int, int] | None = None) -> None:
         super().__init__()
         self.h2 = _Enduring(H2Configuration(client_side=client, header_encoding=None))
         self.settings = settings or {}
@@ -262,10 +261,9 @@ class _H2(Raw):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.h2.local_settings.update(self.settings)
+        for code, value in self.settings.items():
+            self.h2.local_settings._settings[code][0] = value  # from the first SETTINGS on
         self.h2.initiate_connection()
-        if self.settings:
-            self.h2.update_settings(self.settings)
         self.flush()
 
     def flush(self) -> None:
@@ -369,7 +367,7 @@ class _H2Message(Message):
 class H2Client(_H2):
     """The client's end of a connection."""
 
-    def __init__(self, settings: dict[SettingCodes, int] | None = None) -> None:
+    def __init__(self, settings: dict[int, int] | None = None) -> None:
         super().__init__(True, settings)
 
     @property
@@ -407,7 +405,7 @@ class H2Server(_H2):
     """The upstream's end of a connection."""
 
     def __init__(
-        self, on_call: Callable[[Call], None], settings: dict[SettingCodes, int] | None = None
+        self, on_call: Callable[[Call], None], settings: dict[int, int] | None = None
     ) -> None:
         super().__init__(False, settings)
         self.on_call = on_call

@@ -66,6 +66,7 @@ class World:
         self.neutral = False  # whether the upstream's ends are those of `call`, too
         self.askers: list[H1Client | H2Client] = []
         self.calls: list[Call] = []
+        self.upstream_settings: dict[int, int] = {}  # of HTTP/2, by code
 
     def _routes(self) -> Routes:
         upstream = self.config.upstream
@@ -176,7 +177,9 @@ class World:
     def _upstream_end(self) -> Raw:
         if not self.neutral:
             return Raw()
-        return (H2Server if self.pair[1] == "2" else H1Server)(self.calls.append)
+        if self.pair[1] == "2":
+            return H2Server(self.calls.append, self.upstream_settings)
+        return H1Server(self.calls.append)
 
     def upstream(self, number: int = -1) -> Raw:
         """A connection that the proxy opened, once everything has come to rest."""

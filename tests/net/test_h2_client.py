@@ -1,0 +1,268 @@
+"""HTTP/2 towards upstreams, frame by frame, and the pool's share in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ends import H2Server
+from frames import raw, rst, settings
+from hpack import Encoder, NeverIndexedHeaderTuple
+from hyperframe.frame import GoAwayFrame, HeadersFrame
+from world import World
+
+PAIR = ("1.1", "2")
+OK = [(b":status", b"200")]
+
+
+def server(world: World, number: int = -1) -> H2Server:
+    world.run()
+    end = world.upstreams[number]
+    assert isinstance(end, H2Server)
+    return end
+
+
+def say(world: World, frame: bytes) -> None:
+    """A frame from the upstream that its library would not send."""
+    server(world).send(frame)
+    world.run()
+
+
+def head(fields: Any, stream_id: int = 1, end: bool = False) -> bytes:
+    flags = ["END_HEADERS", "END_STREAM"] if end else ["END_HEADERS"]
+    return HeadersFrame(stream_id, Encoder().encode(fields), flags=flags).serialize()
+
+
+def code(world: World) -> str | None:
+    fault = world.ended[-1].fault
+    return fault.code if fault is not None else None
+
+
+def test_a_request_goes_out_before_settings_come_in() -> None:
+    world = World(pair=PAIR)
+    world.accepting = False
+    world.ask(b"{}")
+    world.accept()
+    world.loop.turn()
+    assert b"PRI * HTTP/2.0" in bytes(world.upstreams[0].transport.peer._buffer)
+    assert world.call().body == b"{}"
+
+
+def test_streams_share_a_connection_up_to_the_upstreams_limit() -> None:
+    world = World(pair=PAIR)
+    world.upstream_settings = {3: 4}  # MAX_CONCURRENT_STREAMS
+    asks = [world.ask(b"%d" % number, new=True) for number in range(10)]
+    assert [call.body for call in map(world.call, range(10))] == [b"%d" % n for n in range(10)]
+    assert len(world.upstreams) == 3
+    for call in world.calls:
+        call.reply(call.body)
+    world.run()
+    assert [ask.body for ask in asks] == [b"%d" % number for number in range(10)]
+    assert world.at_rest
+
+
+def test_a_burst_before_settings_is_cautious() -> None:
+    """Ten streams a connection, until the upstream has said how many it takes."""
+    world = World(pair=PAIR)
+    world.ask(b"first")
+    world.call().reply(b"")
+    world.advance(60)  # that one is closed again
+    world.accepting = False
+    for number in range(25):
+        world.start(b"%d" % number, new=True)
+    world.run()
+    assert len(world.dials) == 3
+    while world.dials:
+        world.accept()
+    world.run()
+    assert len(world.calls) == 26
+    assert [len(server(world, n).streams) for n in (1, 2, 3)] == [10, 10, 5]
+
+
+def test_requests_wait_for_room_when_no_further_connection_is_allowed() -> None:
+    world = World(pair=PAIR, limits_upstream_connections=1)
+    world.upstream_settings = {3: 2}
+    asks = [world.ask(b"%d" % number, new=True) for number in range(5)]
+    answered = 0
+    while answered < 5:
+        world.call(answered).reply(b"ok")
+        world.run()
+        answered += 1
+    assert all(ask.body == b"ok" for ask in asks)
+    assert len(world.upstreams) == 1
+
+
+def test_a_refused_stream_is_sent_again() -> None:
+    world = World(pair=PAIR)
+    ask = world.ask(b"payload")
+    server(world).h2.reset_stream(1, 7)
+    server(world).flush()
+    world.run()
+    assert [call.body for call in world.calls] == [b"payload", b"payload"]
+    world.call().reply(b"ok")
+    world.run()
+    assert ask.body == b"ok"
+    assert len(world.upstreams) == 2
+
+
+def test_streams_above_the_last_of_a_goaway_are_sent_again_and_the_others_finish() -> None:
+    world = World(pair=PAIR)
+    first, second = world.ask(b"1", new=True), world.ask(b"2", new=True)
+    say(world, GoAwayFrame(0, last_stream_id=1).serialize())
+    assert [call.body for call in world.calls] == [b"1", b"2", b"2"]
+    world.calls[0].reply(b"one")
+    world.calls[2].reply(b"two")
+    world.run()
+    assert (first.body, second.body) == (b"one", b"two")
+    assert world.upstreams[0].is_gone
+    third = world.ask(b"3", new=True)
+    world.call().reply(b"three")
+    world.run()
+    assert third.body == b"three"
+    assert len(world.upstreams) == 2
+
+
+def test_a_goaway_while_idle_closes_and_the_next_request_dials() -> None:
+    world = World(pair=PAIR)
+    world.ask(b"1")
+    world.call().reply(b"1")
+    world.run()
+    say(world, GoAwayFrame(0, last_stream_id=1).serialize())
+    assert world.upstreams[0].is_gone
+    world.ask(b"2")
+    assert world.call().body == b"2"
+    assert len(world.upstreams) == 2
+
+
+def test_a_stream_that_the_upstream_resets_is_502_and_not_sent_again() -> None:
+    world = World(pair=PAIR)
+    ask = world.ask(b"{}")
+    world.call().abort()
+    world.run()
+    assert (ask.status, code(world)) == (502, "upstream_disconnected")
+    assert len(world.calls) == 1
+
+
+def test_a_reset_without_error_after_the_answer_is_no_fault() -> None:
+    """RFC 9113 8.1: the rest of the request is not wanted."""
+    world = World(pair=PAIR)
+    ask = world.ask(b"x" * 100_000, whole=False)
+    ask.send(b"x" * 10)
+    say(world, head(OK) + raw(0, 1, 1, b"enough") + rst(1, 0))
+    assert (ask.status, ask.body, ask.complete) == (200, b"enough", True)
+    assert code(world) is None
+    assert world.at_rest
+
+
+BROKEN = {
+    "a length unlike the body": head([*OK, (b"content-length", b"5")]) + raw(0, 1, 1, b"123"),
+    "no body where one is declared": head([*OK, (b"content-length", b"5")], end=True),
+    "a line break in a value": head([*OK, (b"x-a", b"1\r\nx: y")], end=True),
+    "connection": head([*OK, (b"connection", b"close")], end=True),
+    "no status": head([(b"x-a", b"1")], end=True),
+    "101": head([(b":status", b"101")]),
+    "a trailer with a status": head(OK) + raw(0, 0, 1, b"1") + head(OK, end=True),
+}
+
+
+@pytest.mark.parametrize("case", list(BROKEN))
+def test_a_broken_reply_never_looks_whole_and_costs_only_its_stream(case: str) -> None:
+    world = World(pair=PAIR)
+    ask, other = world.ask(b"1", new=True), world.ask(b"2", new=True)
+    say(world, BROKEN[case])
+    assert ask.status == 502 or (ask.broken and not ask.complete)
+    assert code(world) == "upstream_protocol_error"
+    world.calls[1].reply(b"fine")
+    world.run()
+    assert other.body == b"fine"
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        raw(5, 4, 1, b"\0\0\0\2\x82"),  # PUSH_PROMISE
+        raw(0, 0, 0, b"x"),
+        raw(1, 4, 1, b"\xff\xff\xff\xff\xff\xff"),
+        raw(6, 0, 0, b"short"),
+        raw(0, 0, 1, b"", size=20_000),
+    ],
+)
+def test_a_broken_connection_fails_all_its_streams(frame: bytes) -> None:
+    world = World(pair=PAIR)
+    asks = [world.ask(b"1", new=True), world.ask(b"2", new=True)]
+    say(world, frame)
+    assert [ask.status for ask in asks] == [502, 502]
+    assert world.upstreams[0].is_gone
+    assert world.at_rest
+
+
+def test_an_upstream_that_does_not_speak_http2() -> None:
+    world = World(pair=PAIR)
+    client = world.client()
+    client.send(b"GET /v1/x HTTP/1.1\r\nhost: h\r\n\r\n")
+    world.upstream().send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+    world.run()
+    assert b" 502 " in client.take()
+    assert "not HTTP/2" in str(world.ended[-1].fault)
+
+
+def test_credentials_are_never_indexed() -> None:
+    """Streams of many tenants share the connection's compression (RFC 7541 7.1.3)."""
+    world = World(pair=PAIR)
+    secrets = [(b"authorization", b"Bearer sk-1"), (b"x-api-key", b"k"), (b"cookie", b"a=1")]
+    world.ask(b"{}", b"/v1/x", *secrets, (b"x-other", b"1"))
+    event = next(e for e in server(world).events if type(e).__name__ == "RequestReceived")
+    kinds = {field[0]: isinstance(field, NeverIndexedHeaderTuple) for field in event.headers}
+    assert {name for name, never in kinds.items() if never} == {name for name, _ in secrets}
+
+
+def test_an_idle_connection_is_closed_in_time() -> None:
+    world = World(pair=PAIR, timeouts_upstream_keepalive=4)
+    world.ask(b"{}")
+    world.call().reply(b"ok")
+    world.advance(3)
+    assert not world.upstreams[0].is_gone
+    world.advance(2)
+    assert world.upstreams[0].is_gone
+
+
+def test_a_connection_with_a_long_stream_is_not_idle() -> None:
+    world = World(pair=PAIR, timeouts_upstream_keepalive=4)
+    long = world.ask(b"long", new=True)
+    world.ask(b"short", new=True)
+    world.calls[1].reply(b"")
+    world.advance(60)
+    world.calls[0].reply(b"at last")
+    world.run()
+    assert long.body == b"at last"
+    assert len(world.upstreams) == 1
+
+
+def test_fewer_streams_in_the_middle_of_it() -> None:
+    world = World(pair=PAIR)
+    asks = [world.ask(b"%d" % number, new=True) for number in range(3)]
+    say(world, settings(MAX_CONCURRENT_STREAMS=1))
+    more = world.ask(b"more", new=True)
+    assert len(world.upstreams) == 2
+    for call in world.calls:
+        call.reply(call.body)
+    world.run()
+    assert [ask.body for ask in (*asks, more)] == [b"0", b"1", b"2", b"more"]
+
+
+def test_late_frames_on_a_stream_that_is_over_are_ignored() -> None:
+    world = World(pair=PAIR)
+    ask = world.ask(b"1", new=True)
+    other = world.ask(b"2", new=True)
+    call = world.calls[0]
+    call.respond(200)
+    call.send(b"x" * 1000)
+    world.run()
+    ask.abort()
+    world.loop.turn()
+    server(world).send(raw(0, 0, 1, b"late") + rst(1))
+    world.run()
+    world.calls[1].reply(b"fine")
+    world.run()
+    assert other.body == b"fine"
+    assert not world.upstreams[0].is_gone

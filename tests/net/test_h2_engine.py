@@ -1,0 +1,61 @@
+"""What we rely on in the h2 library beyond its public interface: a change shows up here."""
+
+from __future__ import annotations
+
+import inspect
+
+import h2
+from h2.connection import H2Connection
+from h2.events import ConnectionTerminated
+from h2.stream import H2Stream, StreamClosedBy, StreamInputs
+from hyperframe.frame import GoAwayFrame, PingFrame, SettingsFrame
+
+from m2mproxy.net.h2_engine import CONNECTION_WINDOW, Engine
+
+
+def test_the_library_is_one_that_we_know() -> None:
+    assert h2.__version__.split(".")[0] == "4"
+
+
+def test_the_private_names_are_there() -> None:
+    names = {
+        "_receive_frame": ["self", "frame"],
+        "_receive_goaway_frame": ["self", "frame"],
+        "_receive_unknown_frame": ["self", "frame"],
+        "_handle_data_on_closed_stream": ["self", "events", "exc", "frame"],
+        "_prepare_for_sending": ["self", "frames"],
+        "_stream_closed_by": ["self", "stream_id"],
+    }
+    for name, parameters in names.items():
+        assert list(inspect.signature(getattr(H2Connection, name)).parameters) == parameters
+    assert StreamClosedBy.SEND_RST_STREAM and StreamInputs.SEND_END_STREAM
+    source = inspect.getsource(H2Connection.__init__)
+    for name in ("_data_to_send", "self._receive_goaway_frame", "MAX_CLOSED_STREAMS"):
+        assert name in source
+    assert "outbound_flow_control_window" in inspect.getsource(H2Stream.__init__)
+
+
+def test_a_goaway_keeps_what_waits_and_the_connection() -> None:
+    engine = Engine(True, 4096)
+    engine.send_headers(1, [(b":method", b"GET")], end_stream=True)
+    waiting = engine.output_size()
+    (event,) = engine.receive(GoAwayFrame(0, last_stream_id=1))
+    assert isinstance(event, ConnectionTerminated)
+    assert engine.output_size() == waiting
+    assert engine.receive(PingFrame(0, b"12345678"))
+    assert engine.is_open(1)
+
+
+def test_windows_that_we_keep_ourselves_are_the_librarys() -> None:
+    engine = Engine(True, 4096)
+    engine.receive(SettingsFrame(0))
+    engine.send_headers(1, [(b":method", b"POST")])
+    engine.take_window(1, 1000)
+    assert engine.window_of(1) == engine.local_flow_control_window(1) == 64_535
+    engine.ended(1)
+    assert engine.is_open(1)  # the other half is
+
+
+def test_the_connections_window_is_opened_at_once() -> None:
+    engine = Engine(False, 4096)
+    assert engine.inbound_flow_control_window == CONNECTION_WINDOW

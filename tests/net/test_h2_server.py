@@ -1,0 +1,274 @@
+"""HTTP/2 towards clients, frame by frame: what the protocol promises beside the exchange."""
+
+from __future__ import annotations
+
+import pytest
+from frames import GET, POST, PREFACE, FrameClient, data, ping, raw, rst, settings, window
+from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, SettingsFrame
+from link import Split
+from world import World, chunk, get, reply
+
+from m2mproxy.http.faults import Busy
+
+REPLY = reply(b"0123456789" * 10)
+
+
+def test_settings_come_first_and_are_answered(split: Split) -> None:
+    world = World(split)
+    client = FrameClient(world)
+    first, *rest = client.frames
+    assert isinstance(first, SettingsFrame) and "ACK" not in first.flags
+    assert first.settings[SettingsFrame.MAX_CONCURRENT_STREAMS] == 100
+    assert SettingsFrame.ENABLE_PUSH not in first.settings
+    assert [f for f in rest if isinstance(f, SettingsFrame) and "ACK" in f.flags]
+
+
+def test_a_request_in_any_pieces(split: Split) -> None:
+    world = World(split)
+    client = FrameClient(world)
+    client.say(client.headers(1, POST, end=False), data(1, b"{}" * 50), data(1, b"!", end=True))
+    upstream = world.upstream()
+    assert upstream.take().endswith(b"64\r\n" + b"{}" * 50 + b"\r\n1\r\n!\r\n0\r\n\r\n")
+    upstream.send(REPLY)
+    world.run()
+    assert client.status(1) == b"200"
+    assert client.payload(1) == b"0123456789" * 10
+    assert client.is_ended(1)
+
+
+def test_a_reply_of_known_length_ends_with_its_last_frame() -> None:
+    world = World()
+    client = FrameClient(world)
+    client.say(client.headers(1))
+    world.upstream().send(REPLY)
+    world.run()
+    (frame,) = client.of(DataFrame)
+    assert "END_STREAM" in frame.flags
+    assert client.transport.peer.writes[-1] == 3  # HEADERS, a frame's header, its payload
+
+
+def test_a_header_block_in_many_frames() -> None:
+    world = World()
+    client = FrameClient(world)
+    block = client.encoder.encode([*GET, (b"x-long", b"v" * 300)])
+    client.say(raw(1, 1, 1, block[:5]), raw(9, 0, 1, block[5:50]), raw(9, 4, 1, block[50:]))
+    assert b"x-long: " + b"v" * 300 in world.upstream().take()
+
+
+def test_padding_and_priority_are_taken_off() -> None:
+    world = World()
+    client = FrameClient(world)
+    block = client.encoder.encode(POST)
+    client.say(raw(1, 0x2C, 1, b"\x03" + b"\0\0\0\0\x10" + block + b"\0" * 3))
+    client.say(raw(0, 0x09, 1, b"\x04abc" + b"\0" * 4))
+    assert world.upstream().take().endswith(b"3\r\nabc\r\n0\r\n\r\n")
+
+
+def test_padding_is_credited() -> None:
+    """A megabyte of it, which nobody takes, must not use up the windows."""
+    world = World()
+    client = FrameClient(world)
+    client.say(client.headers(1, POST, end=False))
+    for _ in range(4096):
+        client.say(raw(0, 0x08, 1, b"\xff" + b"x" + b"\0" * 255))
+    granted = sum(f.window_increment for f in client.frames if type(f).__name__.startswith("Win"))
+    assert granted > 1 << 20
+    client.say(raw(0, 1, 1))
+    assert client.goaway is None
+    assert world.upstream().take().count(b"1\r\nx\r\n") == 4096
+
+
+def test_ping_is_answered_while_idle_and_in_a_stream() -> None:
+    world = World()
+    client = FrameClient(world)
+    client.say(ping(b"abcdefgh"))
+    client.say(client.headers(1), ping(b"ijklmnop"))
+    answers = [frame.opaque_data for frame in client.of(PingFrame)]
+    assert answers == [b"abcdefgh", b"ijklmnop"]
+
+
+def test_streams_take_turns() -> None:
+    """A large reply does not hold up a small one that came later."""
+    world = World()
+    client = FrameClient(world, PREFACE + settings(INITIAL_WINDOW_SIZE=1 << 20))
+    client.say(window(0, 1 << 24), client.headers(1), client.headers(3))
+    large, small = world.upstreams[0], world.upstreams[1]
+    client.transport.pause_reading()
+    large.send(reply(b"l" * 500_000))
+    world.run()
+    small.send(reply(b"s" * 1000))
+    world.run()
+    client.transport.resume_reading()
+    world.run()
+    frames = [frame.stream_id for frame in client.of(DataFrame)]
+    assert client.is_ended(1) and client.is_ended(3)
+    assert frames.index(3) < len(frames) - 8
+
+
+def test_a_stalled_stream_does_not_stop_its_neighbours() -> None:
+    world = World()
+    client = FrameClient(world, PREFACE + settings(INITIAL_WINDOW_SIZE=1000))
+    client.say(window(0, 1 << 24), client.headers(1))
+    world.upstream().send(reply(b"z" * 5_000_000))
+    world.run()
+    for number in range(3, 40, 2):
+        client.say(client.headers(number))
+        world.upstream().send(reply(b"ok"))
+        world.run()
+        assert client.payload(number) == b"ok"
+    assert len(client.payload(1)) == 1000
+
+
+def test_a_smaller_window_in_the_middle_of_a_reply() -> None:
+    """RFC 9113 6.9.2: a window can become negative."""
+    world = World()
+    client = FrameClient(world)
+    client.say(client.headers(1))
+    world.upstream().send(reply(b"z" * 100_000))
+    world.run()
+    assert len(client.payload(1)) == 65_535
+    client.say(window(0, 1 << 20), settings(INITIAL_WINDOW_SIZE=10))
+    client.say(window(1, 65_000))
+    assert len(client.payload(1)) == 65_535
+    client.say(window(1, 526))
+    assert len(client.payload(1)) == 65_536
+    client.say(settings(INITIAL_WINDOW_SIZE=1 << 20))
+    assert len(client.payload(1)) == 100_000
+    assert client.is_ended(1)
+
+
+def test_draining_says_goodbye_twice_and_takes_what_is_under_way() -> None:
+    """RFC 9113 6.8: a request that crosses the first GOAWAY is not lost."""
+    world = World()
+    client = FrameClient(world)
+    client.say(client.headers(1))
+    world.proxy.drain()
+    client.send(client.headers(3))
+    world.run()
+    (goaway,) = client.of(GoAwayFrame)
+    assert (goaway.last_stream_id, goaway.error_code) == (2**31 - 1, 0)
+    question = client.of(PingFrame)[-1].opaque_data
+    client.say(ping(question, ack=True))
+    assert client.of(GoAwayFrame)[-1].last_stream_id == 3
+    client.say(client.headers(5))
+    assert client.reset(5) == 7  # REFUSED_STREAM: safe to try elsewhere
+    for upstream in world.upstreams:
+        upstream.send(REPLY)
+    world.run()
+    assert client.is_ended(1) and client.is_ended(3)
+    assert client.is_gone
+    assert world.proxy.connections == 0
+
+
+def test_draining_an_idle_connection_closes_it() -> None:
+    world = World()
+    client = FrameClient(world)
+    world.proxy.drain()
+    world.run()
+    assert client.goaway == 0
+    assert client.is_gone
+
+
+def test_a_client_that_does_not_answer_the_goodbye_keeps_its_streams() -> None:
+    world = World()
+    client = FrameClient(world)
+    client.say(client.headers(1))
+    world.proxy.drain()
+    world.advance(5)
+    world.upstream().send(REPLY)
+    world.run()
+    assert client.is_ended(1)
+    world.advance(1)
+    assert world.proxy.connections == 0
+
+
+def test_a_client_that_says_goaway_gets_its_answers() -> None:
+    world = World()
+    client = FrameClient(world)
+    client.say(client.headers(1), GoAwayFrame(0).serialize())
+    world.upstream().send(REPLY)
+    world.run()
+    assert client.is_ended(1)
+    assert client.is_gone
+
+
+def test_a_client_over_the_limit_of_connections_is_turned_away() -> None:
+    world = World(limits_connections=1)
+    first = FrameClient(world)
+    second = FrameClient(world)
+    assert second.is_gone
+    first.say(first.headers(1))
+    assert len(world.upstreams) == 1
+    assert isinstance(world.refusals[-1], Busy)
+
+
+def test_too_many_requests_are_503() -> None:
+    world = World(limits_requests=2)
+    client = FrameClient(world)
+    client.say(*(client.headers(number) for number in (1, 3, 5)))
+    assert [client.status(number) for number in (1, 3, 5)] == [None, None, b"503"]
+    assert client.is_ended(5)
+
+
+def test_what_is_not_http2_after_all_is_refused() -> None:
+    world = World()
+    client = FrameClient(world, PREFACE + get())
+    assert client.goaway == 1
+    assert world.proxy.connections == 0
+
+
+@pytest.mark.parametrize("first", [ping(), settings()[:4] + b"\1" + settings()[5:], rst(1)])
+def test_the_first_frame_is_settings(first: bytes) -> None:
+    client = FrameClient(World(), PREFACE + first)
+    assert client.goaway == 1
+
+
+def test_the_preface_decides_and_nothing_less(split: Split) -> None:
+    for wrong in (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", b"PRI * HTTP/1.1\r\nhost: h\r\n\r\n"):
+        world = World(split)
+        client = world.client()
+        client.half_open = True
+        client.send(wrong)
+        world.run()
+        assert client.take().startswith(b"HTTP/1.1 ")
+
+
+def test_a_client_that_says_nothing_is_let_go() -> None:
+    world = World(timeouts_keepalive=20, timeouts_header=5)
+    client = world.client()
+    world.advance(19)
+    assert not client.is_gone
+    world.advance(2)
+    assert client.is_gone
+    hesitant = world.client()
+    hesitant.send(b"PRI * HT")
+    world.advance(11)
+    assert b" 408 " in hesitant.take()
+    assert world.proxy.connections == 0
+    assert world.loop.timers == 0
+
+
+def test_an_undecided_client_is_closed_when_the_proxy_drains() -> None:
+    world = World()
+    client = world.client()
+    client.send(b"P")
+    world.run()
+    world.proxy.drain()
+    world.run()
+    assert client.is_gone
+    assert world.proxy.connections == 0
+
+
+def test_an_event_that_cannot_leave_at_once_leaves_when_there_is_room() -> None:
+    world = World()
+    client = FrameClient(world, PREFACE + settings(INITIAL_WINDOW_SIZE=5))
+    client.say(client.headers(1))
+    upstream = world.upstream()
+    upstream.send(
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        + chunk(b"data: 1\n\n")
+    )
+    world.run()
+    assert client.payload(1) == b"data:"
+    client.say(window(1, 100))
+    assert client.payload(1) == b"data: 1\n\n"

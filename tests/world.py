@@ -21,9 +21,8 @@ from link import Raw, Split, Transport, join, whole
 from m2mproxy.config import Config, load
 from m2mproxy.http.faults import Fault, UpstreamFault
 from m2mproxy.http.message import Origin
-from m2mproxy.net import h2_client as upstream_h2
-from m2mproxy.net.connection import Owner, Role, Turn
-from m2mproxy.net.h1 import H1
+from m2mproxy.net import h1_client, h2_client
+from m2mproxy.net.connection import Owner, Turn
 from m2mproxy.net.pool import Pool
 from m2mproxy.net.tcp import Tcp
 from m2mproxy.proxy.context import Context
@@ -154,9 +153,9 @@ class World:
         known = (self.turn, self.loop, self.config.timeouts, self.config.limits)
         protocol = Tcp(
             lambda _: (
-                upstream_h2.H2Client(owner, *known)
+                h2_client.H2Client(owner, *known)
                 if self.pair[1] == "2"
-                else H1(Role.CLIENT, owner, *known)
+                else h1_client.H1Client(owner, *known)
             )
         )
         join(self.loop, end, protocol, self.split)

@@ -28,6 +28,19 @@ class Request:
     version: tuple[int, int] = (1, 1)
     takes_trailers: bool = False
 
+    def copy(self) -> Request:
+        """The same, for somebody else to change."""
+        return Request(
+            self.method,
+            self.target,
+            self.authority,
+            Headers(self.headers),
+            self.length,
+            self.scheme,
+            self.version,
+            self.takes_trailers,
+        )
+
     @property
     def expects_continue(self) -> bool:
         """Whether the client waits for 100 before its body (RFC 9110 10.1.1)."""

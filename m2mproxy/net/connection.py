@@ -10,7 +10,6 @@ The one rule: nothing here or below waits. A transport calls in, a Stream's owne
 from __future__ import annotations
 
 import asyncio
-import enum
 from collections.abc import Callable
 from typing import Protocol
 
@@ -19,13 +18,6 @@ from m2mproxy.http.faults import Fault
 from m2mproxy.http.flow import Signal
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
-
-
-class Role(enum.Enum):
-    """Which of HTTP's two roles a connection plays."""
-
-    SERVER = "server"
-    CLIENT = "client"
 
 
 class Stream:

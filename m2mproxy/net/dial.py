@@ -14,12 +14,12 @@ from collections.abc import Callable
 from m2mproxy.config import Limits, Timeouts
 from m2mproxy.http.faults import Fault, TooLate, UpstreamFault
 from m2mproxy.http.message import Origin
-from m2mproxy.net.connection import Owner, Role, Turn
-from m2mproxy.net.h1 import H1
+from m2mproxy.net.connection import Owner, Turn
+from m2mproxy.net.h1_client import H1Client
 from m2mproxy.net.h2_client import H2Client
 from m2mproxy.net.tcp import Tcp, negotiated, tune_upstream
 
-Client = H1 | H2Client
+Client = H1Client | H2Client
 Report = Callable[[Client | Fault], None]
 
 # What TLS is asked to negotiate for each choice of version (RFC 7301).
@@ -87,14 +87,14 @@ class Dialler:
         if self._http == "2" and negotiated(transport) == "http/1.1":
             transport.abort()
             raise ssl.SSLError(0, "it does not offer HTTP/2")
-        assert isinstance(protocol.connection, H1 | H2Client)
+        assert isinstance(protocol.connection, Client)
         return protocol.connection
 
     def _client(self, owner: Owner, transport: asyncio.Transport) -> Client:
         known = (self._turn, self._loop, self._timeouts, self._limits)
         if (negotiated(transport) or ("h2" if self._http == "2" else "")) == "h2":
             return H2Client(owner, *known)
-        return H1(Role.CLIENT, owner, *known)
+        return H1Client(owner, *known)
 
 
 def _refusal(origin: Origin, error: OSError) -> UpstreamFault:

@@ -18,6 +18,7 @@ from m2mproxy.http.validate import (
     check_method,
     check_target,
     declared_length,
+    parse_length,
 )
 
 # RFC 9113 8.2.2. TE is the exception: "trailers" may be said.
@@ -67,6 +68,43 @@ def read_request(fields: Sequence[Field], ended: bool) -> Request:
         raise Malformed("content-length promises a body that does not come")
     request.length = 0 if ended else length
     return request
+
+
+class RepeatedSection:
+    """A connection's last request, recognised when the client sends it again.
+
+    Clients repeat themselves, content-length apart; what the fields mean was decided when they
+    first came. It lives and dies with its connection: no client's fields, or key, are kept longer
+    than the client stays.
+    """
+
+    __slots__ = ("_fields", "_position", "_request")
+
+    def __init__(self, fields: Sequence[Field], request: Request) -> None:
+        """`request` is what `read_request` made of `fields`, and nobody has changed it yet."""
+        self._fields = fields
+        self._request = request.copy()
+        names = [name for name, _ in fields]
+        self._position = names.index(b"content-length") if b"content-length" in names else -1
+
+    def read(self, fields: Sequence[Field], ended: bool) -> Request | None:
+        """What `read_request` would make of `fields`, if they are those again; else None."""
+        kept, at = self._fields, self._position
+        request = self._request.copy()
+        if at < 0:
+            request.length = 0 if ended else None
+            return request if fields == kept else None
+        if ended or len(fields) != len(kept):
+            return None
+        if fields[:at] != kept[:at] or fields[at + 1 :] != kept[at + 1 :]:
+            return None
+        field = fields[at]
+        if field[0] != b"content-length":
+            return None
+        request.length = parse_length(field[1])
+        headers = request.headers
+        headers[headers.index(kept[at])] = (field[0], field[1])
+        return request
 
 
 def _target(method: bytes, path: bytes | None, pseudo: dict[bytes, bytes]) -> bytes:

@@ -6,8 +6,6 @@ out, here and nowhere else.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from m2mproxy.http.headers import HOP_BY_HOP, Headers, nominated, tokens
 from m2mproxy.http.message import Request, Response
 from m2mproxy.http.validate import (
@@ -38,6 +36,9 @@ _REASONS = {
     505: b"HTTP Version Not Supported",
     508: b"Loop Detected",
 }
+
+_WITH_BODY = (b"POST", b"PUT", b"PATCH")
+_BODILESS = (204, 304, *range(100, 200))
 
 _line = b": ".join  # of a field
 _VERSIONS = ((1, 0), (1, 1))
@@ -128,7 +129,7 @@ class RepeatedHead:
     def __init__(self, raw: bytes, request: Request, persistent: bool) -> None:
         self._before, self._after = raw, b""
         self._position = -1  # of content-length among the fields
-        self._request = replace(request, headers=Headers(request.headers))
+        self._request = request.copy()
         self._persistent = persistent
         for name in (b"\r\nContent-Length: ", b"\r\ncontent-length: "):
             before, found, rest = raw.partition(name)
@@ -142,24 +143,14 @@ class RepeatedHead:
         if not (raw.startswith(self._before) and raw.endswith(self._after)):
             return None
         value = raw[len(self._before) : len(raw) - len(self._after)]
-        kept = self._request
-        headers = Headers(kept.headers)
+        request = self._request.copy()
         if self._position >= 0:
             if not value.isdigit() or len(value) > MAX_LENGTH_DIGITS:
                 return None
-            headers[self._position] = (b"content-length", value)
+            request.headers[self._position] = (b"content-length", value)
+            request.length = int(value)
         elif len(raw) != len(self._before):
             return None
-        request = Request(
-            kept.method,
-            kept.target,
-            kept.authority,
-            headers,
-            kept.length if self._position < 0 else int(value),
-            kept.scheme,
-            kept.version,
-            kept.takes_trailers,
-        )
         return request, self._persistent
 
 
@@ -206,16 +197,25 @@ def write_request(request: Request) -> bytes:
         lines.append(b"te: trailers\r\nconnection: te")
     if request.length is None:
         lines.append(b"transfer-encoding: chunked")
+    elif request.length == 0 and request.version > (1, 1) and request.method in _WITH_BODY:
+        lines += _no_length(request.headers)
     lines.append(b"\r\n")
     return b"\r\n".join(lines)
 
 
-def write_response(response: Response, chunked: bool, close: bool) -> bytes:
-    """The head of `response`."""
+def _no_length(headers: Headers) -> list[bytes]:
+    """HTTP/2 tells by its framing that there is no body; HTTP/1 has to say so (RFC 9110 8.6)."""
+    return [] if headers.get(b"content-length") is not None else [b"content-length: 0"]
+
+
+def write_response(response: Response, method: bytes, chunked: bool, close: bool) -> bytes:
+    """The head of `response` to a request of that method."""
     reason = response.reason or _REASONS.get(response.status, b"")
     lines = [b"HTTP/1.1 %d %b" % (response.status, reason), *map(_line, response.headers)]
     if chunked:
         lines.append(b"transfer-encoding: chunked")
+    elif response.length == 0 and method != b"HEAD" and response.status not in _BODILESS:
+        lines += _no_length(response.headers)
     if close:
         lines.append(b"connection: close")
     lines.append(b"\r\n")

@@ -7,6 +7,7 @@ or left without a word on a connection that had been at rest.
 from __future__ import annotations
 
 import asyncio
+from typing import ClassVar
 
 from h2.errors import ErrorCodes
 from h2.events import (
@@ -39,6 +40,8 @@ class H2Client(H2):
 
     __slots__ = ("_ending", "_known", "_most", "_unsent", "_used")
 
+    expected_streams: ClassVar[int] = PROVISIONAL_STREAMS
+
     def __init__(
         self,
         owner: Owner,
@@ -69,11 +72,6 @@ class H2Client(H2):
     def streams(self) -> int:
         """Streams that are open, or about to be."""
         return len(self._streams) + len(self._unsent)
-
-    @property
-    def expected_streams(self) -> int:
-        """Streams that a new connection takes at once."""
-        return PROVISIONAL_STREAMS
 
     def open_stream(self) -> H2Stream:
         """A stream for a request."""

@@ -20,7 +20,9 @@ from h2.exceptions import InvalidBodyLengthError, ProtocolError, StreamClosedErr
 from h2.settings import SettingCodes, Settings
 from h2.stream import StreamClosedBy, StreamInputs
 from hpack.exceptions import HPACKError
-from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
+
+from m2mproxy.net.h2_hpack import FieldDecoder, FieldEncoder
 
 # Bytes of one stream that a peer may send before we have taken them.
 STREAM_WINDOW = 128 * 1024
@@ -52,6 +54,7 @@ class Engine(H2Connection):
                 normalize_outbound_headers=False,
             )
         )
+        self.encoder, self.decoder = FieldEncoder(), FieldDecoder()
         offer = {
             SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
             SettingCodes.MAX_HEADER_LIST_SIZE: header_bytes,
@@ -105,6 +108,8 @@ class Engine(H2Connection):
             ProtocolError: the connection has to end, with its `error_code`.
         """
         try:
+            if isinstance(frame, RstStreamFrame) and self._is_idle(frame.stream_id):
+                raise ProtocolError("RST_STREAM of a stream that was never open")
             events: list[Event] = self._receive_frame(frame)
             return events
         except ProtocolError as error:
@@ -118,6 +123,12 @@ class Engine(H2Connection):
         if isinstance(frame, DataFrame):
             self.acknowledge_received_data(frame.flow_controlled_length, stream_id)
         return [StreamReset(stream_id=stream_id, remote_reset=False)]
+
+    def _is_idle(self, stream_id: int) -> bool:
+        """Whether a stream was never opened (RFC 9113 5.1)."""
+        if self._stream_id_is_outbound(stream_id):
+            return stream_id > self.highest_outbound_stream_id
+        return stream_id > self.highest_inbound_stream_id
 
     def _concerns_one_stream(self, frame: Frame, error: ProtocolError) -> bool:
         if isinstance(error, InvalidBodyLengthError):
@@ -134,7 +145,8 @@ class Engine(H2Connection):
         self, events: list[Event], error: StreamClosedError, frame: DataFrame
     ) -> tuple[list[Frame], list[Event]]:
         """RFC 9113 5.1: what was under way when we reset the stream is ignored, not answered."""
-        if self._stream_closed_by(frame.stream_id) is not StreamClosedBy.SEND_RST_STREAM:
+        by_us = self._stream_closed_by(frame.stream_id) is StreamClosedBy.SEND_RST_STREAM
+        if not by_us or error._events:  # with events, this frame is why it is closed
             frames, events = super()._handle_data_on_closed_stream(events, error, frame)
             return frames, events
         self.acknowledge_received_data(frame.flow_controlled_length, frame.stream_id)

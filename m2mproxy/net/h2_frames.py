@@ -10,7 +10,13 @@ from collections.abc import Iterator
 
 from h2.errors import ErrorCodes
 from hyperframe.exceptions import HyperframeError, InvalidFrameError
-from hyperframe.frame import ContinuationFrame, Frame, HeadersFrame, PushPromiseFrame
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    Frame,
+    HeadersFrame,
+    PushPromiseFrame,
+)
 
 from m2mproxy.net.h2_budget import Budget
 
@@ -20,6 +26,7 @@ MAX_FRAME = 16384
 _DATA, _HEADERS, _SETTINGS, _PUSH_PROMISE, _CONTINUATION = 0, 1, 4, 5, 9
 _HEADER = 9
 _ACK = END_STREAM = 0x1
+_END_HEADERS = 0x4
 # DATA of fewer bytes than these is not worth the frames that grant room for it.
 _WORTH = 32
 
@@ -43,7 +50,8 @@ class FrameReader:
         self._header_bytes = header_bytes
         self._rest = bytearray()
         self._started = False
-        self._block: list[HeadersFrame | PushPromiseFrame | ContinuationFrame] = []  # HEADERS and its CONTINUATIONs so far
+        # HEADERS and its CONTINUATIONs so far.
+        self._block: list[HeadersFrame | PushPromiseFrame | ContinuationFrame] = []
         self._block_size = 0
 
     @property
@@ -98,13 +106,7 @@ class FrameReader:
                 raise FrameError(ErrorCodes.ENHANCE_YOUR_CALM, "a header block is too large")
 
     def _frame(self, raw: bytes) -> Frame | None:
-        try:
-            frame, _ = Frame.parse_frame_header(memoryview(raw[:_HEADER]))
-            frame.parse_body(memoryview(raw)[_HEADER:])
-        except InvalidFrameError as error:
-            raise FrameError(ErrorCodes.FRAME_SIZE_ERROR, f"a broken frame: {error}") from None
-        except HyperframeError as error:
-            raise FrameError(ErrorCodes.PROTOCOL_ERROR, f"a broken frame: {error}") from None
+        frame = _ordinary(raw) or _parsed(raw)
         self._started = True
         self._account(raw[3], raw[4], len(raw) - _HEADER)
         if isinstance(frame, ContinuationFrame):
@@ -136,6 +138,40 @@ class FrameReader:
             self._budget.earn(2)
         elif not (kind == _DATA and (size or flags & END_STREAM)) and not self._budget.spend():
             raise FrameError(ErrorCodes.ENHANCE_YOUR_CALM, "too many frames that bring nothing")
+
+
+def _ordinary(raw: bytes) -> Frame | None:
+    """DATA and HEADERS in their plainest form, which need no parsing."""
+    kind, flags = raw[3], raw[4]
+    frame: DataFrame | HeadersFrame
+    if kind == _DATA and flags <= END_STREAM:
+        frame_type: type[DataFrame | HeadersFrame] = DataFrame
+    elif kind == _HEADERS and flags | END_STREAM == _END_HEADERS | END_STREAM:
+        frame_type = HeadersFrame
+    else:
+        return None
+    stream_id = int.from_bytes(raw[5:9], "big") & 0x7FFFFFFF
+    if not stream_id:
+        return None
+    frame = frame_type(stream_id)
+    frame.data = raw[_HEADER:]
+    frame.body_len = len(raw) - _HEADER
+    if flags & END_STREAM:
+        frame.flags.add("END_STREAM")
+    if flags & _END_HEADERS:
+        frame.flags.add("END_HEADERS")
+    return frame
+
+
+def _parsed(raw: bytes) -> Frame:
+    try:
+        frame, _ = Frame.parse_frame_header(memoryview(raw[:_HEADER]))
+        frame.parse_body(memoryview(raw)[_HEADER:])
+    except InvalidFrameError as error:
+        raise FrameError(ErrorCodes.FRAME_SIZE_ERROR, f"a broken frame: {error}") from None
+    except HyperframeError as error:
+        raise FrameError(ErrorCodes.PROTOCOL_ERROR, f"a broken frame: {error}") from None
+    return frame
 
 
 def data_frame(stream_id: int, size: int, end: bool) -> bytes:

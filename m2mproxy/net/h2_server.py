@@ -13,6 +13,7 @@ from h2.events import ConnectionTerminated, PingAckReceived, RequestReceived, St
 
 from m2mproxy.config import Limits, Timeouts
 from m2mproxy.http.faults import ClientFault, ClientGone, Fault
+from m2mproxy.http.headers import Field
 from m2mproxy.http.message import Request, Response
 from m2mproxy.http.validate import Malformed
 from m2mproxy.net import fields
@@ -37,7 +38,7 @@ _LAST_PING = b"m2mdrain"
 class H2Server(H2):
     """A client's connection."""
 
-    __slots__ = ("_begun", "_goodbye", "_preface", "_resets", "_uploads")
+    __slots__ = ("_begun", "_goodbye", "_preface", "_repeated", "_resets", "_uploads")
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class H2Server(H2):
         super().__init__(False, owner, turn, loop, timeouts, limits)
         self._preface = PREFACE  # what of it is still to come
         self._resets = Budget(loop.time, _RESETS, _RESETS_RATE)
+        self._repeated: fields.RepeatedSection | None = None
         self._uploads = Uploads(timeouts, limits)
         self._begun = 0.0  # when the header block began that is not complete
         self._goodbye = False  # no further stream is taken
@@ -86,8 +88,7 @@ class H2Server(H2):
             stream.ended_in = True
             stream.body.end()
         try:
-            self._check_size(section)
-            request = fields.read_request(section, ended)
+            request = self._read(section, ended, stream_id)
         except Malformed as error:
             self._refuse(stream, error)
             return
@@ -98,7 +99,16 @@ class H2Server(H2):
         self._look()
         self._owner.requested(stream, request)
 
-    def _check_size(self, section: list[tuple[bytes, bytes]]) -> None:
+    def _read(self, section: list[Field], ended: bool, stream_id: int) -> Request:
+        request = self._repeated.read(section, ended) if self._repeated is not None else None
+        if request is None:
+            self._check_size(section)
+            request = fields.read_request(section, ended)
+            if stream_id > 1:  # not for the first: many connections bring only one
+                self._repeated = fields.RepeatedSection(section, request)
+        return request
+
+    def _check_size(self, section: list[Field]) -> None:
         limits = self._limits
         if len(section) > limits.header_count:
             raise Malformed(f"more than {limits.header_count} header fields", 431)
@@ -156,12 +166,13 @@ class H2Server(H2):
             self._look()
 
     def _settle(self, stream: H2Stream) -> None:
-        if stream.ended_in:
+        if stream.ended_out and stream.malformed:
+            self._over(stream)  # reset with the end of its answer
+        elif stream.ended_in:
             self._uploads.end(stream)
+            super()._settle(stream)
         elif stream.ended_out and not stream.over:
             self._answered_early(stream)
-            return
-        super()._settle(stream)
 
     def _answered_early(self, stream: H2Stream) -> None:
         """Take the rest of the request if it is small; otherwise say that it is not wanted."""
@@ -233,8 +244,7 @@ class H2Server(H2):
 
     def _on_go_away(self, event: ConnectionTerminated) -> None:
         """The client begins nothing new."""
-        self._goodbye = True
-        super().drain()
+        self._last_words()
 
     # -- time, stopping -------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from m2mproxy.http.faults import Busy, Fault
 from m2mproxy.http.message import Request
-from m2mproxy.net.connection import Connection, Role, ServerConnection, Stream, Turn
-from m2mproxy.net.h1 import H1
+from m2mproxy.net.connection import Connection, ServerConnection, Stream, Turn
+from m2mproxy.net.h1_server import H1Server
 from m2mproxy.net.h2_server import H2Server
 from m2mproxy.net.preface import Undecided
 from m2mproxy.net.tcp import Tcp, negotiated
@@ -102,7 +102,7 @@ class Proxy:
     def _speaking(self, http2: bool) -> ServerConnection:
         config = self._context.config
         known = (self._turn, self._loop, config.timeouts, config.limits)
-        return H2Server(self, *known) if http2 else H1(Role.SERVER, self, *known)
+        return H2Server(self, *known) if http2 else H1Server(self, *known)
 
     def closed(self, connection: Connection) -> None:
         """A downstream connection is gone."""

@@ -8,12 +8,13 @@ import pytest
 from frames import FrameClient, data
 from hypothesis import given
 from hypothesis import strategies as st
-from world import World
+from world import World, reply
 
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Response
 from m2mproxy.http.validate import Malformed
 from m2mproxy.net.fields import (
+    RepeatedSection,
     read_request,
     read_response,
     read_trailers,
@@ -120,6 +121,19 @@ def test_what_is_no_request_goes_nowhere_and_leaves_its_neighbours_alone(case: s
         client.say(data(1, b"fine", end=True))
         assert upstream.take().endswith(b"4\r\nfine\r\n0\r\n\r\n")
     assert len(world.upstreams) == 1
+
+
+def test_the_body_of_a_malformed_request_is_credited_and_ignored() -> None:
+    world = World()
+    client = FrameClient(world)
+    for stream_id in range(1, 41, 2):
+        client.say(client.headers(stream_id, REQUESTS["a space in the path"], end=False))
+        client.say(data(stream_id, bytes(16_000)))
+        assert client.reset(stream_id) == 1
+    client.say(client.headers(41, BASE))
+    world.upstream().send(reply(b"fine"))
+    world.run()
+    assert client.payload(41) == b"fine"
 
 
 def test_a_malformed_request_is_told_why() -> None:
@@ -235,6 +249,26 @@ def test_fields_are_read_as_they_were_written(some: Fields) -> None:
     assert request_fields(request) == [*BASE, *some]
     response = Response(200, Headers(some))
     assert read_response(response_fields(response), False, b"GET").headers == some
+
+
+@given(fields, fields, st.booleans(), st.booleans(), st.integers(0, 10**6))
+def test_a_section_that_is_repeated_is_read_as_if_it_was_new(
+    some: Fields, others: Fields, same: bool, ended: bool, length: int
+) -> None:
+    first = [*BASE, *some, (b"content-length", b"5"), *others]
+    second = [*first[: len(BASE) + len(some)], (b"content-length", b"%d" % length), *others]
+    if not same:
+        second = [*BASE, *others, *some]
+    known = RepeatedSection(first, read_request(first, False))
+    read = known.read(second, ended)
+    if read is not None:
+        assert read == read_request(second, ended)
+    elif same:
+        assert ended
+    bare = [*BASE, *some]
+    known = RepeatedSection(bare, read_request(bare, False))
+    assert known.read(bare, ended) == read_request(bare, ended)
+    assert known.read([*bare, (b"x-more", b"1")], ended) is None
 
 
 @given(st.lists(st.tuples(st.binary(max_size=12), st.binary(max_size=12)), max_size=6))

@@ -83,6 +83,24 @@ def test_replies_without_a_body_end_with_their_head(status: int, pair: Pair) -> 
     assert world.at_rest
 
 
+@pytest.mark.parametrize("method", [b"POST", b"GET", b"DELETE"])
+def test_a_reply_with_nothing_in_it_ends(method: bytes, pair: Pair) -> None:
+    """HTTP/2 needs no content-length for that, HTTP/1.1 does."""
+    world = World(pair=pair)
+    ask = world.ask(method=method, counted=method == b"POST")
+    call = world.call()
+    assert (call.body, call.complete) == (b"", True)
+    call.respond(200, *([] if pair[1] == "2" else [(b"content-length", b"0")]))
+    call.end()
+    world.run()
+    assert (ask.status, ask.body, ask.complete) == (200, b"", True)
+    again = world.ask(b"again")
+    world.call().reply(b"ok")
+    world.run()
+    assert again.body == b"ok"
+    assert len(world.askers) == 1
+
+
 def test_head_keeps_the_length_that_get_would_have(pair: Pair) -> None:
     world = World(pair=pair)
     ask = world.ask(method=b"HEAD")

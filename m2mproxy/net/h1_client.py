@@ -1,0 +1,117 @@
+"""HTTP/1.1 towards upstreams: requests out, responses in, one after the other.
+
+The one rule: a response belongs to the request that was sent last, or it is no response.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from m2mproxy.http.faults import UpstreamFault
+from m2mproxy.http.message import Request
+from m2mproxy.http.validate import Malformed
+from m2mproxy.net import h1_message
+from m2mproxy.net.h1 import H1
+from m2mproxy.net.h1_head import response_head
+from m2mproxy.net.h1_stream import H1Stream
+
+
+class H1Client(H1):
+    """A connection to an upstream."""
+
+    __slots__ = ()
+
+    expected_streams: ClassVar[int] = 1
+
+    # -- what the pool asks ---------------------------------------------------------------------
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a request may be sent now; not once the upstream has ended."""
+        return self._stream is None and self._keep_alive and not self._closing
+
+    @property
+    def streams(self) -> int:
+        """Streams that are open."""
+        return int(self._stream is not None)
+
+    def open_stream(self) -> H1Stream:
+        """A stream for the next request. The connection must be idle."""
+        return self._begin(None)
+
+    # -- requests and responses -----------------------------------------------------------------
+
+    def send_request(self, request: Request) -> None:
+        """Write a request's head."""
+        self._request = request
+        self._head_sent = True
+        self.expect_head()
+        head = h1_message.write_request(request)
+        self._writer.begin(head, request.length, chunked=request.length is None)
+
+    def on_head_begun(self) -> None:
+        """The exchange has its own deadlines."""
+
+    def on_head(self, raw: bytes) -> None:
+        stream, request = self._stream, self._request
+        if stream is None or request is None:
+            raise Malformed("a response that nobody asked for")
+        head = response_head(raw, self._limits.header_count)
+        response, persistent, chunked = h1_message.read_response(head, request.method)
+        if response.status < 200:
+            self._reused = False  # it lives, and may be at work on the request: no retry
+            if stream.on_informational is not None:
+                stream.on_informational(response)
+            return
+        self._keep_alive = self._keep_alive and persistent
+        if response.length == 0:
+            self._no_body(stream)
+            stream.head.set(response)
+            self._settle()
+        else:
+            self.expect_body(response.length, chunked)
+            stream.head.set(response)
+
+    def on_ahead(self, held: int) -> None:
+        raise Malformed("bytes after the end of the response")
+
+    # -- the end of an exchange -----------------------------------------------------------------
+
+    def _free(self) -> None:
+        if self._keep_alive and not self._draining:
+            self._owner.idle(self)
+        else:
+            self.abort()
+
+    def _reset(self) -> None:
+        if self._head_sent:
+            self.abort()
+        else:
+            self._in_done = self._out_done = True
+            self._settle()
+
+    # -- faults ---------------------------------------------------------------------------------
+
+    def _malformed(self, error: Malformed) -> None:
+        self._keep_alive = False
+        self.ignore_input()
+        self._fault(UpstreamFault("protocol", f"the upstream's reply is broken: {error}"))
+        self.abort()
+
+    def _fault(self, fault: UpstreamFault) -> None:
+        stream = self._stream
+        if stream is not None:
+            stream.head.fail(fault)
+            stream.body.fail(fault)
+
+    def _disconnected(self) -> None:
+        silent = not self.has_held
+        self._keep_alive = False
+        self.ignore_input()
+        stream = self._stream
+        if stream is None or (self._in_done and self._out_done):
+            return
+        silent = silent and not stream.head.done
+        where = "before its response" if silent else "in the middle of its response"
+        reason = f"the upstream closed the connection {where}"
+        self._fault(UpstreamFault("disconnected", reason, silent and self._reused))

@@ -1,0 +1,214 @@
+"""HTTP/1.1 towards clients: requests in, responses out, one after the other.
+
+The one rule: what a client owes has a deadline, and what follows its request waits for the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from m2mproxy.config import Limits, Timeouts
+from m2mproxy.http.body import Chunk
+from m2mproxy.http.faults import ClientFault, ClientGone, Fault
+from m2mproxy.http.headers import Headers
+from m2mproxy.http.message import Request, Response
+from m2mproxy.http.validate import Malformed
+from m2mproxy.net import h1_message
+from m2mproxy.net.connection import Owner, Turn
+from m2mproxy.net.h1 import H1
+from m2mproxy.net.h1_head import request_head
+from m2mproxy.net.h1_intake import HIGH_WATER
+from m2mproxy.net.h1_stream import H1Stream
+from m2mproxy.net.tcp import negotiated, reset_on_close
+
+# A request that is answered before its end: up to this many bytes of its rest are read so that the
+# connection can be used again.
+_UNREAD_REST = 64 * 1024
+
+_CODES = {408: "request_timeout", 431: "headers_too_large"}
+
+
+class H1Server(H1):
+    """A client's connection."""
+
+    __slots__ = ("_body_begun", "_head_begun", "_repeated", "_scheme")
+
+    def __init__(
+        self,
+        owner: Owner,
+        turn: Turn,
+        loop: asyncio.AbstractEventLoop,
+        timeouts: Timeouts,
+        limits: Limits,
+    ) -> None:
+        super().__init__(owner, turn, loop, timeouts, limits)
+        self._repeated: h1_message.RepeatedHead | None = None
+        self._head_begun = self._body_begun = False
+        self._scheme = b"http"
+
+    def attach(self, transport: asyncio.Transport) -> None:
+        """The transport is there: a client has so long to send something."""
+        super().attach(transport)
+        if negotiated(transport) is not None:
+            self._scheme = b"https"
+        self._deadline.after(self._timeouts.keepalive)
+
+    def received(self, data: bytes) -> None:
+        super().received(data)
+        if not (self._in_done or self._closing) and self._stream is not None:
+            self._intake.watch(len(data))
+
+    # -- requests -------------------------------------------------------------------------------
+
+    def on_head_begun(self) -> None:
+        if not self._head_begun:
+            self._head_begun = True
+            self._deadline.after(self._timeouts.header)
+
+    def on_head(self, raw: bytes) -> None:
+        read = self._repeated.read(raw) if self._repeated is not None else None
+        if read is None:
+            read = h1_message.read_request(request_head(raw, self._limits.header_count))
+            # Not for the first request: many connections bring only one.
+            self._repeated = h1_message.RepeatedHead(raw, *read) if self._reused else None
+        request, persistent = read
+        request.scheme = self._scheme
+        stream = self._begin(request)
+        self._deadline.clear()
+        self._keep_alive = persistent and not self._draining
+        if request.length == 0:
+            self._no_body(stream)
+        else:
+            self.expect_body(request.length, chunked=request.length is None)
+        self._owner.requested(stream, request)
+
+    def _begin(self, request: Request | None) -> H1Stream:
+        self._head_begun = self._body_begun = False
+        return super()._begin(request)
+
+    def on_payload(self, chunk: Chunk) -> None:
+        self._body_begun = True
+        super().on_payload(chunk)
+
+    def on_end(self, trailers: Headers | None) -> None:
+        self._intake.watched_to_the_end()
+        super().on_end(trailers)
+
+    def on_ahead(self, held: int) -> None:
+        if held > HIGH_WATER:
+            self._intake.pause()
+
+    # -- responses ------------------------------------------------------------------------------
+
+    def send_response(self, response: Response) -> None:
+        """Write a response's head; a 1xx only to a client that knows them (RFC 9110 15.2)."""
+        modern = self._request is None or self._request.version >= (1, 1)
+        if response.status < 200:
+            if modern and not self._head_sent:
+                self._writer.put(h1_message.write_response(response, b"", False, False))
+            return
+        if not modern or self._draining or (not self._in_done and self._unwanted_rest(response)):
+            self._keep_alive = False
+        chunked = response.length is None and modern
+        self._head_sent = True
+        method = self._request.method if self._request is not None else b""
+        head = h1_message.write_response(response, method, chunked, not self._keep_alive)
+        self._writer.begin(head, response.length, chunked)
+
+    def _unwanted_rest(self, response: Response) -> bool:
+        """Whether an early answer means that the request's rest will not be read."""
+        if self._request is not None and self._request.expects_continue and not self._body_begun:
+            return True  # the client may send the body or the next request: nobody can tell
+        return response.status >= 400 and not self._rest_is_small
+
+    @property
+    def _rest_is_small(self) -> bool:
+        left = self.left
+        return left is not None and left <= _UNREAD_REST
+
+    # -- the end of an exchange -----------------------------------------------------------------
+
+    def _half_done(self, stream: H1Stream) -> None:
+        """An early answer of ours: what it leaves unread is read if it is small."""
+        if self._keep_alive and self._rest_is_small:
+            stream.body.discard()
+        else:
+            self._close()
+
+    def _free(self) -> None:
+        if not self._keep_alive or self._draining:
+            self._close()
+            return
+        self.expect_head()
+        self._deadline.after(self._timeouts.keepalive)
+        if self.has_held:  # never inside `feed`, which has it in hand
+            self._loop.call_soon(self._read_held)
+        else:
+            self._intake.resume()
+
+    def _read_held(self) -> None:
+        # Only now, or each request could let in more than it takes away.
+        self._intake.resume()
+        if self._stream is None and not self._closing:
+            self.received(b"")
+
+    def _reset(self) -> None:
+        """End a response that is not complete, so that the client can tell.
+
+        Chunked and counted bodies show it by their framing (RFC 9112 8); one that ends with the
+        connection shows it only by a reset.
+        """
+        if self._out_done:
+            return
+        if self._head_sent and not self._writer.ends_with_connection:
+            self._close()
+        else:
+            if self._transport is not None:
+                self._writer.flush(self._transport)
+                reset_on_close(self._transport)
+            self.abort()
+
+    # -- faults, time ---------------------------------------------------------------------------
+
+    def _malformed(self, error: Malformed) -> None:
+        self._keep_alive = False
+        self.ignore_input()
+        fault = ClientFault(error.status, _CODES.get(error.status, "bad_request"), str(error))
+        if self._stream is None:
+            self.refuse(fault)
+        elif self._out_done:
+            self._close()  # it has its answer, this was the rest that nobody wanted
+        else:
+            self._fault(fault)
+
+    def refuse(self, fault: Fault) -> None:
+        """Between exchanges: let the owner answer `fault`, then close."""
+        if self._stream is not None or self._closing:
+            return
+        self._keep_alive = False
+        self.ignore_input()
+        stream = self._begin(None)
+        self._deadline.clear()
+        self._owner.refused(stream, fault)
+
+    def _fault(self, fault: Fault) -> None:
+        stream = self._stream
+        if stream is not None:
+            stream.body.fail(fault)
+            if stream.on_fault is not None:
+                stream.on_fault(fault)
+
+    def _disconnected(self) -> None:
+        self._keep_alive = False
+        self.ignore_input()
+        self._fault(ClientGone())
+
+    def _expired(self) -> None:
+        """Closing, idle, a slow head or a slow body."""
+        if self._closing:
+            super()._expired()
+        elif self._stream is None and not self._head_begun:
+            self._close()
+        else:
+            what = "the request's header section" if self._stream is None else "the request's body"
+            self._malformed(Malformed(f"{what} did not arrive in time", 408))

@@ -1,0 +1,224 @@
+"""HPACK (RFC 7541) for those who send the same fields over and over, at a fifth of the cost.
+
+The hpack library searches its table for every field and takes a dozen calls to read one; here a
+field that is in the table is found by one look-up, and one byte is read as one field. Tables,
+errors and whatever is unusual stay the library's.
+
+The one rule: what is written here the library reads back, and what is read here is what the library
+reads (tests/fuzz/test_hpack_against_hpack.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from hpack import Decoder, Encoder, HeaderTuple, NeverIndexedHeaderTuple
+from hpack.exceptions import HPACKDecodingError, OversizedHeaderListError
+from hpack.hpack import decode_integer
+from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
+from hpack.huffman_table import decode_huffman
+from hpack.table import HeaderTable
+
+from m2mproxy.http.headers import Field
+
+_STATIC = HeaderTable.STATIC_TABLE
+_FIRST_DYNAMIC = len(_STATIC) + 1
+_STATIC_FIELDS = {field: index for index, field in reversed(list(enumerate(_STATIC, 1)))}
+_STATIC_NAMES = {field[0]: index for index, field in reversed(list(enumerate(_STATIC, 1)))}
+_CODES = list(zip(REQUEST_CODES, REQUEST_CODES_LENGTH, strict=True))
+
+_INDEXED, _INCREMENTAL, _UPDATE, _NEVER, _PLAIN = 0x80, 0x40, 0x20, 0x10, 0x00
+# A name whose value was remembered so often, and differed again, is not worth the table's room.
+_TRIES = 4
+_MOST_NAMES = 256
+# Short literals that a connection decodes again and again: paths, lengths.
+_MEMO, _MEMO_BYTES = 32, 64
+
+
+class FieldEncoder(Encoder):
+    """Writes field sections."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._added = 0  # entries that were ever added to the table; the newest has this number
+        self._numbers: dict[Field, int] = {}  # of entries, some of them evicted since
+        self._names: dict[bytes, int] = {}
+        self._tries: dict[bytes, int] = {}
+
+    @property
+    def header_table_size(self) -> int:
+        """Bytes of the table. The peer says how many it keeps; we keep no more than usual."""
+        return self.header_table.maxsize
+
+    @header_table_size.setter
+    def header_table_size(self, size: int) -> None:
+        self.header_table.maxsize = size = min(size, HeaderTable.DEFAULT_SIZE)
+        if self.header_table.resized:
+            self.table_size_changes.append(size)
+
+    def encode(self, headers: Iterable[Any], huffman: bool = True) -> bytes:
+        """The field section of `headers`. `NeverIndexedHeaderTuple`s are never remembered."""
+        out = bytearray()
+        if self.header_table.resized:
+            out += self._encode_table_size_change()
+            self.header_table.resized = False
+        for field in headers:
+            index = 0
+            if field.__class__ is not NeverIndexedHeaderTuple:
+                index = _STATIC_FIELDS.get(field) or self._index(self._numbers.get(field, 0))
+            if index:
+                _integer(out, _INDEXED, 7, index)
+            else:
+                self._literal(out, field)
+        return bytes(out)
+
+    def _index(self, number: int) -> int:
+        """Where the entry of that number is now; 0 when it is gone."""
+        age = self._added - number
+        return _FIRST_DYNAMIC + age if age < len(self.header_table.dynamic_entries) else 0
+
+    def _literal(self, out: bytearray, field: Field) -> None:
+        name, value = field
+        never = field.__class__ is NeverIndexedHeaderTuple
+        tries = self._tries.get(name, 0)
+        kind = _NEVER if never else _INCREMENTAL if tries < _TRIES else _PLAIN
+        index = _STATIC_NAMES.get(name) or self._index(self._names.get(name, 0))
+        _integer(out, kind, 6 if kind == _INCREMENTAL else 4, index)
+        if not index:
+            _string(out, name)
+        _string(out, value)
+        if kind == _INCREMENTAL:
+            self._remember(name, value, tries)
+
+    def _remember(self, name: bytes, value: bytes, tries: int) -> None:
+        self.header_table.add(name, value)
+        self._added += 1
+        if len(self._numbers) > _MOST_NAMES:  # more than the table can have
+            self._forget()
+        self._numbers[name, value] = self._names[name] = self._added
+        self._tries[name] = tries + 1
+
+    def _forget(self) -> None:
+        """What is no longer in the table."""
+        oldest = self._added - len(self.header_table.dynamic_entries)
+        self._numbers = {field: n for field, n in self._numbers.items() if n > oldest}
+        self._names = {name: n for name, n in self._names.items() if n > oldest}
+        self._tries = {name: n for name, n in self._tries.items() if name in self._names}
+
+
+def _integer(out: bytearray, kind: int, bits: int, number: int) -> None:
+    """RFC 7541 5.1."""
+    most = (1 << bits) - 1
+    if number < most:
+        out.append(kind | number)
+        return
+    out.append(kind | most)
+    number -= most
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    out.append(number)
+
+
+def _string(out: bytearray, data: bytes) -> None:
+    """RFC 7541 5.2: Huffman's code where it is shorter."""
+    codes = _CODES
+    code, bits = 0, 0
+    for byte in data:
+        add, length = codes[byte]
+        code = code << length | add
+        bits += length
+    size = (bits + 7) // 8
+    if size >= len(data):
+        _integer(out, 0, 7, len(data))
+        out += data
+        return
+    _integer(out, 0x80, 7, size)
+    padding = size * 8 - bits
+    out += (code << padding | (1 << padding) - 1).to_bytes(size, "big")
+
+
+class FieldDecoder(Decoder):
+    """Reads field sections."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._memo: dict[bytes, bytes] = {}
+
+    def decode(self, data: bytes, raw: bool = True) -> list[Any]:
+        """The fields of a section, as bytes.
+
+        Raises:
+            HPACKError: the section is not valid, or too large.
+        """
+        fields: list[Any] = []
+        dynamic = self.header_table.dynamic_entries
+        left = self.max_header_list_size
+        position, end = 0, len(data)
+        while position < end:
+            byte = data[position]
+            if byte & 0xE0 == _UPDATE:
+                if fields:
+                    raise HPACKDecodingError("a table size update inside of the section")
+                position += self._update_encoding_context(data[position : position + 12])
+                continue
+            if byte > _INDEXED and byte != 0xFF:
+                position += 1
+                index = byte - _INDEXED
+                field: Any
+                if index < _FIRST_DYNAMIC:
+                    field = _STATIC[index - 1]
+                elif index - _FIRST_DYNAMIC < len(dynamic):
+                    field = dynamic[index - _FIRST_DYNAMIC]
+                else:
+                    field = self.header_table.get_by_index(index)  # which raises
+            elif byte & _INDEXED:
+                index, used = decode_integer(data[position : position + 12], 7)
+                position += used
+                field = self.header_table.get_by_index(index)
+            else:
+                field, position = self._literal(data, position)
+            fields.append(field)
+            left -= len(field[0]) + len(field[1]) + 32
+            if left < 0:
+                raise OversizedHeaderListError("the field section is too large")
+        self._assert_valid_table_size()
+        return fields
+
+    def _literal(self, data: bytes, position: int) -> tuple[HeaderTuple | Field, int]:
+        kind = data[position]
+        bits = 6 if kind & _INCREMENTAL else 4
+        index, used = decode_integer(data[position : position + 12], bits)
+        position += used
+        if index:
+            name = self.header_table.get_by_index(index)[0]
+        else:
+            name, position = self._string(data, position)
+        value, position = self._string(data, position)
+        if kind & _INCREMENTAL:
+            self.header_table.add(name, value)
+        elif kind & _NEVER:
+            return NeverIndexedHeaderTuple(name, value), position
+        return (name, value), position
+
+    def _string(self, data: bytes, position: int) -> tuple[bytes, int]:
+        length, used = decode_integer(data[position : position + 12], 7)
+        coded = data[position] & 0x80
+        start = position + used
+        position = start + length
+        string = data[start:position]
+        if len(string) != length:
+            raise HPACKDecodingError("the section ends in a string")
+        return (self._decoded(string) if coded else string), position
+
+    def _decoded(self, string: bytes) -> bytes:
+        """A string in Huffman's code. Short ones are remembered for as long as the connection."""
+        found = self._memo.get(string)
+        if found is None:
+            found = decode_huffman(string)
+            if len(string) <= _MEMO_BYTES:
+                if len(self._memo) >= _MEMO:
+                    self._memo.clear()
+                self._memo[string] = found
+        return found

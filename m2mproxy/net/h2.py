@@ -81,8 +81,8 @@ class H2:
 
     __slots__ = (
         "_closing", "_deadline", "_draining", "_engine", "_frames", "_frames_seen", "_limits",
-        "_linger", "_loop", "_owner", "_peer", "_queued", "_reading", "_streams", "_timeouts",
-        "_transport", "_turn", "_writable", "_writer",
+        "_linger", "_loop", "_owner", "_peer", "_peer_is_at_it", "_queued", "_reading", "_streams",
+        "_timeouts", "_transport", "_turn", "_writable", "_writer",
     )
 
     def __init__(
@@ -112,6 +112,7 @@ class H2:
         self._queued = False
         self._draining = self._closing = False
         self._linger: Linger | None = None
+        self._peer_is_at_it = False  # it may be sending while we close
 
     # -- what the transport calls ---------------------------------------------------------------
 
@@ -195,7 +196,7 @@ class H2:
         if self._closing:
             self._listen(True)
             seconds = self._timeouts.close
-            self._linger = Linger(transport, self._deadline, seconds, read_on=True)
+            self._linger = Linger(transport, self._deadline, seconds, self._peer_is_at_it)
         elif self._writable and self._writer.can_go_on:
             self._wake()
 
@@ -312,6 +313,7 @@ class H2:
         if self._closing:
             return
         self._engine.go_away(self._engine.highest_inbound_stream_id, code)
+        self._peer_is_at_it = True
         self._close()
         self._failed(reason)
 

@@ -22,6 +22,7 @@ from h2.stream import StreamClosedBy, StreamInputs
 from hpack.exceptions import HPACKError
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
+from m2mproxy.net.h2_frames import PlainData, PlainHeaders
 from m2mproxy.net.h2_hpack import FieldDecoder, FieldEncoder
 
 # Bytes of one stream that a peer may send before we have taken them.
@@ -55,6 +56,8 @@ class Engine(H2Connection):
             )
         )
         self.encoder, self.decoder = FieldEncoder(), FieldDecoder()
+        self._frame_dispatch_table[PlainData] = self._receive_data_frame
+        self._frame_dispatch_table[PlainHeaders] = self._receive_headers_frame
         offer = {
             SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
             SettingCodes.MAX_HEADER_LIST_SIZE: header_bytes,

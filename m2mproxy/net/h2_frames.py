@@ -7,6 +7,7 @@ header are there, before anything of it is kept.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from h2.errors import ErrorCodes
 from hyperframe.exceptions import HyperframeError, InvalidFrameError
@@ -27,6 +28,10 @@ _DATA, _HEADERS, _SETTINGS, _PUSH_PROMISE, _CONTINUATION = 0, 1, 4, 5, 9
 _HEADER = 9
 _ACK = END_STREAM = 0x1
 _END_HEADERS = 0x4
+_NONE: Any = frozenset()
+_END: Any = frozenset(("END_STREAM",))
+_WHOLE: Any = frozenset(("END_HEADERS",))
+_WHOLE_AND_END: Any = _WHOLE | _END
 # DATA of fewer bytes than these is not worth the frames that grant room for it.
 _WORTH = 32
 
@@ -140,27 +145,47 @@ class FrameReader:
             raise FrameError(ErrorCodes.ENHANCE_YOUR_CALM, "too many frames that bring nothing")
 
 
+class PlainData(DataFrame):
+    """DATA without padding. Made and looked at without ado: the library prints every frame that it
+    gets, for a log that nobody keeps."""
+
+    def __init__(self, stream_id: int, data: bytes, end: bool) -> None:
+        self.stream_id = stream_id
+        self.data = data
+        self.flags = _END if end else _NONE
+
+    @property
+    def flow_controlled_length(self) -> int:
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        return "DATA"
+
+
+class PlainHeaders(HeadersFrame):
+    """HEADERS without padding and priority, and whole."""
+
+    def __init__(self, stream_id: int, data: bytes, end: bool) -> None:
+        self.stream_id = stream_id
+        self.data = data
+        self.flags = _WHOLE_AND_END if end else _WHOLE
+
+    def __repr__(self) -> str:
+        return "HEADERS"
+
+
 def _ordinary(raw: bytes) -> Frame | None:
     """DATA and HEADERS in their plainest form, which need no parsing."""
     kind, flags = raw[3], raw[4]
-    frame: DataFrame | HeadersFrame
-    if kind == _DATA and flags <= END_STREAM:
-        frame_type: type[DataFrame | HeadersFrame] = DataFrame
-    elif kind == _HEADERS and flags | END_STREAM == _END_HEADERS | END_STREAM:
-        frame_type = HeadersFrame
-    else:
-        return None
     stream_id = int.from_bytes(raw[5:9], "big") & 0x7FFFFFFF
     if not stream_id:
         return None
-    frame = frame_type(stream_id)
-    frame.data = raw[_HEADER:]
-    frame.body_len = len(raw) - _HEADER
-    if flags & END_STREAM:
-        frame.flags.add("END_STREAM")
-    if flags & _END_HEADERS:
-        frame.flags.add("END_HEADERS")
-    return frame
+    end = bool(flags & END_STREAM)
+    if kind == _DATA and flags <= END_STREAM:
+        return PlainData(stream_id, raw[_HEADER:], end)
+    if kind == _HEADERS and flags | END_STREAM == _END_HEADERS | END_STREAM:
+        return PlainHeaders(stream_id, raw[_HEADER:], end)
+    return None
 
 
 def _parsed(raw: bytes) -> Frame:

@@ -32,8 +32,8 @@ _INDEXED, _INCREMENTAL, _UPDATE, _NEVER, _PLAIN = 0x80, 0x40, 0x20, 0x10, 0x00
 # A name whose value was remembered so often, and differed again, is not worth the table's room.
 _TRIES = 4
 _MOST_NAMES = 256
-# Short literals that a connection decodes again and again: paths, lengths.
-_MEMO, _MEMO_BYTES = 32, 64
+# Literals that a connection decodes again and again: paths, lengths, its key.
+_MEMO, _MEMO_BYTES = 32, 256
 
 
 class FieldEncoder(Encoder):
@@ -213,7 +213,8 @@ class FieldDecoder(Decoder):
         return (self._decoded(string) if coded else string), position
 
     def _decoded(self, string: bytes) -> bytes:
-        """A string in Huffman's code. Short ones are remembered for as long as the connection."""
+        """A string in Huffman's code. Short ones are remembered for as long as the
+        connection lives."""
         found = self._memo.get(string)
         if found is None:
             found = decode_huffman(string)

@@ -21,6 +21,8 @@ def test_the_private_names_are_there() -> None:
     names = {
         "_receive_frame": ["self", "frame"],
         "_receive_goaway_frame": ["self", "frame"],
+        "_receive_data_frame": ["self", "frame"],
+        "_receive_headers_frame": ["self", "frame"],
         "_receive_unknown_frame": ["self", "frame"],
         "_handle_data_on_closed_stream": ["self", "events", "exc", "frame"],
         "_prepare_for_sending": ["self", "frames"],
@@ -30,7 +32,7 @@ def test_the_private_names_are_there() -> None:
         assert list(inspect.signature(getattr(H2Connection, name)).parameters) == parameters
     assert StreamClosedBy.SEND_RST_STREAM and StreamInputs.SEND_END_STREAM
     source = inspect.getsource(H2Connection.__init__)
-    for name in ("_data_to_send", "self._receive_goaway_frame", "MAX_CLOSED_STREAMS"):
+    for name in ("_data_to_send", "_frame_dispatch_table", "MAX_CLOSED_STREAMS"):
         assert name in source
     assert "outbound_flow_control_window" in inspect.getsource(H2Stream.__init__)
 

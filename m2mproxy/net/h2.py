@@ -28,8 +28,6 @@ from h2.events import (
     TrailersReceived,
     WindowUpdated,
 )
-from h2.exceptions import ProtocolError
-from hyperframe.frame import Frame
 
 from m2mproxy.config import Limits, Timeouts
 from m2mproxy.http.validate import Malformed
@@ -129,7 +127,7 @@ class H2:
         try:
             for frame in self._frames.feed(data):
                 self._frames_seen += 1
-                for event in self._events(frame):
+                for event in self._engine.receive(frame):
                     handler = self._handlers.get(type(event))
                     if handler is not None:
                         handler(self, event)
@@ -143,12 +141,6 @@ class H2:
             self._wake()
             if waiting > _MAX_UNREAD and not self._writable:
                 self._listen(False)
-
-    def _events(self, frame: Frame) -> list[Event]:
-        try:
-            return self._engine.receive(frame)
-        except ProtocolError as error:
-            raise FrameError(error.error_code, str(error)) from None
 
     def eof(self) -> None:
         """The peer will send no more, and on each stream that is too early."""

@@ -17,8 +17,6 @@ from h2.events import (
     ResponseReceived,
     StreamReset,
 )
-from h2.exceptions import TooManyStreamsError
-from hpack import NeverIndexedHeaderTuple
 
 from m2mproxy.config import Limits, Timeouts
 from m2mproxy.http.faults import Fault, UpstreamFault
@@ -29,6 +27,7 @@ from m2mproxy.net import fields
 from m2mproxy.net.connection import Owner, Turn
 from m2mproxy.net.h2 import H2
 from m2mproxy.net.h2_engine import MAX_STREAM_ID, MAX_STREAMS
+from m2mproxy.net.h2_hpack import NeverIndexedHeaderTuple
 from m2mproxy.net.h2_stream import H2Stream
 
 # Streams that are opened before the upstream has said how many it takes.
@@ -87,16 +86,13 @@ class H2Client(H2):
 
     def send_request(self, stream: H2Stream, request: Request) -> None:
         """Write a request's head."""
-        engine = self._engine
         self._unsent.discard(stream)
-        stream.id = engine.get_next_available_stream_id()
         stream.method = request.method
         stream.seen = self._frames_seen
         no_body = request.length == 0
         section = [_guarded(field) for field in fields.request_fields(request)]
-        try:
-            engine.send_headers(stream.id, section, end_stream=no_body)
-        except TooManyStreamsError:  # it takes fewer now than when the stream was opened
+        stream.id = self._engine.open(section, no_body)
+        if not stream.id:  # it takes fewer now than when the stream was promised
             self._fault(stream, _refused("takes no more streams"))
             return
         self._begin(stream)

@@ -16,14 +16,27 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, Event, StreamReset
-from h2.exceptions import InvalidBodyLengthError, ProtocolError, StreamClosedError
+from h2.exceptions import (
+    InvalidBodyLengthError,
+    ProtocolError,
+    StreamClosedError,
+    TooManyStreamsError,
+)
 from h2.settings import SettingCodes, Settings
 from h2.stream import StreamClosedBy, StreamInputs
-from hpack.exceptions import HPACKError
-from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
-from m2mproxy.net.h2_frames import PlainData, PlainHeaders
-from m2mproxy.net.h2_hpack import FieldDecoder, FieldEncoder
+from m2mproxy.http.headers import Field
+from m2mproxy.net.h2_frames import (
+    DataFrame,
+    Frame,
+    FrameError,
+    GoAwayFrame,
+    HeadersFrame,
+    PlainData,
+    PlainHeaders,
+    RstStreamFrame,
+)
+from m2mproxy.net.h2_hpack import FieldDecoder, FieldEncoder, HPACKError
 
 # Bytes of one stream that a peer may send before we have taken them.
 STREAM_WINDOW = 128 * 1024
@@ -81,6 +94,15 @@ class Engine(H2Connection):
         """Bytes that wait in `data_to_send`."""
         return len(self._data_to_send)
 
+    def open(self, fields: list[Field], end: bool) -> int:
+        """Send HEADERS on a new stream. Returns its number, 0 when the peer takes no more."""
+        stream_id = self.get_next_available_stream_id()
+        try:
+            self.send_headers(stream_id, fields, end_stream=end)
+        except TooManyStreamsError:
+            return 0
+        return stream_id
+
     def go_away(self, last: int, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
         """Say GOAWAY and go on with the streams up to `last` (RFC 9113 6.8)."""
         self._prepare_for_sending([GoAwayFrame(0, last_stream_id=last, error_code=code)])
@@ -108,7 +130,7 @@ class Engine(H2Connection):
         """What a frame from the peer brings.
 
         Raises:
-            ProtocolError: the connection has to end, with its `error_code`.
+            FrameError: the connection has to end.
         """
         try:
             if isinstance(frame, RstStreamFrame) and self._is_idle(frame.stream_id):
@@ -116,10 +138,10 @@ class Engine(H2Connection):
             events: list[Event] = self._receive_frame(frame)
             return events
         except ProtocolError as error:
-            if isinstance(error.__cause__, HPACKError):
-                error.error_code = ErrorCodes.COMPRESSION_ERROR  # RFC 9113 4.3
             if not self._concerns_one_stream(frame, error):
-                raise
+                coded = isinstance(error.__cause__, HPACKError)  # RFC 9113 4.3
+                code = ErrorCodes.COMPRESSION_ERROR if coded else error.error_code
+                raise FrameError(code, str(error)) from None
         # RFC 9113 8.1.1: a malformed message is its stream's error.
         stream_id = frame.stream_id
         self.reset_stream(stream_id, ErrorCodes.PROTOCOL_ERROR)

@@ -15,16 +15,33 @@ from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
     Frame,
+    GoAwayFrame,
     HeadersFrame,
     PushPromiseFrame,
+    RstStreamFrame,
 )
 
 from m2mproxy.net.h2_budget import Budget
 
+__all__ = [
+    "MAX_FRAME",
+    "DataFrame",
+    "Frame",
+    "FrameError",
+    "FrameReader",
+    "GoAwayFrame",
+    "HeadersFrame",
+    "PlainData",
+    "PlainHeaders",
+    "RstStreamFrame",
+    "data_frame",
+    "is_worth",
+]
+
 # RFC 9113 6.5.2: the least that everybody must accept, and all that we do.
 MAX_FRAME = 16384
 
-_DATA, _HEADERS, _SETTINGS, _PUSH_PROMISE, _CONTINUATION = 0, 1, 4, 5, 9
+_DATA, _HEADERS, _SETTINGS, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 4, 8, 9
 _HEADER = 9
 _ACK = END_STREAM = 0x1
 _END_HEADERS = 0x4
@@ -189,6 +206,8 @@ def _ordinary(raw: bytes) -> Frame | None:
 
 
 def _parsed(raw: bytes) -> Frame:
+    if raw[3] == _WINDOW_UPDATE and len(raw) > _HEADER:
+        raw = raw[:_HEADER] + bytes((raw[_HEADER] & 0x7F,)) + raw[_HEADER + 1 :]  # reserved bit
     try:
         frame, _ = Frame.parse_frame_header(memoryview(raw[:_HEADER]))
         frame.parse_body(memoryview(raw)[_HEADER:])

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
+from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from link import randomly, whole
-from world import World
+from link import Split, randomly, whole
+from wire import read_request, read_response
+from world import Pair, World
 
 
 def noise(size: int) -> bytes:
@@ -69,3 +73,48 @@ def test_any_fields_pass_in_their_order(
     call.reply(b"", *fields)
     world.run()
     assert [field for field in ask.headers if field[0].startswith(b"x-")] == fields
+
+
+# -- captured traffic ---------------------------------------------------------------------------
+
+CAPTURED = Path(__file__).parent / "captured"
+# What belongs to a connection, or what the versions write in their own way.
+OURS = {b"host", b"connection", b"keep-alive", b"transfer-encoding", b"te", b"via", b"forwarded"}
+OURS |= {b"upgrade", b"http2-settings", b"expect"}
+
+
+def end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    return [(bytes(name), bytes(value)) for name, value in headers if name not in OURS]
+
+
+def without_length(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    return [field for field in fields if field[0] != b"content-length"]
+
+
+@pytest.mark.parametrize("path", sorted(CAPTURED.glob("*.request")), ids=lambda path: path.stem)
+def test_captured_requests_arrive_as_they_were_sent(path: Path, pair: Pair, split: Split) -> None:
+    request, body = read_request(path.read_bytes())
+    fields = end_to_end(request.headers)
+    world = World(split, pair)
+    world.ask(body, request.target, *without_length(fields), method=request.method)
+    call = world.call()
+    assert (call.method, call.path, call.body) == (request.method, request.target, body)
+    assert without_length(end_to_end(call.headers)) == without_length(fields)
+
+
+@pytest.mark.parametrize("path", sorted(CAPTURED.glob("*.response")), ids=lambda path: path.stem)
+def test_captured_replies_arrive_as_they_were_sent(path: Path, pair: Pair, split: Split) -> None:
+    method = "HEAD" if "head" in path.stem else "GET"
+    response, body = read_response(path.read_bytes(), method)
+    fields = end_to_end(response.headers)
+    world = World(split, pair)
+    ask = world.ask(b"", b"/v1/x", method=method.encode(), counted=False)
+    call = world.call()
+    call.respond(response.status_code, *fields)
+    if body:
+        call.send(body)
+    call.end()
+    world.run()
+    assert (ask.status, ask.body, ask.complete) == (response.status_code, body, True)
+    assert end_to_end(ask.headers) == fields
+    assert world.at_rest

@@ -86,7 +86,10 @@ install_clients() {
     npm install --prefix "$VENV/node" --no-audit --no-fund --silent openai
 }
 
-# make_venv [model] [clients]: the environment with the package, and what else is asked for.
+# The peer of the bench and of the tests over HTTP/2, and httpx with what it needs to speak it.
+install_http2() { pip_install hypercorn 'httpx[http2]'; }
+
+# make_venv [model] [clients] [http2]: the environment with the package, and what else is asked for.
 make_venv() {
     [ -z "${TOOLS_VENV:-}" ] || return 0
     if [ ! -x "$VENV/bin/python" ]; then

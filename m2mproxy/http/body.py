@@ -78,10 +78,19 @@ class Body:
 
     def take(self) -> Chunk | None:
         """The next chunk, its bytes credited; None when there is none now."""
-        chunks, first = self._chunks, self._first
+        chunks = self._chunks
         if not chunks:
             return None
-        chunk = chunks[first]
+        # Most of the time it is the only one.
+        chunk = chunks.pop() if len(chunks) == 1 else self._oldest(chunks)
+        self.held -= len(chunk)
+        if self.throttled:
+            self._credit()
+        return chunk
+
+    def _oldest(self, chunks: list[Chunk]) -> Chunk:
+        first = self._first
+        chunk, chunks[first] = chunks[first], b""
         first += 1
         if first == len(chunks):
             chunks.clear()
@@ -89,12 +98,7 @@ class Body:
         elif first >= _SPENT and first * 2 >= len(chunks):
             del chunks[:first]  # moves no more than it removes
             first = 0
-        else:
-            chunks[first - 1] = b""
         self._first = first
-        self.held -= len(chunk)
-        if self.throttled:
-            self._credit()
         return chunk
 
     @property

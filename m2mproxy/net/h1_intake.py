@@ -52,7 +52,7 @@ class Intake:
 
     def regulate(self, body: Body) -> None:
         """Stop the sender of `body` when too much of it waits."""
-        if body.weight > HIGH_WATER:
+        if body.held and body.weight > HIGH_WATER:
             body.throttled = True
             self.pause()
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from http2_upstreams import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,6 +55,13 @@ def model() -> Iterator[str]:
     assert line.startswith("ready "), line
     yield line.split()[1]
     end(process)
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """asgi_app.py under hypercorn, which answers in HTTP/1.1 and in HTTP/2."""
+    with Server("hypercorn", tmp_path_factory.mktemp("app")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import http1, m2m, machine, native, nginx, report
+from . import http1, hypercorn, m2m, machine, native, nginx, report
 from .process import ProcessFailed
 from .servers import Bench
 
@@ -83,7 +83,11 @@ def _run_part(bench: Bench, name: str, measure: Any) -> None:
 
 
 def _about(options: argparse.Namespace) -> dict[str, Any]:
-    versions = {"nginx": nginx.version(), "m2mproxy": importlib.metadata.version("m2mproxy")}
+    versions = {
+        "nginx": nginx.version(),
+        "hypercorn": hypercorn.version(),
+        "m2mproxy": importlib.metadata.version("m2mproxy"),
+    }
     return {
         "suite": options.suite,
         "short": options.short,
@@ -103,7 +107,7 @@ def _print(bench: Bench, suite: Any, about: dict[str, Any]) -> None:
         f"{described['cpu']}, {described['cpus']} CPUs, Linux {described['kernel']}, "
         f"Python {described['python']}, {versions}; {about['seconds']:.0f} s"
     )
-    print(report.table(bench.results, ["direct", *bench.peers]))
+    print(report.table(bench.results, ["direct", *bench.peers, "hypercorn"]))
     print(report.target_table(suite.targets(bench.results)))
     for failure in bench.results.failures:
         print(f"FAILED  {failure}", file=sys.stderr)

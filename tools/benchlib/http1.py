@@ -1,6 +1,9 @@
-"""The suite `http1`: the proxy over HTTP/1.1 beside nginx, and the targets it was given."""
+"""The suite `http1`: the proxy beside its peers, and the targets it was given.
 
-from . import bodies, memory, requests, streams
+The upstream speaks HTTP/1.1 in all parts, and so do the clients in all but `h2`.
+"""
+
+from . import bodies, h2, memory, requests, streams
 from .results import Results, Target
 
 PARTS = {
@@ -8,6 +11,7 @@ PARTS = {
     "streams": streams.measure,
     "memory": memory.measure,
     "bodies": bodies.measure,
+    "h2": h2.measure,
 }
 
 PROXY, NGINX = "proxy", "nginx"
@@ -22,6 +26,8 @@ def targets(results: Results) -> list[Target]:
     idle = results.value(memory.IDLE, PROXY)
     connections = results.value(memory.CONNECTIONS, PROXY)
     live = results.value(memory.STREAMS, PROXY)
+    h2_rate = results.ratio(h2.RATE, PROXY, h2.HYPERCORN)
+    kept = results.value(h2.KEPT, PROXY)
     return [
         Target("CPU a request, of nginx's, 32 connections", cpu, 3, "times"),
         Target("requests a second, of nginx's, 32 connections", rate, 0.24, "times", at_most=False),
@@ -30,4 +36,6 @@ def targets(results: Results) -> list[Target]:
         Target("idle, resident", idle, 26, "MiB"),
         Target("1000 idle keep-alive clients, resident", connections, 4, "MiB"),
         Target("1000 live streams, resident", live, 10, "MiB"),
+        Target("h2 requests a second, of hypercorn's", h2_rate, 2, "times", at_most=False),
+        Target("h2 rate beside a stalled download", kept, 0.9, "times", at_most=False),
     ]

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 BODY_SIZES = tuple(2048 + step for step in range(-60, 61, 8))
+BODY_SIZE = BODY_SIZES[len(BODY_SIZES) // 2]  # for what can send only one
 REPLY_SIZE = 1024
 
 SDK_FIELDS = """\
@@ -139,3 +140,47 @@ def write_stream_request(directory: Path, port: int) -> Path:
     path = directory / "stream-request"
     path.write_bytes(chat_request(SDK_FIELDS, port, chat_body(2048, stream=True)))
     return path
+
+
+# ---- HTTP/2 ----
+
+# What HTTP/2 says in other ways.
+_NOT_IN_H2 = ("host", "connection", "content-length")
+
+
+def h2_fields(fields: str, length: int) -> list[tuple[str, str]]:
+    """The fields as HTTP/2 has them, without content-length: h2load adds its own."""
+    lines = fields.format(port=0, length=length).splitlines()
+    pairs = (line.split(": ", 1) for line in lines)
+    return [(name.lower(), value) for name, value in pairs if name.lower() not in _NOT_IN_H2]
+
+
+def _h2_literal(name: str, value: str) -> bytes:
+    """A field of a header block: literal, without indexing, without Huffman (RFC 7541, 6.2.2)."""
+    encoded = b"\0"
+    for text in (name.encode(), value.encode()):
+        assert len(text) < 127, "a longer one needs a longer prefix"
+        encoded += bytes([len(text)]) + text
+    return encoded
+
+
+def _h2_block(method: str, path: str, port: int, fields: list[tuple[str, str]]) -> bytes:
+    pseudo = [(":method", method), (":scheme", "http")]
+    pseudo += [(":authority", f"127.0.0.1:{port}"), (":path", path)]
+    return b"".join(_h2_literal(name, value) for name, value in [*pseudo, *fields])
+
+
+def write_h2_request(directory: Path, port: int, stream: bool) -> list[Path]:
+    """The chat request for a client without header compression: its block, and its body."""
+    directory.mkdir(parents=True, exist_ok=True)
+    body = chat_body(BODY_SIZE, stream)
+    fields = [*h2_fields(SDK_FIELDS, len(body)), ("content-length", str(len(body)))]
+    paths = [directory / "block", directory / "body"]
+    paths[0].write_bytes(_h2_block("POST", "/v1/chat/completions", port, fields))
+    paths[1].write_bytes(body)
+    return paths
+
+
+def h2_download(port: int) -> bytes:
+    """The block of a request that the model server answers with a download."""
+    return _h2_block("GET", "/v1/files/bench/content", port, [])

@@ -109,6 +109,19 @@ class Load(Program):
         return LoadRun(**heard | {"latency": Quantiles(**heard["latency"])})
 
 
+class StreamLoad(Program):
+    """`h2stall`: requests on one HTTP/2 connection."""
+
+    def wait_ready(self) -> None:
+        self.hear(60)
+
+    def run(self, seconds: float) -> float:
+        """Requests a second."""
+        heard = self.ask(f"run {seconds}", seconds + 30)
+        rate: float = heard["requests"] / heard["seconds"]
+        return rate
+
+
 class Model(Program):
     """`reply` or `ssesource`: a model server."""
 
@@ -118,7 +131,7 @@ class Model(Program):
 
 
 class Sink(Program):
-    """`ssesink`: clients that clock the events."""
+    """`ssesink` or `h2sink`: clients that clock the events."""
 
     def wait_ready(self) -> None:
         self.hear(60)

@@ -1,7 +1,8 @@
 """nginx as a reverse proxy: the peer that tells how fast forwarding can be on this machine.
 
 It runs as one process (no master), logs nothing, buffers no reply, and never closes a connection
-for its age or its count of requests, so that what is measured is forwarding alone.
+for its age or its count of requests, so that what is measured is forwarding alone. Its cleartext
+ports speak one protocol each: HTTP/1.1, or HTTP/2 with prior knowledge.
 """
 
 import re
@@ -33,7 +34,7 @@ http {{
         keepalive_timeout 1h;
     }}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port} backlog=4096{http2};
         location / {{
             proxy_pass http://model;
             proxy_http_version 1.1;
@@ -47,10 +48,18 @@ http {{
 """
 
 
-def command(directory: Path, port: int, upstream: int, access_log: bool) -> list[str]:
+def command(
+    directory: Path, port: int, upstream: int, access_log: bool, http2: bool = False
+) -> list[str]:
     path = directory / "nginx.conf"
     access = directory / "access.log" if access_log else "off"
-    filled = CONFIG.format(directory=directory, port=port, upstream=upstream, access_log=access)
+    filled = CONFIG.format(
+        directory=directory,
+        port=port,
+        upstream=upstream,
+        access_log=access,
+        http2=" http2" if http2 else "",
+    )
     path.write_text(filled)
     return ["nginx", "-p", str(directory), "-e", "stderr", "-c", str(path)]
 

@@ -8,6 +8,7 @@
  * files byte for byte (they are told apart by length), and is answered when it is all there, as a
  * model server must; otherwise the answer is a 400, which the load program reports. nginx would answer
  * before it has read the body: proxies rightly give up such a connection, and we would measure that.
+ * A GET is answered with a download that no bench lives to see the end of, sent as fast as it is read.
  * Leaves at the end of stdin.
  */
 #define _GNU_SOURCE
@@ -17,6 +18,7 @@ enum { REQUEST_ROOM = 16384, MAX_BODIES = 64, MAX_HOLES = 256 };
 
 struct client {
 	int fd;
+	bool downloads;
 	size_t have;
 	char request[REQUEST_ROOM];
 };
@@ -26,6 +28,7 @@ static struct text reply, bodies[MAX_BODIES];
 static size_t body_count;
 static size_t holes[MAX_HOLES], hole_count;
 
+static const char DOWNLOAD[] = "HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n";
 static const char REFUSAL[] = "HTTP/1.1 400 request changed on the way\r\nContent-Length: 0\r\n\r\n";
 
 static void find_holes(void)
@@ -65,8 +68,26 @@ static size_t whole_request(const struct client *c, size_t *head)
 	return c->have >= size ? size : 0;
 }
 
+/* Sends what there is room for, and waits for more room; false when the client is gone. */
+static bool send_download(struct client *c)
+{
+	static const char zeros[65536];
+	ssize_t n = send(c->fd, zeros, sizeof zeros, MSG_NOSIGNAL);
+	return n > 0 || errno == EAGAIN;
+}
+
+static bool begin_download(struct client *c)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data.ptr = c};
+	c->downloads = true;
+	epoll_ctl(epoll, EPOLL_CTL_MOD, c->fd, &event);
+	return send_all(c->fd, DOWNLOAD, sizeof DOWNLOAD - 1);
+}
+
 static bool answer(struct client *c, const char *body, size_t size)
 {
+	if (memcmp(c->request, "GET ", 4) == 0)
+		return begin_download(c);
 	if (!is_known(body, size))
 		return send_all(c->fd, REFUSAL, sizeof REFUSAL - 1);
 	fill_holes();
@@ -74,7 +95,7 @@ static bool answer(struct client *c, const char *body, size_t size)
 }
 
 /* One read and what follows from it; false when the client is gone or makes no sense. */
-static bool serve(struct client *c)
+static bool take_request(struct client *c)
 {
 	ssize_t n = recv(c->fd, c->request + c->have, REQUEST_ROOM - c->have, 0);
 	if (n < 0 && errno == EAGAIN)
@@ -92,6 +113,13 @@ static bool serve(struct client *c)
 	return true;
 }
 
+static bool serve(struct client *c, uint32_t events)
+{
+	if (c->downloads)
+		return !(events & ~EPOLLOUT) && send_download(c); /* any more from the client means it left */
+	return take_request(c);
+}
+
 static void accept_all(void)
 {
 	int fd;
@@ -100,13 +128,14 @@ static void accept_all(void)
 		if (!c)
 			die("no memory");
 		c->fd = fd;
+		c->downloads = false;
 		c->have = 0;
 		no_delay(fd);
 		watch(epoll, fd, EPOLLIN, c);
 	}
 }
 
-static void dispatch(void *tag)
+static void dispatch(void *tag, uint32_t events)
 {
 	char discard[64];
 	if (tag == &listener)
@@ -114,7 +143,7 @@ static void dispatch(void *tag)
 	else if (!tag) {
 		if (read(0, discard, sizeof discard) <= 0)
 			exit(0);
-	} else if (!serve(tag)) {
+	} else if (!serve(tag, events)) {
 		close(((struct client *)tag)->fd);
 		free(tag);
 	}
@@ -137,6 +166,6 @@ int main(int argc, char **argv)
 		struct epoll_event events[256];
 		int n = epoll_wait(epoll, events, 256, -1);
 		for (int i = 0; i < n; i++)
-			dispatch(events[i].data.ptr);
+			dispatch(events[i].data.ptr, events[i].events);
 	}
 }

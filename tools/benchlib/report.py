@@ -13,9 +13,11 @@ CELL_WIDTH = 12
 def table(results: Results, servers: Sequence[str]) -> str:
     lines: list[str] = []
     for part in dict.fromkeys(row.part for row in results.samples):
+        rows = [row for row in results.samples if row.part == part]
+        shown = [name for name in servers if any(name in results.samples[row] for row in rows)]
         lines += ["", f"{part}: {results.notes.get(part, '')}"]
-        lines.append(" " * (NAME_WIDTH + 2) + "".join(f"{name:>{CELL_WIDTH}}" for name in servers))
-        lines += [_line(results, row, servers) for row in results.samples if row.part == part]
+        lines.append(" " * (NAME_WIDTH + 2) + "".join(f"{name:>{CELL_WIDTH}}" for name in shown))
+        lines += [_line(results, row, shown) for row in rows]
     if any(row.added for row in results.samples):
         lines += ["", "+ is what a server adds to the direct value"]
     return "\n".join(lines)

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import m2m, machine, messages, nginx
-from .native import Load, Model, Sink
+from . import hypercorn, m2m, machine, messages, nginx
+from .native import Load, Model, Sink, StreamLoad
 from .process import Process, ProcessFailed, running
 from .results import Results
 
@@ -62,23 +62,46 @@ class Bench:
             yield source.port()
 
     @contextlib.contextmanager
-    def peer(self, name: str, upstream: int, access_log: bool = False) -> Iterator[Server]:
+    def peer(
+        self, name: str, upstream: int, access_log: bool = False, http2: bool = False
+    ) -> Iterator[Server]:
+        """The proxy tells HTTP/2 from HTTP/1.1 by itself; to nginx it has to be said."""
         port, directory = machine.free_port(), self.path(name)
         directory.mkdir()
         if name == "nginx":
-            command = nginx.command(directory, port, upstream, access_log)
+            command = nginx.command(directory, port, upstream, access_log, http2)
         else:
             command = m2m.command(self.proxy_command, directory, port, upstream, access_log)
+        with self._server(name, command, port, directory) as server:
+            yield server
+
+    @contextlib.contextmanager
+    def hypercorn(self) -> Iterator[Server]:
+        """It answers by itself, with the model server's reply."""
+        port, directory = machine.free_port(), self.path("hypercorn")
+        directory.mkdir()
+        with self._server(
+            "hypercorn", hypercorn.command(directory, port), port, directory
+        ) as server:
+            yield server
+
+    @contextlib.contextmanager
+    def _server(
+        self, name: str, command: Sequence[str], port: int, directory: Path
+    ) -> Iterator[Server]:
         with running(Process(command, self.cpus.server, directory / "log")) as process:
             _wait_for(port, process)
             yield Server(name, port, process)
 
     @contextlib.contextmanager
-    def all_peers(self, upstream: int, access_log: bool = False) -> Iterator[list[Server]]:
+    def all_peers(
+        self, upstream: int, access_log: bool = False, http2: bool = False
+    ) -> Iterator[list[Server]]:
         """Every peer in front of `upstream`, and first of all `upstream` itself."""
         with contextlib.ExitStack() as stack:
             peers = [
-                stack.enter_context(self.peer(name, upstream, access_log)) for name in self.peers
+                stack.enter_context(self.peer(name, upstream, access_log, http2))
+                for name in self.peers
             ]
             yield [Server("direct", upstream, None), *peers]
 
@@ -106,6 +129,30 @@ class Bench:
         with Sink.started(argv, self.cpus.load, directory / "log") as sink:
             sink.wait_ready()
             yield sink
+
+    @contextlib.contextmanager
+    def h2_sink(self, server: Server, streams: int) -> Iterator[Sink]:
+        """Streams from `server` on one HTTP/2 connection, all of them running."""
+        files = messages.write_h2_request(self.path("h2sink"), server.port, stream=True)
+        argv = [self.program("h2sink"), str(server.port), str(streams), *map(str, files)]
+        with Sink.started(argv, self.cpus.load, self.path("h2sink.log")) as sink:
+            sink.wait_ready()
+            yield sink
+
+    @contextlib.contextmanager
+    def h2_load(self, server: Server, streams: int, stalled: bool) -> Iterator[StreamLoad]:
+        """One HTTP/2 connection to `server`; if `stalled`, with a download on it that stands."""
+        directory = self.path("h2stall")
+        files = messages.write_h2_request(directory, server.port, stream=False)
+        files.append(directory / "expected")
+        files[-1].write_bytes(messages.reply_body())
+        if stalled:
+            files.append(directory / "download")
+            files[-1].write_bytes(messages.h2_download(server.port))
+        argv = [self.program("h2stall"), str(server.port), str(streams), *map(str, files)]
+        with StreamLoad.started(argv, self.cpus.load, directory / "log") as load:
+            load.wait_ready()
+            yield load
 
     def program(self, name: str) -> str:
         return str(self.programs / name)

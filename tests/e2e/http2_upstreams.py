@@ -1,0 +1,173 @@
+"""Real servers that speak HTTP/2 as the proxy's upstream: hypercorn, nginx, Caddy and nghttpd.
+
+Each is a program on a port of its own that can be started again there. hypercorn serves
+`asgi_app.py`; nginx and Caddy stand in front of one that does, and tell it what they were spoken to
+in; nghttpd serves a file and echoes. All of them speak cleartext with prior knowledge.
+
+TLS with ALPN belongs here too: a certificate for each function of SERVERS, and `https` in `url`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+START_SECONDS = 20
+
+NGINX = """\
+daemon off;
+master_process off;
+pid {directory}/nginx.pid;
+error_log stderr error;
+events {{}}
+http {{
+    access_log off;
+    client_max_body_size 0;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    server {{
+        listen 127.0.0.1:{port} http2;
+        location / {{
+            proxy_pass http://127.0.0.1:{app};
+            proxy_http_version 1.1;
+            proxy_set_header X-Front-Protocol $server_protocol;
+            proxy_buffering off;
+        }}
+    }}
+}}
+"""
+
+CADDY = """\
+{{
+    admin off
+    auto_https off
+    servers {{
+        protocols h1 h2c
+    }}
+}}
+http://:{port} {{
+    bind 127.0.0.1
+    reverse_proxy 127.0.0.1:{app} {{
+        header_up X-Front-Protocol {{http.request.proto}}
+    }}
+}}
+"""
+
+HYPERCORN = """\
+bind = "127.0.0.1:{port}"
+workers = 0
+graceful_timeout = 1
+"""
+
+
+def program(name: str) -> str:
+    """Where it is; the test is skipped where it is not."""
+    found = shutil.which(name, path=PATH)
+    if found is None:
+        pytest.skip(f"no {name} here; tools/test installs it")
+    return found
+
+
+def hypercorn(directory: Path, port: int, app: int) -> list[str]:
+    if importlib.util.find_spec("hypercorn") is None:
+        pytest.skip("no hypercorn here; tools/test installs it")
+    config = directory / "hypercorn.toml"
+    config.write_text(HYPERCORN.format(port=port))
+    return [sys.executable, "-m", "hypercorn", "--config", str(config), "asgi_app:app"]
+
+
+def nginx(directory: Path, port: int, app: int) -> list[str]:
+    config = directory / "nginx.conf"
+    config.write_text(NGINX.format(directory=directory, port=port, app=app))
+    return [program("nginx"), "-p", str(directory), "-e", "stderr", "-c", str(config)]
+
+
+def caddy(directory: Path, port: int, app: int) -> list[str]:
+    config = directory / "Caddyfile"
+    config.write_text(CADDY.format(port=port, app=app))
+    return [program("caddy"), "run", "--adapter", "caddyfile", "--config", str(config)]
+
+
+def nghttpd(directory: Path, port: int, app: int) -> list[str]:
+    (directory / "v1").mkdir()
+    (directory / "v1" / "models").write_text('{"object": "list", "data": []}')
+    flags = ["--no-tls", "--echo-upload", "-a", "127.0.0.1", "-d", str(directory)]
+    return [program("nghttpd"), *flags, str(port)]
+
+
+SERVERS: dict[str, Callable[[Path, int, int], list[str]]] = {
+    "hypercorn": hypercorn,
+    "nginx": nginx,
+    "caddy": caddy,
+    "nghttpd": nghttpd,
+}
+
+
+def free_port() -> int:
+    """A port that was free a moment ago, for programs that cannot report one they chose."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server:
+    """One of SERVERS, as a subprocess."""
+
+    def __init__(self, name: str, directory: Path, app: int = 0) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+        self._argv = SERVERS[name](directory, self.port, app)
+        self._home = directory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        environment = {"PYTHONPATH": str(HERE), "HOME": str(self._home), "PATH": PATH}
+        log = (self._home / "log").open("ab")
+        with log:
+            self._process = subprocess.Popen(
+                self._argv, stdout=log, stderr=log, env={**os.environ, **environment}
+            )
+        self._wait_until_it_listens(self._process)
+
+    def _wait_until_it_listens(self, process: subprocess.Popen[bytes]) -> None:
+        for _ in range(START_SECONDS * 50):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.02)
+                break
+        pytest.fail(f"{self._argv[0]} does not listen: {(self._home / 'log').read_text()}")
+
+    def stop(self, signum: int = signal.SIGTERM) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(signum)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -35,7 +35,7 @@ __all__ = [
     "PlainHeaders",
     "RstStreamFrame",
     "data_frame",
-    "is_worth",
+    "worth",
 ]
 
 # RFC 9113 6.5.2: the least that everybody must accept, and all that we do.
@@ -157,7 +157,7 @@ class FrameReader:
         if kind == _HEADERS:
             self._budget.earn(3)
         elif kind == _DATA and size >= _WORTH:
-            self._budget.earn(2)
+            self._budget.earn(worth(size))
         elif not (kind == _DATA and (size or flags & END_STREAM)) and not self._budget.spend():
             raise FrameError(ErrorCodes.ENHANCE_YOUR_CALM, "too many frames that bring nothing")
 
@@ -223,6 +223,7 @@ def data_frame(stream_id: int, size: int, end: bool) -> bytes:
     return size.to_bytes(3, "big") + (b"\0\1" if end else b"\0\0") + stream_id.to_bytes(4, "big")
 
 
-def is_worth(size: int) -> bool:
-    """Whether DATA of `size` bytes pays for frames of the peer."""
-    return size >= _WORTH
+def worth(size: int) -> int:
+    """How many frames of the peer DATA of `size` bytes pays for: room granted for the stream and
+    the connection, in steps of a KiB where a peer likes it small (HAProxy)."""
+    return 2 + size // 1024 if size >= _WORTH else 0

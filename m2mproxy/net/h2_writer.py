@@ -13,7 +13,7 @@ from h2.errors import ErrorCodes
 from m2mproxy.http.body import Chunk
 from m2mproxy.net.h2_budget import Budget
 from m2mproxy.net.h2_engine import Engine
-from m2mproxy.net.h2_frames import MAX_FRAME, data_frame, is_worth
+from m2mproxy.net.h2_frames import MAX_FRAME, data_frame, worth
 from m2mproxy.net.h2_stream import H2Stream
 
 
@@ -99,8 +99,7 @@ class Writer:
         self._control()
         self._out += (data_frame(stream.id, size, last), chunk)
         engine.take_window(stream.id, size)
-        if is_worth(size):
-            self._budget.earn(2)
+        self._budget.earn(worth(size))
         if last:
             engine.ended(stream.id)
             stream.ended_out = True

@@ -68,6 +68,20 @@ http://:{port} {{
 }}
 """
 
+HAPROXY = """\
+defaults
+    mode http
+    option abortonclose
+    timeout connect 10s
+    timeout client 60s
+    timeout server 60s
+frontend clients
+    bind 127.0.0.1:{port}
+    default_backend proxy
+backend proxy
+    server proxy 127.0.0.1:{app} proto h2
+"""
+
 HYPERCORN = """\
 bind = "127.0.0.1:{port}"
 workers = 0
@@ -110,12 +124,28 @@ def nghttpd(directory: Path, port: int, app: int) -> list[str]:
     return [program("nghttpd"), *flags, str(port)]
 
 
+def haproxy(directory: Path, port: int, app: int) -> list[str]:
+    config = directory / "haproxy.cfg"
+    config.write_text(HAPROXY.format(port=port, app=app))
+    return [program("haproxy"), "-db", "-f", str(config)]
+
+
+def caddy_h2c(directory: Path, port: int, app: int) -> list[str]:
+    config = directory / "Caddyfile"
+    text = CADDY.replace("reverse_proxy ", "reverse_proxy h2c://")
+    config.write_text(text.format(port=port, app=app))
+    return [program("caddy"), "run", "--adapter", "caddyfile", "--config", str(config)]
+
+
 SERVERS: dict[str, Callable[[Path, int, int], list[str]]] = {
     "hypercorn": hypercorn,
     "nginx": nginx,
     "caddy": caddy,
     "nghttpd": nghttpd,
 }
+# What stands before the proxy, `app` being the proxy: nginx forwards in HTTP/1.1, which is all that
+# it can, the others in HTTP/2 with prior knowledge, the streams of all clients on few connections.
+FRONTS = {"nginx": nginx, "haproxy": haproxy, "caddy": caddy_h2c}
 
 
 def free_port() -> int:
@@ -127,12 +157,19 @@ def free_port() -> int:
 
 
 class Server:
-    """One of SERVERS, as a subprocess."""
+    """One of SERVERS or FRONTS, as a subprocess."""
 
-    def __init__(self, name: str, directory: Path, app: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        directory: Path,
+        app: int = 0,
+        kinds: dict[str, Callable[[Path, int, int], list[str]]] | None = None,
+    ) -> None:
         self.port = free_port()
+        self.http2 = True  # whether it can be spoken to in HTTP/2
         self.url = f"http://127.0.0.1:{self.port}/v1"
-        self._argv = SERVERS[name](directory, self.port, app)
+        self._argv = (kinds or SERVERS)[name](directory, self.port, app)
         self._home = directory
         self._process: subprocess.Popen[bytes] | None = None
 

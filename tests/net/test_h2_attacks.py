@@ -266,6 +266,22 @@ def test_windows_of_a_few_bytes() -> None:
     assert world.at_rest
 
 
+@pytest.mark.parametrize("step", [1024, 4000])
+def test_a_download_by_a_client_that_grants_room_in_small_steps(step: int) -> None:
+    """As HAProxy does, for the stream and for the connection."""
+    world = World()
+    client = FrameClient(world)
+    client.say(client.headers(1))
+    size = 3_000_000
+    world.upstream().send(reply(b"z" * size))
+    world.run()
+    for _ in range(size // step):
+        client.say(window(1, step), window(0, step))
+    assert client.goaway is None
+    assert len(client.payload(1)) == size
+    assert client.is_ended(1)
+
+
 def test_data_in_single_bytes_is_counted_with_what_it_costs_us() -> None:
     """The upstream does not read, so all of it is held: an object for each byte."""
     world = World()

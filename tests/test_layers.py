@@ -21,8 +21,9 @@ MODULES = {
 MAY_IMPORT = {
     "cli": {"service", "config"},
     "service": {"proxy", "net", "http", "config"},
-    "proxy": {"net", "http", "config"},
+    "proxy": {"codec", "net", "http", "config"},
     "net": {"http", "config"},
+    "codec": set(),
     "http": set(),
     "config": set(),
 }
@@ -137,6 +138,12 @@ def test_json_is_not_read_by_the_protocol_layers(module: str) -> None:
 def test_http_does_no_io(module: str) -> None:
     if package(module) == "http":
         assert not imports(module) & {"asyncio", "socket", "ssl", "h11", "uvloop"}
+
+
+@each_module
+def test_codec_does_no_io(module: str) -> None:
+    if package(module) == "codec":
+        assert not imports(module) & {"asyncio", "socket", "ssl", "threading", "uvloop", "tiktoken"}
 
 
 @each_module

@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 import pytest
 
-from m2mproxy.cli import daemon, tool
+from m2mproxy.cli import cert, daemon, tool
 from m2mproxy.config import FILE_VARIABLE, KEYS, SECTIONS, Key, load, size_text
 from m2mproxy.http import faults
 from m2mproxy.http.faults import Busy, ClientGone, Fault, TooLate, UpstreamFault
-from m2mproxy.net import h1
+from m2mproxy.net import h1_server
 from m2mproxy.proxy.providers import PROFILES
 from m2mproxy.service import log, server
 from m2mproxy.service.local import Endpoints
@@ -68,26 +68,32 @@ def test_flags_of_m2mproxy():
 
 
 def test_flags_of_m2m():
-    own, proxy = page("m2m.1").split(".Ss m2m proxy\n")
+    own, *sections = re.split(r"^\.Ss m2m (\w+)\n", page("m2m.1"), flags=re.M)
     assert documented(own, "It") == flags(tool.parser())
-    assert documented(proxy, "It") == flags(subparsers(tool.parser())["proxy"])
+    for name, text in zip(sections[::2], sections[1::2], strict=True):
+        assert documented(text, "It") == flags(subparsers(tool.parser())[name])
 
 
 def test_commands_of_m2m():
-    synopsis = re.findall(r"^\.Cm (\w+)$", page("m2m.1"), re.M)
+    synopsis = re.findall(r"^\.Nm\n\.Cm (\w+)$", page("m2m.1"), re.M)
     sections = re.findall(r"^\.Ss m2m (\w+)$", page("m2m.1"), re.M)
     assert synopsis == sections == list(subparsers(tool.parser()))
 
 
 @pytest.mark.parametrize(
-    ("name", "parser"),
-    [("m2mproxy.8", daemon.parser()), ("m2m.1", subparsers(tool.parser())["proxy"])],
-    ids=["m2mproxy", "m2m proxy"],
+    ("name", "form", "parser"),
+    [
+        ("m2mproxy.8", ".Nm\n", daemon.parser()),
+        ("m2m.1", ".Nm\n.Cm proxy\n", subparsers(tool.parser())["proxy"]),
+        ("m2m.1", ".Nm\n.Cm cert\n", subparsers(tool.parser())["cert"]),
+    ],
+    ids=["m2mproxy", "m2m proxy", "m2m cert"],
 )
-def test_the_synopsis(name, parser):
+def test_the_synopsis(name, form, parser):
     # --help and --version are forms of their own there.
     expected = {f: takes for f, takes in flags(parser).items() if f not in SHORT}
-    assert documented(page(name), "Op") == expected
+    synopsis = page(name).split(".Sh SYNOPSIS\n")[1].split(".Sh ")[0]
+    assert documented(synopsis.split(form)[1].split(".Nm\n")[0], "Op") == expected
 
 
 SHORT = ("-h", "--help", "--version")
@@ -97,6 +103,13 @@ def test_the_defaults_of_host_and_port():
     text = page("m2m.1")
     assert f".Ar port ,\nby default {tool.DEFAULT_PORT}.\n" in text
     assert f".Ar host ,\nby default {tool.DEFAULT_HOST}.\n" in text
+
+
+def test_the_defaults_of_a_certificate():
+    text = page("m2m.1")
+    assert f".Ar days ,\nby default {cert.DEFAULT_DAYS} and at most {cert.MOST_DAYS}.\n" in text
+    section = text.split(".Ss m2m cert\n")[1]
+    assert re.findall(r"^\.Ql (\S+)", section, re.M)[: len(cert.HERE)] == list(cert.HERE)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +252,7 @@ def test_the_example_is_valid(tmp_path):
     key = tmp_path / "key"
     key.write_text("k")
     examples = re.findall(r"^\[proxy\]\n.*?(?=^\.Ed)", page("m2m.toml.5"), re.M | re.S)
-    assert len(examples) == 2
+    assert len(examples) == 3
     for number, example in enumerate(examples):
         file = tmp_path / f"{number}.toml"
         file.write_text(example.replace("/etc/m2m.key", str(key)))
@@ -272,7 +285,7 @@ def calls(name: str) -> list[list[object]]:
 
 def test_the_codes_of_errors():
     codes = {(code, status) for status, code, *_ in calls("ClientFault") if isinstance(status, int)}
-    codes |= {(code, status) for status, code in h1._CODES.items()} | {("bad_request", 400)}
+    codes |= {(code, status) for status, code in h1_server._CODES.items()} | {("bad_request", 400)}
     codes |= {(code, Busy.status) for code, *_ in calls("Busy")}
     codes |= {(code, UpstreamFault.status) for code in faults._UPSTREAM_CODES.values()}
     codes |= {(code, TooLate.status) for code in faults._LATE_CODES.values()}

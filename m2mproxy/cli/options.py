@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from m2mproxy import __version__
-from m2mproxy.config import KEYS, Key, size_text
+from m2mproxy.config import KEYS, Key, Listen, size_text
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -29,9 +29,12 @@ class Option(NamedTuple):
 OPTIONS = (
     Option("proxy.listen", "ADDRESS", "host:port, [v6]:port or unix:/path; repeatable", "append"),
     Option("proxy.upstream", "URL", "where requests go, such as http://localhost:11434/v1"),
+    Option("proxy.upstream_http", "VERSION", "HTTP version towards the upstream: auto, 1.1 or 2"),
     Option("proxy.provider", "NAME", "profile of the upstream"),
     Option("proxy.api_key", "KEY", "upstream key; other users see it: prefer --api-key-file"),
     Option("proxy.api_key_file", "FILE", "file that holds the upstream key"),
+    Option("proxy.tls.cert", "FILE", "certificate for clients, which speak TLS then", "append"),
+    Option("proxy.tls.key", "FILE", "its private key, unless the same file holds it", "append"),
     Option("proxy.max_body", "SIZE", "largest request body, in bytes or such as 64MiB"),
     Option("proxy.drain", "TIME", "how long exchanges may go on after SIGTERM, such as 30s"),
     Option("logging.format", "FORMAT", "text or json"),
@@ -106,3 +109,12 @@ def _default(key: Key) -> str:
     elif isinstance(default, float):
         default = f"{default:g}"
     return f" (default: {default})" if default else ""
+
+
+def host(text: str) -> str:
+    """The type of an argument that is a host name or an IP address."""
+    bracketed = f"[{text}]" if ":" in text and not text.startswith("[") else text
+    try:
+        return Listen.parse(f"{bracketed}:0").host
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'"{text}": {error}') from None

@@ -1,4 +1,4 @@
-"""`m2m`, the command for people: one subcommand for each thing it does, `proxy` for now.
+"""`m2m`, the command for people: one subcommand for each thing it does.
 
 Rule: a subcommand sets `run`, a function from the parsed arguments to the exit code.
 """
@@ -11,7 +11,8 @@ from typing import Any
 
 from m2mproxy import __version__
 from m2mproxy.cli import daemon
-from m2mproxy.cli.options import EXIT_USAGE, Parser
+from m2mproxy.cli.cert import add_cert
+from m2mproxy.cli.options import EXIT_USAGE, Parser, host
 from m2mproxy.config import KEYS, Listen
 
 DEFAULT_FILE = "~/.m2m/config.toml"
@@ -39,8 +40,11 @@ def parser() -> Parser:
     )
     top.add_version()
     commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    about = "run the proxy in the foreground"
-    add_proxy(commands.add_parser("proxy", help=about, description=f"{about.capitalize()}."))
+    for name, add, about in (
+        ("proxy", add_proxy, "run the proxy in the foreground"),
+        ("cert", add_cert, "make a certificate for development"),
+    ):
+        add(commands.add_parser(name, help=about, description=f"{about.capitalize()}."))
     return top
 
 
@@ -64,7 +68,7 @@ class NotBuilt(argparse.Action):
 
 def add_proxy(proxy: Parser) -> None:
     proxy.add_argument("--port", type=_port, help=f"port to listen on (default: {DEFAULT_PORT})")
-    proxy.add_argument("--host", type=_host, help=f"host to listen on (default: {DEFAULT_HOST})")
+    proxy.add_argument("--host", type=host, help=f"host to listen on (default: {DEFAULT_HOST})")
     proxy.add_options(DEFAULT_FILE)
     later = "not built yet"
     proxy.add_argument("--security", action=NotBuilt, nargs=0, help=later)
@@ -77,8 +81,6 @@ def add_proxy(proxy: Parser) -> None:
         help="tcp; quic and both are not built yet",
     )
     proxy.add_argument("--quic-port", action=NotBuilt, metavar="PORT", help=later)
-    proxy.add_argument("--cert", action=NotBuilt, metavar="FILE", help=later)
-    proxy.add_argument("--key", action=NotBuilt, metavar="FILE", help=later)
     proxy.set_defaults(run=lambda args: _proxy(proxy, args))
 
 
@@ -95,11 +97,3 @@ def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f'"{text}" is not a port from 0 to 65535')
     return int(text)
-
-
-def _host(text: str) -> str:
-    bracketed = f"[{text}]" if ":" in text and not text.startswith("[") else text
-    try:
-        return Listen.parse(f"{bracketed}:0").host
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f'"{text}": {error}') from None

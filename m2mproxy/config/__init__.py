@@ -17,6 +17,7 @@ from m2mproxy.config.schema import (
     Logging,
     Security,
     Timeouts,
+    Tls,
 )
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Logging",
     "Security",
     "Timeouts",
+    "Tls",
     "Upstream",
     "load",
     "size_text",

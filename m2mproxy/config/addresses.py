@@ -8,10 +8,14 @@ import re
 import socket
 from dataclasses import dataclass
 
-from m2mproxy.config.kinds import Kind
+from m2mproxy.config.kinds import Kind, split
 
 _NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[^:]*))?")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def _host_port(text: str) -> tuple[str, int | None]:
@@ -49,17 +53,32 @@ class Listen:
     """TCP port; 0 lets the system choose one."""
     path: str = ""
     """Path of the unix socket; '' for a host and port."""
+    scheme: str = ""
+    """'http' or 'https' where the address says it; '' where the configuration decides."""
 
     def __post_init__(self) -> None:
         if bool(self.host) == bool(self.path):
             raise ValueError("either a host and port or the path of a unix socket")
 
     def __str__(self) -> str:
-        return f"unix:{self.path}" if self.path else f"{_bracketed(self.host)}:{self.port}"
+        if self.path:
+            return f"unix:{self.path}"
+        prefix = f"{self.scheme}://" if self.scheme else ""
+        return f"{prefix}{_bracketed(self.host)}:{self.port}"
+
+    def is_secure(self, default: bool) -> bool:
+        """Whether TLS is spoken there, with `default` for a TCP address that does not say it."""
+        return self.scheme == "https" or (default and not self.scheme and not self.path)
+
+    def is_at(self, other: "Listen") -> bool:
+        """Whether both are the same place, which cannot be listened on twice."""
+        here, there = ((each.host, each.port, each.path) for each in (self, other))
+        return here == there and bool(self.port or self.path)
 
     @classmethod
     def parse(cls, text: str) -> "Listen":
-        """Read `host:port`, `[v6]:port` or `unix:/path`. Raises ValueError with the reason."""
+        """Read `host:port`, `[v6]:port` or `unix:/path`, the first two also after `http://` or
+        `https://`. Raises ValueError with the reason."""
         if text.startswith("unix:"):
             path = text.removeprefix("unix:")
             if not re.fullmatch(r"/[^\x00-\x1f\x7f]+", path):
@@ -67,10 +86,14 @@ class Listen:
             if len(os.fsencode(path)) > 107:
                 raise ValueError("the path of a unix socket has at most 107 bytes")
             return cls(path=path)
+        match = _SCHEME.fullmatch(text)
+        scheme, text = (match[1].lower(), match[2]) if match else ("", text)
+        if scheme and scheme not in _DEFAULT_PORTS:
+            raise ValueError(f"the scheme {scheme} is not known")
         host, port = _host_port(text)
         if port is None:
             raise ValueError("no port")
-        return cls(host, port)
+        return cls(host, port, scheme=scheme)
 
 
 def _read_listen(value: object) -> tuple[Listen, ...]:
@@ -86,7 +109,7 @@ def _read_listen(value: object) -> tuple[Listen, ...]:
         except ValueError as error:
             # With several addresses, say which one it is.
             raise ValueError(f"{text}: {error}" if len(texts) > 1 else str(error)) from None
-        if listen in listens and (listen.port or listen.path):
+        if any(map(listen.is_at, listens)):
             raise ValueError(f"{listen} is there twice")
         listens.append(listen)
     return tuple(listens)
@@ -95,11 +118,10 @@ def _read_listen(value: object) -> tuple[Listen, ...]:
 LISTEN = Kind(
     _read_listen,
     'one or several of host:port, [v6]:port and unix:/path, such as "127.0.0.1:8080", '
-    'or "0.0.0.0:8080" for every IPv4 address',
-    lambda text: [part.strip() for part in text.split(",")],
+    'or "0.0.0.0:8080" for every IPv4 address, or "https://0.0.0.0:8443" for TLS',
+    split,
 )
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?([^/?]*)([^?]*)(?:\?(.*))?")
 
 

@@ -111,7 +111,34 @@ def one_of(values: Mapping[str, object], later: Collection[str] = ()) -> Kind:
 
 
 def names(*names: str) -> Kind:
-    return one_of({f'"{name}"': name for name in names})
+    """One of a few texts; "2" among them is a text, too."""
+
+    def read(value: object) -> object:
+        if value not in names:
+            raise ValueError
+        return value
+
+    return Kind(read, " or ".join(f'"{name}"' for name in names))
+
+
+def texts(pattern: str, allowed: str) -> Kind:
+    """One text or several, each of `pattern`, in a variable between commas; "" and [] are none."""
+
+    def read(value: object) -> tuple[str, ...]:
+        several = ([value] if value else []) if isinstance(value, str) else value
+        if not isinstance(several, list):
+            raise ValueError
+        for each in several:
+            if not isinstance(each, str) or not re.fullmatch(pattern, each):
+                raise ValueError
+        return tuple(several)
+
+    return Kind(read, allowed, split)
+
+
+def split(text: str) -> object:
+    """The parts of a text between commas."""
+    return [part.strip() for part in text.split(",")] if text else []
 
 
 def text(pattern: str, allowed: str, public: Callable[[object], object] = _same) -> Kind:

@@ -19,6 +19,7 @@ from m2mproxy.config.schema import (
     Key,
     Place,
 )
+from m2mproxy.config.tls import check_tls
 
 FILE_VARIABLE = "M2M_CONFIG"
 
@@ -78,7 +79,9 @@ def load(
     if values.get("proxy.ca_file"):
         _check_certificates(settings["proxy.ca_file"])
     places = {name: Place(setting.source, setting.name) for name, setting in settings.items()}
-    return _build(values, places)
+    config = _build(values, places)
+    check_tls(config, notices)
+    return config
 
 
 def _build(values: Mapping[str, object], places: Mapping[str, Place]) -> Config:

@@ -21,6 +21,8 @@ _SWITCH = kinds.one_of({"true": True, "false": False})
 _OFF = {'"off"': "off", "false": "off"}
 _KEY_PATH = kinds.text(r"[^\x00-\x1f\x7f]+", "the path of a file with the key on one line")
 _CA_PATH = kinds.text(r"[^\x00-\x1f\x7f]*", "the path of a file of certificates in PEM")
+_PEM_PATH = kinds.text(r"[^\x00-\x1f\x7f]*", "the path of a file in PEM")
+_PEM_PATHS = kinds.texts(r"[^\x00-\x1f\x7f]+", "the path of a file in PEM, or several such paths")
 _PROVIDER = kinds.text(r"[a-z0-9-]{1,64}", 'a name of a-z, 0-9 and "-", such as "auto" or "openai"')
 KEY_TEXT = kinds.text(r"[\x21-\x7e]+", "visible ASCII characters without spaces", lambda _: None)
 _API_VERSION = kinds.text(r"[A-Za-z0-9._-]*", 'a version in quotes, such as "2024-10-21"')
@@ -40,6 +42,8 @@ class Timeouts:
     """For a whole exchange; 0 for off; default 3600."""
     pool: Annotated[float, kinds.duration(0.1, 3600)] = 10.0
     """For an upstream connection when all are busy; default 10."""
+    handshake: Annotated[float, kinds.duration(0.1, 3600)] = 10.0
+    """For a client's TLS handshake; default 10."""
     header: Annotated[float, kinds.duration(0.1, 3600)] = 10.0
     """For a client's request head, from its first byte; default 10."""
     body: Annotated[float, kinds.duration(0.1, 3600)] = 30.0
@@ -97,6 +101,25 @@ class Security:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """[proxy.tls]: certificates and keys, all by the paths of files in PEM."""
+
+    cert: Annotated[tuple[str, ...], _PEM_PATHS] = ()
+    """Certificates shown to clients, each with its chain; the first is for names of none; none is
+    no TLS, the default."""
+    key: Annotated[tuple[str, ...], _PEM_PATHS] = ()
+    """Their private keys, in the same order; none where the files of `cert` hold them."""
+    client_ca: Annotated[str, _PEM_PATH] = ""
+    """Certificates that sign those which clients must have; '' for none, the default."""
+    upstream_cert: Annotated[str, _PEM_PATH] = ""
+    """Certificate shown to the upstream, with its chain; '' for none, the default."""
+    upstream_key: Annotated[str, _PEM_PATH] = ""
+    """Its private key; '' where the file of `upstream_cert` holds it."""
+    insecure: Annotated[bool, _SWITCH] = False
+    """Whether the upstream's certificate and name are not verified; default false."""
+
+
+@dataclass(frozen=True, slots=True)
 class Logging:
     """[logging]: what is written to standard error."""
 
@@ -123,6 +146,8 @@ class Config:
     """Addresses where clients connect; default 127.0.0.1:8080."""
     upstream: Annotated[Upstream, UPSTREAM]
     """Base URL that requests are forwarded to; required."""
+    upstream_http: Annotated[str, kinds.names("auto", "1.1", "2")] = "auto"
+    """HTTP version to the upstream: '1.1', '2', or 'auto' for what TLS offers; default auto."""
     provider: Annotated[str, _PROVIDER] = "auto"
     """Profile of the upstream, or 'auto' to tell it from the URL; default auto."""
     api_key: Annotated[str, KEY_TEXT] = field(default="", repr=False)
@@ -139,6 +164,7 @@ class Config:
     """Azure's classic `api-version` query parameter; '' for none, the default."""
     sse_keepalive: Annotated[float, kinds.duration(0.1, 3600, off=True)] = 0.0
     """Seconds of silence after which an event stream gets a comment; 0 for off, the default."""
+    tls: Tls = Tls()
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     compression: Compression = Compression()
@@ -155,6 +181,7 @@ class Config:
 
 SECTIONS: Mapping[str, type[Any]] = {
     "proxy": Config,
+    "proxy.tls": Tls,
     "proxy.timeouts": Timeouts,
     "proxy.limits": Limits,
     "proxy.compression": Compression,
@@ -186,7 +213,7 @@ class Key(NamedTuple):
     @property
     def flag(self) -> str:
         """Its flag's name, should the command line have one for it."""
-        path = self.path.removeprefix("proxy.").replace("logging.", "log-")
+        path = self.path.removeprefix("proxy.").removeprefix("tls.").replace("logging.", "log-")
         return "--" + re.sub("[._]", "-", path)
 
 

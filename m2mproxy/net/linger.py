@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from m2mproxy.net.deadline import Deadline
+from m2mproxy.net.handshake import Secured
 
 
 class Linger:
@@ -20,12 +21,16 @@ class Linger:
     ) -> None:
         """`seconds` is how long the peer may take nothing. `read_on` is for a peer that may still
         be sending: with input unread the kernel would answer with a reset, which can destroy the
-        last words before the peer has read them. So we say that we are done, and read on."""
+        last words before the peer has read them. So we say that we are done, and read on. TLS does
+        that by itself, and is told here when nothing is to be read."""
         self._transport = transport
         self._deadline = deadline
         self._seconds = seconds
         self._unsent = transport.get_write_buffer_size()
         deadline.after(seconds)
+        tls = transport.get_extra_info("ssl_object")
+        if isinstance(tls, Secured):
+            tls.awaits_end = read_on
         if read_on and transport.can_write_eof():
             transport.write_eof()
         else:

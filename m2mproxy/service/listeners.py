@@ -25,19 +25,20 @@ _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class Listeners:
-    """Sockets that are bound and take connections."""
+    """Sockets that are bound and take connections, and which of the addresses each is of."""
 
-    def __init__(self, addresses: Iterable[Listen]) -> None:
-        """Open all. After a failure none is left.
+    def __init__(self, addresses: Iterable[Listen], tls: bool = False) -> None:
+        """Open all. After a failure none is left. `tls` is for addresses that do not say it.
 
         Raises:
             OSError: one cannot be opened; `filename` is its address.
         """
-        self.sockets: list[socket.socket] = []
+        self.sockets: dict[socket.socket, Listen] = {}
+        self._tls = tls
         self._paths: dict[str, tuple[int, int]] = {}
         for listen in addresses:
             try:
-                self._open_unix(listen.path) if listen.path else self._open_tcp(listen)
+                self._open_unix(listen) if listen.path else self._open_tcp(listen)
             except OSError as error:
                 self.close()
                 error.filename = str(listen)
@@ -53,13 +54,24 @@ class Listeners:
         for each in self.sockets:
             each.close()
 
+    def is_secure(self, sock: socket.socket) -> bool:
+        """Whether TLS is spoken on one."""
+        return self.sockets[sock].is_secure(self._tls)
+
     def addresses(self) -> list[str]:
         """Where they listen, as a configuration would have it, with the ports that were chosen."""
-        return [_address(each) for each in self.sockets]
+        return [self._address(each) for each in self.sockets]
 
-    def _open_unix(self, path: str) -> None:
+    def _address(self, sock: socket.socket) -> str:
+        name, scheme = sock.getsockname(), self.sockets[sock].scheme
+        if isinstance(name, str):
+            return str(Listen(path=name))
+        return str(Listen(name[0], name[1], scheme="https" if self.is_secure(sock) else scheme))
+
+    def _open_unix(self, listen: Listen) -> None:
+        path = listen.path
         _remove_stale(path)
-        self._open(socket.AF_UNIX, path)
+        self._open(listen, socket.AF_UNIX, path)
         identity = _identity(path)
         if identity is not None:
             self._paths[path] = identity
@@ -71,7 +83,7 @@ class Listeners:
         before, failure = len(self.sockets), None
         for family, address in dict.fromkeys((each[0], each[4]) for each in found):
             try:
-                self._open(family, address)
+                self._open(listen, family, address)
             except OSError as error:
                 if error.errno not in _NOT_HERE:
                     raise
@@ -79,7 +91,7 @@ class Listeners:
         if failure is not None and len(self.sockets) == before:
             raise failure
 
-    def _open(self, family: int, address: str | tuple[object, ...]) -> None:
+    def _open(self, listen: Listen, family: int, address: str | tuple[object, ...]) -> None:
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             if family != socket.AF_UNIX:
@@ -95,7 +107,7 @@ class Listeners:
         except OSError:
             sock.close()
             raise
-        self.sockets.append(sock)
+        self.sockets[sock] = listen
 
 
 def _remove_stale(path: str) -> None:
@@ -123,8 +135,3 @@ def _identity(path: str) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _address(sock: socket.socket) -> str:
-    name = sock.getsockname()
-    return str(Listen(path=name) if isinstance(name, str) else Listen(name[0], name[1]))

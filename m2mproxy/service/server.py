@@ -12,8 +12,9 @@ import asyncio
 import contextlib
 import gc
 import signal
+import socket
+import sys
 import time
-from socket import AF_UNIX
 from typing import Any
 
 import uvloop
@@ -32,6 +33,7 @@ from m2mproxy.service import files
 from m2mproxy.service.listeners import BACKLOG, Listeners
 from m2mproxy.service.local import Endpoints
 from m2mproxy.service.log import Log
+from m2mproxy.service.renewal import Renewal
 from m2mproxy.service.stats import Stats
 from m2mproxy.service.upstream import Parts, parts
 from m2mproxy.service.writer import Writer
@@ -41,6 +43,11 @@ _STDERR = 2
 # After the last streams are cut: time for the cut to be sent, and for connections to close.
 _LAST_WORDS = 0.2
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
+# Connections and handshakes that may be there at a time, beyond the limit of connections.
+_SPARE = 64
+# How long the loop lets TLS end. The connection's own deadline (net/linger.py) comes first, unless
+# its client goes on taking something.
+_TLS_END = 60.0
 
 
 def serve(config: Config) -> int:
@@ -51,7 +58,7 @@ def serve(config: Config) -> int:
         OSError: an address cannot be listened on; `filename` is the address.
     """
     built = parts(config)
-    listeners = Listeners(config.listen)
+    listeners = Listeners(config.listen, built.listening is not None)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(Server(config, built, listeners, runner.get_loop()).run())
@@ -74,7 +81,10 @@ class Server:
         self._writer = Writer(loop, _STDERR)
         self._log = Log(config.logging, self._writer)
         turn = Turn(loop)
-        self._dialler = Dialler(turn, loop, config.timeouts, config.limits, built.tls)
+        tls = built.tls.context if built.tls else None
+        self._dialler = Dialler(
+            turn, loop, config.timeouts, config.limits, tls, config.upstream_http
+        )
         self._pool = Pool(
             loop,
             self._dialler,
@@ -83,6 +93,9 @@ class Server:
         )
         context = Context(config, self._routes(built), time.monotonic)
         self._proxy = Proxy(context, turn, loop, self._ended, self._refused)
+        self._tls = built.listening
+        legs = [leg for leg in (built.listening, built.tls) if leg is not None]
+        self._renewal = Renewal(loop, self._log, legs)
         self._servers: list[asyncio.Server] = []
         self._stop = asyncio.Event()
         # Stopping need not go on: no connection is left, or a second signal came.
@@ -116,12 +129,27 @@ class Server:
         """An exception that nobody caught, which asyncio would print in a way of its own."""
         self._log.bug(context["message"], context.get("exception"))
 
+    def _unraisable(self, event: sys.UnraisableHookArgs) -> None:
+        """An exception that nobody could catch, which Python would print."""
+        if isinstance(event.exc_value, UnicodeDecodeError):  # a name that a client asked TLS for
+            self._log.event("debug", "TLS: a client asked for a name that is not ASCII")
+        else:
+            self._log.bug("an exception that went nowhere", event.exc_value)
+
+    def _handshake_failed(self, reason: str) -> None:
+        """A client's TLS came to nothing; anybody who can connect can have a line of this."""
+        self._log.event("debug", f"TLS: a client's handshake failed: {reason}")
+
+    def _room(self) -> int:
+        return self._config.limits.connections + _SPARE - self._proxy.connections
+
     def _snapshot(self) -> dict[str, object]:
         return {
             **self._stats.snapshot(),
             "open_streams": self._proxy.open_streams,
             "client_connections": self._proxy.connections,
             "upstream_connections": self._pool.counts(),
+            "tls_handshakes": self._tls.handshakes.counts() if self._tls else {},
             "log_lines_dropped": self._writer.dropped,
             "version": __version__,
         }
@@ -131,11 +159,14 @@ class Server:
     async def run(self) -> None:
         """Serve, drain, end."""
         self._loop.set_exception_handler(self._unexpected)
+        sys.unraisablehook = self._unraisable
         for number in (*_STOPPING, signal.SIGHUP):
             self._loop.add_signal_handler(number, self._signalled, number)
         try:
             self._fit_files()
             await self._accept()
+            self._warn_of_trust()
+            self._renewal.start()
             self._announce()
             # What is there now stays: the collector need not look at it again.
             gc.collect()
@@ -151,10 +182,33 @@ class Server:
             self._log.event("warning", warning)
 
     async def _accept(self) -> None:
-        loop = self._loop
         for sock in self._listeners.sockets:
-            create = loop.create_server if sock.family != AF_UNIX else loop.create_unix_server
-            self._servers.append(await create(self._proxy.accept, sock=sock, backlog=BACKLOG))
+            self._servers.append(await self._listen(sock))
+
+    async def _listen(self, sock: socket.socket) -> asyncio.Server:
+        accept, loop = self._proxy.accept, self._loop
+        if sock.family == socket.AF_UNIX:
+            return await loop.create_unix_server(accept, sock=sock, backlog=BACKLOG)
+        if self._tls is None or not self._listeners.is_secure(sock):
+            return await loop.create_server(accept, sock=sock, backlog=BACKLOG)
+        self._tls.handshakes.room = self._room
+        self._tls.handshakes.on_failure = self._handshake_failed
+        return await loop.create_server(
+            accept,
+            sock=sock,
+            backlog=BACKLOG,
+            ssl=self._tls.context,
+            ssl_handshake_timeout=self._config.timeouts.handshake,
+            ssl_shutdown_timeout=max(_TLS_END, self._config.timeouts.close),
+        )
+
+    def _warn_of_trust(self) -> None:
+        if self._config.tls.insecure and self._config.upstream.scheme == "https":
+            self._log.event(
+                "warning",
+                "proxy.tls.insecure: the upstream's certificate is not verified, and whoever is "
+                "in the way can read and change everything, keys included",
+            )
 
     def _announce(self) -> None:
         places = self._listeners.addresses()
@@ -173,11 +227,19 @@ class Server:
 
     def _signalled(self, number: signal.Signals) -> None:
         if number is signal.SIGHUP:
-            self._log.event("warning", "SIGHUP: the configuration cannot be reloaded yet")
+            self._hang_up()
             return
         if number is signal.SIGINT or self._stop.is_set():
             self._over.set()
         self._stop.set()
+
+    def _hang_up(self) -> None:
+        if not self._renewal.is_needed:
+            self._log.event("warning", "SIGHUP: the configuration cannot be reloaded yet")
+            return
+        what = "certificates are read anew, nothing else of the configuration can be reloaded yet"
+        self._log.event("info", f"SIGHUP: {what}")
+        self._renewal.reload()
 
     async def _drain(self) -> None:
         self._stop_accepting()
@@ -206,6 +268,7 @@ class Server:
 
     async def _close(self) -> None:
         self._stop_accepting()
+        self._renewal.close()
         self._dialler.close()
         self._pool.close()
         await asyncio.sleep(0)  # for what that made the loop do next
@@ -219,7 +282,8 @@ def _base_url(places: list[str]) -> str:
     """What a client of this machine takes for `base_url`."""
     for place in places:
         if not place.startswith("unix:"):
-            host, _, port = place.rpartition(":")
+            scheme, found, address = place.rpartition("://")
+            host, _, port = address.rpartition(":")
             here = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
-            return f"http://{here}:{port}/v1"
+            return f"{scheme if found else 'http'}://{here}:{port}/v1"
     return f"http://localhost/v1 (over {places[0]})"

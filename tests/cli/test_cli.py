@@ -88,6 +88,7 @@ def test_flags_reach_the_configuration(run, server, command, tmp_path):
         "--listen", "localhost:1", "--listen=unix:/run/a", "--upstream", URL,
         "--provider", "azure", "--api-key-file", str(key), "--max-body", "1MiB", "--drain", "5s",
         "--log-format", "json", "--log-level", "debug",
+        "--cert", "a.pem", "--key", "a.key", "--cert", "b,c.pem", "--key", "b.key",
     )  # fmt: skip
     assert run(*command, *argv) == (0, "", [])
     (config,) = server.configs
@@ -96,6 +97,7 @@ def test_flags_reach_the_configuration(run, server, command, tmp_path):
     assert (config.provider, config.api_key) == ("azure", "from-file")
     assert (config.max_body, config.drain) == (2**20, 5)
     assert (config.logging.format, config.logging.level) == ("json", "debug")
+    assert (config.tls.cert, config.tls.key) == (("a.pem", "b,c.pem"), ("a.key", "b.key"))
 
 
 @BOTH
@@ -215,7 +217,7 @@ def test_version(run, command):
     assert run(command, "--version") == (0, f"m2mproxy {__version__}\n", [])
 
 
-@pytest.mark.parametrize("argv", [("m2mproxy",), ("m2m",), ("m2m", "proxy")])
+@pytest.mark.parametrize("argv", [("m2mproxy",), ("m2m",), ("m2m", "proxy"), ("m2m", "cert")])
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help(run, argv, flag):
     code, out, err = run(*argv, flag)
@@ -308,8 +310,6 @@ def test_a_host_that_is_none(run, host):
         (("--transport", "quic"), "--transport quic"),
         (("--transport=both",), "--transport both"),
         (("--quic-port", "443"), "--quic-port"),
-        (("--cert", "a.pem"), "--cert"),
-        (("--key", "a.key"), "--key"),
     ],
 )
 def test_what_is_not_built_yet(run, server, argv, what):

@@ -17,6 +17,8 @@ from m2mproxy.config import Listen, Upstream, load
         ("[::1]:8080", Listen("::1", 8080)),
         ("[::]:80", Listen("::", 80)),
         ("unix:/run/m2m.sock", Listen(path="/run/m2m.sock")),
+        ("http://localhost:80", Listen("localhost", 80, scheme="http")),
+        ("https://[::1]:8443", Listen("::1", 8443, scheme="https")),
         ("unix:/run/a b.sock", Listen(path="/run/a b.sock")),
         ("unix:/" + "x" * 106, Listen(path="/" + "x" * 106)),
     ],
@@ -51,7 +53,12 @@ def test_listen_reads_and_writes(text, listen):
         ("x" * 64 + ":8080", "not a host name"),
         (".".join(["x" * 60] * 5) + ":8080", "not a host name"),
         ("bücher:8080", "not a host name"),
-        ("http://a:8080", "IPv6 address goes in brackets"),
+        ("ftp://a:8080", "the scheme ftp is not known"),
+        ("http://a", "no port"),
+        ("http://a:8080/", "a port is a number up to 65535"),
+        ("https://", "no host"),
+        ("https://unix:/run/a", "a port is a number up to 65535"),
+        ("://a:8080", "IPv6 address goes in brackets"),
         ("unix:", "begins with a slash"),
         ("unix:run/m2m.sock", "begins with a slash"),
         ("unix:/", "begins with a slash"),
@@ -98,11 +105,26 @@ def test_listen_of_a_file(file, toml, listens):
         ('["localhost:1", ":2"]', ":2: no host"),
         ('["localhost:1", "localhost:1"]', "localhost:1 is there twice"),
         ('["unix:/a", "unix:/a"]', "unix:/a is there twice"),
+        ('["http://localhost:1", "localhost:1"]', "localhost:1 is there twice"),
     ],
 )
 def test_listen_refused_in_a_file(file, toml, reason):
     error = refusal(file(f"[proxy]\n{BASE}\nlisten = {toml}"))
     assert (error.key, error.reason) == ("proxy.listen", reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "without", "with_certificate"),
+    [
+        ("localhost:1", False, True),
+        ("http://localhost:1", False, False),
+        ("HTTPS://localhost:1", True, True),
+        ("unix:/run/a", False, False),
+    ],
+)
+def test_which_addresses_speak_tls(text, without, with_certificate):
+    listen = Listen.parse(text)
+    assert (listen.is_secure(False), listen.is_secure(True)) == (without, with_certificate)
 
 
 def test_listen_of_the_environment_is_split_at_commas():

@@ -119,10 +119,17 @@ def test_a_count_is_a_whole_number(file, path, bad):
 @pytest.mark.parametrize(
     ("path", "bad"),
     [
+        ("proxy.upstream_http", ["2", "1.1", '""', '"3"']),
         ("proxy.provider", ["1", '""', '"Azure"', '"a b"', '"' + "a" * 65 + '"']),
         ("proxy.api_key", ["1", '""', '"a b"', '"ü"', '"a\\u0000"', '"a\\n"', "true"]),
         ("proxy.api_key_file", ["1", '""', '"a\\u0000"']),
         ("proxy.ca_file", ["1", '"a\\u0000"', "false"]),
+        (
+            "proxy.tls.cert",
+            ["1", "true", "false", "{}", "[1]", '["a", ""]', '"a\\n"', '["a", "b\\u0000"]'],
+        ),
+        ("proxy.tls.client_ca", ["1", '["a"]', '"a\\n"']),
+        ("proxy.tls.insecure", ["1", '"true"', '"yes"']),
         ("proxy.api_version", ["1", "2024-10-21", '"a&b"']),
         ("proxy.forwarded", ["1", "0", '"true"', '"yes"']),
         ("proxy.security.enabled", ['"false"', "0"]),

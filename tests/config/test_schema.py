@@ -22,8 +22,11 @@ def test_the_defaults():
     assert c.listen == (Listen("127.0.0.1", 8080),)
     assert (c.provider, c.api_key, c.max_body, c.drain) == ("auto", "", 64 * 2**20, 30)
     assert (c.forwarded, c.ca_file, c.api_version, c.sse_keepalive) == (True, "", "", 0)
+    assert (c.tls.cert, c.tls.key, c.tls.client_ca) == ((), (), "")
+    assert (c.tls.upstream_cert, c.tls.upstream_key, c.tls.insecure) == ("", "", False)
     t = c.timeouts
     assert (t.connect, t.first_byte, t.idle, t.total, t.pool) == (10, 600, 300, 3600, 10)
+    assert t.handshake == 10
     assert (t.header, t.body, t.keepalive, t.upstream_keepalive, t.close) == (10, 30, 75, 4, 5)
     n = c.limits
     assert (n.connections, n.requests, n.upstream_connections) == (4096, 2048, 2048)
@@ -52,7 +55,7 @@ def test_dataclasses_are_frozen_and_slotted(kind):
         setattr(instance, fields(kind)[0].name, None)
 
 
-SUBSECTIONS = ("timeouts", "limits", "compression", "security", "logging")
+SUBSECTIONS = ("tls", "timeouts", "limits", "compression", "security", "logging")
 
 
 def test_every_field_has_a_docstring():
@@ -108,6 +111,7 @@ def test_importing_and_loading_stays_lean(file):
 SAMPLES: dict[str, tuple[str, str, object]] = {
     "proxy.listen": ('"localhost:99"', "localhost:99", (Listen("localhost", 99),)),
     "proxy.upstream": ('"https://h/v2"', "https://h/v2", Upstream("https", "h", 443, "/v2")),
+    "proxy.upstream_http": ('"2"', "2", "2"),
     "proxy.provider": ('"azure-2"', "azure-2", "azure-2"),
     "proxy.api_key": ('"sk-{}"', "sk-{}", "sk-{}"),
     "proxy.max_body": ('"1MiB"', "1MiB", 2**20),
@@ -115,11 +119,15 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "proxy.forwarded": ("false", "false", False),
     "proxy.api_version": ('"2024-10-21"', "2024-10-21", "2024-10-21"),
     "proxy.sse_keepalive": ("15", "15", 15.0),
+    "proxy.tls.cert": ('["a.pem", "b.pem"]', "a.pem, b.pem", ("a.pem", "b.pem")),
+    "proxy.tls.upstream_cert": ('"/a b.pem"', "/a b.pem", "/a b.pem"),
+    "proxy.tls.insecure": ("true", "true", True),
     "proxy.timeouts.connect": ("1.5", "1.5", 1.5),
     "proxy.timeouts.first_byte": ('"5m"', "5m", 300.0),
     "proxy.timeouts.idle": ('"500ms"', "500ms", 0.5),
     "proxy.timeouts.total": ("0", "0", 0.0),
     "proxy.timeouts.pool": ("1", "1", 1.0),
+    "proxy.timeouts.handshake": ("7", "7", 7.0),
     "proxy.timeouts.header": ("2", "2", 2.0),
     "proxy.timeouts.body": ("3", "3", 3.0),
     "proxy.timeouts.keepalive": ("4", "4", 4.0),
@@ -141,12 +149,14 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "logging.level": ('"debug"', "debug", "debug"),
     "logging.access": ("false", "false", False),
 }
-# These two name files, and have tests of their own.
+# These name files that are read at once, and have tests of their own.
 NAMING_FILES = {"proxy.api_key_file", "proxy.ca_file"}
+# These need another key, see test_tls_keys.
+DEPENDENT = {"proxy.tls.key", "proxy.tls.client_ca", "proxy.tls.upstream_key"}
 
 
 def test_the_samples_are_all_the_keys():
-    assert SAMPLES.keys() | NAMING_FILES == KEYS.keys()
+    assert SAMPLES.keys() | NAMING_FILES | DEPENDENT == KEYS.keys()
 
 
 def test_variables_and_flags_are_distinct():
@@ -186,6 +196,7 @@ def test_a_key_as_a_flag(path):
         ("proxy.timeouts.first_byte", "M2M_TIMEOUTS_FIRST_BYTE", "--timeouts-first-byte"),
         ("proxy.limits.requests", "M2M_LIMITS_REQUESTS", "--limits-requests"),
         ("logging.format", "M2M_LOGGING_FORMAT", "--log-format"),
+        ("proxy.tls.cert", "M2M_TLS_CERT", "--cert"),
     ],
 )
 def test_names_follow_from_the_path(path, variable, flag):

@@ -424,6 +424,29 @@ def test_a_session_is_of_a_name(
     assert Talk(context, upstream, "a.test").resumed
 
 
+def test_a_session_of_half_a_handshake_is_not_used(
+    authority: Authority, saved: tuple[str, str]
+) -> None:
+    """The ticket of TLS 1.2 comes before the server has proved that it knows the key."""
+    upstream = plain_server(saved, V1_2)
+    context = client_context(authority.path)
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    served = upstream.wrap_bio(up, down, server_side=True)
+    asking = context.wrap_bio(down, up, server_hostname="a.test")
+    for end in (asking, served, asking):
+        with pytest.raises(ssl.SSLWantReadError):
+            end.do_handshake()
+    served.do_handshake()
+    last = down.read()
+    assert last[0] == 22  # a record of the handshake, which is the ticket
+    down.write(last[: 5 + int.from_bytes(last[3:5])])
+    with pytest.raises(ssl.SSLWantReadError):
+        asking.do_handshake()
+    assert asking.session and asking.session.has_ticket
+    assert not Talk(context, upstream).resumed
+    assert Talk(context, upstream).resumed
+
+
 def test_a_failed_handshake_costs_no_session(
     authority: Authority, stranger: Authority, saved: tuple[str, str], tmp_path: Path
 ) -> None:
@@ -540,6 +563,8 @@ def begin(server: ServerTls, sent: bytes) -> tuple[ssl.SSLObject, ssl.MemoryBIO]
 
 @pytest.mark.parametrize("method", [b"GET", b"POST", b"HEAD", b"PUT"])
 def test_plain_http_is_answered_with_why(server: ServerTls, method: bytes) -> None:
+    reasons: list[str] = []
+    server.handshakes.on_failure = reasons.append
     end, down = begin(server, method + b" /v1/models HTTP/1.1\r\nhost: h\r\n\r\n")
     with pytest.raises(ssl.SSLWantReadError):  # which sends what there is
         end.do_handshake()
@@ -551,6 +576,7 @@ def test_plain_http_is_answered_with_why(server: ServerTls, method: bytes) -> No
         end.do_handshake()
     assert not isinstance(caught.value, ssl.SSLWantReadError)
     assert down.pending == 0
+    assert reasons == ["http request"]
 
 
 @pytest.mark.parametrize(
@@ -562,7 +588,7 @@ def test_what_is_not_tls_ends(server: ServerTls, sent: bytes) -> None:
         try:
             end.do_handshake()
         except ssl.SSLWantReadError:
-            down.read()  # an alert
+            assert down.read()  # an alert; without one there is nothing to wait for
         except ssl.SSLError:
             return
     pytest.fail("it goes on")

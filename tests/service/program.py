@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.error
@@ -54,25 +55,36 @@ class Program:
         while self.first and "listens on" not in self.first:
             self.before.append(self.first)
             self.first = self.log.readline()
-        found = re.search(r"base_url is (http://[^\s/]+)/v1", self.first)
+        found = re.search(r"base_url is (https?://[^\s/]+)/v1", self.first)
         self.url = found[1] if found else ""
 
-    def get(self, path: str, method: str = "GET") -> tuple[int, Any]:
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def get(
+        self, path: str, method: str = "GET", tls: ssl.SSLContext | None = None
+    ) -> tuple[int, Any]:
         """The status and the JSON of an answer."""
         request = urllib.request.Request(self.url + path, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+            with urllib.request.urlopen(request, timeout=SECONDS, context=tls) as answer:
                 body, status = answer.read(), answer.status
         except urllib.error.HTTPError as error:
             with error:
                 body, status = error.read(), error.code
         return status, json.loads(body) if body else None
 
-    def say(self, number: int, answer: str) -> None:
+    def say(self, number: int, answer: str) -> str:
         """Send a signal, and wait for the line that it leads to."""
         self.process.send_signal(number)
+        return self.until(answer)
+
+    def until(self, answer: str) -> str:
+        """Wait for a line."""
         while answer not in (line := self.log.readline()):
             assert line, f"the program ended without a word of {answer}"
+        return line
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """The exit code, and the rest of what was said."""

@@ -24,7 +24,7 @@ from m2mproxy.net.h1_reader import MessageReader
 from m2mproxy.net.h1_stream import H1Stream
 from m2mproxy.net.h1_writer import MessageWriter
 from m2mproxy.net.linger import Linger
-from m2mproxy.net.tcp import peer_name
+from m2mproxy.net.tcp import negotiated, peer_name
 
 
 class H1(MessageReader):
@@ -33,7 +33,8 @@ class H1(MessageReader):
     __slots__ = (
         "_closing", "_deadline", "_draining", "_gate", "_head_sent", "_in_done", "_intake",
         "_keep_alive", "_limits", "_linger", "_loop", "_out_done", "_owner", "_peer", "_request",
-        "_reused", "_shut_after_flush", "_stream", "_timeouts", "_transport", "_turn", "_writer",
+        "_reused", "_secure", "_shut_after_flush", "_stream", "_timeouts", "_transport", "_turn",
+        "_writer",
     )
 
     def __init__(
@@ -51,6 +52,7 @@ class H1(MessageReader):
         self._timeouts = timeouts
         self._transport: asyncio.Transport | None = None
         self._peer = ""
+        self._secure = False
         self._gate = Gate()
         self._writer = MessageWriter(turn, self)
         self._deadline = Deadline(loop, self._expired)
@@ -71,6 +73,7 @@ class H1(MessageReader):
         """The transport is there."""
         self._transport = self._intake.transport = transport
         self._peer = peer_name(transport)
+        self._secure = negotiated(transport) is not None
 
     def received(self, data: bytes) -> None:
         """Read as many messages as there are, as far as they are there."""
@@ -113,7 +116,7 @@ class H1(MessageReader):
         """Hand what was written in this turn to the transport, and close if that was the last."""
         if self._transport is None:
             return
-        self._writer.flush(self._transport)
+        self._writer.flush(self._transport, self._secure)
         if self._shut_after_flush:
             self._shut_after_flush = False
             self._shut()

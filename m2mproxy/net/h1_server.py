@@ -19,7 +19,7 @@ from m2mproxy.net.h1 import H1
 from m2mproxy.net.h1_head import request_head
 from m2mproxy.net.h1_intake import HIGH_WATER
 from m2mproxy.net.h1_stream import H1Stream
-from m2mproxy.net.tcp import negotiated, reset_on_close
+from m2mproxy.net.tcp import reset_on_close
 
 # A request that is answered before its end: up to this many bytes of its rest are read so that the
 # connection can be used again.
@@ -49,7 +49,7 @@ class H1Server(H1):
     def attach(self, transport: asyncio.Transport) -> None:
         """The transport is there: a client has so long to send something."""
         super().attach(transport)
-        if negotiated(transport) is not None:
+        if self._secure:
             self._scheme = b"https"
         self._deadline.after(self._timeouts.keepalive)
 
@@ -164,7 +164,7 @@ class H1Server(H1):
             self._close()
         else:
             if self._transport is not None:
-                self._writer.flush(self._transport)
+                self._writer.flush(self._transport, self._secure)
                 reset_on_close(self._transport)
             self.abort()
 

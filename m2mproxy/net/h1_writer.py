@@ -12,6 +12,7 @@ from m2mproxy.http.body import Chunk
 from m2mproxy.http.headers import Headers
 from m2mproxy.net.connection import Connection, Turn
 from m2mproxy.net.h1_chunked import frame, last_chunk
+from m2mproxy.net.tcp import hand_over
 
 
 class MessageWriter:
@@ -70,13 +71,10 @@ class MessageWriter:
         elif self._left:
             raise RuntimeError("less payload than the content-length says")
 
-    def flush(self, transport: asyncio.Transport) -> None:
+    def flush(self, transport: asyncio.Transport, secure: bool) -> None:
         """Hand over what was written, in one call."""
         out, self._out = self._out, []
-        if len(out) == 1:
-            transport.write(out[0])
-        elif out:
-            transport.writelines(out)
+        hand_over(transport, out, secure)
 
     def drop(self) -> None:
         """Nobody will take what was written."""

@@ -40,7 +40,7 @@ from m2mproxy.net.h2_frames import FrameError, FrameReader
 from m2mproxy.net.h2_stream import H2Stream
 from m2mproxy.net.h2_writer import Writer
 from m2mproxy.net.linger import Linger
-from m2mproxy.net.tcp import WRITE_HIGH, peer_name
+from m2mproxy.net.tcp import WRITE_HIGH, hand_over, negotiated, peer_name
 
 # Bytes taken from a stream before the library is told: it grants room in larger steps anyhow.
 _CREDIT_STEP = 16 * 1024
@@ -79,8 +79,8 @@ class H2:
 
     __slots__ = (
         "_closing", "_deadline", "_draining", "_engine", "_frames", "_frames_seen", "_limits",
-        "_linger", "_loop", "_owner", "_peer", "_peer_is_at_it", "_queued", "_reading", "_streams",
-        "_timeouts", "_transport", "_turn", "_writable", "_writer",
+        "_linger", "_loop", "_owner", "_peer", "_peer_is_at_it", "_queued", "_reading", "_secure",
+        "_streams", "_timeouts", "_transport", "_turn", "_writable", "_writer",
     )
 
     def __init__(
@@ -99,6 +99,7 @@ class H2:
         self._limits = limits
         self._transport: asyncio.Transport | None = None
         self._peer = ""
+        self._secure = False
         self._engine = Engine(client, limits.header_bytes)
         budget = Budget(loop.time, _IDLE_FRAMES, _IDLE_FRAMES_RATE)
         self._frames = FrameReader(budget, limits.header_bytes)
@@ -118,6 +119,7 @@ class H2:
         """The transport is there: SETTINGS go out."""
         self._transport = transport
         self._peer = peer_name(transport)
+        self._secure = negotiated(transport) is not None
         self._wake()
 
     def received(self, data: bytes) -> None:
@@ -183,8 +185,7 @@ class H2:
             return
         self._writer.emit(WRITE_HIGH - transport.get_write_buffer_size())
         pieces = self._writer.take()
-        if pieces:
-            transport.writelines(pieces)
+        hand_over(transport, pieces, self._secure)
         if self._closing:
             self._listen(True)
             seconds = self._timeouts.close

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import cast
 
+from m2mproxy.http.body import Chunk
 from m2mproxy.net.connection import Connection
 
 # Room in user space before a writer is told to stop, and to go on.
@@ -70,6 +71,16 @@ def negotiated(transport: asyncio.Transport) -> str | None:
     know ALPN, None without TLS."""
     tls = transport.get_extra_info("ssl_object")
     return None if tls is None else tls.selected_alpn_protocol() or "http/1.1"
+
+
+def hand_over(transport: asyncio.Transport, pieces: list[Chunk], secure: bool) -> None:
+    """Write `pieces` in one call; over TLS joined, since each would become a record of its own."""
+    if len(pieces) == 1:
+        transport.write(pieces[0])
+    elif secure:
+        transport.write(b"".join(pieces))
+    elif pieces:
+        transport.writelines(pieces)
 
 
 def reset_on_close(transport: asyncio.Transport) -> None:

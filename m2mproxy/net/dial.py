@@ -100,6 +100,7 @@ class Dialler:
 def _refusal(origin: Origin, error: OSError) -> UpstreamFault:
     if isinstance(error, ssl.SSLError):
         reason = getattr(error, "verify_message", "") or error.reason or str(error)
+        reason = reason.partition(" (_ssl.c")[0]
         return UpstreamFault("tls", f"the TLS handshake with {origin} failed: {reason}")
     reason = error.strerror or str(error)
     return UpstreamFault("connect", f"{origin} cannot be reached: {reason}")

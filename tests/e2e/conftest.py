@@ -78,9 +78,11 @@ def start_proxy() -> Iterator[Callable[..., Program]]:
             env={**os.environ, **environment},
         )
         assert process.stderr is not None
-        first = process.stderr.readline()
-        found = re.search(r"base_url is (\S+)", first)
-        assert found, first
+        said = ""
+        while not (found := re.search(r"base_url is (\S+)", said)):
+            line = process.stderr.readline()
+            assert line, said  # it has ended
+            said += line
         program = Program(process, found[1])
         threading.Thread(target=_lines, args=(process.stderr, program.lines), daemon=True).start()
         started.append(program)

@@ -31,10 +31,10 @@ class H1(MessageReader):
     """An HTTP/1.1 connection."""
 
     __slots__ = (
-        "_closing", "_deadline", "_draining", "_gate", "_head_sent", "_in_done", "_intake",
-        "_keep_alive", "_limits", "_linger", "_loop", "_out_done", "_owner", "_peer", "_request",
-        "_reused", "_secure", "_shut_after_flush", "_stream", "_timeouts", "_transport", "_turn",
-        "_writer",
+        "_body_begun", "_closing", "_deadline", "_draining", "_gate", "_head_begun", "_head_sent",
+        "_in_done", "_intake", "_keep_alive", "_limits", "_linger", "_loop", "_out_done", "_owner",
+        "_peer", "_request", "_reused", "_secure", "_shut_after_flush", "_stream", "_timeouts",
+        "_transport", "_turn", "_writer",
     )
 
     def __init__(
@@ -61,7 +61,7 @@ class H1(MessageReader):
         self._stream: H1Stream | None = None
         self._request: Request | None = None
         self._in_done = self._out_done = True
-        self._head_sent = False
+        self._head_sent = self._head_begun = self._body_begun = False
         self._reused = False
         self._keep_alive = True
         self._draining = self._closing = self._shut_after_flush = False
@@ -83,6 +83,10 @@ class H1(MessageReader):
             self._malformed(error)
         if not self._in_done and self._stream is not None:
             self._intake.regulate(self._stream.body)
+            self._owed(len(data))
+
+    def _owed(self, size: int) -> None:
+        """`size` bytes came, and more of the message has to come."""
 
     def eof(self) -> None:
         """The peer will send no more: the end of a body that has no other, or a fault."""
@@ -126,7 +130,7 @@ class H1(MessageReader):
     def _begin(self, request: Request | None) -> H1Stream:
         stream = self._stream = H1Stream(self, self._writer, self._gate, self._peer)
         self._request = request
-        self._head_sent = False
+        self._head_sent = self._head_begun = self._body_begun = False
         self._in_done = self._out_done = False
         return stream
 
@@ -136,11 +140,13 @@ class H1(MessageReader):
         stream.body.end()
 
     def on_payload(self, chunk: Chunk) -> None:
+        self._body_begun = True
         if self._stream is not None:
             self._stream.body.feed(chunk)
 
     def on_end(self, trailers: Headers | None) -> None:
         self._in_done = True
+        self._intake.watched_to_the_end()
         if self._stream is not None:
             self._stream.body.end(trailers)
         self._settle()

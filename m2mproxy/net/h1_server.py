@@ -8,10 +8,8 @@ from __future__ import annotations
 import asyncio
 
 from m2mproxy.config import Limits, Timeouts
-from m2mproxy.http.body import Chunk
 from m2mproxy.http.faults import ClientFault, ClientGone, Fault
-from m2mproxy.http.headers import Headers
-from m2mproxy.http.message import Request, Response
+from m2mproxy.http.message import Response
 from m2mproxy.http.validate import Malformed
 from m2mproxy.net import h1_message
 from m2mproxy.net.connection import Owner, Turn
@@ -31,7 +29,7 @@ _CODES = {408: "request_timeout", 431: "headers_too_large"}
 class H1Server(H1):
     """A client's connection."""
 
-    __slots__ = ("_body_begun", "_head_begun", "_repeated", "_scheme")
+    __slots__ = ("_repeated", "_scheme")
 
     def __init__(
         self,
@@ -43,7 +41,6 @@ class H1Server(H1):
     ) -> None:
         super().__init__(owner, turn, loop, timeouts, limits)
         self._repeated: h1_message.RepeatedHead | None = None
-        self._head_begun = self._body_begun = False
         self._scheme = b"http"
 
     def attach(self, transport: asyncio.Transport) -> None:
@@ -53,10 +50,9 @@ class H1Server(H1):
             self._scheme = b"https"
         self._deadline.after(self._timeouts.keepalive)
 
-    def received(self, data: bytes) -> None:
-        super().received(data)
-        if not (self._in_done or self._closing) and self._stream is not None:
-            self._intake.watch(len(data))
+    def _owed(self, size: int) -> None:
+        if not self._closing:
+            self._intake.watch(size)
 
     # -- requests -------------------------------------------------------------------------------
 
@@ -81,18 +77,6 @@ class H1Server(H1):
         else:
             self.expect_body(request.length, chunked=request.length is None)
         self._owner.requested(stream, request)
-
-    def _begin(self, request: Request | None) -> H1Stream:
-        self._head_begun = self._body_begun = False
-        return super()._begin(request)
-
-    def on_payload(self, chunk: Chunk) -> None:
-        self._body_begun = True
-        super().on_payload(chunk)
-
-    def on_end(self, trailers: Headers | None) -> None:
-        self._intake.watched_to_the_end()
-        super().on_end(trailers)
 
     def on_ahead(self, held: int) -> None:
         if held > HIGH_WATER:

@@ -12,7 +12,7 @@ from m2mproxy.http.body import Chunk
 from m2mproxy.http.headers import Headers
 from m2mproxy.net.connection import Connection, Turn
 from m2mproxy.net.h1_chunked import frame, last_chunk
-from m2mproxy.net.tcp import hand_over
+from m2mproxy.net.tcp import write_joined
 
 
 class MessageWriter:
@@ -74,7 +74,12 @@ class MessageWriter:
     def flush(self, transport: asyncio.Transport, secure: bool) -> None:
         """Hand over what was written, in one call."""
         out, self._out = self._out, []
-        hand_over(transport, out, secure)
+        if secure:
+            write_joined(transport, out)
+        elif len(out) == 1:
+            transport.write(out[0])
+        elif out:
+            transport.writelines(out)
 
     def drop(self) -> None:
         """Nobody will take what was written."""

@@ -40,7 +40,7 @@ from m2mproxy.net.h2_frames import FrameError, FrameReader
 from m2mproxy.net.h2_stream import H2Stream
 from m2mproxy.net.h2_writer import Writer
 from m2mproxy.net.linger import Linger
-from m2mproxy.net.tcp import WRITE_HIGH, hand_over, negotiated, peer_name
+from m2mproxy.net.tcp import WRITE_HIGH, negotiated, peer_name, write_joined
 
 # Bytes taken from a stream before the library is told: it grants room in larger steps anyhow.
 _CREDIT_STEP = 16 * 1024
@@ -185,7 +185,10 @@ class H2:
             return
         self._writer.emit(WRITE_HIGH - transport.get_write_buffer_size())
         pieces = self._writer.take()
-        hand_over(transport, pieces, self._secure)
+        if self._secure:
+            write_joined(transport, pieces)
+        elif pieces:
+            transport.writelines(pieces)
         if self._closing:
             self._listen(True)
             seconds = self._timeouts.close

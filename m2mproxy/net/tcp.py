@@ -73,14 +73,10 @@ def negotiated(transport: asyncio.Transport) -> str | None:
     return None if tls is None else tls.selected_alpn_protocol() or "http/1.1"
 
 
-def hand_over(transport: asyncio.Transport, pieces: list[Chunk], secure: bool) -> None:
-    """Write `pieces` in one call; over TLS joined, since each would become a record of its own."""
-    if len(pieces) == 1:
-        transport.write(pieces[0])
-    elif secure:
-        transport.write(b"".join(pieces))
-    elif pieces:
-        transport.writelines(pieces)
+def write_joined(transport: asyncio.Transport, pieces: list[Chunk]) -> None:
+    """Write `pieces` over TLS, where each by itself would become a record of its own."""
+    if pieces:
+        transport.write(b"".join(pieces) if len(pieces) > 1 else pieces[0])
 
 
 def reset_on_close(transport: asyncio.Transport) -> None:

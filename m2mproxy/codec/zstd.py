@@ -1,0 +1,190 @@
+"""zstd (RFC 8878): as a content coding, and as bare frames between two that share a reference.
+
+The one binding is the standard library's of Python 3.14, backports.zstd before. It is as fast as
+python-zstandard where a compressor is used again (30 µs for 4 KiB at level 9 with a dictionary),
+takes 9 µs more to decode a small frame, and alone has prefixes.
+
+The one rule: a decoder's window is at most 8 MiB, and what it puts out is counted step by step.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import cache
+from typing import Final
+
+from m2mproxy.codec.allowance import MEMBER_COST, SLICE, STEP, Allowance
+from m2mproxy.codec.base import WireError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+Dictionary = zstd.ZstdDict
+# A dictionary, in the way in which a compressor or decompressor should use it.
+Reference = zstd.ZstdDict | tuple[zstd.ZstdDict, int]
+
+LEVELS = range(1, 20)  # above, the window is larger than what others must read
+DEFAULT_LEVEL = 3
+_MAGIC = b"\x28\xb5\x2f\xfd"
+# RFC 9659: a content coding's window is at most 8 MiB.
+_WINDOW: Mapping[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
+# A stream's window. Each one open has its own, and its encoder keeps three times as much.
+_STREAM_WINDOW_LOG = 17
+_parameter = zstd.CompressionParameter
+_BLOCK: Final = zstd.ZstdCompressor.FLUSH_BLOCK
+_END: Final = zstd.ZstdCompressor.FLUSH_FRAME
+
+# Up to this size the compressors of `pack` are shared: making one costs half of what it does then.
+# A larger body would make others wait at its lock.
+_SHARED_UP_TO = 8 * 1024
+
+
+def compress(body: bytes, level: int = DEFAULT_LEVEL) -> bytes:
+    """`body` as one complete frame that says how large the content is."""
+    return zstd.ZstdCompressor(level=level).compress(body, _END)
+
+
+class ZstdEncoder:
+    """A Transform: one frame, in which each flush ends a block (RFC 8878 3.1.1.2)."""
+
+    __slots__ = ("_compressor",)
+
+    def __init__(self, level: int = DEFAULT_LEVEL) -> None:
+        self._compressor = zstd.ZstdCompressor(
+            options={
+                _parameter.compression_level: level,
+                _parameter.window_log: _STREAM_WINDOW_LOG,
+            }
+        )
+
+    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
+        return _some(self._compressor.compress(chunk))
+
+    def flush(self) -> list[bytes]:
+        return _some(self._compressor.flush(_BLOCK))
+
+    def finish(self) -> list[bytes]:
+        return _some(self._compressor.flush(_END))
+
+
+class ZstdDecoder:
+    """A Transform: frames, skippable ones among them, one after the other."""
+
+    __slots__ = ("_allowance", "_any", "_frame")
+
+    def __init__(self, limit: int) -> None:
+        """`limit` in bytes, of all that comes out."""
+        self._allowance = Allowance(limit)
+        self._frame: zstd.ZstdDecompressor | None = None  # None between frames
+        self._any = False
+
+    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
+        out: list[bytes] = []
+        view = memoryview(chunk)
+        try:
+            for at in range(0, len(view), SLICE):
+                rest: bytes | memoryview = view[at : at + SLICE]
+                while rest:
+                    rest = self._drain(self._frame or self._next(), rest, out)
+        except zstd.ZstdError:
+            raise WireError("the body is not zstd") from None
+        return out
+
+    def _next(self) -> zstd.ZstdDecompressor:
+        if self._any:
+            self._allowance.take(MEMBER_COST)
+        self._any = True
+        self._frame = zstd.ZstdDecompressor(options=_WINDOW)
+        return self._frame
+
+    def _drain(
+        self, frame: zstd.ZstdDecompressor, data: bytes | memoryview, out: list[bytes]
+    ) -> bytes:
+        """Put out what `data` makes; returns what follows the frame's end."""
+        while True:
+            piece = frame.decompress(data, STEP)
+            if piece:
+                self._allowance.take(len(piece))
+                out.append(piece)
+            if frame.eof:
+                self._frame = None
+                return frame.unused_data
+            if frame.needs_input:
+                return b""
+            data = b""
+
+    def flush(self) -> list[bytes]:
+        return []
+
+    def finish(self) -> list[bytes]:
+        if self._frame is not None or not self._any:
+            raise WireError("the zstd stream is cut short")
+        return []
+
+
+def _some(piece: bytes) -> list[bytes]:
+    return [piece] if piece else []
+
+
+def prefix(data: bytes) -> Reference:
+    """`data`, any bytes, as what a frame continues (the library's refPrefix)."""
+    return zstd.ZstdDict(data, is_raw=True).as_prefix
+
+
+def pack(body: bytes, level: int, dictionary: Dictionary) -> bytes:
+    """`body` as a bare frame against a trained dictionary: no magic number, no content size, no
+    checksum, no dictionary id."""
+    if len(body) > _SHARED_UP_TO:
+        return _bare(_compressor(level, dictionary.as_digested_dict), body)
+    return _bare(_shared_compressor(level, dictionary), body)
+
+
+def pack_after(body: bytes, level: int, reference: Reference) -> bytes:
+    """`body` as a bare frame, as `pack`'s, that continues a `prefix`."""
+    return _bare(_compressor(level, reference), body)
+
+
+def _compressor(level: int, reference: Reference) -> zstd.ZstdCompressor:
+    options: Mapping[int, int] = {
+        _parameter.compression_level: level,
+        _parameter.content_size_flag: 0,
+        _parameter.dict_id_flag: 0,
+    }
+    return zstd.ZstdCompressor(options=options, zstd_dict=reference)
+
+
+@cache
+def _shared_compressor(level: int, dictionary: Dictionary) -> zstd.ZstdCompressor:
+    return _compressor(level, dictionary.as_digested_dict)
+
+
+def _bare(compressor: zstd.ZstdCompressor, body: bytes) -> bytes:
+    # The binding cannot leave out the magic number (ZSTD_c_format), which is the first four bytes.
+    return compressor.compress(body, _END)[len(_MAGIC) :]
+
+
+def unpack(frame: bytes | memoryview, size: int, reference: Reference) -> bytes:
+    """The `size` bytes that a bare frame holds.
+
+    Args:
+        size: the declared one, which the caller has compared with its limit; memory grows with
+            what comes out, not with what is declared.
+        reference: what `pack` was given, or `pack_after`.
+
+    Raises:
+        WireError: it is no such frame, is cut short, goes on, or holds more or less.
+    """
+    decompressor = zstd.ZstdDecompressor(zstd_dict=reference, options=_WINDOW)
+    try:
+        decompressor.decompress(_MAGIC)
+        body = decompressor.decompress(frame, size + 1)
+    except zstd.ZstdError:
+        raise WireError("the frame is not zstd, or made with another reference") from None
+    if len(body) != size or not decompressor.eof:
+        raise WireError("the frame does not hold as much as it says")
+    if decompressor.unused_data:
+        raise WireError("something follows the frame")
+    return body

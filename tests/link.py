@@ -58,6 +58,8 @@ class FakeSocket:
 class Transport(asyncio.Transport):
     """One end of a pair."""
 
+    name = ("192.0.2.7", 4711)  # of the other end
+
     def __init__(
         self, loop: asyncio.AbstractEventLoop, protocol: asyncio.Protocol, split: Split = whole
     ) -> None:
@@ -81,7 +83,7 @@ class Transport(asyncio.Transport):
     # -- what asyncio promises ------------------------------------------------------------------
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return {"peername": ("192.0.2.7", 4711), "socket": self.socket}.get(name, default)
+        return {"peername": self.name, "socket": self.socket}.get(name, default)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._high = 64 * 1024 if high is None else high

@@ -28,14 +28,27 @@ from m2mproxy.net.tcp import Tcp
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.exchange import Exchange
 from m2mproxy.proxy.forwarding import Forwarding
+from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.providers import Router, profile_for
 from m2mproxy.proxy.proxy import Proxy
 from m2mproxy.proxy.routes import Routes, Upstream
+from m2mproxy.proxy.wire import request_coding, response_coding
 
 Report = Callable[[Any], None]
 Pair = tuple[str, str]  # versions: the client's, the upstream's
 
 HOST = b"host: proxy\r\n"
+
+
+class Inline(Offload):
+    """No threads: what would be done elsewhere is done at once."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    async def run(self, size: int, work: Callable[[], Any]) -> Any:
+        self.sizes.append(size)
+        return work()
 
 
 class World:
@@ -54,7 +67,7 @@ class World:
             self.config.limits.upstream_connections,
             self.config.timeouts.upstream_keepalive,
         )
-        self.context = Context(self.config, self._routes(), self.loop.time)
+        self.context = Context(self.config, self._routes(), self.loop.time, Inline())
         self.ended: list[Exchange] = []
         self.refusals: list[Fault] = []
         self.proxy = Proxy(self.context, self.turn, self.loop, self.ended.append, self._refused)
@@ -80,6 +93,8 @@ class World:
             self.pool.to(origin),
             router,
             Forwarding(profile, self.config.api_key, self.config.forwarded),
+            request_coding(self.config.compression, profile, self.loop.time),
+            response_coding(self.config.compression, upstream.host),
         )
         return Routes(route, {})
 
@@ -204,10 +219,14 @@ class World:
 
 
 def _config(settings: dict[str, Any]) -> Config:
-    flags: dict[str, Any] = {"proxy.upstream": "http://upstream:9/v1"}
+    flags: dict[str, Any] = {
+        "proxy.upstream": "http://upstream:9/v1",
+        "proxy.compression.requests": "off",
+        "proxy.compression.responses": "off",
+    }
     for name, value in settings.items():
         section, _, key = name.partition("_")
-        if section in ("timeouts", "limits"):
+        if section in ("timeouts", "limits", "compression"):
             flags[f"proxy.{section}.{key}"] = value
         else:
             flags[f"proxy.{name}"] = value

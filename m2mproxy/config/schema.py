@@ -78,14 +78,34 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """[proxy.compression]: not built yet, so only off."""
+    """[proxy.compression]: what is coded on the wire, and for whom."""
 
     requests: Annotated[
-        str, kinds.one_of(_OFF, ("true", '"auto"', '"zstd"', '"gzip"', '"m2m"'))
-    ] = "off"
-    """Coding of request bodies to the upstream; default off."""
-    responses: Annotated[str, kinds.one_of(_OFF, ("true", '"on"'))] = "off"
-    """Coding of response bodies to the client; default off."""
+        str,
+        kinds.one_of(
+            {
+                '"auto"': "auto",
+                "true": "auto",
+                '"zstd"': "zstd",
+                '"gzip"': "gzip",
+                '"m2m"': "m2m",
+                **_OFF,
+            }
+        ),
+    ] = "auto"
+    """Coding of requests to the upstream; 'auto' for what it shows that it reads, the default."""
+    responses: Annotated[
+        str, kinds.one_of({'"auto"': "auto", '"on"': "on", "true": "on", **_OFF})
+    ] = "auto"
+    """Coding of response bodies as clients ask for; 'auto' for clients elsewhere, the default."""
+    min_size: Annotated[int, kinds.size(0, 1 << 30)] = 1024
+    """Bytes of the smallest body that is coded; default 1 KiB."""
+    level: Annotated[int, kinds.count(1, 9)] = 5
+    """How hard zstd, brotli and gzip try, from 1 to 9; default 5."""
+    endpoints: Annotated[
+        str, kinds.one_of({'"loopback"': "loopback", '"on"': "on", "true": "on", **_OFF})
+    ] = "loopback"
+    """Who may use /v1/compress and /v1/decompress: 'loopback', the default, 'on' or 'off'."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,10 +31,10 @@ class H1(MessageReader):
     """An HTTP/1.1 connection."""
 
     __slots__ = (
-        "_body_begun", "_closing", "_deadline", "_draining", "_gate", "_head_begun", "_head_sent",
-        "_in_done", "_intake", "_keep_alive", "_limits", "_linger", "_loop", "_out_done", "_owner",
-        "_peer", "_request", "_reused", "_secure", "_shut_after_flush", "_stream", "_timeouts",
-        "_transport", "_turn", "_writer",
+        "_body_begun", "_closing", "_deadline", "_draining", "_full", "_gate", "_head_begun",
+        "_head_sent", "_in_done", "_intake", "_keep_alive", "_limits", "_linger", "_loop",
+        "_out_done", "_owner", "_peer", "_request", "_reused", "_secure", "_shut_after_flush",
+        "_stream", "_timeouts", "_transport", "_turn", "_writer",
     )
 
     def __init__(
@@ -54,7 +54,8 @@ class H1(MessageReader):
         self._peer = ""
         self._secure = False
         self._gate = Gate()
-        self._writer = MessageWriter(turn, self)
+        self._full = False  # the transport takes no more for now
+        self._writer = MessageWriter(turn, self, self._gate)
         self._deadline = Deadline(loop, self._expired)
         self._intake = Intake(loop, self._deadline, timeouts, limits)
         # The exchange under way.
@@ -111,6 +112,7 @@ class H1(MessageReader):
 
     def writable(self, yes: bool) -> None:
         """The transport's buffer passed a watermark."""
+        self._full = not yes
         if yes:
             self._gate.open()
         else:
@@ -120,10 +122,12 @@ class H1(MessageReader):
         """Hand what was written in this turn to the transport, and close if that was the last."""
         if self._transport is None:
             return
-        self._writer.flush(self._transport, self._secure)
+        overfull = self._writer.flush(self._transport, self._secure)
         if self._shut_after_flush:
             self._shut_after_flush = False
             self._shut()
+        elif overfull and not self._full:
+            self._gate.open()
 
     # -- the exchange under way -----------------------------------------------------------------
 

@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import asyncio
 
-from m2mproxy.http.body import Chunk
+from m2mproxy.http.body import Chunk, Gate
 from m2mproxy.http.headers import Headers
 from m2mproxy.net.connection import Connection, Turn
 from m2mproxy.net.h1_chunked import frame, last_chunk
 from m2mproxy.net.tcp import write_joined
 
+# Payload that is taken in one turn, before the transport has seen any of it.
+_ROOM = 256 * 1024
+
 
 class MessageWriter:
     """Collects what is written in a turn."""
 
-    __slots__ = ("_chunked", "_connection", "_left", "_out", "_turn")
+    __slots__ = ("_chunked", "_connection", "_gate", "_left", "_out", "_size", "_turn")
 
-    def __init__(self, turn: Turn, connection: Connection) -> None:
+    def __init__(self, turn: Turn, connection: Connection, gate: Gate) -> None:
+        """`gate` is shut when too much is written in one turn."""
         self._turn = turn
         self._connection = connection
+        self._gate = gate
+        self._size = 0  # of the payload in `_out`
         self._out: list[Chunk] = []
         self._chunked = False
         self._left: int | None = 0
@@ -54,6 +60,9 @@ class MessageWriter:
         size = len(chunk)
         if not size:
             return  # an empty chunk would end a chunked body
+        self._size += size
+        if self._size > _ROOM:
+            self._gate.shut()
         if self._chunked:
             for piece in frame(chunk):
                 self.put(piece)
@@ -71,16 +80,19 @@ class MessageWriter:
         elif self._left:
             raise RuntimeError("less payload than the content-length says")
 
-    def flush(self, transport: asyncio.Transport, secure: bool) -> None:
-        """Hand over what was written, in one call."""
+    def flush(self, transport: asyncio.Transport, secure: bool) -> bool:
+        """Hand over what was written, in one call. Returns whether that had shut the gate."""
         out, self._out = self._out, []
+        overfull, self._size = self._size > _ROOM, 0
         if secure:
             write_joined(transport, out)
         elif len(out) == 1:
             transport.write(out[0])
         elif out:
             transport.writelines(out)
+        return overfull
 
     def drop(self) -> None:
         """Nobody will take what was written."""
         self._out.clear()
+        self._size = 0

@@ -83,6 +83,7 @@ class Destination:
         self._open: dict[Reusable, float] = {}
         self._live: set[Reusable] = set()
         self._dialling = 0
+        self._probes: list[Signal[None]] = []  # who only asks whether the origin can be reached
         self._each = 1  # streams that a new connection is expected to take at once
         self._waiting: deque[Wait] = deque()  # for any connection
         self._insisting: deque[Wait] = deque()  # for one never used before
@@ -117,10 +118,17 @@ class Destination:
         """Whether a request has to wait for another one's connection."""
         return len(self._live) + self._dialling >= self._limit
 
-    @property
-    def is_connected(self) -> bool:
-        """Whether any connection is open, in use or not."""
-        return bool(self._live)
+    def reached(self) -> Signal[None]:
+        """Known when a connection is open, in use or not; fails with what the next dial fails with.
+        It waits for no request, as a place in the queue could."""
+        signal: Signal[None] = Signal()
+        if self._live:
+            signal.set(None)
+        else:
+            self._probes.append(signal)
+            if not self._dialling:
+                self._dial()
+        return signal
 
     def counts(self) -> dict[str, int]:
         """Connections by state, and requests waiting for one."""
@@ -148,11 +156,17 @@ class Destination:
     def _dial_if_needed(self) -> None:
         wanted = len(self._insisting) - (-len(self._waiting) // self._each)
         while self._dialling < wanted and not self.is_full:
-            self._dialling += 1
-            self._dialler.dial(self.origin, self, self._dialled)
+            self._dial()
+
+    def _dial(self) -> None:
+        self._dialling += 1
+        self._dialler.dial(self.origin, self, self._dialled)
 
     def _dialled(self, outcome: Reusable | Fault) -> None:
         self._dialling -= 1
+        probes, self._probes = self._probes, []
+        for probe in probes:
+            probe.fail(outcome) if isinstance(outcome, Fault) else probe.set(None)
         wait = self._next_in_line()
         if isinstance(outcome, Fault):
             # It fails for as many as it was made for.

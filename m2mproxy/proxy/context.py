@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from m2mproxy.config import Config
+from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.routes import Routes
 
 
@@ -20,3 +21,4 @@ class Context:
     routes: Routes
     clock: Callable[[], float]
     """Seconds that never go back, fine enough to measure microseconds."""
+    offload: Offload

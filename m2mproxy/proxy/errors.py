@@ -11,6 +11,9 @@ from m2mproxy.http.faults import Busy, Fault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Response
 
+# What a request may be coded in.
+READABLE = b"m2m, zstd, br, gzip, deflate"
+
 _TYPES = {500: "proxy_error", 502: "upstream_error", 503: "overloaded_error", 504: "upstream_error"}
 
 
@@ -41,6 +44,8 @@ def fault_reply(fault: Fault) -> tuple[Response, bytes]:
     extra = Headers()
     if isinstance(fault, Busy):
         extra.append((b"retry-after", b"%d" % fault.retry_after))
+    if fault.status == 415:
+        extra.append((b"accept-encoding", READABLE))  # RFC 9110 12.5.3
     content = error_object(fault.status, fault.code, fault.message)
     return json_reply(fault.status, content, extra)
 

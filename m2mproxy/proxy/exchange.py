@@ -17,13 +17,18 @@ from m2mproxy.http.faults import Busy, ClientGone, Fault, TooLate, UpstreamFault
 from m2mproxy.http.flow import Flow, Signal
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
+from m2mproxy.http.negotiation import Accepted
 from m2mproxy.net.connection import Stream
 from m2mproxy.net.pool import Wait
+from m2mproxy.proxy.coder import Coder
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.errors import fault_event, fault_reply
 from m2mproxy.proxy.gather import gather
+from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.model import ModelFinder, model_of
 from m2mproxy.proxy.pump import Pump, too_large
+from m2mproxy.proxy.request_coding import Coded, decode, is_coded
+from m2mproxy.proxy.response_coding import is_near
 from m2mproxy.proxy.routes import Local, Upstream
 from m2mproxy.proxy.sse import COMMENT, Boundary, is_event_stream
 
@@ -41,8 +46,10 @@ class Exchange:
     """
 
     __slots__ = (
+        "_accepted",
         "_boundary",
         "_bytes_up",
+        "_coded",
         "_context",
         "_done",
         "_download",
@@ -62,6 +69,7 @@ class Exchange:
         "ended",
         "fault",
         "forwarded",
+        "ledger",
         "method",
         "relayed",
         "request",
@@ -96,6 +104,9 @@ class Exchange:
         self._upload: Pump | None = None
         self._download: Pump | None = None
         self._done: Signal[None] = Signal()
+        self.ledger: Ledger | None = None  # where a coding was used, or considered
+        self._accepted: Accepted | None = None
+        self._coded: Coded | None = None
         self._finder: ModelFinder | None = None
         self._bytes_up = 0
         self._model = ""
@@ -155,7 +166,7 @@ class Exchange:
                 self._reply(*await route.answer())
             else:
                 upload = await self._prepare(route)
-                self._relay(await self._response(route, upload))
+                self._relay(route, await self._response(route, upload))
                 await self._done
         except Fault as fault:
             self.fault = fault
@@ -172,6 +183,9 @@ class Exchange:
         config, request, body = self._context.config, self.request, self.downstream.body
         if request.length is not None and request.length > config.max_body:
             raise too_large(config.max_body)
+        self._accepted = Accepted(request.headers)
+        if is_coded(request):
+            body = await self._decoded(route, body)
         model = None
         if route.router.needs_model(request.target):
             text, body = await self._gather(body)
@@ -179,22 +193,74 @@ class Exchange:
         request.target = route.target(request.target, model)
         route.forwarding.prepare(request, self.downstream.peer)
         request.authority, request.scheme = route.authority, route.scheme
+        route.responses.ask(request, self._accepted)
+        if config.logging.access and request.length != 0:
+            self._finder = ModelFinder()
+        if route.requests.considers(request):
+            body = await self._encoded(route, body)
+        return self._uploading(body)
+
+    def _uploading(self, body: Body) -> Pump:
+        config = self._context.config
         upload = self._upload = Pump(
             body, self._uploaded, self._context.clock, config.max_body, config.limits.retry_body
         )
-        if config.logging.access and request.length != 0:
-            self._finder = ModelFinder()
+        if self._finder is not None and self._coded is None:
             upload.tap = self._finder.feed
         return upload
 
     async def _gather(self, body: Body) -> tuple[bytes, Body]:
-        if self.request.expects_continue:
-            # We have to read it here; the upstream, who gets it at once, is not asked again.
-            self.request.headers.drop((b"expect",))
-            self.downstream.send_response(Response(100, Headers()))
+        self._invite()
         return await gather(body, self._context.config.max_body)
 
+    def _invite(self) -> None:
+        """A client that waits to be asked for its body: we have to read it here, and the upstream,
+        who gets it at once, is not asked again."""
+        if self.request.expects_continue:
+            self.request.headers.drop((b"expect",))
+            self.downstream.send_response(Response(100, Headers()))
+
+    async def _decoded(self, route: Upstream, body: Body) -> Body:
+        """What the client coded, unless the upstream reads that very coding."""
+        if route.requests.reads(self.request):
+            return body
+        self._invite()
+        self.ledger = Ledger()
+        return await decode(
+            self.request,
+            body,
+            self._context.config.max_body,
+            self.ledger,
+            self._context.offload.run,
+        )
+
+    async def _encoded(self, route: Upstream, body: Body) -> Body:
+        self.ledger = self.ledger or Ledger()
+        body, self._coded = await route.requests.encode(
+            self.request, body, self.ledger, self._context.offload.run
+        )
+        if self._coded is not None and self._finder is not None:
+            self._finder.feed(self._coded.plain)
+        return body
+
     async def _response(self, route: Upstream, upload: Pump) -> Response:
+        """The response to the request; to the plain one, if the upstream refuses it coded."""
+        response = await self._answer_to(route, upload)
+        coded = self._coded
+        route.requests.readable.learn(response.headers)
+        if coded is not None and route.requests.judge(self.request, coded, response.status):
+            assert self._upstream is not None and self.ledger is not None
+            self._upstream.reset()
+            upload.close()
+            self.retried = True
+            self.ledger.refused(upload.moved, response.status)
+            self._coded = None
+            response = await self._answer_to(route, self._uploading(coded.undo(self.request)))
+        if self._upload is not None and self._upload.ended:
+            self._put_away(self._upload)
+        return response
+
+    async def _answer_to(self, route: Upstream, upload: Pump) -> Response:
         """Send the request and wait for the head of the response; once more, when the connection
         turns out to have been closed by the upstream before it saw anything (RFC 9112 9.3.1)."""
         stream = await self._stream(route, fresh=False)
@@ -214,8 +280,6 @@ class Exchange:
             upload.replay(stream)
             response = await stream.head
         upload.forget()
-        if upload.ended:
-            self._put_away(upload)
         return response
 
     def _put_away(self, upload: Pump) -> None:
@@ -234,16 +298,29 @@ class Exchange:
         stream.on_informational = self.downstream.send_response
         return stream
 
-    def _relay(self, response: Response) -> None:
+    def _coder(self, route: Upstream, response: Response) -> Coder | None:
+        """What changes the response's coding."""
+        accepted, peer = self._accepted, self.downstream.peer
+        if accepted is None or not route.responses.may_change(accepted, response):
+            return None
+        self.ledger = self.ledger or Ledger()
+        near = is_near(peer)
+        return route.responses.plan(self.request, accepted, near, response, self.ledger)
+
+    def _relay(self, route: Upstream, response: Response) -> None:
         """Begin to pass the response on. `_done` tells when it has passed."""
         assert self._upstream is not None
         clock = self._context.clock
         self.answered = clock()
         self._enter("idle", self.answered)
         download = self._download = Pump(self._upstream.body, self._downloaded, clock)
-        if is_event_stream(response):
+        coder = download.coder = self._coder(route, response)
+        if is_event_stream(response) or (coder is not None and coder.carries_events):
             self._boundary = Boundary()
-            download.tap = self._boundary.feed
+            if coder is not None:
+                coder.tap = self._boundary.feed
+            else:
+                download.tap = self._boundary.feed
         self.response = response
         self.downstream.send_response(response)
         self.relayed = clock()
@@ -275,10 +352,10 @@ class Exchange:
             return
         if self.response is None:
             self._reply(*fault_reply(fault))
-        elif self._boundary is not None:
+        elif self._boundary is not None and self._download is not None:
             if not self._boundary.between_events:
-                self.downstream.write(b"\n\n")
-            self.downstream.write(fault_event(fault, self.target))
+                self._download.inject(b"\n\n", self.downstream)
+            self._download.inject(fault_event(fault, self.target), self.downstream)
 
     def _release(self) -> None:
         if self._wait is not None:
@@ -294,6 +371,9 @@ class Exchange:
     def _ended(self, error: BaseException | None) -> None:
         self.bug = self.bug or error
         self.ended = self._context.clock()
+        if self.ledger is not None:
+            plain = len(self._coded.plain) if self._coded is not None else None
+            self.ledger.close(self.bytes_up, plain, self.bytes_down)
         on_end, self._on_end = self._on_end, _nobody
         on_end(self)
 
@@ -324,6 +404,8 @@ class Exchange:
     def _show_life(self, now: float) -> None:
         """Tell the client of a silent stream, and what stands between, that it is alive."""
         boundary = self._boundary
-        if boundary is not None and boundary.between_events and self.downstream.gate.is_open:
+        if boundary is None or self._download is None:
+            return
+        if boundary.between_events and self.downstream.gate.is_open:
             self._last_comment = now
-            self.downstream.write(COMMENT)
+            self._download.inject(COMMENT, self.downstream)

@@ -70,6 +70,12 @@ class Profile:
     deployment_endpoints: tuple[str, ...] = ()
     # Default of a required api-version parameter; "" where none is required.
     api_version: str = ""
+    # Codings of requests that it is known to read, and those that may be tried on it once (see
+    # readable.py); the most bytes that it decodes, and what a coded request says besides.
+    reads: tuple[bytes, ...] = ()
+    tries: tuple[bytes, ...] = ()
+    decodes: int = 8 << 20
+    coded_headers: tuple[tuple[bytes, bytes], ...] = ()
     # Client paths beside /v1/ that are this provider's own API.
     native_prefixes: tuple[str, ...] = ()
     # What in the configured path and query betrays this profile on a host that nobody claims, and
@@ -169,11 +175,18 @@ _PROFILES: Final = (
     # `data: {"error": ...}` and still [DONE]. Port 8000 is everybody's, so "auto" ignores it.
     Profile("vllm"),
     # https://docs.sglang.io/docs/basic_usage/send_request
-    Profile("sglang", ports=(30000,)),
+    # Reads zstd where its operator has switched that on, and then wants to be told twice.
+    Profile(
+        "sglang",
+        ports=(30000,),
+        tries=(b"zstd",),
+        coded_headers=((b"x-body-compressed", b"zstd"),),
+    ),
     # https://docs.ollama.com/api/openai-compatibility; Bearer for ollama.com, no key locally
     # (https://docs.ollama.com/api/authentication). Its own /api/* can pull and delete models and
     # is not served.
-    Profile("ollama", ("ollama.com", ".ollama.com"), ports=(11434,)),
+    # 0.18 and later read exactly zstd on /v1/*, in one frame; earlier ones answer 400.
+    Profile("ollama", ("ollama.com", ".ollama.com"), ports=(11434,), reads=(b"zstd",)),
     # https://localai.io/features/authentication/ (Bearer, x-api-key, xi-api-key; port 8080, shared
     # with llama.cpp). https://localai.io/reference/api-errors/.
     Profile("localai"),

@@ -1,16 +1,19 @@
 """From a Body into a Stream, as fast as the stream takes it.
 
 The one rule: a chunk is taken when there is room for it and handed on in the same call. Nothing is
-kept, joined or split here; what waits, waits in the Body, where it holds back its sender.
+kept, joined or split here, unless it is to be coded; what waits, waits in the Body, where it holds
+back its sender.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from m2mproxy.codec.base import WireError
 from m2mproxy.http.body import CHUNK_COST, Body, Chunk
-from m2mproxy.http.faults import ClientFault, Fault
+from m2mproxy.http.faults import ClientFault, Fault, UpstreamFault
 from m2mproxy.net.connection import Stream
+from m2mproxy.proxy.coder import SLICE, Coder
 
 
 class Pump:
@@ -20,6 +23,7 @@ class Pump:
         moved: payload bytes handed on.
         touched: the time of the last chunk, by `clock`.
         tap: sees each chunk as it passes; set it to None to stop looking.
+        coder: changes what passes; set before `start`.
     """
 
     __slots__ = (
@@ -29,8 +33,10 @@ class Pump:
         "_limit",
         "_on_end",
         "_out",
+        "_rest",
         "_room",
         "_waiting",
+        "coder",
         "ended",
         "moved",
         "tap",
@@ -54,6 +60,8 @@ class Pump:
         self._kept: list[Chunk] | None = [] if keep else None
         self._out: Stream | None = None
         self._waiting = False
+        self._rest: Chunk = b""  # of a chunk that is decoded slice by slice
+        self.coder: Coder | None = None
         self.ended = False
         self.moved = 0
         self.touched = 0.0
@@ -110,7 +118,7 @@ class Pump:
             return
         gate = out.gate
         while gate.is_open:
-            chunk = body.take()
+            chunk = body.take() if not self._rest else self._slice()
             if chunk is None:
                 self._exhausted(out)
                 return
@@ -131,7 +139,32 @@ class Pump:
             self._keep(chunk)
         if self.tap is not None:
             self.tap(chunk)
-        out.write(chunk)
+        if self.coder is None:
+            out.write(chunk)
+        else:
+            self._code(chunk, out, self.coder)
+
+    def _code(self, chunk: Chunk, out: Stream, coder: Coder) -> None:
+        if coder.decodes and len(chunk) > SLICE:
+            self._rest = memoryview(chunk)[SLICE:]
+            self.moved -= len(self._rest)
+            chunk = memoryview(chunk)[:SLICE]
+        try:
+            self._write(coder.feed(chunk), out)
+        except WireError as error:
+            self._end(UpstreamFault("protocol", f"the upstream's reply cannot be decoded: {error}"))
+
+    def _slice(self) -> Chunk:
+        rest, self._rest = self._rest, b""
+        return rest
+
+    def _write(self, pieces: list[Chunk], out: Stream) -> None:
+        for piece in pieces:
+            out.write(piece)
+
+    def inject(self, data: bytes, out: Stream) -> None:
+        """Write bytes of our own, between two chunks."""
+        self._write(self.coder.inject(data) if self.coder is not None else [data], out)
 
     def _keep(self, chunk: Chunk) -> None:
         self._room -= len(chunk) + CHUNK_COST
@@ -142,12 +175,26 @@ class Pump:
 
     def _exhausted(self, out: Stream) -> None:
         body = self._body
+        coder = self.coder
         if body.ended:
+            if coder is not None and not self._finished(coder, out):
+                return
             self.ended = True
             out.finish(body.trailers)
             self._on_end(None)
-        elif body.fault is not None:
+            return
+        if coder is not None:  # all that came can be read, even if no more comes
+            self._write(coder.flush(), out)
+        if body.fault is not None:
             self._end(body.fault)
+
+    def _finished(self, coder: Coder, out: Stream) -> bool:
+        try:
+            self._write(coder.finish(), out)
+        except WireError as error:
+            self._end(UpstreamFault("protocol", f"the upstream's reply cannot be decoded: {error}"))
+            return False
+        return True
 
     def _end(self, fault: Fault) -> None:
         self.stop()

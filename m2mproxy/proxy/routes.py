@@ -15,6 +15,8 @@ from m2mproxy.http.validate import has_dot_segment
 from m2mproxy.net.pool import Destination
 from m2mproxy.proxy.forwarding import Forwarding
 from m2mproxy.proxy.providers import DeploymentError, Router
+from m2mproxy.proxy.request_coding import RequestCoding
+from m2mproxy.proxy.response_coding import ResponseCoding
 
 Answer = Callable[[], Awaitable[tuple[Response, bytes]]]
 
@@ -40,6 +42,8 @@ class Upstream:
     destination: Destination
     router: Router
     forwarding: Forwarding
+    requests: RequestCoding
+    responses: ResponseCoding
 
     def target(self, client_target: bytes, model: str | None) -> bytes:
         """The upstream's request target.

@@ -47,16 +47,10 @@ class Endpoints:
         """Ready when a connection to the upstream is there, or can be made."""
         assert self._upstream is not None
         report: dict[str, object] = {"url": str(self._upstream.origin), "reachable": True}
-        destination = self._upstream.destination
-        if not destination.is_connected:  # or we could wait behind requests that take hours
-            wait = destination.stream()
-            try:
-                stream = await wait
-                stream.reset()  # unused: back to the pool
-            except Fault as fault:
-                report.update(reachable=False, code=fault.code, reason=fault.message)
-            finally:
-                wait.leave()
+        try:
+            await self._upstream.destination.reached()
+        except Fault as fault:
+            report.update(reachable=False, code=fault.code, reason=fault.message)
         ready = bool(report["reachable"])
         status = "ready" if ready else "not ready"
         return json_reply(200 if ready else 503, {"status": status, "upstreams": [report]})

@@ -24,8 +24,8 @@ _LONGEST_PATH = 512
 # Bytes are formatted at half the cost of text, and a path and a method are bytes already.
 _TEXT = (
     b"%b client=%b method=%b path=%b model=%b status=%d client_in=%d client_out=%d "
-    b"upstream_out=%d upstream_in=%d coding=identity first_byte_ms=%b added_ms=%.3f "
-    b"total_ms=%.3f error=%b\n"
+    b"upstream_out=%d upstream_in=%d coding=%b client_coding=%b why=%b first_byte_ms=%b "
+    b"added_ms=%.3f total_ms=%.3f error=%b\n"
 )
 
 _is_plain = re.compile(r"[!#-~]+").fullmatch
@@ -82,6 +82,14 @@ class Log:
 
     def _text_line(self, x: Exchange) -> bytes:
         up, down = x.bytes_up, x.bytes_down
+        sizes: tuple[int, ...] = (up, down, up, down)
+        coding = client_coding = b"identity"
+        why = b"-"
+        if x.ledger is not None:
+            sizes = tuple(way.wire for way in x.ledger.ways)
+            coding = x.ledger.upstream_coding.encode()
+            client_coding = x.ledger.client_coding.encode()
+            why = _word(x.ledger.why)
         return _TEXT % (
             self._stamp(),
             x.downstream.peer.encode(),
@@ -89,10 +97,10 @@ class Log:
             _path(x.target),
             _word(x.model),
             status_of(x),
-            up,
-            down,
-            up,
-            down,
+            *sizes,
+            coding,
+            client_coding,
+            why,
             b"%.3f" % ((x.answered - x.started) * 1e3) if x.answered else b"-",
             x.added * 1e3,
             (x.ended - x.started) * 1e3,
@@ -101,6 +109,9 @@ class Log:
 
     def _json_line(self, x: Exchange) -> bytes:
         up, down = x.bytes_up, x.bytes_down
+        sizes: tuple[int, ...] = (up, down, up, down)
+        if x.ledger is not None:
+            sizes = tuple(way.wire for way in x.ledger.ways)
         fields = {
             "time": self._stamp().decode(),
             "client": x.downstream.peer,
@@ -108,11 +119,13 @@ class Log:
             "path": _path(x.target).decode("ascii", "replace"),
             "model": x.model or None,
             "status": status_of(x),
-            "client_in": up,
-            "client_out": down,
-            "upstream_out": up,
-            "upstream_in": down,
-            "coding": "identity",
+            "client_in": sizes[0],
+            "client_out": sizes[1],
+            "upstream_out": sizes[2],
+            "upstream_in": sizes[3],
+            "coding": x.ledger.upstream_coding if x.ledger is not None else "identity",
+            "client_coding": x.ledger.client_coding if x.ledger is not None else "identity",
+            "why": (x.ledger.why or None) if x.ledger is not None else None,
             "first_byte_ms": round((x.answered - x.started) * 1e3, 3) if x.answered else None,
             "added_ms": round(x.added * 1e3, 3),
             "total_ms": round((x.ended - x.started) * 1e3, 3),

@@ -27,8 +27,10 @@ from m2mproxy.net.dial import Dialler
 from m2mproxy.net.pool import Pool
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.exchange import Exchange
+from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.proxy import Proxy
 from m2mproxy.proxy.routes import Routes, Upstream
+from m2mproxy.proxy.wire import request_coding, response_coding
 from m2mproxy.service import files
 from m2mproxy.service.listeners import BACKLOG, Listeners
 from m2mproxy.service.local import Endpoints
@@ -91,7 +93,8 @@ class Server:
             config.limits.upstream_connections,
             config.timeouts.upstream_keepalive,
         )
-        context = Context(config, self._routes(built), time.monotonic)
+        self._offload = Offload(loop)
+        context = Context(config, self._routes(built), time.monotonic, self._offload)
         self._proxy = Proxy(context, turn, loop, self._ended, self._refused)
         self._tls = built.listening
         legs = [leg for leg in (built.listening, built.tls) if leg is not None]
@@ -103,6 +106,7 @@ class Server:
 
     def _routes(self, built: Parts) -> Routes:
         endpoints = Endpoints(self._snapshot, self._stats.reset)
+        self._requests = request_coding(self._config.compression, built.profile, time.monotonic)
         origin = built.origin
         route = Upstream(
             origin,
@@ -111,6 +115,8 @@ class Server:
             self._pool.to(origin),
             built.router,
             built.forwarding,
+            self._requests,
+            response_coding(self._config.compression, origin.host),
         )
         endpoints.watch(route)
         return Routes(route, endpoints.table())
@@ -149,6 +155,7 @@ class Server:
             "open_streams": self._proxy.open_streams,
             "client_connections": self._proxy.connections,
             "upstream_connections": self._pool.counts(),
+            "upstream_reads": self._requests.readable.report(),
             "tls_handshakes": self._tls.handshakes.counts() if self._tls else {},
             "log_lines_dropped": self._writer.dropped,
             "version": __version__,
@@ -271,6 +278,7 @@ class Server:
         self._renewal.close()
         self._dialler.close()
         self._pool.close()
+        self._offload.close()
         await asyncio.sleep(0)  # for what that made the loop do next
         self._writer.close()
         # The end has come already. The loop, when it closes, gives signals back their default, and

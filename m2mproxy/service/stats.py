@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 from m2mproxy.http.faults import Fault
 from m2mproxy.proxy.exchange import Exchange
+from m2mproxy.proxy.ledger import IDENTITY, Ledger
 
 # Upper bounds of the buckets in seconds, each 1/8 of an octave above the last. From a microsecond
 # to an hour a quantile is at most 9 % more than the truth.
@@ -56,6 +57,10 @@ class Histogram:
         return _BOUNDS[-1] if self.count else 0.0
 
 
+_LEGS = ("client request", "client response", "upstream request", "upstream response")
+_MOST_CODINGS = 64  # a client can name what it likes
+
+
 class Stats:
     """Everything counted since the start or the last reset."""
 
@@ -68,8 +73,11 @@ class Stats:
         """Begin again at zero."""
         self._since = self._clock()
         self._retries = 0
-        self._up = 0
-        self._down = 0
+        # Bytes on each wire, and as they would have been plain.
+        self._wire = [0, 0, 0, 0]
+        self._plain = [0, 0, 0, 0]
+        self._codings: dict[tuple[str, str], list[int]] = {}
+        self._why: dict[str, int] = defaultdict(int)
         self._by_status: dict[int, int] = defaultdict(int)
         self._errors: dict[str, int] = defaultdict(int)
         self._added = Histogram()
@@ -82,12 +90,31 @@ class Stats:
         elif not x.forwarded:
             return
         self._by_status[status_of(x)] += 1
-        self._up += x.bytes_up
-        self._down += x.bytes_down
+        if x.ledger is not None:
+            self._coded(x.ledger)
+        else:
+            up, down = x.bytes_up, x.bytes_down
+            for at, size in enumerate((up, down, up, down)):
+                self._wire[at] += size
+                self._plain[at] += size
         if x.relayed:
             self._added.record(x.added)
         if x.retried:
             self._retries += 1
+
+    def _coded(self, ledger: Ledger) -> None:
+        for at, (leg, way) in enumerate(zip(_LEGS, ledger.ways, strict=True)):
+            self._wire[at] += way.wire
+            self._plain[at] += way.plain
+            if way.coding != IDENTITY and (
+                (leg, way.coding) in self._codings or len(self._codings) < _MOST_CODINGS
+            ):
+                counts = self._codings.setdefault((leg, way.coding), [0, 0, 0])
+                counts[0] += 1
+                counts[1] += way.plain
+                counts[2] += way.wire
+        if ledger.why:
+            self._why[ledger.why] += 1
 
     def refused(self, fault: Fault) -> None:
         """Count what never became an exchange: no request, or one too many."""
@@ -95,19 +122,26 @@ class Stats:
         self._by_status[fault.status] += 1
 
     def snapshot(self) -> dict[str, object]:
-        """The figures. Nothing is compressed yet, so what goes out is what came in."""
+        """The figures. Bytes are those that crossed a wire, coded as they were."""
         now = self._clock()
-        bytes_in = bytes_out = self._up + self._down
+        from_client, to_client, to_upstream, from_upstream = self._wire
+        wire, plain = sum(self._wire), sum(self._plain)
         return {
             "requests_total": sum(self._by_status.values()),
             "requests_by_status": {str(k): v for k, v in sorted(self._by_status.items())},
             "errors": dict(sorted(self._errors.items())),
             "retries": self._retries,
-            "bytes_in": bytes_in,
-            "bytes_out": bytes_out,
-            "compression_ratio": round(bytes_out / bytes_in, 4) if bytes_in else 1.0,
-            "request_bytes": {"in": self._up, "out": self._up},
-            "response_bytes": {"in": self._down, "out": self._down},
+            "bytes_in": from_client + from_upstream,
+            "bytes_out": to_upstream + to_client,
+            "bytes_plain": plain,
+            "compression_ratio": round(wire / plain, 4) if plain else 1.0,
+            "request_bytes": {"in": from_client, "out": to_upstream},
+            "response_bytes": {"in": from_upstream, "out": to_client},
+            "codings": [
+                {"leg": leg, "coding": coding, "messages": n, "plain": before, "wire": after}
+                for (leg, coding), (n, before, after) in sorted(self._codings.items())
+            ],
+            "request_coding_reasons": dict(sorted(self._why.items())),
             "avg_latency_ms": round(self._added.mean * 1e3, 4),
             "p99_latency_ms": round(self._added.quantile(0.99) * 1e3, 4),
             "uptime_s": round(now - self._started, 3),

@@ -12,7 +12,7 @@ from m2mproxy.config import Config
 from m2mproxy.http.message import Origin
 from m2mproxy.net.tls import ClientTls, ServerTls
 from m2mproxy.proxy.forwarding import Forwarding
-from m2mproxy.proxy.providers import Router, profile_for
+from m2mproxy.proxy.providers import Profile, Router, profile_for
 from m2mproxy.service.tls import client_tls, server_tls
 
 
@@ -24,6 +24,7 @@ class Parts:
     origin: Origin
     router: Router
     forwarding: Forwarding
+    profile: Profile
     tls: ClientTls | None
     listening: ServerTls | None
 
@@ -50,6 +51,7 @@ def parts(config: Config) -> Parts:
         Origin(upstream.scheme, upstream.host, upstream.port),
         router,
         Forwarding(profile, config.api_key, config.forwarded),
+        profile,
         client_tls(config),
         server_tls(config),
     )

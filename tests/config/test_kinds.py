@@ -135,7 +135,8 @@ def test_a_count_is_a_whole_number(file, path, bad):
         ("proxy.security.enabled", ['"false"', "0"]),
         ("proxy.security.blocking", ['"true"', "1"]),
         ("proxy.compression.requests", ['"brotli"', "0", '"true"', '""', '"OFF"']),
-        ("proxy.compression.responses", ['"zstd"', '"auto"', "1"]),
+        ("proxy.compression.responses", ['"zstd"', '"true"', "1"]),
+        ("proxy.compression.endpoints", ['"remote"', "1"]),
         ("logging.format", ['"xml"', "1", '"JSON"', "true"]),
         ("logging.level", ['"warn"', '""', "10"]),
         ("logging.access", ['"on"', "1"]),
@@ -152,8 +153,6 @@ def test_words_refused(tmp_path, path, bad):
 @pytest.mark.parametrize(
     ("path", "later"),
     [
-        ("proxy.compression.requests", ["true", '"auto"', '"zstd"', '"gzip"', '"m2m"']),
-        ("proxy.compression.responses", ["true", '"on"']),
         ("proxy.security.enabled", ["true"]),
     ],
 )

@@ -31,7 +31,7 @@ def test_the_defaults():
     n = c.limits
     assert (n.connections, n.requests, n.upstream_connections) == (4096, 2048, 2048)
     assert (n.header_bytes, n.header_count, n.body_rate, n.retry_body) == (65536, 128, 256, 2**20)
-    assert (c.compression.requests, c.compression.responses) == ("off", "off")
+    assert (c.compression.requests, c.compression.responses) == ("auto", "auto")
     assert (c.security.enabled, c.security.blocking, c.security.threshold) == (False, True, 0.8)
     assert (c.logging.format, c.logging.level, c.logging.access) == ("text", "info", True)
 
@@ -141,7 +141,10 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "proxy.limits.body_rate": ("0", "0", 0),
     "proxy.limits.retry_body": ("0", "0", 0),
     "proxy.compression.requests": ("false", "false", "off"),
-    "proxy.compression.responses": ('"off"', "off", "off"),
+    "proxy.compression.responses": ("true", "true", "on"),
+    "proxy.compression.min_size": ('"2KiB"', "2KiB", 2048),
+    "proxy.compression.level": ("9", "9", 9),
+    "proxy.compression.endpoints": ('"off"', "off", "off"),
     "proxy.security.enabled": ("false", "false", False),
     "proxy.security.blocking": ("false", "false", False),
     "proxy.security.threshold": ("0.5", "0.5", 0.5),

@@ -424,21 +424,26 @@ OFTEN = "import m2mproxy.service.renewal as r; r.EVERY = 0.02; "
 MAIN = "import sys; from m2mproxy.cli.daemon import main; sys.exit(main())"
 
 
+def put(path: str, data: bytes) -> None:
+    """Replace a file at once, for it is looked at all the time."""
+    half = Path(path + ".half")
+    half.write_bytes(data)
+    os.replace(half, path)
+
+
 def test_a_change_of_the_files_is_noticed(authority: Authority, files: tuple[str, str]) -> None:
     flags = ("--listen", "127.0.0.1:0", "--cert", files[0], "--key", files[1])
     program = Program([sys.executable, "-c", OFTEN + MAIN, *flags, "--upstream", NOWHERE])
     try:
         before = connect(program, trusting(authority))
         new = authority.issue(*HERE)
-        half = Path(files[0] + ".half")
-        half.write_bytes(new.cert[:300])
-        os.replace(half, files[0])
+        put(files[0], new.cert[:300])
         failed = program.until(" error: ")
         assert f"those in use stay: {files[0]}: the file has no certificate in PEM\n" in failed
         assert serial(connect(program, trusting(authority))) == serial(before)
-        Path(files[0]).write_bytes(new.cert)  # the key is still that of the old one
+        put(files[0], new.cert)  # the key is still that of the old one
         assert f"{files[1]}: the private key is not that of" in program.until(" error: ")
-        Path(files[1]).write_bytes(new.key)
+        put(files[1], new.key)
         program.until(f" info: certificate reloaded: {files[0]}, ")
         assert serial(connect(program, trusting(authority))) != serial(before)
         assert answers(before)

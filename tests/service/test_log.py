@@ -68,7 +68,8 @@ def _value(text: str) -> Any:
 
 FIELDS = [
     "time", "client", "method", "path", "model", "status", "client_in", "client_out",
-    "upstream_out", "upstream_in", "coding", "first_byte_ms", "added_ms", "total_ms", "error",
+    "upstream_out", "upstream_in", "coding", "client_coding", "why", "first_byte_ms", "added_ms",
+    "total_ms", "error",
 ]  # fmt: skip
 
 
@@ -92,6 +93,8 @@ def test_the_line_of_an_exchange(form: str) -> None:
         "upstream_out": 17,
         "upstream_in": 6,
         "coding": "identity",
+        "client_coding": "identity",
+        "why": None,
         "first_byte_ms": 1000.0,
         "added_ms": 0.75,
         "total_ms": 2500.0,

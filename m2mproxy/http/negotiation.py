@@ -1,0 +1,63 @@
+"""Which content codings a message's receiver takes (RFC 9110 12.5.3).
+
+The one rule: nothing is coded for whoever did not name the coding. A wildcard and a missing field
+permit every coding, but show that none can be read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from m2mproxy.http.headers import Headers
+
+_member = re.compile(
+    rb"[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*(?:;[ \t]*[qQ]=([01](?:\.[0-9]{0,3})?)[ \t]*)?"
+).fullmatch
+_ALIASES = {b"x-gzip": b"gzip", b"x-compress": b"compress"}
+
+
+def weights(values: Iterable[bytes]) -> dict[bytes, float]:
+    """The codings that Accept-Encoding fields name, with their weights. What is not understood is
+    left out."""
+    found: dict[bytes, float] = {}
+    for part in b",".join(values).split(b","):
+        member = _member(part)
+        if member is not None:
+            name = member[1].lower()
+            found[_ALIASES.get(name, name)] = min(float(member[2] or 1), 1.0)
+    return found
+
+
+class Accepted:
+    """What one Accept-Encoding says."""
+
+    __slots__ = ("_weights",)
+
+    def __init__(self, headers: Headers) -> None:
+        self._weights = weights(headers.values_of(b"accept-encoding"))
+
+    @property
+    def names_any(self) -> bool:
+        """Whether any coding is named that can be read."""
+        return any(self.takes(name) for name in self._weights if name not in _NO_CODING)
+
+    def takes(self, coding: bytes) -> bool:
+        """Whether `coding` is named, and not with a weight of 0."""
+        return self._weights.get(coding, 0) > 0
+
+    def takes_all(self, codings: Iterable[bytes]) -> bool:
+        """Whether a body that has been coded so can be read."""
+        return all(self.takes(_ALIASES.get(coding, coding)) for coding in codings)
+
+    def best(self, offered: Sequence[bytes]) -> bytes:
+        """The heaviest of `offered`, the first of equals; b"" when plain is as heavy, or best."""
+        plain = self._weights.get(b"identity", 0.0)
+        named = [(self._weights.get(coding, 0.0), coding) for coding in offered]
+        weight = max((weight for weight, _ in named), default=0.0)
+        if weight <= 0 or weight < plain:
+            return b""
+        return next(coding for each, coding in named if each == weight)
+
+
+_NO_CODING = (b"identity", b"*")

@@ -1,0 +1,174 @@
+"""Every coding that a body can have on either wire, as the proxy uses them.
+
+The one rule: what is written here can be read by whoever named it, and is decoded within a limit.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+
+from m2mproxy.codec import coding, frame
+from m2mproxy.codec.base import Form, Limits, Transform, WireError, sniff
+from m2mproxy.codec.forms import decode_any
+from m2mproxy.codec.routing import Schema
+from m2mproxy.http.message import Response
+
+M2M = b"m2m"
+STANDARD = (coding.ZSTD, coding.BR, coding.GZIP)
+# What another m2mproxy reads, best first.
+PEER_FORMS = (M2M,)
+# What requests are coded in where all of it is read, and responses.
+REQUESTS = (M2M, *STANDARD)
+RESPONSES = (*STANDARD, coding.DEFLATE, M2M)
+FRAME_TYPES = (b"application/x-m2m",)
+
+# A reply that grows beyond this while it is decoded is no reply of a model.
+_MOST_DECODED = 256 << 20
+# A frame is made of the whole body, which waits here for it.
+MOST_FRAMED = 1 << 20
+
+_TEXT = frozenset((b"application/json", b"application/x-ndjson", b"application/xml"))
+
+
+class Kind(enum.Enum):
+    """What a response carries."""
+
+    EVENTS = "events"
+    BODY = "body"
+
+    @classmethod
+    def of(cls, response: Response) -> Kind:
+        """By its content type."""
+        kind = response.headers.get(b"content-type") or b""
+        return cls.EVENTS if kind[:17].lower() == b"text/event-stream" else cls.BODY
+
+
+def compresses(media_type: bytes) -> bool:
+    """Whether bodies of this type are text, more or less."""
+    return media_type in _TEXT or media_type.startswith(b"text/") or media_type.endswith(b"+json")
+
+
+def can_read(name: bytes) -> bool:
+    """Whether a body of this coding can be decoded."""
+    return coding.is_standard(name) or name == M2M
+
+
+def read_request(names: Sequence[bytes], body: bytes, limit: int) -> bytes:
+    """A request's body, decoded; `names` are its codings in the order in which they were applied.
+
+    Raises:
+        TooLarge: more than `limit` bytes.
+        WireError: it cannot be decoded.
+    """
+    for name in reversed(names):
+        body = _read_frame(body, limit) if name == M2M else coding.decode(name, body, limit)
+    return body if names else _read_frame(body, limit)
+
+
+def _read_frame(body: bytes, limit: int) -> bytes:
+    if sniff(body) is None:
+        raise WireError("it begins like none of the M2M forms")
+    return decode_any(body, Limits(message=limit, decoded=limit))[1]
+
+
+def rivals(chosen: bytes, shown: frozenset[bytes]) -> tuple[bytes, ...]:
+    """The codings of which the smallest is sent: a frame may be larger than zstd."""
+    if chosen == M2M and coding.ZSTD in shown:
+        return (M2M, coding.ZSTD)
+    return (chosen,)
+
+
+def write_request(names: Sequence[bytes], body: bytes, level: int) -> tuple[bytes, bytes]:
+    """The smallest of these codings of `body`, and its name."""
+    made = [(name, _write(name, body, level)) for name in names]
+    return min(made, key=lambda each: len(each[1]))
+
+
+def _write(name: bytes, body: bytes, level: int) -> bytes:
+    return frame.encode(body) if name == M2M else coding.encode(name, body, level)
+
+
+def writer(name: bytes, kind: Kind, level: int) -> Transform:
+    """What codes a response."""
+    return FrameWriter() if name == M2M else coding.encoder(name, level)
+
+
+def reader(names: Sequence[bytes], kind: Kind) -> Transform:
+    """What decodes a response; `names` as in `read_request`."""
+    steps = [_reader(name) for name in reversed(names)]
+    return steps[0] if len(steps) == 1 else Steps(steps)
+
+
+def _reader(name: bytes) -> Transform:
+    return FrameReader() if name == M2M else coding.decoder(name, _MOST_DECODED)
+
+
+class Steps:
+    """Several decoders, one after the other."""
+
+    def __init__(self, steps: Sequence[Transform]) -> None:
+        self._steps = steps
+
+    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
+        """See `Transform`."""
+        chunks: list[bytes] = list(self._steps[0].feed(chunk))
+        for step in self._steps[1:]:
+            chunks = [piece for each in chunks for piece in step.feed(each)]
+        return chunks
+
+    def flush(self) -> list[bytes]:
+        """See `Transform`."""
+        return []
+
+    def finish(self) -> list[bytes]:
+        """See `Transform`."""
+        chunks: list[bytes] = []
+        for step in self._steps:
+            chunks = [piece for each in chunks for piece in step.feed(each)] + list(step.finish())
+        return chunks
+
+
+class FrameWriter:
+    """A whole response as one M2M frame."""
+
+    def __init__(self) -> None:
+        self._body: list[bytes] = []
+
+    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
+        """See `Transform`. Nothing leaves before the end."""
+        self._body.append(bytes(chunk))
+        return []
+
+    def flush(self) -> list[bytes]:
+        """See `Transform`. A frame has no middle."""
+        return []
+
+    def finish(self) -> list[bytes]:
+        """See `Transform`."""
+        return [frame.encode(b"".join(self._body), schema=Schema.RESPONSE)]
+
+
+class FrameReader:
+    """The body of a response that is one M2M frame."""
+
+    def __init__(self) -> None:
+        self._frame = bytearray()
+
+    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
+        """See `Transform`."""
+        self._frame += chunk
+        if len(self._frame) > Limits().message:
+            raise WireError("the frame is too long")
+        return []
+
+    def flush(self) -> list[bytes]:
+        """See `Transform`."""
+        return []
+
+    def finish(self) -> list[bytes]:
+        """See `Transform`."""
+        message = bytes(self._frame)
+        if sniff(message) not in (Form.M2M, Form.M2M_TEXT):
+            raise WireError("it is no M2M frame")
+        return [decode_any(message)[1]]

@@ -1,0 +1,78 @@
+"""What crossed each wire of an exchange, and in which form.
+
+The one rule: bytes are counted where they cross a wire, coded as they are there; what would have
+crossed plain stands beside them, and a saving is the difference of the two and nothing else.
+"""
+
+from __future__ import annotations
+
+IDENTITY = "identity"
+
+
+class Way:
+    """One direction of one leg: payload bytes as they crossed, and as they are plain."""
+
+    __slots__ = ("coding", "plain", "wire")
+
+    def __init__(self) -> None:
+        self.coding = IDENTITY
+        self.wire = 0
+        self.plain = 0
+
+    def add(self, wire: int, plain: int) -> None:
+        """So many bytes crossed, which are so many plain."""
+        self.wire += wire
+        self.plain += plain
+
+
+def _words(request: Way, response: Way) -> str:
+    if request.coding == response.coding == IDENTITY:
+        return IDENTITY
+    return f"{request.coding},{response.coding}"
+
+
+class Ledger:
+    """Both legs of an exchange. `why` is what spoke for the upstream request's coding, or against
+    any; "" where there was nothing to decide."""
+
+    __slots__ = ("client_in", "client_out", "upstream_in", "upstream_out", "why")
+
+    def __init__(self) -> None:
+        self.client_in = Way()
+        self.upstream_out = Way()
+        self.upstream_in = Way()
+        self.client_out = Way()
+        self.why = ""
+
+    @property
+    def ways(self) -> tuple[Way, Way, Way, Way]:
+        """From the client, to it, to the upstream, from it."""
+        return (self.client_in, self.client_out, self.upstream_out, self.upstream_in)
+
+    @property
+    def upstream_coding(self) -> str:
+        """Request and response on the upstream's leg, for people: "zstd,gzip"; one word when
+        neither is coded."""
+        return _words(self.upstream_out, self.upstream_in)
+
+    @property
+    def client_coding(self) -> str:
+        """The same on the client's leg."""
+        return _words(self.client_in, self.client_out)
+
+    def refused(self, wire: int, status: int) -> None:
+        """The upstream refused what was coded: it crossed for nothing, and plain goes after it."""
+        self.upstream_out.add(wire, 0)
+        self.upstream_out.coding = IDENTITY
+        self.why = f"refused with {status}"
+
+    def close(self, sent: int, plain: int | None, received: int) -> None:
+        """The exchange is over: `sent` bytes went to the upstream, which are `plain` where they
+        were coded, and `received` came. What was decoded or coded on the way is here already."""
+        self.upstream_out.add(sent, sent if plain is None else plain)
+        if not self.client_in.wire:
+            self.client_in.add(self.upstream_out.plain, self.upstream_out.plain)
+        if not self.upstream_in.wire:
+            self.upstream_in.add(received, received)
+        if not self.client_out.wire:
+            self.client_out.add(self.upstream_in.plain, self.upstream_in.plain)

@@ -1,0 +1,52 @@
+"""Work that would hold the event loop, in a thread.
+
+The one rule: a caller waits for it as for anything else, and may leave; what it no longer waits for
+is thrown away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from m2mproxy.http.flow import Signal
+
+T = TypeVar("T")
+
+# Above so many bytes a body is coded elsewhere: below, a thread costs more than it spares.
+WORTH_A_THREAD = 64 * 1024
+# One is busy with the interpreter's lock held less than half of the time; more would only queue.
+_THREADS = 2
+
+
+class Offload:
+    """A few threads, begun when they are needed."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._threads: ThreadPoolExecutor | None = None
+
+    async def run(self, size: int, work: Callable[[], T]) -> T:
+        """What `work` returns or raises; here at once when it is about `size` bytes and few."""
+        if size <= WORTH_A_THREAD:
+            return work()
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_THREADS, "m2mproxy-coding")
+        done: Signal[T] = Signal()
+
+        def finished(future: Future[T]) -> None:
+            error = future.exception()
+            if error is not None:
+                self._loop.call_soon_threadsafe(done.fail, error)
+            else:
+                self._loop.call_soon_threadsafe(done.set, future.result())
+
+        self._threads.submit(work).add_done_callback(finished)
+        return await done
+
+    def close(self) -> None:
+        """Wait for nothing that has not begun."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,191 @@
+"""Requests: what a client coded is decoded, what the upstream reads is coded.
+
+Both need the whole body, within bounds, since the next hop is told its true length; what is not
+coded streams through untouched.
+
+The one rule: the upstream gets the client's bytes, or a coding of them that something speaks for
+(readable.py), and when it refuses that it gets the bytes after all, once, in the same exchange.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from m2mproxy.codec.base import TooLarge, WireError
+from m2mproxy.http.body import Body
+from m2mproxy.http.faults import ClientFault
+from m2mproxy.http.headers import Headers
+from m2mproxy.http.message import Request
+from m2mproxy.proxy import codings
+from m2mproxy.proxy.gather import gather
+from m2mproxy.proxy.ledger import Ledger
+from m2mproxy.proxy.pump import too_large
+from m2mproxy.proxy.readable import Readable
+
+T = TypeVar("T")
+Run = Callable[[int, Callable[[], T]], Awaitable[T]]
+
+# A trial of a coding that nothing speaks for is worth an exchange from so many bytes on.
+_TRIAL_FROM = 16 * 1024
+# What is held to be coded, and to be sent plain after all. Larger bodies pass as they are.
+_MOST_HELD = 8 << 20
+REFUSED = (400, 415, 422)
+
+
+def is_coded(request: Request) -> bool:
+    """Whether the client coded the body."""
+    headers = request.headers
+    if headers.get(b"content-encoding") is not None and _codings(headers):
+        return True
+    return _media_type(headers) in codings.FRAME_TYPES
+
+
+def _codings(headers: Headers) -> list[bytes]:
+    return [name for name in headers.tokens(b"content-encoding") if name != b"identity"]
+
+
+def _media_type(headers: Headers) -> bytes:
+    return (headers.get(b"content-type") or b"").partition(b";")[0].strip().lower()
+
+
+async def decode(
+    request: Request, body: Body, limit: int, ledger: Ledger, run: Run[bytes]
+) -> Body:
+    """The body as the client meant it, in place of what it sent; `request` says so.
+
+    Raises:
+        ClientFault: 415 an unknown coding, 400 it cannot be decoded, 413 it is too large.
+    """
+    headers = request.headers
+    names = _codings(headers)
+    unknown = [name for name in names if not codings.can_read(name)]
+    if unknown:
+        what = unknown[0].decode("latin-1")
+        message = f"the content-encoding {what} is not supported"
+        raise ClientFault(415, "unsupported_coding", message)
+    coded, _ = await gather(body, limit)
+    try:
+        plain = await run(len(coded), lambda: codings.read_request(names, coded, limit))
+    except TooLarge:
+        raise too_large(limit) from None
+    except WireError as error:
+        raise ClientFault(400, "undecodable_body", f"the body cannot be decoded: {error}") from None
+    ledger.client_in.coding = b",".join(names).decode() or "m2m"
+    ledger.client_in.add(len(coded), len(plain))
+    headers.drop((b"content-encoding",))
+    if _media_type(headers) in codings.FRAME_TYPES:
+        _put(headers, b"content-type", b"application/json")
+    _set_length(request, len(plain))
+    return whole(plain)
+
+
+def whole(data: bytes) -> Body:
+    """A body that is all there."""
+    body = Body(credit=lambda: None)
+    if data:
+        body.feed(data)
+    body.end()
+    return body
+
+
+def _put(headers: Headers, name: bytes, value: bytes) -> None:
+    at = next((i for i, field in enumerate(headers) if field[0] == name), len(headers))
+    headers[at : at + 1] = [(name, value)]
+
+
+def _set_length(request: Request, size: int) -> None:
+    _put(request.headers, b"content-length", b"%d" % size)
+    request.length = size
+
+
+@dataclass(slots=True)
+class Coded:
+    """A request as it is coded for the upstream, and as it was."""
+
+    coding: bytes
+    plain: bytes
+    headers: Headers
+
+    def undo(self, request: Request) -> Body:
+        """Make `request` plain again."""
+        request.headers = self.headers
+        request.length = len(self.plain)
+        return whole(self.plain)
+
+
+class RequestCoding:
+    """How requests to one upstream are coded."""
+
+    def __init__(
+        self,
+        readable: Readable,
+        wanted: tuple[bytes, ...],
+        min_size: int,
+        level: int,
+        extra: Headers,
+        most: int = _MOST_HELD,
+    ) -> None:
+        """`wanted` are codings, best first, none for "off"; `extra` goes with a coded request;
+        `most` is the largest body that the upstream decodes."""
+        self.readable = readable
+        self._wanted = wanted
+        self._min_size = min_size
+        self._level = level
+        self._extra = extra
+        self._most = min(most, _MOST_HELD)
+
+    def reads(self, request: Request) -> bool:
+        """Whether the upstream reads `request` as the client coded it."""
+        names = _codings(request.headers)
+        if len(names) != 1 or not self._wanted:
+            return False
+        path = request.target.partition(b"?")[0]
+        return bool(self.readable.choose(path, names, large=False).coding)
+
+    def considers(self, request: Request) -> bool:
+        """Whether `request` is of a kind that is coded; decided before anything waits."""
+        size = request.length
+        return (
+            bool(self._wanted)
+            and size is not None
+            and self._min_size <= size <= self._most
+            and not request.expects_continue
+            and request.headers.get(b"content-encoding") is None
+            and codings.compresses(_media_type(request.headers))
+        )
+
+    async def encode(
+        self, request: Request, body: Body, ledger: Ledger, run: Run[tuple[bytes, bytes]]
+    ) -> tuple[Body, Coded | None]:
+        """The body for the upstream, coded if that is read and makes it smaller."""
+        size = request.length or 0
+        path = request.target.partition(b"?")[0]
+        choice = self.readable.choose(path, self._wanted, size >= _TRIAL_FROM)
+        ledger.why = choice.why
+        if not choice.coding:
+            return body, None
+        plain, kept = await gather(body, size)
+        also = codings.rivals(choice.coding, self.readable.shown)
+        coding, coded = await run(size, lambda: codings.write_request(also, plain, self._level))
+        if len(coded) + len(coding) + 20 >= size:
+            ledger.why = "no gain"
+            return kept, None
+        ledger.upstream_out.coding = coding.decode()
+        before = Coded(coding, plain, Headers(request.headers))
+        _set_length(request, len(coded))
+        request.headers.append((b"content-encoding", coding))
+        request.headers.extend(self._extra)
+        return whole(coded), before
+
+    def judge(self, request: Request, coded: Coded, status: int) -> bool:
+        """The upstream answered a coded request: whether the plain one has to be sent after all."""
+        path = request.target.partition(b"?")[0]
+        if status in REFUSED:
+            self.readable.refused(path, coded.coding, status)
+            return True
+        if 200 <= status < 300:
+            self.readable.accepted(coded.coding)
+        return False
+

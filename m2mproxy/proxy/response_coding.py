@@ -1,0 +1,112 @@
+"""Responses: coded for a client that asked for it, decoded for one that did not.
+
+The one rule: a client gets a coding that it named or none, and what is coded already is passed on
+as it is to whoever can read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from m2mproxy.http.headers import Headers
+from m2mproxy.http.message import Request, Response
+from m2mproxy.http.negotiation import Accepted
+from m2mproxy.proxy import codings
+from m2mproxy.proxy.coder import Coder
+from m2mproxy.proxy.ledger import Ledger
+
+# What says something about the bytes as they were coded before (RFC 9110 8.8.1, RFC 9530, 14.3).
+_ABOUT_BYTES = (b"content-encoding", b"content-length", b"content-digest", b"content-md5")
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseCoding:
+    """How responses are coded. `responses` is "on", "auto" (for clients elsewhere) or "off"."""
+
+    responses: str
+    min_size: int
+    level: int
+    upstream_is_near: bool
+
+    def ask(self, request: Request, accepted: Accepted) -> None:
+        """Tell the upstream what can be read here, beside what the client can read."""
+        headers = request.headers
+        if self.responses == "off" or headers.get(b"range") is not None:
+            return
+        ours = list(codings.PEER_FORMS)
+        if not (self.upstream_is_near or accepted.names_any):
+            ours += codings.STANDARD
+        theirs = [value for value in headers.values_of(b"accept-encoding") if value]
+        if not accepted.names_any and ours[-1] in codings.STANDARD:
+            theirs = []  # "identity", or nothing at all: we decode
+        at = next((i for i, each in enumerate(headers) if each[0] == b"accept-encoding"), None)
+        headers.drop((b"accept-encoding",))
+        field = (b"accept-encoding", b", ".join([*ours, *theirs]))
+        headers.insert(len(headers) if at is None else at, field)
+
+    def may_change(self, accepted: Accepted, response: Response) -> bool:
+        """Whether there is anything to look at; for most there is not."""
+        if self.responses == "off":
+            return False
+        coded = response.headers.get(b"content-encoding") is not None
+        return response.length != 0 and (coded or accepted.names_any)
+
+    def plan(
+        self, request: Request, accepted: Accepted, near: bool, response: Response, ledger: Ledger
+    ) -> Coder | None:
+        """What the response's body has to go through; `response` says so. `near` is for a client
+        on this machine."""
+        if response.length == 0 or response.status in (206, 304) or request.method == b"HEAD":
+            return None
+        headers = response.headers
+        names = [name for name in headers.tokens(b"content-encoding") if name != b"identity"]
+        coded = b",".join(names).decode("latin-1")
+        if names:
+            ledger.upstream_in.coding = coded
+            if accepted.takes_all(names) or not all(map(codings.can_read, names)):
+                ledger.client_out.coding = coded
+                return None
+        kind = codings.Kind.of(response)
+        coding = self._coding(accepted, near, response, bool(names))
+        if not (names or coding):
+            return None
+        decoder = codings.reader(names, kind) if names else None
+        encoder = codings.writer(coding, kind, self.level) if coding else None
+        _say(headers, coding)
+        response.length = None
+        if coding:
+            ledger.client_out.coding = coding.decode()
+        coder = Coder(decoder, encoder, ledger.upstream_in, ledger.client_out)
+        coder.carries_events = kind is codings.Kind.EVENTS
+        return coder
+
+    def _coding(self, accepted: Accepted, near: bool, response: Response, was_coded: bool) -> bytes:
+        peer = any(accepted.takes(form) for form in codings.PEER_FORMS)
+        if self.responses == "auto" and near and not peer:
+            return b""
+        headers, size = response.headers, response.length
+        if b"no-transform" in headers.tokens(b"cache-control"):  # RFC 9110 7.7
+            return b""
+        if size is not None and size < self.min_size and not was_coded:
+            return b""
+        kind = (headers.get(b"content-type") or b"").partition(b";")[0].strip().lower()
+        if not codings.compresses(kind):
+            return b""
+        return accepted.best(codings.RESPONSES)
+
+
+def _say(headers: Headers, coding: bytes) -> None:
+    """Make the head true for the body as it will be."""
+    headers.drop(_ABOUT_BYTES)
+    if coding:
+        headers.append((b"content-encoding", coding))
+    if b"accept-encoding" not in headers.tokens(b"vary") and b"*" not in headers.tokens(b"vary"):
+        headers.append((b"vary", b"accept-encoding"))
+    for at, (name, value) in enumerate(headers):
+        if name == b"etag" and not value.startswith(b"W/"):
+            headers[at] = (name, b"W/" + value)  # RFC 9110 8.8.1: no longer the same bytes
+
+
+def is_near(peer: str) -> bool:
+    """Whether a client is on this machine, so that nothing between it and us costs anything."""
+    return peer == "unix" or peer.startswith(("127.", "[::1]", "[::ffff:127."))

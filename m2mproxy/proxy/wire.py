@@ -1,0 +1,40 @@
+"""How bodies are coded towards one upstream and its clients, as the configuration has it.
+
+The one rule: "auto" codes what somebody has shown that he reads and what crosses a wire; a name
+codes what the operator vouches for; "off" touches nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from m2mproxy.config import Compression
+from m2mproxy.http.headers import Headers
+from m2mproxy.proxy import codings
+from m2mproxy.proxy.providers import Profile
+from m2mproxy.proxy.readable import Readable
+from m2mproxy.proxy.request_coding import RequestCoding
+from m2mproxy.proxy.response_coding import ResponseCoding
+
+
+def request_coding(
+    config: Compression, profile: Profile, clock: Callable[[], float]
+) -> RequestCoding:
+    """For the requests to an upstream of that profile."""
+    wanted: tuple[bytes, ...] = ()
+    configured: tuple[bytes, ...] = ()
+    if config.requests == "auto":
+        wanted = codings.REQUESTS
+    elif config.requests != "off":
+        wanted = configured = (config.requests.encode(),)
+    readable = Readable(clock, profile.reads, profile.tries, configured)
+    extra = Headers(profile.coded_headers)
+    return RequestCoding(
+        readable, wanted, config.min_size, config.level, extra, profile.decodes
+    )
+
+
+def response_coding(config: Compression, upstream_host: str) -> ResponseCoding:
+    """For the responses of the upstream at that host."""
+    near = upstream_host in ("localhost", "::1") or upstream_host.startswith("127.")
+    return ResponseCoding(config.responses, config.min_size, config.level, near)

@@ -54,10 +54,17 @@ class Inline(Offload):
 class World:
     """Keyword arguments are configuration, `timeouts_idle=3` being `proxy.timeouts.idle`."""
 
-    def __init__(self, split: Split = whole, pair: Pair = ("1.1", "1.1"), **settings: Any) -> None:
-        """`pair` are the versions of the ends that `ask` and `call` speak for."""
+    def __init__(
+        self,
+        split: Split = whole,
+        pair: Pair = ("1.1", "1.1"),
+        loop: DrivenLoop | None = None,
+        **settings: Any,
+    ) -> None:
+        """`pair` are the versions of the ends that `ask` and `call` speak for; `loop` is another
+        world's, which this one is part of."""
         self.pair = pair
-        self.loop = DrivenLoop()
+        self.loop = loop or DrivenLoop()
         self.split = split
         self.config = _config(settings)
         self.turn = Turn(self.loop)

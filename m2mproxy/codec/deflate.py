@@ -66,9 +66,7 @@ class _Inflater:
         """Put out what `data` makes; returns what is left of it at the stream's end."""
         raise NotImplementedError
 
-    def _drain(
-        self, stream: zlib._Decompress, data: bytes | memoryview, out: list[bytes]
-    ) -> bytes:
+    def _drain(self, stream: zlib._Decompress, data: bytes | memoryview, out: list[bytes]) -> bytes:
         while True:
             piece = stream.decompress(data, STEP)
             if piece:

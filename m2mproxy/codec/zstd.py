@@ -24,7 +24,7 @@ else:
 
 Dictionary = zstd.ZstdDict
 # A dictionary, in the way in which a compressor or decompressor should use it.
-Reference = zstd.ZstdDict | tuple[zstd.ZstdDict, int]
+Reference = zstd.ZstdDict | tuple[zstd.ZstdDict, int] | None
 
 LEVELS = range(1, 20)  # above, the window is larger than what others must read
 DEFAULT_LEVEL = 3
@@ -33,6 +33,7 @@ _MAGIC = b"\x28\xb5\x2f\xfd"
 _WINDOW: Mapping[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
 # A stream's window. Each one open has its own, and its encoder keeps three times as much.
 _STREAM_WINDOW_LOG = 17
+_MIN_PREFIX = 8  # the library takes no notice of shorter ones, and the binding refuses them
 _parameter = zstd.CompressionParameter
 _BLOCK: Final = zstd.ZstdCompressor.FLUSH_BLOCK
 _END: Final = zstd.ZstdCompressor.FLUSH_FRAME
@@ -131,7 +132,7 @@ def _some(piece: bytes) -> list[bytes]:
 
 def prefix(data: bytes) -> Reference:
     """`data`, any bytes, as what a frame continues (the library's refPrefix)."""
-    return zstd.ZstdDict(data, is_raw=True).as_prefix
+    return zstd.ZstdDict(data, is_raw=True).as_prefix if len(data) >= _MIN_PREFIX else None
 
 
 def pack(body: bytes, level: int, dictionary: Dictionary) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from m2mproxy.http.headers import Headers
 
@@ -30,17 +31,15 @@ def weights(values: Iterable[bytes]) -> dict[bytes, float]:
 
 
 class Accepted:
-    """What one Accept-Encoding says."""
+    """What one Accept-Encoding says. `values` are its lines, `names_any` whether any coding is
+    named that can be read."""
 
-    __slots__ = ("_weights",)
+    __slots__ = ("_weights", "names_any", "values")
 
-    def __init__(self, headers: Headers) -> None:
-        self._weights = weights(headers.values_of(b"accept-encoding"))
-
-    @property
-    def names_any(self) -> bool:
-        """Whether any coding is named that can be read."""
-        return any(self.takes(name) for name in self._weights if name not in _NO_CODING)
+    def __init__(self, values: tuple[bytes, ...]) -> None:
+        self.values = values
+        self._weights = weights(values)
+        self.names_any = any(self.takes(name) for name in self._weights if name not in _NO_CODING)
 
     def takes(self, coding: bytes) -> bool:
         """Whether `coding` is named, and not with a weight of 0."""
@@ -61,3 +60,11 @@ class Accepted:
 
 
 _NO_CODING = (b"identity", b"*")
+
+# Clients of one kind all say the same, so it is read once.
+_read = lru_cache(256)(Accepted)
+
+
+def accepted(headers: Headers) -> Accepted:
+    """What the receiver of the answer to a message with these headers takes."""
+    return _read(tuple(headers.values_of(b"accept-encoding")))

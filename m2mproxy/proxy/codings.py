@@ -6,29 +6,59 @@ The one rule: what is written here can be read by whoever named it, and is decod
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
-from m2mproxy.codec import coding, frame
+from m2mproxy.codec import coding, dictionaries, frame, static
 from m2mproxy.codec.base import Form, Limits, Transform, WireError, sniff
+from m2mproxy.codec.events import EventsDecoder, EventsEncoder
 from m2mproxy.codec.forms import decode_any
 from m2mproxy.codec.routing import Schema
 from m2mproxy.http.message import Response
 
 M2M = b"m2m"
 STANDARD = (coding.ZSTD, coding.BR, coding.GZIP)
-# What another m2mproxy reads, best first.
-PEER_FORMS = (M2M,)
-# What requests are coded in where all of it is read, and responses.
-REQUESTS = (M2M, *STANDARD)
-RESPONSES = (*STANDARD, coding.DEFLATE, M2M)
 FRAME_TYPES = (b"application/x-m2m",)
 
 # A reply that grows beyond this while it is decoded is no reply of a model.
 _MOST_DECODED = 256 << 20
-# A frame is made of the whole body, which waits here for it.
-MOST_FRAMED = 1 << 20
+# Forms that are made of a whole body, which waits for its end, are for bodies up to this.
+MOST_WAITING = 256 * 1024
 
 _TEXT = frozenset((b"application/json", b"application/x-ndjson", b"application/xml"))
+
+
+@cache
+def static_form() -> bytes:
+    """The form with static dictionaries, by their name: whoever has other ones has another form."""
+    return b"m2m-" + dictionaries.version().encode()
+
+
+@cache
+def peer_forms() -> tuple[bytes, ...]:
+    """What another m2mproxy reads, best first."""
+    return (static_form(), M2M)
+
+
+@cache
+def requests() -> tuple[bytes, ...]:
+    """What requests are coded in, best first, where all of it is read."""
+    return (*peer_forms(), *STANDARD)
+
+
+@cache
+def readable() -> bytes:
+    """Accept-Encoding for requests to us."""
+    return b", ".join([*peer_forms(), *STANDARD, coding.DEFLATE])
+
+
+def responses(kind: Kind, size: int | None) -> tuple[bytes, ...]:
+    """What a response of that kind and size can be coded in, best first."""
+    if kind is Kind.EVENTS:
+        return (static_form(), *STANDARD, coding.DEFLATE)
+    if size is None or size > MOST_WAITING:
+        return (*STANDARD, coding.DEFLATE)
+    return (static_form(), *STANDARD, coding.DEFLATE, M2M)
 
 
 class Kind(enum.Enum):
@@ -51,7 +81,7 @@ def compresses(media_type: bytes) -> bool:
 
 def can_read(name: bytes) -> bool:
     """Whether a body of this coding can be decoded."""
-    return coding.is_standard(name) or name == M2M
+    return coding.is_standard(name) or name in peer_forms()
 
 
 def read_request(names: Sequence[bytes], body: bytes, limit: int) -> bytes:
@@ -62,7 +92,12 @@ def read_request(names: Sequence[bytes], body: bytes, limit: int) -> bytes:
         WireError: it cannot be decoded.
     """
     for name in reversed(names):
-        body = _read_frame(body, limit) if name == M2M else coding.decode(name, body, limit)
+        if name == M2M:
+            body = _read_frame(body, limit)
+        elif name == static_form():
+            body = static.decode(body, static.Way.REQUEST, limit)
+        else:
+            body = coding.decode(name, body, limit)
     return body if names else _read_frame(body, limit)
 
 
@@ -86,22 +121,42 @@ def write_request(names: Sequence[bytes], body: bytes, level: int) -> tuple[byte
 
 
 def _write(name: bytes, body: bytes, level: int) -> bytes:
+    if name == static_form():
+        return static.encode(body, static.Way.REQUEST)
     return frame.encode(body) if name == M2M else coding.encode(name, body, level)
 
 
 def writer(name: bytes, kind: Kind, level: int) -> Transform:
     """What codes a response."""
-    return FrameWriter() if name == M2M else coding.encoder(name, level)
+    if name == M2M:
+        return Whole(lambda body: frame.encode(body, schema=Schema.RESPONSE))
+    if name == static_form():
+        if kind is Kind.EVENTS:
+            return EventsEncoder()
+        return Whole(lambda body: static.encode(body, static.Way.RESPONSE))
+    return coding.encoder(name, level)
 
 
 def reader(names: Sequence[bytes], kind: Kind) -> Transform:
     """What decodes a response; `names` as in `read_request`."""
-    steps = [_reader(name) for name in reversed(names)]
+    steps = [_reader(name, kind) for name in reversed(names)]
     return steps[0] if len(steps) == 1 else Steps(steps)
 
 
-def _reader(name: bytes) -> Transform:
-    return FrameReader() if name == M2M else coding.decoder(name, _MOST_DECODED)
+def _reader(name: bytes, kind: Kind) -> Transform:
+    if name == M2M:
+        return Whole(_response_of)
+    if name == static_form():
+        if kind is Kind.EVENTS:
+            return EventsDecoder(_MOST_DECODED)
+        return Whole(lambda body: static.decode(body, static.Way.RESPONSE, _MOST_DECODED))
+    return coding.decoder(name, _MOST_DECODED)
+
+
+def _response_of(message: bytes) -> bytes:
+    if sniff(message) not in (Form.M2M, Form.M2M_TEXT):
+        raise WireError("it is no M2M frame")
+    return decode_any(message)[1]
 
 
 class Steps:
@@ -129,46 +184,24 @@ class Steps:
         return chunks
 
 
-class FrameWriter:
-    """A whole response as one M2M frame."""
+class Whole:
+    """What is made of a body when all of it is there."""
 
-    def __init__(self) -> None:
-        self._body: list[bytes] = []
+    def __init__(self, make: Callable[[bytes], bytes]) -> None:
+        self._make = make
+        self._body = bytearray()
 
     def feed(self, chunk: bytes | memoryview) -> list[bytes]:
         """See `Transform`. Nothing leaves before the end."""
-        self._body.append(bytes(chunk))
+        self._body += chunk
+        if len(self._body) > Limits().message:
+            raise WireError("it is too long")
         return []
 
     def flush(self) -> list[bytes]:
-        """See `Transform`. A frame has no middle."""
+        """See `Transform`. It has no middle."""
         return []
 
     def finish(self) -> list[bytes]:
         """See `Transform`."""
-        return [frame.encode(b"".join(self._body), schema=Schema.RESPONSE)]
-
-
-class FrameReader:
-    """The body of a response that is one M2M frame."""
-
-    def __init__(self) -> None:
-        self._frame = bytearray()
-
-    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
-        """See `Transform`."""
-        self._frame += chunk
-        if len(self._frame) > Limits().message:
-            raise WireError("the frame is too long")
-        return []
-
-    def flush(self) -> list[bytes]:
-        """See `Transform`."""
-        return []
-
-    def finish(self) -> list[bytes]:
-        """See `Transform`."""
-        message = bytes(self._frame)
-        if sniff(message) not in (Form.M2M, Form.M2M_TEXT):
-            raise WireError("it is no M2M frame")
-        return [decode_any(message)[1]]
+        return [self._make(bytes(self._body))]

@@ -10,9 +10,7 @@ import orjson
 from m2mproxy.http.faults import Busy, Fault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Response
-
-# What a request may be coded in.
-READABLE = b"m2m, zstd, br, gzip, deflate"
+from m2mproxy.proxy import codings
 
 _TYPES = {500: "proxy_error", 502: "upstream_error", 503: "overloaded_error", 504: "upstream_error"}
 
@@ -45,7 +43,7 @@ def fault_reply(fault: Fault) -> tuple[Response, bytes]:
     if isinstance(fault, Busy):
         extra.append((b"retry-after", b"%d" % fault.retry_after))
     if fault.status == 415:
-        extra.append((b"accept-encoding", READABLE))  # RFC 9110 12.5.3
+        extra.append((b"accept-encoding", codings.readable()))  # RFC 9110 12.5.3
     content = error_object(fault.status, fault.code, fault.message)
     return json_reply(fault.status, content, extra)
 

@@ -17,7 +17,7 @@ from m2mproxy.http.faults import Busy, ClientGone, Fault, TooLate, UpstreamFault
 from m2mproxy.http.flow import Flow, Signal
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
-from m2mproxy.http.negotiation import Accepted
+from m2mproxy.http.negotiation import Accepted, accepted
 from m2mproxy.net.connection import Stream
 from m2mproxy.net.pool import Wait
 from m2mproxy.proxy.coder import Coder
@@ -183,7 +183,7 @@ class Exchange:
         config, request, body = self._context.config, self.request, self.downstream.body
         if request.length is not None and request.length > config.max_body:
             raise too_large(config.max_body)
-        self._accepted = Accepted(request.headers)
+        self._accepted = accepted(request.headers)
         if is_coded(request):
             body = await self._decoded(route, body)
         model = None
@@ -300,12 +300,15 @@ class Exchange:
 
     def _coder(self, route: Upstream, response: Response) -> Coder | None:
         """What changes the response's coding."""
-        accepted, peer = self._accepted, self.downstream.peer
-        if accepted is None or not route.responses.may_change(accepted, response):
+        taken, coding = self._accepted, route.responses
+        if taken is None:
+            return None
+        coding.show(taken, response)
+        if not coding.may_change(taken, response):
             return None
         self.ledger = self.ledger or Ledger()
-        near = is_near(peer)
-        return route.responses.plan(self.request, accepted, near, response, self.ledger)
+        near = is_near(self.downstream.peer)
+        return coding.plan(self.request, taken, near, response, self.ledger)
 
     def _relay(self, route: Upstream, response: Response) -> None:
         """Begin to pass the response on. `_done` tells when it has passed."""

@@ -7,6 +7,7 @@ as it is to whoever can read it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
@@ -33,16 +34,19 @@ class ResponseCoding:
         headers = request.headers
         if self.responses == "off" or headers.get(b"range") is not None:
             return
-        ours = list(codings.PEER_FORMS)
-        if not (self.upstream_is_near or accepted.names_any):
-            ours += codings.STANDARD
-        theirs = [value for value in headers.values_of(b"accept-encoding") if value]
-        if not accepted.names_any and ours[-1] in codings.STANDARD:
-            theirs = []  # "identity", or nothing at all: we decode
-        at = next((i for i, each in enumerate(headers) if each[0] == b"accept-encoding"), None)
+        field = (b"accept-encoding", _asked(accepted, self.upstream_is_near))
+        at = [i for i, each in enumerate(headers) if each[0] == b"accept-encoding"]
+        if len(at) == 1:
+            headers[at[0]] = field
+            return
         headers.drop((b"accept-encoding",))
-        field = (b"accept-encoding", b", ".join([*ours, *theirs]))
-        headers.insert(len(headers) if at is None else at, field)
+        headers.append(field)
+
+    def show(self, accepted: Accepted, response: Response) -> None:
+        """Say to another m2mproxy what its requests may be coded in (RFC 9110 12.5.3)."""
+        if is_peer(accepted):
+            response.headers.drop((b"accept-encoding",))
+            response.headers.append((b"accept-encoding", codings.readable()))
 
     def may_change(self, accepted: Accepted, response: Response) -> bool:
         """Whether there is anything to look at; for most there is not."""
@@ -81,7 +85,7 @@ class ResponseCoding:
         return coder
 
     def _coding(self, accepted: Accepted, near: bool, response: Response, was_coded: bool) -> bytes:
-        peer = any(accepted.takes(form) for form in codings.PEER_FORMS)
+        peer = is_peer(accepted)
         if self.responses == "auto" and near and not peer:
             return b""
         headers, size = response.headers, response.length
@@ -92,7 +96,22 @@ class ResponseCoding:
         kind = (headers.get(b"content-type") or b"").partition(b";")[0].strip().lower()
         if not codings.compresses(kind):
             return b""
-        return accepted.best(codings.RESPONSES)
+        return accepted.best(codings.responses(codings.Kind.of(response), size))
+
+
+@lru_cache(256)
+def _asked(accepted: Accepted, near: bool) -> bytes:
+    """Accept-Encoding for the upstream. What the client takes stays as it is; where it takes
+    nothing we decode, if the upstream is elsewhere."""
+    if accepted.names_any:
+        return b", ".join([*codings.peer_forms(), *accepted.values])
+    return b", ".join([*codings.peer_forms(), *(() if near else codings.STANDARD)])
+
+
+@lru_cache(256)
+def is_peer(accepted: Accepted) -> bool:
+    """Whether the client is another m2mproxy."""
+    return any(accepted.takes(form) for form in codings.peer_forms())
 
 
 def _say(headers: Headers, coding: bytes) -> None:

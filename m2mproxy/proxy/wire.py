@@ -24,7 +24,7 @@ def request_coding(
     wanted: tuple[bytes, ...] = ()
     configured: tuple[bytes, ...] = ()
     if config.requests == "auto":
-        wanted = codings.REQUESTS
+        wanted = codings.requests()
     elif config.requests != "off":
         wanted = configured = (config.requests.encode(),)
     readable = Readable(clock, profile.reads, profile.tries, configured)

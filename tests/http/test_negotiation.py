@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.negotiation import Accepted, weights
+from m2mproxy.http.negotiation import accepted as read
 
 OFFERED = (b"zstd", b"br", b"gzip")
 
 
 def accepted(*values: bytes) -> Accepted:
-    return Accepted(Headers((b"accept-encoding", value) for value in values))
+    return read(Headers((b"accept-encoding", value) for value in values))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from ends import Ask, Call, H2Client
 from link import Split, Transport
 from world import Pair, World
 
-from m2mproxy.codec import coding, frame
+from m2mproxy.codec import coding, frame, static
+from m2mproxy.proxy import codings
 from m2mproxy.proxy.response_coding import is_near
 
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "word " * 800}]}).encode()
@@ -19,6 +20,8 @@ REPLY = json.dumps({"choices": [{"message": {"content": "a reply " * 400}}]}).en
 SSE = (b"content-type", b"text/event-stream")
 JSON = (b"content-type", b"application/json")
 LIMIT = 1 << 24
+PEERS = codings.peer_forms()
+STATIC = codings.static_form()
 
 
 def wire(split: Any = None, pair: Pair = ("1.1", "1.1"), **settings: Any) -> World:
@@ -32,6 +35,9 @@ def decoded(message: Ask | Call) -> bytes:
         return message.body
     if name == b"m2m":
         return frame.decode(message.body)
+    if name == STATIC:
+        way = static.Way.REQUEST if isinstance(message, Call) else static.Way.RESPONSE
+        return static.decode(message.body, way, LIMIT)
     return coding.decode(name, message.body, LIMIT)
 
 
@@ -95,7 +101,7 @@ def test_a_request_that_cannot_be_decoded_goes_nowhere(case: str, pair: Pair) ->
     assert (ask.status, json.loads(ask.body)["error"]["code"]) == (status, code)
     assert not world.calls
     if status == 415:
-        assert ask.get(b"accept-encoding") == b"m2m, zstd, br, gzip, deflate"
+        assert ask.get(b"accept-encoding") == codings.readable()
 
 
 def test_a_coded_request_that_expects_to_be_asked_for() -> None:
@@ -296,7 +302,7 @@ def test_what_the_client_cannot_read_is_decoded(name: bytes, pair: Pair, split: 
     world = wire(split, pair)
     ask = world.ask(BODY, b"/v1/x")
     call = world.call()
-    assert call.get(b"accept-encoding") == b"m2m, zstd, br, gzip"
+    assert call.get(b"accept-encoding") == b", ".join([*PEERS, b"zstd, br, gzip"])
     call.reply(coding.encode(name, REPLY), JSON, (b"content-encoding", name))
     world.run()
     assert (ask.body, ask.complete) == (REPLY, True)
@@ -307,7 +313,7 @@ def test_what_the_client_can_read_passes_as_it_is(pair: Pair) -> None:
     world = wire(pair=pair)
     ask = world.ask(BODY, b"/v1/x", (b"accept-encoding", b"gzip, br"))
     call = world.call()
-    assert call.get(b"accept-encoding") == b"m2m, gzip, br"
+    assert call.get(b"accept-encoding") == b", ".join([*PEERS, b"gzip, br"])
     coded = coding.encode(b"br", REPLY)
     call.reply(coded, JSON, (b"content-encoding", b"br"), (b"etag", b'"1"'))
     world.run()

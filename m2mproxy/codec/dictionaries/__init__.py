@@ -1,0 +1,44 @@
+"""The static dictionaries, which both ends of a link have: text that requests, responses and event
+streams of any application tend to hold. tools/train_dictionaries makes them and says how.
+
+The one rule: they are read when they are first used, and two ends use them together only when both
+know the same name for them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from m2mproxy.codec import zstd
+
+_NAMES = ("request", "response", "stream")
+
+
+@cache
+def _content(name: str) -> bytes:
+    return Path(__file__).with_name(f"{name}.zdict").read_bytes()
+
+
+@cache
+def request() -> zstd.Dictionary:
+    """For request bodies; at most 64 KiB."""
+    return zstd.Dictionary(_content("request"))
+
+
+@cache
+def response() -> zstd.Dictionary:
+    """For whole response bodies; at most 64 KiB."""
+    return zstd.Dictionary(_content("response"))
+
+
+def stream() -> bytes:
+    """For event streams: text for zlib's zdict, the likeliest last; at most 32 KiB."""
+    return _content("stream")
+
+
+@cache
+def version() -> str:
+    """The name of all three: 8 hex digits of the SHA-256 over them."""
+    return hashlib.sha256(b"".join(map(_content, _NAMES))).hexdigest()[:8]

@@ -1,0 +1,67 @@
+"""The stateless form of a whole body between two m2mproxy instances (LINK.md, a request body
+without ref).
+
+    varint length of the body | u32 crc32 of the body, little-endian | zstd frame
+
+The frame is a bare one (zstd.py) against the static dictionary of its way.
+
+The one rule: nothing is decoded beyond the length that the limit allowed, and nothing is handed out
+whose length or checksum is another.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+import zlib
+
+from m2mproxy.codec import dictionaries, zstd
+from m2mproxy.codec.base import TooLarge, WireError
+from m2mproxy.codec.varint import read_varint, write_varint
+
+_checksum = struct.Struct("<I")
+# 4 KiB at level 9 take 30 µs and 4 % less than at level 3; 100 KiB would take 1.5 ms.
+_LEVEL, _LEVEL_OF_SMALL, _SMALL = 3, 9, 8 * 1024
+
+
+class Way(enum.Enum):
+    """Which way a body goes, and thus which dictionary it is coded with."""
+
+    REQUEST = "request"
+    RESPONSE = "response"
+
+    @property
+    def dictionary(self) -> zstd.Dictionary:
+        """The static one."""
+        return dictionaries.request() if self is Way.REQUEST else dictionaries.response()
+
+
+def encode(body: bytes, way: Way, dictionary: zstd.Dictionary | None = None) -> bytes:
+    """The message that carries `body`. `dictionary` is the static one unless another is given."""
+    level = _LEVEL_OF_SMALL if len(body) <= _SMALL else _LEVEL
+    frame = zstd.pack(body, level, dictionary or way.dictionary)
+    return write_varint(len(body)) + _checksum.pack(zlib.crc32(body)) + frame
+
+
+def decode(
+    message: bytes, way: Way, limit: int, dictionary: zstd.Dictionary | None = None
+) -> bytes:
+    """The body that `message` carries.
+
+    Args:
+        limit: bytes that the body may have.
+
+    Raises:
+        TooLarge: it says that it has more.
+        WireError: it is damaged, cut short, goes on, or was made with another dictionary.
+    """
+    size, at = read_varint(message, 0, len(message))
+    if size > limit:
+        raise TooLarge(f"the body decodes to more than {limit} bytes")
+    start = at + _checksum.size
+    if start > len(message):
+        raise WireError("the message is cut short before its frame")
+    body = zstd.unpack(memoryview(message)[start:], size, dictionary or way.dictionary)
+    if zlib.crc32(body) != _checksum.unpack_from(message, at)[0]:
+        raise WireError("the body's checksum is not its own")
+    return body

@@ -1,0 +1,168 @@
+"""The stream form: any bytes, in any batches, exactly; and readable at each flush."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from m2mproxy.codec import dictionaries
+from m2mproxy.codec.base import TooLarge, WireError
+from m2mproxy.codec.events import EventsDecoder, EventsEncoder
+from m2mproxy.codec.varint import write_varint
+
+MiB = 1024 * 1024
+with_and_without = pytest.mark.parametrize("templates", [True, False])
+
+
+def event(text: str) -> bytes:
+    choice = {"index": 0, "delta": {"content": text}, "logprobs": None, "finish_reason": None}
+    value = {"id": "chatcmpl-123", "object": "chat.completion.chunk", "choices": [choice]}
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+EVENTS = [event(f" word{number % 7}") for number in range(40)] + [b"data: [DONE]\n\n"]
+
+chunks = st.lists(
+    st.tuples(
+        st.binary(max_size=60) | st.builds(event, st.text(max_size=5)),
+        st.booleans(),
+    ),
+    max_size=30,
+)
+
+
+def coded(some: list[tuple[bytes, bool]], templates: bool = True) -> list[bytes]:
+    """The batches of chunks, each with whether it is flushed."""
+    encoder = EventsEncoder(templates=templates)
+    out: list[bytes] = []
+    for chunk, flush in some:
+        out += encoder.feed(chunk)
+        if flush:
+            out += encoder.flush()
+    return out + encoder.finish()
+
+
+def decoded(some: list[bytes], limit: int = MiB, templates: bool = True) -> bytes:
+    decoder = EventsDecoder(limit, templates=templates)
+    out = [piece for chunk in some for piece in decoder.feed(chunk)]
+    return b"".join(out + decoder.finish())
+
+
+@given(chunks, st.booleans(), st.integers(1, 50))
+def test_any_stream_comes_back(some: list[tuple[bytes, bool]], templates: bool, size: int) -> None:
+    wire = b"".join(coded(some, templates))
+    plain = b"".join(chunk for chunk, _ in some)
+    cut = [wire[at : at + size] for at in range(0, len(wire), size)]
+    assert decoded(cut, len(plain), templates) == plain
+
+
+@with_and_without
+def test_each_flush_is_one_batch_and_readable(templates: bool) -> None:
+    encoder, decoder = EventsEncoder(templates=templates), EventsDecoder(MiB, templates=templates)
+    for each in EVENTS:
+        assert encoder.feed(each) == []
+        (batch,) = encoder.flush()
+        assert decoder.feed(batch) == [each]
+        assert encoder.flush() == []
+    assert encoder.finish() == [b"\0"]
+
+
+def test_an_event_is_small() -> None:
+    sizes = [len(batch) for batch in coded([(each, True) for each in EVENTS])]
+    assert sizes[0] < len(EVENTS[0]) / 2  # the dictionary
+    assert max(sizes[2:-2]) <= 12  # the text, and four bytes
+
+
+def test_the_form_is_that_of_the_specification() -> None:
+    batches = coded([(each, True) for each in EVENTS], templates=False)
+    inflate = zlib.decompressobj(-15, dictionaries.stream())
+    for batch, each in zip(batches, EVENTS, strict=False):
+        assert batch[0] == len(batch) - 1 < 0x80 or batch.startswith(write_varint(len(batch) - 2))
+        body = batch[1:] if batch[0] < 0x80 else batch[2:]
+        assert inflate.decompress(body + b"\0\0\xff\xff") == each
+    assert batches[-1] == b"\0"
+
+
+@with_and_without
+@pytest.mark.parametrize("size", [32767, 32768, 32769, 300_000])
+def test_large_chunks_become_several_batches(size: int, templates: bool) -> None:
+    body = bytes(range(256)) * (size // 256 + 1)
+    for chunk in (body[:size], b'"\n\n' * (size // 3), b"\n" * size):
+        wire = coded([(b"before", False), (chunk, False), (b"after", True)], templates)
+        assert decoded(wire, MiB, templates) == b"before" + chunk + b"after"
+
+
+@with_and_without
+def test_no_truncation_passes_for_the_whole(templates: bool) -> None:
+    wire = b"".join(coded([(each, True) for each in EVENTS], templates))
+    for size in range(len(wire)):
+        with pytest.raises(WireError):
+            decoded([wire[:size]], templates=templates)
+    with pytest.raises(WireError):
+        decoded([wire + b"\0"], templates=templates)
+
+
+def test_the_limit_is_exact() -> None:
+    wire = coded([(each, True) for each in EVENTS])
+    size = sum(map(len, EVENTS))
+    assert len(decoded(wire, size)) == size
+    with pytest.raises(TooLarge):
+        decoded(wire, size - 1)
+
+
+def zeros(size: int) -> bytes:
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=dictionaries.stream())
+    data = compressor.compress(bytes(size)) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    return write_varint(len(data) - 4) + data[:-4]
+
+
+@with_and_without
+@pytest.mark.parametrize("size", [MiB, 100 * MiB])
+def test_a_bomb_is_refused_in_flat_memory(size: int, templates: bool) -> None:
+    bomb = zeros(size)
+    tracemalloc.start()
+    try:
+        with pytest.raises(WireError):
+            decoded([bomb], limit=1 << 40, templates=templates)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < MiB
+
+
+def test_templates_do_not_multiply() -> None:
+    records = b"\x1f\x80\x20" + bytes(4096) + b"\x10\x00" + b"\x00" * 100_000  # 400 MiB
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=dictionaries.stream())
+    data = compressor.compress(records) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    with pytest.raises(WireError):
+        decoded([write_varint(len(data) - 4) + data[:-4]], limit=1 << 40)
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"\xff\xff\xff\xff\xff\xff\xff\x01",
+        write_varint(1 << 20) + bytes(100),
+        b"\x80\x80\x80",
+        b"\x03\x03\x00\x00",  # a deflate stream that ends
+        b"\x04\xff\xff\xff\xff",
+    ],
+)
+def test_what_is_no_batch_is_refused_at_once(wire: bytes) -> None:
+    with pytest.raises(WireError):
+        EventsDecoder(MiB).feed(wire)
+
+
+def test_both_sides_have_to_agree() -> None:
+    wire = coded([(each, True) for each in EVENTS])
+    assert decoded(wire) == b"".join(EVENTS)
+    with pytest.raises(WireError):
+        decoder = EventsDecoder(MiB, dictionary=b"another" * 100)
+        assert b"".join(decoder.feed(b"".join(wire))) != b"".join(EVENTS)
+        decoder.finish()
+        raise WireError("or it came out as something else, which only a checksum would tell")

@@ -1,0 +1,132 @@
+"""The stateless form of whole bodies: exact, or an error."""
+
+from __future__ import annotations
+
+import tracemalloc
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from m2mproxy.codec import dictionaries, static, zstd
+from m2mproxy.codec.base import TooLarge, WireError
+from m2mproxy.codec.static import Way
+from m2mproxy.codec.varint import write_varint
+
+MiB = 1024 * 1024
+BODY = (
+    b'{"model":"gpt-4o-mini","messages":['
+    b'{"role":"system","content":"You are a helpful assistant."},'
+    b'{"role":"user","content":"What is the capital of France?"}],"temperature":0.7}'
+)
+each_way = pytest.mark.parametrize("way", Way)
+ways = st.sampled_from(Way)
+
+
+@given(ways, st.binary() | st.builds(lambda text, n: text * n, st.binary(), st.integers(0, 900)))
+def test_any_body_comes_back(way: Way, body: bytes) -> None:
+    assert static.decode(static.encode(body, way), way, len(body)) == body
+
+
+@each_way
+@pytest.mark.parametrize("size", [8191, 8192, 8193, 100_000, 9 * MiB])
+def test_sizes_around_those_where_the_level_and_the_window_change(way: Way, size: int) -> None:
+    body = (BODY * (size // len(BODY) + 1))[:size]
+    assert static.decode(static.encode(body, way), way, size) == body
+
+
+def test_the_dictionary_is_worth_it() -> None:
+    assert len(static.encode(BODY, Way.REQUEST)) < len(zstd.compress(BODY, 9)) / 2
+
+
+def test_the_form_is_that_of_the_specification() -> None:
+    message = static.encode(BODY, Way.REQUEST)
+    head = write_varint(len(BODY)) + zlib.crc32(BODY).to_bytes(4, "little")
+    assert message.startswith(head)
+    frame = b"\x28\xb5\x2f\xfd" + message[len(head) :]
+    info = zstd.zstd.get_frame_info(frame)
+    assert (info.decompressed_size, info.dictionary_id) == (None, 0)
+    assert frame[4] & 0b100 == 0  # no checksum (RFC 8878 3.1.1.1.1.4)
+    assert zstd.zstd.decompress(frame, dictionaries.request()) == BODY
+
+
+@each_way
+def test_the_other_way_is_another_dictionary(way: Way) -> None:
+    other = Way.RESPONSE if way is Way.REQUEST else Way.REQUEST
+    with pytest.raises(WireError):
+        static.decode(static.encode(BODY, way), other, MiB)
+
+
+@each_way
+def test_no_truncation_and_nothing_added_passes(way: Way) -> None:
+    message = static.encode(BODY, way)
+    for size in range(len(message)):
+        with pytest.raises(WireError):
+            static.decode(message[:size], way, MiB)
+    with pytest.raises(WireError):
+        static.decode(message + b"\0", way, MiB)
+
+
+def test_a_changed_bit_is_found() -> None:
+    message = static.encode(BODY, Way.REQUEST)
+    for at in range(len(message)):
+        for bit in range(8):
+            changed = bytearray(message)
+            changed[at] ^= 1 << bit
+            try:
+                assert static.decode(bytes(changed), Way.REQUEST, MiB) == BODY  # a padding bit
+            except WireError:
+                continue
+
+
+def test_a_length_above_the_limit_is_refused() -> None:
+    message = static.encode(BODY, Way.REQUEST)
+    assert static.decode(message, Way.REQUEST, len(BODY)) == BODY
+    with pytest.raises(TooLarge):
+        static.decode(message, Way.REQUEST, len(BODY) - 1)
+
+
+@pytest.mark.parametrize("claimed", [10, 5 * MiB])
+def test_a_bomb_is_refused_in_flat_memory(claimed: int) -> None:
+    frame = zstd.pack(bytes(200 * MiB), 3, dictionaries.request())
+    assert len(frame) < 30_000
+    message = write_varint(claimed) + bytes(4) + frame
+    tracemalloc.start()
+    try:
+        with pytest.raises(WireError):
+            static.decode(message, Way.REQUEST, 16 * MiB)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2.5 * claimed + MiB
+
+
+def test_what_is_declared_costs_nothing() -> None:
+    message = write_varint(16 * MiB) + bytes(4) + zstd.pack(b"x", 3, dictionaries.request())
+    tracemalloc.start()
+    try:
+        with pytest.raises(WireError):
+            static.decode(message, Way.REQUEST, 16 * MiB)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < MiB
+
+
+# -- frames that continue another body, which the link makes of the same parts -------------------
+
+
+@given(st.binary(), st.binary(max_size=3000), st.sampled_from([3, 9]))
+def test_a_frame_after_a_prefix_comes_back(body: bytes, before: bytes, level: int) -> None:
+    reference = zstd.prefix(before)
+    frame = zstd.pack_after(before + body, level, reference)
+    assert zstd.unpack(frame, len(before + body), zstd.prefix(before)) == before + body
+
+
+def test_what_the_prefix_holds_costs_next_to_nothing() -> None:
+    before = static.encode(BODY, Way.REQUEST) * 100  # nothing that a dictionary would know
+    frame = zstd.pack_after(before + b"and more", 3, zstd.prefix(before))
+    assert len(frame) < 40
+    with pytest.raises(WireError):
+        zstd.unpack(frame, len(before) + 8, zstd.prefix(b"something else"))

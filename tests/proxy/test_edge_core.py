@@ -1,0 +1,196 @@
+"""Two proxies in a row over HTTP/1.1 or HTTP/2: what crosses between them is small, and what the
+application and the model see is byte for byte the same."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+from ends import Ask, Call, H1Server
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from link import Transport, join
+from world import Pair, World
+
+from m2mproxy.net.h1_client import H1Client
+from m2mproxy.net.h2_client import H2Client
+from m2mproxy.net.tcp import Tcp
+from m2mproxy.proxy import codings
+
+ON = {"compression_requests": "auto", "compression_responses": "auto"}
+SSE = (b"content-type", b"text/event-stream")
+JSON = (b"content-type", b"application/json")
+
+
+def chat(words: int) -> bytes:
+    source = random.Random(words)
+    text = " ".join(source.choice(["model", "answer", "token", "zebra"]) for _ in range(words))
+    return json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
+
+
+class Edge(World):
+    """A proxy whose upstream is the proxy of another world."""
+
+    def __init__(self, core: World, http: str = "1.1", **more: Any) -> None:
+        self.core, self.http = core, http
+        core.neutral = True
+        super().__init__(pair=(core.pair[0], http), loop=core.loop, **{**ON, **more})
+        self.wires: list[Transport] = []
+
+    def dial(self, origin: Any, owner: Any, report: Any) -> None:
+        known = (self.turn, self.loop, self.config.timeouts, self.config.limits)
+        kind = H2Client if self.http == "2" else H1Client
+        near = Tcp(lambda _: kind(owner, *known))
+        self.wires.append(join(self.loop, near, self.core.proxy.accept())[0])
+        self.loop.call_soon(lambda: report(near.connection))
+
+    def exchange(self, body: bytes, reply: bytes, *fields: tuple[bytes, bytes]) -> tuple[Ask, Call]:
+        """One through both."""
+        ask = self.ask(body, b"/v1/chat/completions", JSON, *fields)
+        call = self.core.call()
+        call.reply(reply, JSON)
+        self.run()
+        return ask, call
+
+
+def two(http: str = "1.1", **more: Any) -> Edge:
+    return Edge(World(**ON), http, **more)
+
+
+@pytest.mark.parametrize("http", ["1.1", "2"])
+def test_the_second_request_is_coded_and_all_is_the_same(http: str) -> None:
+    edge = two(http)
+    body, reply = chat(600), json.dumps({"choices": [chat(300).decode()]}).encode()
+    for number in range(3):
+        ask, call = edge.exchange(body, reply)
+        assert (call.body, call.get(b"content-encoding")) == (body, None)
+        assert call.get(b"content-length") == b"%d" % len(body)
+        assert (ask.body, ask.get(b"content-encoding"), ask.complete) == (reply, None, True)
+        ledger = edge.ended[-1].ledger
+        assert ledger is not None
+        assert ledger.upstream_in.coding == codings.static_form().decode()
+        assert ledger.upstream_in.wire < ledger.upstream_in.plain / 2
+        if number:
+            assert ledger.upstream_out.coding == codings.static_form().decode()
+            assert ledger.upstream_out.wire < ledger.upstream_out.plain / 2
+    assert edge.at_rest and edge.core.at_rest
+
+
+@pytest.mark.parametrize("http", ["1.1", "2"])
+def test_events_cross_coded_and_one_by_one(http: str) -> None:
+    edge = two(http)
+    ask = edge.ask(chat(10), b"/v1/chat/completions", JSON)
+    call = edge.core.call()
+    call.respond(200, SSE)
+    sent = []
+    for number in range(200):
+        event = b'data: {"id":"chatcmpl-1","choices":[{"delta":{"content":" w%d"}}]}\n\n' % number
+        sent.append(event)
+        call.send(event)
+        edge.run()
+        assert ask.chunks == sent
+    call.end()
+    edge.run()
+    assert ask.complete
+    ledger = edge.ended[-1].ledger
+    assert ledger is not None
+    assert ledger.upstream_in.plain == sum(map(len, sent))
+    assert ledger.upstream_in.wire < ledger.upstream_in.plain / 4
+
+
+def test_an_application_that_takes_gzip_gets_gzip_from_the_edge() -> None:
+    edge = two()
+    ask, _ = edge.exchange(chat(500), chat(500), (b"accept-encoding", b"gzip"))
+    ledger = edge.ended[-1].ledger
+    assert ledger is not None
+    assert ledger.upstream_in.coding == codings.static_form().decode()
+    assert ask.get(b"content-encoding") == b"gzip"
+
+
+def test_a_core_with_other_dictionaries_is_spoken_to_in_what_both_know() -> None:
+    """Its form has another name, so it is not used, in either direction."""
+    edge = two()
+    edge.exchange(chat(500), chat(500))
+    readable = edge.context.routes.upstream.requests.readable
+    readable._shown = frozenset({b"m2m-00000000", b"zstd"})
+    _, call = edge.exchange(chat(500), chat(500))
+    assert call.body == chat(500)
+    ledger = edge.ended[-1].ledger
+    assert ledger is not None and ledger.upstream_out.coding == "zstd"
+
+
+def test_a_stream_that_breaks_behind_the_core_breaks_for_the_application() -> None:
+    edge = two()
+    ask = edge.ask(chat(10), b"/v1/chat/completions", JSON)
+    call = edge.core.call()
+    call.respond(200, SSE)
+    call.send(b"data: 1\n\n")
+    edge.run()
+    call.abort()
+    edge.run()
+    assert ask.broken and not ask.complete
+    assert ask.body.startswith(b'data: 1\n\ndata: {"error"')
+    assert edge.at_rest and edge.core.at_rest
+
+
+def test_a_core_that_was_replaced_by_another_server_gets_plain_bytes() -> None:
+    edge = two()
+    for _ in range(2):
+        edge.exchange(chat(500), chat(500))
+    edge.core = Stranger(edge.core)  # type: ignore[assignment]
+    for wire in edge.wires:
+        wire.die()
+    edge.run()
+    ask = edge.ask(chat(500), b"/v1/chat/completions", JSON)
+    edge.run()
+    assert ask.status == 200
+    assert ask.body == chat(500)
+
+
+class Stranger:
+    """In place of a core: answers coded requests 415, as llama.cpp does, and plain ones with their
+    own body."""
+
+    def __init__(self, core: World) -> None:
+        self.pair = core.pair
+        self.proxy = self
+        self.loop = core.loop
+
+    def accept(self) -> Any:
+        return H1Server(self.answer)
+
+    def answer(self, call: Call) -> None:
+        def respond() -> None:
+            if call.get(b"content-encoding") is not None:
+                call.reply(b"", status=415)
+            else:
+                call.reply(call.body)
+
+        self.loop.call_soon(respond)
+
+
+bodies = st.binary(max_size=400) | st.integers(1000, 100_000).map(
+    lambda size: random.Random(size).randbytes(size)
+)
+texts = st.integers(0, 3000).map(chat)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(bodies | texts, bodies | texts), min_size=1, max_size=4))
+def test_any_bodies_cross_unchanged(several: list[tuple[bytes, bytes]]) -> None:
+    for http in ("1.1", "2"):
+        edge = two(http)
+        for body, reply in several:
+            ask, call = edge.exchange(body, reply)
+            assert (call.body, ask.body, ask.complete) == (body, reply, True)
+
+
+def test_pairs_are_four(pair: Pair) -> None:
+    """The application's version and the model server's change nothing of it."""
+    core = World(pair=pair, **ON)
+    edge = Edge(core)
+    for _ in range(2):
+        ask, call = edge.exchange(chat(500), chat(400))
+        assert (call.body, ask.body) == (chat(500), chat(400))

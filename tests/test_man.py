@@ -24,6 +24,7 @@ from m2mproxy.http.faults import Busy, ClientGone, Fault, TooLate, UpstreamFault
 from m2mproxy.net import h1_server
 from m2mproxy.proxy.providers import PROFILES
 from m2mproxy.service import log, server
+from m2mproxy.service.debug import Debug
 from m2mproxy.service.local import Endpoints
 from m2mproxy.service.stats import Stats
 
@@ -313,7 +314,8 @@ def test_the_figures():
 
 
 def test_the_endpoints():
-    served = {path.decode() for path in Endpoints(dict, lambda: None).table()}
+    tables = (Endpoints(dict, lambda: None).table(), Debug("on", None).table())
+    served = {path.decode() for table in tables for path in table}
     assert {item.removeprefix("Pa ") for item in items("Endpoints")} == {
         "/v1/*", "/chat/completions", *served,
     }  # fmt: skip

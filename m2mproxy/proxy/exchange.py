@@ -29,7 +29,7 @@ from m2mproxy.proxy.model import ModelFinder, model_of
 from m2mproxy.proxy.pump import Pump, too_large
 from m2mproxy.proxy.request_coding import Coded, decode, is_coded
 from m2mproxy.proxy.response_coding import is_near
-from m2mproxy.proxy.routes import Local, Upstream
+from m2mproxy.proxy.routes import Asked, Local, Upstream
 from m2mproxy.proxy.sse import COMMENT, Boundary, is_event_stream
 
 
@@ -163,7 +163,7 @@ class Exchange:
         try:
             route = self._context.routes.find(self.request)
             if isinstance(route, Local):
-                self._reply(*await route.answer())
+                self._reply(*await route.answer(await self._asked(route)))
             else:
                 upload = await self._prepare(route)
                 self._relay(route, await self._response(route, upload))
@@ -176,6 +176,13 @@ class Exchange:
             self._answer(Fault("an error inside the proxy"))
         finally:
             self._release()
+
+    async def _asked(self, route: Local) -> Asked:
+        body = b""
+        if route.reads:
+            self._invite()
+            body, _ = await gather(self.downstream.body, route.reads)
+        return Asked(self.request, body, self.downstream.peer)
 
     async def _prepare(self, route: Upstream) -> Pump:
         """Turn the client's request into the upstream's; what comes back moves its body."""

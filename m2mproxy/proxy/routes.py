@@ -18,18 +18,30 @@ from m2mproxy.proxy.providers import DeploymentError, Router
 from m2mproxy.proxy.request_coding import RequestCoding
 from m2mproxy.proxy.response_coding import ResponseCoding
 
-Answer = Callable[[], Awaitable[tuple[Response, bytes]]]
-
 # The one path that is also served without /v1, for clients whose base_url lacks it.
 _ALIAS = b"/chat/completions"
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What a path of our own is asked: the request, its body if that is read, and the client."""
+
+    request: Request
+    body: bytes
+    peer: str
+
+
+Answer = Callable[[Asked], Awaitable[tuple[Response, bytes]]]
+
+
+@dataclass(frozen=True, slots=True)
 class Local:
-    """A path that the proxy itself answers."""
+    """A path that the proxy itself answers. `reads` is the largest body that it takes, in bytes; 0
+    for one that is not looked at."""
 
     methods: tuple[bytes, ...]
     answer: Answer
+    reads: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +75,7 @@ class Routes:
     def __init__(self, upstream: Upstream, local: Mapping[bytes, Local]) -> None:
         self.upstream = upstream
         self._local = local
+        self._within = tuple(path for path in local if path.startswith(b"/v1/"))
 
     def find(self, request: Request) -> Local | Upstream:
         """Who serves `request`.
@@ -75,6 +88,8 @@ class Routes:
             path = target.partition(b"?")[0]
             if (b"." in path or b"%" in path) and has_dot_segment(path):
                 raise ClientFault(400, "bad_path", "the path has dot segments")
+            if self._within and path in self._within:
+                return _allowed(self._local[path], request)
             return self.upstream
         local = self._local.get(target.partition(b"?")[0])
         if local is not None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from m2mproxy.http.faults import Fault
 from m2mproxy.http.message import Response
 from m2mproxy.proxy.errors import json_reply
-from m2mproxy.proxy.routes import Local, Upstream
+from m2mproxy.proxy.routes import Asked, Local, Upstream
 
 Reply = tuple[Response, bytes]
 
@@ -40,10 +40,10 @@ class Endpoints:
             b"/stats/reset": Local((b"POST",), self._reset),
         }
 
-    async def _health(self) -> Reply:
+    async def _health(self, _: Asked) -> Reply:
         return json_reply(200, {"status": "ok"})
 
-    async def _ready(self) -> Reply:
+    async def _ready(self, _: Asked) -> Reply:
         """Ready when a connection to the upstream is there, or can be made."""
         assert self._upstream is not None
         report: dict[str, object] = {"url": str(self._upstream.origin), "reachable": True}
@@ -55,9 +55,9 @@ class Endpoints:
         status = "ready" if ready else "not ready"
         return json_reply(200 if ready else 503, {"status": status, "upstreams": [report]})
 
-    async def _stats(self) -> Reply:
+    async def _stats(self, _: Asked) -> Reply:
         return json_reply(200, self._snapshot())
 
-    async def _reset(self) -> Reply:
+    async def _reset(self, _: Asked) -> Reply:
         self._reset_stats()
         return json_reply(200, {"status": "reset"})

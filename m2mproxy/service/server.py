@@ -32,6 +32,7 @@ from m2mproxy.proxy.proxy import Proxy
 from m2mproxy.proxy.routes import Routes, Upstream
 from m2mproxy.proxy.wire import request_coding, response_coding
 from m2mproxy.service import files
+from m2mproxy.service.debug import Debug
 from m2mproxy.service.listeners import BACKLOG, Listeners
 from m2mproxy.service.local import Endpoints
 from m2mproxy.service.log import Log
@@ -119,7 +120,8 @@ class Server:
             response_coding(self._config.compression, origin.host),
         )
         endpoints.watch(route)
-        return Routes(route, endpoints.table())
+        debug = Debug(self._config.compression.endpoints, self._offload.run)
+        return Routes(route, {**endpoints.table(), **debug.table()})
 
     # -- what the parts report ------------------------------------------------------------------
 

@@ -63,10 +63,14 @@ class Program:
         return int(self.url.rpartition(":")[2])
 
     def get(
-        self, path: str, method: str = "GET", tls: ssl.SSLContext | None = None
+        self,
+        path: str,
+        method: str = "GET",
+        tls: ssl.SSLContext | None = None,
+        data: bytes | None = None,
     ) -> tuple[int, Any]:
         """The status and the JSON of an answer."""
-        request = urllib.request.Request(self.url + path, method=method)
+        request = urllib.request.Request(self.url + path, data, method=method)
         try:
             with urllib.request.urlopen(request, timeout=SECONDS, context=tls) as answer:
                 body, status = answer.read(), answer.status

@@ -20,8 +20,10 @@ from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.codec.varint import read_varint, write_varint
 
 _checksum = struct.Struct("<I")
-# 4 KiB at level 9 take 30 µs and 4 % less than at level 3; 100 KiB would take 1.5 ms.
-_LEVEL, _LEVEL_OF_SMALL, _SMALL = 3, 9, 8 * 1024
+# By the body's size, as much as a body is worth: level 9 for 4 KiB and 6 for 64 KiB take 65 and 600
+# µs and save 2 points more than 3, which takes 350 µs for 100 KiB.
+_LEVELS = ((8 * 1024, 9), (64 * 1024, 6))
+_LEVEL_OF_LARGE = 3
 
 
 class Way(enum.Enum):
@@ -36,10 +38,13 @@ class Way(enum.Enum):
         return dictionaries.request() if self is Way.REQUEST else dictionaries.response()
 
 
+def _level(size: int) -> int:
+    return next((level for most, level in _LEVELS if size <= most), _LEVEL_OF_LARGE)
+
+
 def encode(body: bytes, way: Way, dictionary: zstd.Dictionary | None = None) -> bytes:
     """The message that carries `body`. `dictionary` is the static one unless another is given."""
-    level = _LEVEL_OF_SMALL if len(body) <= _SMALL else _LEVEL
-    frame = zstd.pack(body, level, dictionary or way.dictionary)
+    frame = zstd.pack(body, _level(len(body)), dictionary or way.dictionary)
     return write_varint(len(body)) + _checksum.pack(zlib.crc32(body)) + frame
 
 

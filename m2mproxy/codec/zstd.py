@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from typing import Final
 
 from m2mproxy.codec.allowance import MEMBER_COST, SLICE, STEP, Allowance
@@ -157,7 +157,7 @@ def _compressor(level: int, reference: Reference) -> zstd.ZstdCompressor:
     return zstd.ZstdCompressor(options=options, zstd_dict=reference)
 
 
-@cache
+@lru_cache(8)  # one a level and way, and a few for whoever compares dictionaries
 def _shared_compressor(level: int, dictionary: Dictionary) -> zstd.ZstdCompressor:
     return _compressor(level, dictionary.as_digested_dict)
 

@@ -48,7 +48,7 @@ def test_the_name_is_that_of_all_three() -> None:
         rb"Bearer \S",
         rb"eyJ[A-Za-z0-9]{6}",
         rb"AKIA|AIza|ghp_|BEGIN [A-Z ]*KEY",
-        rb"https?://\w",
+        rb"https?://[\w.-]*\.\w",
         rb"\d{5}",
         rb"[0-9a-f]{12}",
         rb"(?:chatcmpl|resp|msg|call|req|fp)[-_](?=\w*\d)\w{6}",

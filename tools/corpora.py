@@ -1,0 +1,108 @@
+"""The recorded traffic of ../shared/data/corpora, by what a dictionary or a bench wants of it.
+
+A sample's source names a project and a file of it, `project:path`. Whoever compares sizes holds out
+whole projects: tests of one project repeat its prompts.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+CORPORA = Path(__file__).parents[2] / "shared" / "data" / "corpora"
+
+
+class Sample(NamedTuple):
+    """One body."""
+
+    source: str
+    body: bytes
+
+    @property
+    def project(self) -> str:
+        return project(self.source)
+
+
+class Stream(NamedTuple):
+    """One event stream."""
+
+    source: str
+    events: list[bytes]
+
+
+def project(source: str) -> str:
+    return source.partition(":")[0]
+
+
+def are_there() -> bool:
+    return CORPORA.is_dir()
+
+
+@cache
+def rows(name: str) -> list[dict[str, Any]]:
+    text = zstd.decompress((CORPORA / f"{name}.jsonl.zst").read_bytes())
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def _bytes(text: Any) -> bytes:
+    return (text if isinstance(text, str) else json.dumps(text)).encode()
+
+
+def singles() -> list[Sample]:
+    """Request bodies that stand alone."""
+    return [Sample(row["source"], row["body"].encode()) for row in rows("C1")]
+
+
+def turns() -> list[Sample]:
+    """Request bodies of conversations: every turn holds those before it."""
+    return [
+        Sample(row["source"], _bytes(turn))
+        for name in ("C2", "C3")
+        for row in rows(name)
+        for turn in row["turns"]
+    ]
+
+
+def replies() -> list[Sample]:
+    """Response bodies."""
+    return [Sample(row["source"], row["body"].encode()) for row in rows("C5")]
+
+
+def agent_replies() -> list[Sample]:
+    """Response bodies within agent sessions; streams are left out."""
+    return [
+        Sample(row["source"], _bytes(reply))
+        for row in rows("C3")
+        for reply in row["raw_replies"]
+        if _bytes(reply).lstrip().startswith(b"{")
+    ]
+
+
+def embeddings() -> list[Sample]:
+    """Bodies of embedding requests and responses."""
+    return [Sample(row["source"], row["body"].encode()) for row in rows("C6")]
+
+
+def streams() -> list[Stream]:
+    """Event streams, an event each."""
+    return [
+        Stream(row["source"], [event.encode() for event in row["events"]]) for row in rows("C4")
+    ]
+
+
+def contents(samples: list[Sample]) -> Iterator[Sample]:
+    """The texts that models wrote, as they are spelt in JSON: later requests have them."""
+    for sample in samples:
+        try:
+            text = json.loads(sample.body)["choices"][0]["message"]["content"]
+        except (ValueError, LookupError, TypeError):
+            continue
+        if isinstance(text, str) and text:
+            yield Sample(sample.source, json.dumps(text, ensure_ascii=False).encode())

@@ -86,9 +86,12 @@ def test_commands_of_m2m():
     [
         ("m2mproxy.8", ".Nm\n", daemon.parser()),
         ("m2m.1", ".Nm\n.Cm proxy\n", subparsers(tool.parser())["proxy"]),
-        ("m2m.1", ".Nm\n.Cm cert\n", subparsers(tool.parser())["cert"]),
+        *(
+            ("m2m.1", f".Nm\n.Cm {command}\n", subparsers(tool.parser())[command])
+            for command in ("cert", "compress", "decompress", "inspect", "probe")
+        ),
     ],
-    ids=["m2mproxy", "m2m proxy", "m2m cert"],
+    ids=lambda value: value.split()[-1] if isinstance(value, str) else "",
 )
 def test_the_synopsis(name, form, parser):
     # --help and --version are forms of their own there.

@@ -12,7 +12,9 @@ from typing import Any
 from m2mproxy import __version__
 from m2mproxy.cli import daemon
 from m2mproxy.cli.cert import add_cert
+from m2mproxy.cli.forms import add_compress, add_decompress, add_inspect
 from m2mproxy.cli.options import EXIT_USAGE, Parser, host
+from m2mproxy.cli.probe import add_probe
 from m2mproxy.config import KEYS, Listen
 
 DEFAULT_FILE = "~/.m2m/config.toml"
@@ -43,6 +45,10 @@ def parser() -> Parser:
     for name, add, about in (
         ("proxy", add_proxy, "run the proxy in the foreground"),
         ("cert", add_cert, "make a certificate for development"),
+        ("compress", add_compress, "write a body in a form for the wire"),
+        ("decompress", add_decompress, "give back what a form carries"),
+        ("inspect", add_inspect, "say what a body is, and what every form would make of it"),
+        ("probe", add_probe, "say what an upstream accepts, and how that is known"),
     ):
         add(commands.add_parser(name, help=about, description=f"{about.capitalize()}."))
     return top

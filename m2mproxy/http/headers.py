@@ -59,6 +59,10 @@ class Headers(list[Field]):
         """Every value of `name`, in order."""
         return [field[1] for field in self if field[0] == name]
 
+    def named(self, names: frozenset[bytes]) -> Headers:
+        """The fields whose names are in `names`: one look where several would follow."""
+        return Headers([field for field in self if field[0] in names])
+
     def tokens(self, name: bytes) -> list[bytes]:
         """The members of a comma-separated field, over all its lines."""
         return tokens(b",".join(self.values_of(name)))

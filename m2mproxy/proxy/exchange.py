@@ -27,8 +27,8 @@ from m2mproxy.proxy.gather import gather
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.model import ModelFinder, model_of
 from m2mproxy.proxy.pump import Pump, too_large
-from m2mproxy.proxy.request_coding import Coded, decode, is_coded
-from m2mproxy.proxy.response_coding import is_near
+from m2mproxy.proxy.request_coding import NOT_SHOWN, WATCHED, Coded, decode, is_coded
+from m2mproxy.proxy.response_coding import MARKS, is_near
 from m2mproxy.proxy.routes import Asked, Local, Upstream
 from m2mproxy.proxy.sse import COMMENT, Boundary, is_event_stream
 
@@ -78,6 +78,7 @@ class Exchange:
         "sent",
         "started",
         "target",
+        "why",
     )
 
     def __init__(
@@ -104,6 +105,7 @@ class Exchange:
         self._upload: Pump | None = None
         self._download: Pump | None = None
         self._done: Signal[None] = Signal()
+        self.why = ""  # the request is not coded, where there is no ledger to say it
         self.ledger: Ledger | None = None  # where a coding was used, or considered
         self._accepted: Accepted | None = None
         self._coded: Coded | None = None
@@ -190,9 +192,11 @@ class Exchange:
         config, request, body = self._context.config, self.request, self.downstream.body
         if request.length is not None and request.length > config.max_body:
             raise too_large(config.max_body)
-        self._accepted = accepted(request.headers)
-        if is_coded(request):
+        watched = request.headers.named(WATCHED)
+        self._accepted = accepted(watched)
+        if is_coded(watched):
             body = await self._decoded(route, body)
+            watched = request.headers.named(WATCHED)
         model = None
         if route.router.needs_model(request.target):
             text, body = await self._gather(body)
@@ -200,11 +204,14 @@ class Exchange:
         request.target = route.target(request.target, model)
         route.forwarding.prepare(request, self.downstream.peer)
         request.authority, request.scheme = route.authority, route.scheme
-        route.responses.ask(request, self._accepted)
+        route.responses.ask(request, watched, self._accepted)
         if config.logging.access and request.length != 0:
             self._finder = ModelFinder()
-        if route.requests.considers(request):
+        considered = route.requests.considers(request, watched)
+        if considered:
             body = await self._encoded(route, body)
+        elif considered is None:
+            self.why = NOT_SHOWN
         return self._uploading(body)
 
     def _uploading(self, body: Body) -> Pump:
@@ -251,43 +258,48 @@ class Exchange:
         return body
 
     async def _response(self, route: Upstream, upload: Pump) -> Response:
-        """The response to the request; to the plain one, if the upstream refuses it coded."""
-        response = await self._answer_to(route, upload)
-        coded = self._coded
-        route.requests.readable.learn(response.headers)
-        if coded is not None and route.requests.judge(self.request, coded, response.status):
-            assert self._upstream is not None and self.ledger is not None
-            self._upstream.reset()
+        """Send the request and wait for the head of the response. Once more, when the connection
+        turns out to have been closed by the upstream before it saw anything (RFC 9112 9.3.1); and
+        plain, when the upstream refuses it coded."""
+        again = False
+        while True:
+            stream = await self._stream(route, fresh=again)
+            stream.send_request(self.request)
+            now = self._context.clock()
+            self.sent = self.sent or now
+            self._enter("first_byte", now)
+            if again:
+                upload.replay(stream)
+            else:
+                upload.start(stream)
+            try:
+                response = await stream.head
+            except UpstreamFault as fault:
+                if again or not (fault.retry and upload.can_replay):
+                    raise
+                self.retried = again = True
+                continue
+            upload.forget()
+            if self._coded is None or not self._is_refused(route, self._coded, response):
+                break
+            stream.reset()
             upload.close()
-            self.retried = True
-            self.ledger.refused(upload.moved, response.status)
-            self._coded = None
-            response = await self._answer_to(route, self._uploading(coded.undo(self.request)))
-        if self._upload is not None and self._upload.ended:
-            self._put_away(self._upload)
+            again = False
+            upload = self._plain_again(self._coded, upload, response)
+        if upload.ended:
+            self._put_away(upload)
         return response
 
-    async def _answer_to(self, route: Upstream, upload: Pump) -> Response:
-        """Send the request and wait for the head of the response; once more, when the connection
-        turns out to have been closed by the upstream before it saw anything (RFC 9112 9.3.1)."""
-        stream = await self._stream(route, fresh=False)
-        stream.send_request(self.request)
-        self.sent = self._context.clock()
-        self._enter("first_byte", self.sent)
-        upload.start(stream)
-        try:
-            response = await stream.head
-        except UpstreamFault as fault:
-            if not (fault.retry and upload.can_replay):
-                raise
-            self.retried = True
-            stream = await self._stream(route, fresh=True)
-            stream.send_request(self.request)
-            self._enter("first_byte", self._context.clock())
-            upload.replay(stream)
-            response = await stream.head
-        upload.forget()
-        return response
+    def _is_refused(self, route: Upstream, coded: Coded, response: Response) -> bool:
+        route.requests.readable.learn(response.headers)
+        return route.requests.judge(self.request, coded, response.status)
+
+    def _plain_again(self, coded: Coded, upload: Pump, response: Response) -> Pump:
+        assert self.ledger is not None
+        self.retried = True
+        self.ledger.refused(upload.moved, response.status)
+        self._coded = None
+        return self._uploading(coded.undo(self.request))
 
     def _put_away(self, upload: Pump) -> None:
         """Keep of a finished upload what the log wants: the download may go on for an hour."""
@@ -310,11 +322,14 @@ class Exchange:
         taken, coding = self._accepted, route.responses
         if taken is None:
             return None
-        coding.show(taken, response)
-        if not coding.may_change(taken, response):
+        peer = self.downstream.peer
+        marks = response.headers.named(MARKS)
+        if marks:
+            route.requests.readable.learn(marks)
+        if not coding.may_change(taken, peer, response, marks):
             return None
         self.ledger = self.ledger or Ledger()
-        near = is_near(self.downstream.peer)
+        near = is_near(peer)
         return coding.plan(self.request, taken, near, response, self.ledger)
 
     def _relay(self, route: Upstream, response: Response) -> None:

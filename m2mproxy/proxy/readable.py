@@ -60,9 +60,16 @@ class Readable:
             self._shown_until = self._clock() + LIFETIME
 
     @property
+    def knows_something(self) -> bool:
+        """Whether anything is known of it that it has not shown."""
+        return bool(self._known or self._trials or self._configured)
+
+    @property
     def shown(self) -> frozenset[bytes]:
         """What it has named."""
-        return self._shown if self._clock() < self._shown_until else frozenset()
+        if self._shown and self._clock() >= self._shown_until:
+            self._shown = frozenset()
+        return self._shown
 
     def choose(self, path: bytes, wanted: Sequence[bytes], large: bool) -> Choice:
         """The first of `wanted` that is read at `path`; `large` bodies are worth a trial."""

@@ -32,14 +32,21 @@ _TRIAL_FROM = 16 * 1024
 # What is held to be coded, and to be sent plain after all. Larger bodies pass as they are.
 _MOST_HELD = 8 << 20
 REFUSED = (400, 415, 422)
+NOT_SHOWN = "not shown"
 
 
-def is_coded(request: Request) -> bool:
-    """Whether the client coded the body."""
-    headers = request.headers
-    if headers.get(b"content-encoding") is not None and _codings(headers):
-        return True
-    return _media_type(headers) in codings.FRAME_TYPES
+# What of a request's head is looked at.
+WATCHED = frozenset((b"accept-encoding", b"content-encoding", b"content-type", b"range"))
+
+
+def is_coded(watched: Headers) -> bool:
+    """Whether the client coded the body, by what is WATCHED of its head."""
+    for name, value in watched:
+        if name == b"content-encoding" and value.lower() != b"identity":
+            return True
+        if name == b"content-type" and b"x-m2m" in value:
+            return _media_type(watched) in codings.FRAME_TYPES
+    return False
 
 
 def _codings(headers: Headers) -> list[bytes]:
@@ -135,6 +142,8 @@ class RequestCoding:
         self._level = level
         self._extra = extra
         self._most = min(most, _MOST_HELD)
+        self._is_on = bool(wanted)
+        self._may_try = readable.knows_something
 
     def reads(self, request: Request) -> bool:
         """Whether the upstream reads `request` as the client coded it."""
@@ -144,17 +153,21 @@ class RequestCoding:
         path = request.target.partition(b"?")[0]
         return bool(self.readable.choose(path, names, large=False).coding)
 
-    def considers(self, request: Request) -> bool:
-        """Whether `request` is of a kind that is coded; decided before anything waits."""
+    def considers(self, request: Request, watched: Headers) -> bool | None:
+        """Whether `request` is to be coded, as far as is known before anything waits. None: it
+        would be, if the upstream had shown that it reads anything."""
         size = request.length
-        return (
-            bool(self._wanted)
+        if not (
+            self._is_on
             and size is not None
             and self._min_size <= size <= self._most
-            and not request.expects_continue
-            and request.headers.get(b"content-encoding") is None
-            and codings.compresses(_media_type(request.headers))
-        )
+            and watched.get(b"content-encoding") is None
+            and codings.compresses(_media_type(watched))
+        ):
+            return False
+        if not (self._may_try or self.readable.shown):
+            return None
+        return not request.expects_continue
 
     async def encode(
         self, request: Request, body: Body, ledger: Ledger, run: Run[tuple[bytes, bytes]]

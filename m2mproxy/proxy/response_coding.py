@@ -20,6 +20,10 @@ from m2mproxy.proxy.ledger import Ledger
 _ABOUT_BYTES = (b"content-encoding", b"content-length", b"content-digest", b"content-md5")
 
 
+# What of a response's head is looked at first.
+MARKS = frozenset((b"accept-encoding", b"content-encoding"))
+
+
 @dataclass(frozen=True, slots=True)
 class ResponseCoding:
     """How responses are coded. `responses` is "on", "auto" (for clients elsewhere) or "off"."""
@@ -29,31 +33,32 @@ class ResponseCoding:
     level: int
     upstream_is_near: bool
 
-    def ask(self, request: Request, accepted: Accepted) -> None:
+    def ask(self, request: Request, watched: Headers, accepted: Accepted) -> None:
         """Tell the upstream what can be read here, beside what the client can read."""
-        headers = request.headers
-        if self.responses == "off" or headers.get(b"range") is not None:
+        if self.responses == "off" or watched.get(b"range") is not None:
             return
+        headers = request.headers
         field = (b"accept-encoding", _asked(accepted, self.upstream_is_near))
-        at = [i for i, each in enumerate(headers) if each[0] == b"accept-encoding"]
-        if len(at) == 1:
-            headers[at[0]] = field
+        if len(accepted.values) == 1:
+            headers[headers.index((b"accept-encoding", accepted.values[0]))] = field
             return
         headers.drop((b"accept-encoding",))
         headers.append(field)
 
-    def show(self, accepted: Accepted, response: Response) -> None:
-        """Say to another m2mproxy what its requests may be coded in (RFC 9110 12.5.3)."""
-        if is_peer(accepted):
-            response.headers.drop((b"accept-encoding",))
-            response.headers.append((b"accept-encoding", codings.readable()))
-
-    def may_change(self, accepted: Accepted, response: Response) -> bool:
-        """Whether there is anything to look at; for most there is not."""
+    def may_change(
+        self, accepted: Accepted, peer: str, response: Response, marks: Headers
+    ) -> bool:
+        """Whether there is anything to do, by the MARKS of its head; for most there is not. To
+        another m2mproxy it says what its requests may be coded in (RFC 9110 12.5.3)."""
         if self.responses == "off":
             return False
-        coded = response.headers.get(b"content-encoding") is not None
-        return response.length != 0 and (coded or accepted.names_any)
+        headers = response.headers
+        if is_peer(accepted):
+            headers.drop((b"accept-encoding",))
+            headers.append((b"accept-encoding", codings.readable()))
+        elif not accepted.names_any or (self.responses == "auto" and is_near(peer)):
+            return marks.get(b"content-encoding") is not None and response.length != 0
+        return response.length != 0
 
     def plan(
         self, request: Request, accepted: Accepted, near: bool, response: Response, ledger: Ledger

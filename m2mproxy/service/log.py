@@ -84,7 +84,7 @@ class Log:
         up, down = x.bytes_up, x.bytes_down
         sizes: tuple[int, ...] = (up, down, up, down)
         coding = client_coding = b"identity"
-        why = b"-"
+        why = _word(x.why)
         if x.ledger is not None:
             sizes = tuple(way.wire for way in x.ledger.ways)
             coding = x.ledger.upstream_coding.encode()
@@ -125,7 +125,7 @@ class Log:
             "upstream_in": sizes[3],
             "coding": x.ledger.upstream_coding if x.ledger is not None else "identity",
             "client_coding": x.ledger.client_coding if x.ledger is not None else "identity",
-            "why": (x.ledger.why or None) if x.ledger is not None else None,
+            "why": (x.ledger.why if x.ledger is not None else x.why) or None,
             "first_byte_ms": round((x.answered - x.started) * 1e3, 3) if x.answered else None,
             "added_ms": round(x.added * 1e3, 3),
             "total_ms": round((x.ended - x.started) * 1e3, 3),

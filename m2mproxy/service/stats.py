@@ -93,6 +93,8 @@ class Stats:
         if x.ledger is not None:
             self._coded(x.ledger)
         else:
+            if x.why:
+                self._why[x.why] += 1
             up, down = x.bytes_up, x.bytes_down
             for at, size in enumerate((up, down, up, down)):
                 self._wire[at] += size

@@ -1,7 +1,8 @@
 """What `tools/demo` shows once everything is installed.
 
-An unmodified OpenAI SDK talks through the proxy to a real model server on this machine; then the
-proxy's own figures, and the proof that it changed nothing. Exit 0 only if that proof holds.
+An unmodified OpenAI SDK talks to a real model server on this machine through two proxies, an edge
+beside the application and a core beside the model; then what crossed each of the two wires, by the
+proxies' own figures, and the proof that nothing was changed. Exit 0 only if that proof holds.
 """
 
 import contextlib
@@ -28,7 +29,12 @@ from tap import Tap, tapped
 
 HERE = Path(__file__).parent
 MODEL = "smollm2"
-QUESTIONS = ("What is the capital of France?", "Name three things to see there.")
+QUESTIONS = (
+    "What is the capital of France?",
+    "Name three things to see there.",
+    "Which of them is the oldest?",
+    "How long does it take to see all three?",
+)
 MAX_TOKENS = 90
 WIDTH = 92
 INDENT = " " * 11
@@ -115,14 +121,14 @@ def model_server(directory: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def proxy(directory: Path, upstream: str) -> Iterator[str]:
-    """The proxy in front of `upstream`; its base URL."""
-    log = directory / "proxy.log"
+def proxy(directory: Path, name: str, upstream: str) -> Iterator[str]:
+    """A proxy in front of `upstream`; its base URL."""
+    log = directory / f"{name}.log"
     port = free_port()
     command = ["m2m", "proxy", "--port", str(port), "--upstream", upstream]
     with child([str(Path(sys.executable).with_name("m2m")), *command[1:]], log):
         wait_for(f"http://127.0.0.1:{port}/health", log)
-        line("proxy", " ".join(command))
+        line(name, " ".join(command))
         yield f"http://127.0.0.1:{port}/v1"
 
 
@@ -149,7 +155,7 @@ def port_of(base_url: str) -> int:
 
 
 def converse(base_url: str) -> float:
-    """A conversation of two turns, the answers word by word; how long the application waited."""
+    """A conversation, the answers word by word; how long the application waited for them."""
     client = openai.OpenAI(base_url=base_url, api_key="none-needed")
     messages: list[ChatCompletionMessageParam] = []
     waited = 0.0
@@ -179,18 +185,37 @@ def stream_answer(client: openai.OpenAI, messages: list[ChatCompletionMessagePar
     return answer
 
 
-def show_stats(base_url: str, waited: float) -> None:
-    with urllib.request.urlopen(base_url.removesuffix("/v1") + "/stats", timeout=5) as reply:
-        stats = json.load(reply)
-    title("What crossed the wire (GET /stats)")
-    line("requests", f"{stats['requests_total']:,}")
-    line("before", f"{stats['bytes_in']:,} bytes of bodies, as the two ends have them")
-    line("after", f"{stats['bytes_out']:,} bytes of bodies between proxy and model server")
-    line("ratio", f"{stats['compression_ratio']:.2f}")
-    title("What the proxy added")
-    line("average", f"{stats['avg_latency_ms']:.3f} ms a request")
-    line("p99", f"{stats['p99_latency_ms']:.3f} ms")
+def show_stats(edge: str, core: str, waited: float) -> None:
+    at_edge, at_core = figures(edge), figures(core)
+    title("What crossed the two wires: bodies of requests and responses (GET /stats)")
+    plain = wire(at_edge, at_core)
+    line("to model", f"{plain:,} bytes, plain, as the application and the model have them")
+    title("What the two proxies added")
+    for name, stats in (("edge", at_edge), ("core", at_core)):
+        line(name, f"{stats['avg_latency_ms']:.3f} ms a request")
     line("model", f"{waited * 1e3:,.0f} ms for {len(QUESTIONS)} answers")
+
+
+def figures(base_url: str) -> dict[str, Any]:
+    with urllib.request.urlopen(base_url.removesuffix("/v1") + "/stats", timeout=5) as reply:
+        stats: dict[str, Any] = json.load(reply)
+    return stats
+
+
+def wire(at_edge: dict[str, Any], at_core: dict[str, Any]) -> int:
+    """What crossed between the two, and what it is plain; returns the latter."""
+    coded = at_edge["request_bytes"]["out"] + at_edge["response_bytes"]["in"]
+    plain: int = at_core["request_bytes"]["out"] + at_core["response_bytes"]["in"]
+    line("to core", f"{coded:,} bytes instead of {plain:,}: {1 - coded / plain:.0%} saved")
+    for each in at_edge["codings"]:
+        if each["leg"].startswith("upstream"):
+            what = each["leg"].removeprefix("upstream ")
+            line(
+                "",
+                f"{each['messages']} {what}s as {each['coding']}: "
+                f"{each['wire']:,} bytes of {each['plain']:,}",
+            )
+    return plain
 
 
 def prove_identity(tap: Tap, direct: str, proxied: str) -> bool:
@@ -219,7 +244,8 @@ def post(base_url: str, body: bytes) -> bytes:
 
 
 def same_bytes(tap: Tap, proxied: str) -> bool:
-    """What the application sent and got, against what a witness saw at the model server."""
+    """What the application sent to the edge and got from it, against what a witness saw between
+    core and model server."""
     sent = request_body(stream=True)
     tap.clear()
     received = post(proxied, sent)
@@ -261,11 +287,12 @@ def show(directory: Path) -> bool:
         model = stack.enter_context(model_server(directory))
         line("model", f"llama.cpp with SmolLM2-135M-Instruct at {model}")
         tap = stack.enter_context(tapped(port_of(model)))
-        base_url = stack.enter_context(proxy(directory, f"http://127.0.0.1:{tap.port}/v1"))
+        core = stack.enter_context(proxy(directory, "core", f"http://127.0.0.1:{tap.port}/v1"))
+        base_url = stack.enter_context(proxy(directory, "edge", core))
         sdk = importlib.metadata.version("openai")
         line("client", f"OpenAI SDK {sdk}, base_url={base_url}")
         waited = converse(base_url)
-        show_stats(base_url, waited)
+        show_stats(base_url, core, waited)
         return prove_identity(tap, model, base_url)
 
 

@@ -50,13 +50,16 @@ class ResponseCoding:
     ) -> bool:
         """Whether there is anything to do, by the MARKS of its head; for most there is not. To
         another m2mproxy it says what its requests may be coded in (RFC 9110 12.5.3)."""
-        if self.responses == "off":
-            return False
         headers = response.headers
-        if is_peer(accepted):
+        peer_asks = is_peer(accepted)
+        if peer_asks:
             headers.drop((b"accept-encoding",))
             headers.append((b"accept-encoding", codings.readable()))
-        elif not accepted.names_any or (self.responses == "auto" and is_near(peer)):
+        if self.responses == "off":
+            return False
+        if peer_asks:
+            return response.length != 0
+        if not accepted.names_any or (self.responses == "auto" and is_near(peer)):
             return marks.get(b"content-encoding") is not None and response.length != 0
         return response.length != 0
 
@@ -108,9 +111,10 @@ class ResponseCoding:
 def _asked(accepted: Accepted, near: bool) -> bytes:
     """Accept-Encoding for the upstream. What the client takes stays as it is; where it takes
     nothing we decode, if the upstream is elsewhere."""
+    ours = [form for form in codings.peer_forms() if not accepted.takes(form)]
     if accepted.names_any:
-        return b", ".join([*codings.peer_forms(), *accepted.values])
-    return b", ".join([*codings.peer_forms(), *(() if near else codings.STANDARD)])
+        return b", ".join([*ours, *accepted.values])
+    return b", ".join([*ours, *(() if near else codings.STANDARD)])
 
 
 @lru_cache(256)

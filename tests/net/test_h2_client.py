@@ -266,3 +266,16 @@ def test_late_frames_on_a_stream_that_is_over_are_ignored() -> None:
     world.run()
     assert other.body == b"fine"
     assert not world.upstreams[0].is_gone
+
+
+def test_a_new_connection_that_dies_without_a_word_is_no_reason_to_send_again() -> None:
+    """It may have been at work; only one that had been at rest is known to have gone stale."""
+    world = World(pair=PAIR)
+    client = world.client()  # and so the upstream is one that says nothing
+    client.send(b"POST /v1/x HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\n{}")
+    assert b"PRI * HTTP/2.0" in world.upstream().take()
+    world.upstreams[0].transport.die()
+    world.run()
+    assert b" 502 " in client.take()
+    assert len(world.upstreams) == 1
+    assert world.at_rest

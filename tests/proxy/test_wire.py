@@ -545,3 +545,27 @@ def test_large_bodies_are_coded_elsewhere() -> None:
     world.ask(BODY * 40, b"/v1/x", JSON)
     offload = world.context.offload
     assert offload.sizes == [len(BODY) * 40]  # type: ignore[attr-defined]
+
+
+def test_a_client_that_waits_to_be_asked_is_asked_by_the_upstream() -> None:
+    """Its body is not here to be coded, and only the upstream knows whether it wants it."""
+    world = wire()
+    shown(world, b"zstd")
+    expecting = (b"expect", b"100-continue")
+    ask = world.ask(BODY, b"/v1/x", JSON, expecting, whole=False)
+    call = world.call()
+    assert (call.get(b"expect"), ask.informational) == (b"100-continue", [])
+    call.respond(100)
+    world.run()
+    ask.send(BODY)
+    ask.end()
+    world.run()
+    assert call.body == BODY
+
+
+def test_a_wildcard_shows_nothing_so_what_comes_coded_is_decoded() -> None:
+    world = wire()
+    ask = world.ask(BODY, b"/v1/x", (b"accept-encoding", b"*"))
+    world.call().reply(gzip.compress(REPLY), JSON, (b"content-encoding", b"gzip"))
+    world.run()
+    assert (ask.body, ask.get(b"content-encoding")) == (REPLY, None)

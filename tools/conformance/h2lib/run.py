@@ -102,7 +102,13 @@ def proxy() -> Iterator[int]:
     process = subprocess.Popen(
         (sys.executable, "-m", "m2mproxy", "--listen", "127.0.0.1:0", "--upstream", base),
         stderr=subprocess.PIPE,
-        env={**os.environ, "M2M_LOGGING_ACCESS": "false"},
+        # Off, so that fields arrive as they were sent.
+        env={
+            **os.environ,
+            "M2M_LOGGING_ACCESS": "false",
+            "M2M_COMPRESSION_REQUESTS": "off",
+            "M2M_COMPRESSION_RESPONSES": "off",
+        },
     )
     assert process.stderr is not None
     try:

@@ -37,6 +37,8 @@ class Offload:
         done: Signal[T] = Signal()
 
         def finished(future: Future[T]) -> None:
+            if future.cancelled() or self._loop.is_closed():
+                return  # we are stopping, and nobody waits
             error = future.exception()
             if error is not None:
                 self._loop.call_soon_threadsafe(done.fail, error)

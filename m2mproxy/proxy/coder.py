@@ -15,12 +15,24 @@ from m2mproxy.proxy.ledger import Way
 # Coded bytes that are decoded at a time. A hostile sender makes megabytes of a few hundred bytes,
 # and between two slices the receiver's room is looked at.
 SLICE = 512
+# Coded bytes that do not wait for the flush.
+_ENOUGH = 16 * 1024
 
 
 class Coder:
     """What stands between two streams. Either half may be missing."""
 
-    __slots__ = ("_decoder", "_encoder", "_into", "_out_of", "carries_events", "tap")
+    __slots__ = (
+        "_decoder",
+        "_encoder",
+        "_fed",
+        "_held",
+        "_held_size",
+        "_into",
+        "_out_of",
+        "carries_events",
+        "tap",
+    )
 
     def __init__(
         self,
@@ -34,6 +46,9 @@ class Coder:
         self._encoder = encoder
         self._out_of = out_of
         self._into = into
+        self._held: list[bytes] = []  # coded, and not yet handed on
+        self._held_size = 0
+        self._fed = False  # anything since the last flush, which costs bytes
         self.carries_events = False
         """Whether the plain bytes are events."""
         self.tap: Callable[[Chunk], None] | None = None
@@ -63,15 +78,19 @@ class Coder:
         if self._encoder is None:
             self._into.add(size, size)
             return plain
-        coded: list[Chunk] = []
+        self._into.add(0, size)
+        self._fed = self._fed or size > 0
         for chunk in plain:
-            coded += self._encoder.feed(chunk)
-        self._into.add(sum(map(len, coded)), size)
-        return coded
+            self._hold(self._encoder.feed(chunk))
+        return self._take() if self._held_size >= _ENOUGH else []
 
     def flush(self) -> list[Chunk]:
-        """What makes everything fed so far readable."""
-        return self._left(self._encoder.flush()) if self._encoder is not None else []
+        """What makes everything fed so far readable, in one piece."""
+        if self._encoder is None or not self._fed:
+            return []
+        self._fed = False
+        self._hold(self._encoder.flush())
+        return self._take()
 
     def finish(self) -> list[Chunk]:
         """What is left at the end.
@@ -82,15 +101,25 @@ class Coder:
         last = list(self._decoder.finish()) if self._decoder is not None else []
         rest = self._encode(list(last), 0)
         if self._encoder is not None:
-            rest += self._left(self._encoder.finish())
+            self._hold(self._encoder.finish())
+            rest += self._take()
         return rest
 
     def inject(self, data: bytes) -> list[Chunk]:
         """Plain bytes of our own, readable at once."""
         if self._encoder is None:
             return [data]
-        return self._left([*self._encoder.feed(data), *self._encoder.flush()])
+        self._hold(self._encoder.feed(data))
+        self._hold(self._encoder.flush())
+        return self._take()
 
-    def _left(self, pieces: list[bytes]) -> list[Chunk]:
-        self._into.add(sum(map(len, pieces)), 0)
-        return list(pieces)
+    def _hold(self, pieces: list[bytes]) -> None:
+        """Until the flush that always follows: an event is one chunk, coded or not."""
+        self._held += pieces
+        self._held_size += sum(map(len, pieces))
+
+    def _take(self) -> list[Chunk]:
+        held, self._held = self._held, []
+        self._into.add(self._held_size, 0)
+        self._held_size = 0
+        return [b"".join(held)] if held else []

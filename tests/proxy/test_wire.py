@@ -178,6 +178,19 @@ def test_events_are_readable_as_they_come(pair: Pair) -> None:
     reader.finish()
 
 
+def test_nothing_leaves_while_there_is_nothing_to_say() -> None:
+    """A flush costs bytes: one for what came, none for nothing."""
+    world = wire()
+    ask = world.ask(BODY, b"/v1/x", (b"accept-encoding", b"gzip"))
+    call = world.call()
+    call.respond(200, SSE)
+    world.run()
+    assert (ask.head, ask.body) == (True, b"")
+    call.send(b"data: 1\n\n")
+    world.advance(60)
+    assert len(ask.chunks) == 1
+
+
 def test_a_coded_stream_that_is_cut_says_so_in_its_coding(pair: Pair) -> None:
     world = wire(pair=pair)
     ask = world.ask(BODY, b"/v1/x", (b"accept-encoding", b"gzip"))

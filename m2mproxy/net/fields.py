@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from m2mproxy.config import Limits
 from m2mproxy.http.headers import HOP_BY_HOP, Field, Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.http.validate import (
@@ -35,9 +36,16 @@ _names = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9a-z]+\n)*").fullmatch
 _bad_values = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\n[ \t]|[ \t]\n").search
 
 
-def field_bytes(fields: Sequence[Field]) -> int:
-    """The size of a field section as RFC 9113 6.5.2 counts it."""
-    return sum(len(name) + len(value) + 32 for name, value in fields)
+def check_size(fields: Sequence[Field], limits: Limits) -> None:
+    """Refuse a section of too many fields, or of too many bytes as RFC 9113 6.5.2 counts them.
+
+    Raises:
+        Malformed: 431, where it is a request's.
+    """
+    if len(fields) > limits.header_count:
+        raise Malformed(f"more than {limits.header_count} header fields", 431)
+    if sum(len(name) + len(value) + 32 for name, value in fields) > limits.header_bytes:
+        raise Malformed(f"a header section of more than {limits.header_bytes} bytes", 431)
 
 
 def read_request(fields: Sequence[Field], ended: bool) -> Request:

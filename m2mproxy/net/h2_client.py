@@ -128,12 +128,9 @@ class H2Client(H2):
         event: ResponseReceived | InformationalResponseReceived,
         ended: bool,
     ) -> Response | None:
-        section, limits = event.headers or [], self._limits
+        section = event.headers or []
         try:
-            if len(section) > limits.header_count:
-                raise Malformed(f"more than {limits.header_count} header fields")
-            if fields.field_bytes(section) > limits.header_bytes:
-                raise Malformed(f"a header section of more than {limits.header_bytes} bytes")
+            fields.check_size(section, self._limits)
             return fields.read_response(section, ended, stream.method)
         except Malformed as error:
             self._reset(stream, ErrorCodes.PROTOCOL_ERROR, str(error))
@@ -195,7 +192,8 @@ class H2Client(H2):
         stream.body.fail(fault)
 
     def _failed(self, reason: str) -> None:
-        self._end_all(UpstreamFault("protocol", f"the upstream's reply is broken: {reason}"))
+        for stream in [*self._streams.values(), *self._unsent]:
+            self._broken(stream, reason)
 
     def _disconnected(self) -> None:
         for stream in [*self._streams.values(), *self._unsent]:
@@ -204,10 +202,6 @@ class H2Client(H2):
             reason = f"the upstream closed the connection {where}"
             retry = not stream.id or (silent and self._used)
             self._fault(stream, UpstreamFault("disconnected", reason, retry))
-
-    def _end_all(self, fault: Fault) -> None:
-        for stream in [*self._streams.values(), *self._unsent]:
-            self._fault(stream, fault)
 
 
 def _refused(what: str) -> UpstreamFault:

@@ -81,11 +81,6 @@ class FrameReader:
         """Whether a header block has begun and not ended."""
         return bool(self._block)
 
-    @property
-    def started(self) -> bool:
-        """Whether the peer's SETTINGS have come."""
-        return self._started
-
     def feed(self, data: bytes) -> Iterator[Frame]:
         """The frames that are complete now.
 
@@ -156,9 +151,9 @@ class FrameReader:
         """Frames that bring nothing are paid for by those that do."""
         if kind == _HEADERS:
             self._budget.earn(3)
-        elif kind == _DATA and size >= _WORTH:
+        elif kind == _DATA and size:
             self._budget.earn(worth(size))
-        elif not (kind == _DATA and (size or flags & END_STREAM)) and not self._budget.spend():
+        elif not (kind == _DATA and flags & END_STREAM) and not self._budget.spend():
             raise FrameError(ErrorCodes.ENHANCE_YOUR_CALM, "too many frames that bring nothing")
 
 

@@ -102,18 +102,11 @@ class H2Server(H2):
     def _read(self, section: list[Field], ended: bool, stream_id: int) -> Request:
         request = self._repeated.read(section, ended) if self._repeated is not None else None
         if request is None:
-            self._check_size(section)
+            fields.check_size(section, self._limits)
             request = fields.read_request(section, ended)
             if stream_id > 1:  # not for the first: many connections bring only one
                 self._repeated = fields.RepeatedSection(section, request)
         return request
-
-    def _check_size(self, section: list[Field]) -> None:
-        limits = self._limits
-        if len(section) > limits.header_count:
-            raise Malformed(f"more than {limits.header_count} header fields", 431)
-        if fields.field_bytes(section) > limits.header_bytes:
-            raise Malformed(f"a header section of more than {limits.header_bytes} bytes", 431)
 
     def _refuse(self, stream: H2Stream, error: Malformed) -> None:
         """Answer a request that is none. Its end is a reset (RFC 9113 8.1.1), unless it was only
@@ -253,7 +246,10 @@ class H2Server(H2):
         if self._closing:
             return
         if self._frames.in_block or self._uploads or self._goodbye or self._flushing():
-            self._deadline.after(_LOOK_EVERY)
+            # Never later than it is set: a busy connection would put it off for ever.
+            soon, when = self._loop.time() + _LOOK_EVERY, self._deadline.when
+            if when is None or when > soon:
+                self._deadline.at(soon)
         elif self._streams:
             self._deadline.clear()
         else:

@@ -14,16 +14,20 @@ from m2mproxy.codec.base import Form, Limits, Transform, WireError, sniff
 from m2mproxy.codec.events import EventsDecoder, EventsEncoder
 from m2mproxy.codec.forms import decode_any
 from m2mproxy.codec.routing import Schema
+from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Response
 
 M2M = b"m2m"
 STANDARD = (coding.ZSTD, coding.BR, coding.GZIP)
+MOST_CODINGS = 3
 FRAME_TYPES = (b"application/x-m2m",)
 
 # A reply that grows beyond this while it is decoded is no reply of a model.
 _MOST_DECODED = 256 << 20
-# Forms that are made of a whole body, which waits for its end, are for bodies up to this.
+# Forms that are made of a whole body, which waits for its end, are for bodies up to this; others
+# may make them of a little more. Both are done on the event loop.
 MOST_WAITING = 256 * 1024
+_MOST_WHOLE = 2 << 20
 
 _TEXT = frozenset((b"application/json", b"application/x-ndjson", b"application/xml"))
 
@@ -70,18 +74,33 @@ class Kind(enum.Enum):
     @classmethod
     def of(cls, response: Response) -> Kind:
         """By its content type."""
-        kind = response.headers.get(b"content-type") or b""
-        return cls.EVENTS if kind[:17].lower() == b"text/event-stream" else cls.BODY
+        events = media_type(response.headers) == b"text/event-stream"
+        return cls.EVENTS if events else cls.BODY
 
 
-def compresses(media_type: bytes) -> bool:
-    """Whether bodies of this type are text, more or less."""
-    return media_type in _TEXT or media_type.startswith(b"text/") or media_type.endswith(b"+json")
+def applied(headers: Headers) -> list[bytes]:
+    """The codings of a body, in the order in which they were applied."""
+    return [name for name in headers.tokens(b"content-encoding") if name != b"identity"]
+
+
+def media_type(headers: Headers) -> bytes:
+    """The content type without its parameters."""
+    return (headers.get(b"content-type") or b"").partition(b";")[0].strip().lower()
+
+
+def compresses(kind: bytes) -> bool:
+    """Whether bodies of this media type are text, more or less."""
+    return kind in _TEXT or kind.startswith(b"text/") or kind.endswith(b"+json")
 
 
 def can_read(name: bytes) -> bool:
     """Whether a body of this coding can be decoded."""
     return coding.is_standard(name) or name in peer_forms()
+
+
+def can_read_all(names: Sequence[bytes]) -> bool:
+    """Whether a body can be decoded to which these were applied. Honest ones have one."""
+    return len(names) <= MOST_CODINGS and all(map(can_read, names))
 
 
 def read_request(names: Sequence[bytes], body: bytes, limit: int) -> bytes:
@@ -149,14 +168,14 @@ def _reader(name: bytes, kind: Kind) -> Transform:
     if name == static_form():
         if kind is Kind.EVENTS:
             return EventsDecoder(_MOST_DECODED)
-        return Whole(lambda body: static.decode(body, static.Way.RESPONSE, _MOST_DECODED))
+        return Whole(lambda body: static.decode(body, static.Way.RESPONSE, MOST_WAITING))
     return coding.decoder(name, _MOST_DECODED)
 
 
 def _response_of(message: bytes) -> bytes:
     if sniff(message) not in (Form.M2M, Form.M2M_TEXT):
         raise WireError("it is no M2M frame")
-    return decode_any(message)[1]
+    return decode_any(message, Limits(message=_MOST_WHOLE, decoded=_MOST_WHOLE))[1]
 
 
 class Steps:
@@ -194,7 +213,7 @@ class Whole:
     def feed(self, chunk: bytes | memoryview) -> list[bytes]:
         """See `Transform`. Nothing leaves before the end."""
         self._body += chunk
-        if len(self._body) > Limits().message:
+        if len(self._body) > _MOST_WHOLE:
             raise WireError("it is too long")
         return []
 

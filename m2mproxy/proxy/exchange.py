@@ -261,7 +261,7 @@ class Exchange:
         """Send the request and wait for the head of the response. Once more, when the connection
         turns out to have been closed by the upstream before it saw anything (RFC 9112 9.3.1); and
         plain, when the upstream refuses it coded."""
-        again = False
+        again, refused = False, None
         while True:
             stream = await self._stream(route, fresh=again)
             stream.send_request(self.request)
@@ -280,25 +280,26 @@ class Exchange:
                 self.retried = again = True
                 continue
             upload.forget()
-            if self._coded is None or not self._is_refused(route, self._coded, response):
+            coded, self._coded = self._coded, None  # held no longer than it is of use
+            if coded is None or not route.requests.judge(self.request, coded, response.status):
                 break
             stream.reset()
             upload.close()
-            again = False
-            upload = self._plain_again(self._coded, upload, response)
+            again, refused = False, (coded.coding, response.status)
+            upload = self._plain_again(route, coded, upload, response)
+        if refused is not None and refused[1] == response.status:
+            route.requests.forgive(self.request, refused[0])
         if upload.ended:
             self._put_away(upload)
         return response
 
-    def _is_refused(self, route: Upstream, coded: Coded, response: Response) -> bool:
-        route.requests.readable.learn(response.headers)
-        return route.requests.judge(self.request, coded, response.status)
-
-    def _plain_again(self, coded: Coded, upload: Pump, response: Response) -> Pump:
+    def _plain_again(
+        self, route: Upstream, coded: Coded, upload: Pump, response: Response
+    ) -> Pump:
         assert self.ledger is not None
         self.retried = True
+        route.requests.readable.learn(response.headers)
         self.ledger.refused(upload.moved, response.status)
-        self._coded = None
         return self._uploading(coded.undo(self.request))
 
     def _put_away(self, upload: Pump) -> None:
@@ -322,14 +323,13 @@ class Exchange:
         taken, coding = self._accepted, route.responses
         if taken is None:
             return None
-        peer = self.downstream.peer
+        near = is_near(self.downstream.peer)
         marks = response.headers.named(MARKS)
         if marks:
             route.requests.readable.learn(marks)
-        if not coding.may_change(taken, peer, response, marks):
+        if not coding.may_change(taken, near, response, marks):
             return None
         self.ledger = self.ledger or Ledger()
-        near = is_near(peer)
         return coding.plan(self.request, taken, near, response, self.ledger)
 
     def _relay(self, route: Upstream, response: Response) -> None:
@@ -397,8 +397,7 @@ class Exchange:
         self.bug = self.bug or error
         self.ended = self._context.clock()
         if self.ledger is not None:
-            plain = len(self._coded.plain) if self._coded is not None else None
-            self.ledger.close(self.bytes_up, plain, self.bytes_down)
+            self.ledger.close(self.bytes_up, self.bytes_down)
         on_end, self._on_end = self._on_end, _nobody
         on_end(self)
 

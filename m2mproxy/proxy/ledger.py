@@ -35,7 +35,7 @@ class Ledger:
     """Both legs of an exchange. `why` is what spoke for the upstream request's coding, or against
     any; "" where there was nothing to decide."""
 
-    __slots__ = ("client_in", "client_out", "upstream_in", "upstream_out", "why")
+    __slots__ = ("_plain", "client_in", "client_out", "upstream_in", "upstream_out", "why")
 
     def __init__(self) -> None:
         self.client_in = Way()
@@ -43,6 +43,12 @@ class Ledger:
         self.upstream_in = Way()
         self.client_out = Way()
         self.why = ""
+        self._plain: int | None = None  # of the request, where it goes coded
+
+    def coded(self, name: str, plain: int) -> None:
+        """The request goes to the upstream in this coding, instead of `plain` bytes."""
+        self.upstream_out.coding = name
+        self._plain = plain
 
     @property
     def ways(self) -> tuple[Way, Way, Way, Way]:
@@ -63,13 +69,13 @@ class Ledger:
     def refused(self, wire: int, status: int) -> None:
         """The upstream refused what was coded: it crossed for nothing, and plain goes after it."""
         self.upstream_out.add(wire, 0)
-        self.upstream_out.coding = IDENTITY
+        self.upstream_out.coding, self._plain = IDENTITY, None
         self.why = f"refused with {status}"
 
-    def close(self, sent: int, plain: int | None, received: int) -> None:
-        """The exchange is over: `sent` bytes went to the upstream, which are `plain` where they
-        were coded, and `received` came. What was decoded or coded on the way is here already."""
-        self.upstream_out.add(sent, sent if plain is None else plain)
+    def close(self, sent: int, received: int) -> None:
+        """The exchange is over: `sent` bytes went to the upstream, and `received` came. What was
+        decoded or coded on the way is here already."""
+        self.upstream_out.add(sent, sent if self._plain is None else self._plain)
         if not self.client_in.wire:
             self.client_in.add(self.upstream_out.plain, self.upstream_out.plain)
         if not self.upstream_in.wire:

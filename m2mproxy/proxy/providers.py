@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
+from m2mproxy.http.headers import CREDENTIALS
+
 # Where a client may bring a key of its own, whatever the provider. If any is there, the configured
 # key stays here: mixing the two would lend the operator's account to somebody else's request.
 #   authorization  OpenAI and most others; also AWS SigV4 and Microsoft Entra tokens
@@ -38,16 +40,7 @@ from urllib.parse import quote, unquote_to_bytes
 #   x-api-key      Anthropic-style /v1/messages https://docs.claude.com/en/api/overview; LocalAI
 #   xi-api-key     LocalAI https://localai.io/features/authentication/
 #   x-goog-api-key Gemini's own API https://ai.google.dev/gemini-api/docs/api-key
-CREDENTIAL_HEADERS: Final = frozenset(
-    (
-        b"api-key",
-        b"authorization",
-        b"ocp-apim-subscription-key",
-        b"x-api-key",
-        b"x-goog-api-key",
-        b"xi-api-key",
-    )
-)
+CREDENTIAL_HEADERS: Final = CREDENTIALS - {b"cookie"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,10 @@ class Readable:
             del self._refused[next(iter(self._refused))]
         self._refused[path, coding] = (self._clock() + LIFETIME, status)
 
+    def forgive(self, path: bytes, coding: bytes) -> None:
+        """The plain request was answered just so: it was not the coding."""
+        self._refused.pop((path, coding), None)
+
     def _refusal(self, path: bytes, coding: bytes) -> int:
         until, status = self._refused.get((path, coding), (0.0, 0))
         return status if self._clock() < until else 0

@@ -9,6 +9,7 @@ The one rule: the upstream gets the client's bytes, or a coding of them that som
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -31,9 +32,10 @@ Run = Callable[[int, Callable[[], T]], Awaitable[T]]
 _TRIAL_FROM = 16 * 1024
 # What is held to be coded, and to be sent plain after all. Larger bodies pass as they are.
 _MOST_HELD = 8 << 20
+# What is decoded without asking for a thread, in plain bytes.
+_AT_ONCE = 128 * 1024
 REFUSED = (400, 415, 422)
 NOT_SHOWN = "not shown"
-
 
 # What of a request's head is looked at.
 WATCHED = frozenset((b"accept-encoding", b"content-encoding", b"content-type", b"range"))
@@ -45,16 +47,8 @@ def is_coded(watched: Headers) -> bool:
         if name == b"content-encoding" and value.lower() != b"identity":
             return True
         if name == b"content-type" and b"x-m2m" in value:
-            return _media_type(watched) in codings.FRAME_TYPES
+            return codings.media_type(watched) in codings.FRAME_TYPES
     return False
-
-
-def _codings(headers: Headers) -> list[bytes]:
-    return [name for name in headers.tokens(b"content-encoding") if name != b"identity"]
-
-
-def _media_type(headers: Headers) -> bytes:
-    return (headers.get(b"content-type") or b"").partition(b";")[0].strip().lower()
 
 
 async def decode(
@@ -66,15 +60,14 @@ async def decode(
         ClientFault: 415 an unknown coding, 400 it cannot be decoded, 413 it is too large.
     """
     headers = request.headers
-    names = _codings(headers)
-    unknown = [name for name in names if not codings.can_read(name)]
-    if unknown:
-        what = unknown[0].decode("latin-1")
+    names = codings.applied(headers)
+    if not codings.can_read_all(names):
+        what = b", ".join(names).decode("latin-1")[:100]
         message = f"the content-encoding {what} is not supported"
         raise ClientFault(415, "unsupported_coding", message)
     coded, _ = await gather(body, limit)
     try:
-        plain = await run(len(coded), lambda: codings.read_request(names, coded, limit))
+        plain = await _read(names, coded, limit, run)
     except TooLarge:
         raise too_large(limit) from None
     except WireError as error:
@@ -82,10 +75,18 @@ async def decode(
     ledger.client_in.coding = b",".join(names).decode() or "m2m"
     ledger.client_in.add(len(coded), len(plain))
     headers.drop((b"content-encoding",))
-    if _media_type(headers) in codings.FRAME_TYPES:
+    if codings.media_type(headers) in codings.FRAME_TYPES:
         _put(headers, b"content-type", b"application/json")
     _set_length(request, len(plain))
     return whole(plain)
+
+
+async def _read(names: list[bytes], coded: bytes, limit: int, run: Run[bytes]) -> bytes:
+    """Here if it is not much, however little it looks: a few KiB can make many MiB."""
+    if len(coded) <= _AT_ONCE:
+        with contextlib.suppress(TooLarge):
+            return codings.read_request(names, coded, min(limit, _AT_ONCE))
+    return await run(limit, lambda: codings.read_request(names, coded, limit))
 
 
 def whole(data: bytes) -> Body:
@@ -147,7 +148,7 @@ class RequestCoding:
 
     def reads(self, request: Request) -> bool:
         """Whether the upstream reads `request` as the client coded it."""
-        names = _codings(request.headers)
+        names = codings.applied(request.headers)
         if len(names) != 1 or not self._wanted:
             return False
         path = request.target.partition(b"?")[0]
@@ -162,7 +163,7 @@ class RequestCoding:
             and size is not None
             and self._min_size <= size <= self._most
             and watched.get(b"content-encoding") is None
-            and codings.compresses(_media_type(watched))
+            and codings.compresses(codings.media_type(watched))
         ):
             return False
         if not (self._may_try or self.readable.shown):
@@ -185,12 +186,16 @@ class RequestCoding:
         if len(coded) + len(coding) + 20 >= size:
             ledger.why = "no gain"
             return kept, None
-        ledger.upstream_out.coding = coding.decode()
+        ledger.coded(coding.decode(), size)
         before = Coded(coding, plain, Headers(request.headers))
         _set_length(request, len(coded))
         request.headers.append((b"content-encoding", coding))
         request.headers.extend(self._extra)
         return whole(coded), before
+
+    def forgive(self, request: Request, coding: bytes) -> None:
+        """The plain request was answered as the coded one: the coding is not to blame."""
+        self.readable.forgive(request.target.partition(b"?")[0], coding)
 
     def judge(self, request: Request, coded: Coded, status: int) -> bool:
         """The upstream answered a coded request: whether the plain one has to be sent after all."""

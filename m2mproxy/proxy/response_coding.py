@@ -46,7 +46,7 @@ class ResponseCoding:
         headers.append(field)
 
     def may_change(
-        self, accepted: Accepted, peer: str, response: Response, marks: Headers
+        self, accepted: Accepted, near: bool, response: Response, marks: Headers
     ) -> bool:
         """Whether there is anything to do, by the MARKS of its head; for most there is not. To
         another m2mproxy it says what its requests may be coded in (RFC 9110 12.5.3)."""
@@ -59,7 +59,7 @@ class ResponseCoding:
             return False
         if peer_asks:
             return response.length != 0
-        if not accepted.names_any or (self.responses == "auto" and is_near(peer)):
+        if not accepted.names_any or (self.responses == "auto" and near):
             return marks.get(b"content-encoding") is not None and response.length != 0
         return response.length != 0
 
@@ -71,11 +71,11 @@ class ResponseCoding:
         if response.length == 0 or response.status in (206, 304) or request.method == b"HEAD":
             return None
         headers = response.headers
-        names = [name for name in headers.tokens(b"content-encoding") if name != b"identity"]
+        names = codings.applied(headers)
         coded = b",".join(names).decode("latin-1")
         if names:
             ledger.upstream_in.coding = coded
-            if accepted.takes_all(names) or not all(map(codings.can_read, names)):
+            if accepted.takes_all(names) or not codings.can_read_all(names):
                 ledger.client_out.coding = coded
                 return None
         kind = codings.Kind.of(response)
@@ -93,16 +93,14 @@ class ResponseCoding:
         return coder
 
     def _coding(self, accepted: Accepted, near: bool, response: Response, was_coded: bool) -> bytes:
-        peer = is_peer(accepted)
-        if self.responses == "auto" and near and not peer:
+        if self.responses == "auto" and near and not is_peer(accepted):
             return b""
         headers, size = response.headers, response.length
         if b"no-transform" in headers.tokens(b"cache-control"):  # RFC 9110 7.7
             return b""
         if size is not None and size < self.min_size and not was_coded:
             return b""
-        kind = (headers.get(b"content-type") or b"").partition(b";")[0].strip().lower()
-        if not codings.compresses(kind):
+        if not codings.compresses(codings.media_type(headers)):
             return b""
         return accepted.best(codings.responses(codings.Kind.of(response), size))
 

@@ -311,6 +311,17 @@ def test_an_upload_in_drops_is_too_slow() -> None:
     assert world.at_rest
 
 
+def test_an_upload_in_drops_is_too_slow_however_busy_its_connection_is() -> None:
+    world = World(timeouts_body=5, limits_body_rate=100)
+    client = FrameClient(world)
+    client.say(client.headers(1, POST, end=False))
+    for number in range(80):
+        client.say(client.headers(2 * number + 3, [*GET[:3], (b":path", b"/nope")]))
+        world.advance(0.2)
+    assert client.status(1) == b"408"
+    assert client.goaway is None
+
+
 def test_a_client_that_sends_nothing_is_let_go() -> None:
     world = World(timeouts_keepalive=30)
     client = FrameClient(world)

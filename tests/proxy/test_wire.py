@@ -84,6 +84,7 @@ def test_codings_that_were_applied_twice() -> None:
 REFUSED = {
     "unknown": (415, "unsupported_coding", b"snappy", b"abc"),
     "one unknown of two": (415, "unsupported_coding", b"gzip, snappy", b"abc"),
+    "more codings than anybody needs": (415, "unsupported_coding", b"gzip, gzip, gzip, gzip", b"a"),
     "garbage": (400, "undecodable_body", b"zstd", b"garbage"),
     "cut": (400, "undecodable_body", b"gzip", gzip.compress(BODY)[:-9]),
     "followed by more": (400, "undecodable_body", b"gzip", gzip.compress(BODY) + b"x"),
@@ -404,7 +405,9 @@ def test_nothing_is_coded_that_nothing_speaks_for() -> None:
     world.ask(BODY, b"/v1/x", JSON)
     call = world.call()
     assert (call.body, call.get(b"content-encoding")) == (BODY, None)
-    assert world.ended == [] or world.ended[-1].ledger is not None
+    call.reply(b"")
+    world.run()
+    assert (world.ended[-1].ledger, world.ended[-1].why) == (None, "not shown")
 
 
 @pytest.mark.parametrize(
@@ -472,6 +475,35 @@ def test_a_refusal_of_the_plain_request_is_the_clients() -> None:
         world.run()
     assert (ask.status, ask.body) == (400, b"no")
     assert len(world.calls) == 3
+    world.ask(BODY, b"/v1/x", JSON)  # the coding was not to blame
+    assert world.call().get(b"content-encoding") == b"gzip"
+
+
+def test_what_was_coded_is_not_kept_for_as_long_as_the_answer_takes() -> None:
+    world = wire()
+    shown(world, b"gzip")
+    world.ask(BODY, b"/v1/x", JSON)
+    call = world.call()
+    (exchange,) = world.proxy._exchanges
+    assert exchange._coded is not None
+    call.respond(200, SSE)
+    world.run()
+    assert exchange._coded is None
+    call.end()
+    world.run()
+    ledger = exchange.ledger
+    assert ledger is not None and ledger.upstream_out.plain == len(BODY)
+
+
+def test_a_little_that_makes_much_is_decoded_elsewhere() -> None:
+    world = wire()
+    offload = world.context.offload
+    world.ask(gzip.compress(BODY), b"/v1/x", JSON, (b"content-encoding", b"gzip"))
+    assert offload.sizes == []  # type: ignore[attr-defined]
+    world.call().reply(b"")
+    world.ask(gzip.compress(bytes(1 << 20)), b"/v1/x", JSON, (b"content-encoding", b"gzip"))
+    assert world.call().body == bytes(1 << 20)
+    assert len(offload.sizes) == 1  # type: ignore[attr-defined]
 
 
 def test_ollama_reads_zstd_and_is_not_asked_first() -> None:

@@ -1,101 +1,50 @@
-"""Every form of a body by the name that a person gives it: those of codec.forms, the standard
-content codings, and the static form between two m2mproxy instances.
+"""What `m2m compress`, `decompress` and `inspect` do with the forms of codec.named.
 
 The one rule: what is written is in the form that was asked for, or the reason why it cannot be is
-said; and a form is told by its bytes only where those leave no doubt.
+said.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from m2mproxy import __version__
 from m2mproxy.cli.data import Failure, utf8
 from m2mproxy.cli.options import EXIT_USAGE
-from m2mproxy.codec import coding, dictionaries, forms, frame, static
-from m2mproxy.codec.base import (
-    DEFAULT_LIMITS,
-    CannotEncode,
-    Codec,
-    Form,
-    Limits,
-    WireError,
-    sniff,
+from m2mproxy.codec import dictionaries, forms, frame, static
+from m2mproxy.codec.base import DEFAULT_LIMITS, CannotEncode, Codec, WireError
+from m2mproxy.codec.named import (
+    AUTO,
+    CANDIDATES,
+    STANDARD,
+    STATIC,
+    StaticCodec,
+    canonical,
+    decode,
+    recognised,
+    table,
 )
-from m2mproxy.codec.brotli_payload import QUALITY
 
-AUTO, PLAIN, STATIC = "auto", "plain", "static"
+PLAIN = "plain"
 FRAMES = ("m2m", "m2m-text")
-# What "auto" compares, and what it does where text is asked for.
-_CANDIDATES, _TEXT_CANDIDATES = ("m2m", "zstd", "br", "gzip", STATIC), ("m2m-text", "t1")
+# What "auto" compares where text is asked for.
+_TEXT_CANDIDATES = ("m2m-text", "t1")
 
-_STANDARD = tuple(name.decode() for name in coding.STANDARD)
-_WITH_LEVELS = frozenset((*FRAMES, "m2m-v3", *_STANDARD))
+_WITH_LEVELS = frozenset((*FRAMES, "m2m-v3", *STANDARD))
 _TEXT_OF = {"m2m": "m2m-text"}
-_MAGIC = ((b"\x28\xb5\x2f\xfd", "zstd"), (b"\x1f\x8b", "gzip"))
 _UNTOLD = "br, deflate and binary token ids cannot be told by their bytes"
-
-
-@dataclass(frozen=True, slots=True)
-class _Coding:
-    """A standard content coding as a Codec."""
-
-    name: bytes
-    level: int | None
-
-    @property
-    def is_text(self) -> bool:
-        return False
-
-    def encode(self, body: bytes) -> bytes:
-        return coding.encode(self.name, body, self.level)
-
-    def decode(self, message: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
-        limits.check_message(len(message))
-        return coding.decode(self.name, message, limits.decoded)
-
-
-@dataclass(frozen=True, slots=True)
-class _Static:
-    """The static form of one way as a Codec."""
-
-    way: static.Way
-
-    @property
-    def is_text(self) -> bool:
-        return False
-
-    def encode(self, body: bytes) -> bytes:
-        return static.encode(body, self.way)
-
-    def decode(self, message: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
-        limits.check_message(len(message))
-        return static.decode(message, self.way, limits.decoded)
 
 
 def _way(response: bool) -> static.Way:
     return static.Way.RESPONSE if response else static.Way.REQUEST
 
 
-def _table(
-    seals: Sequence[frame.Seal] = (frame.PLAIN,), level: int | None = None, response: bool = False
-) -> dict[str, Codec]:
-    quality = QUALITY if level is None else min(level, 11)
-    return {
-        **forms.codecs(seals, quality=quality),
-        **{name.decode(): _Coding(name, level) for name in coding.STANDARD},
-        STATIC: _Static(_way(response)),
-    }
-
-
-def _named(name: str, table: Mapping[str, Codec]) -> str:
-    """The table's name for the form; the static one has another on the wire, with its version."""
-    if name in ("m2m-static", f"m2m-{dictionaries.version()}"):
-        return STATIC
-    if name != AUTO and name not in table:
-        known = ", ".join((AUTO, *table))
-        raise Failure(f'no form is called "{name}": choose one of {known}', EXIT_USAGE)
+def _named(name: str, known: Mapping[str, Codec]) -> str:
+    """The table's name for the form. Raises Failure."""
+    name = canonical(name)
+    if name != AUTO and name not in known:
+        names = ", ".join((AUTO, *known))
+        raise Failure(f'no form is called "{name}": choose one of {names}', EXIT_USAGE)
     return name
 
 
@@ -146,7 +95,7 @@ class Writer:
         """Raises Failure where what is asked for does not go together."""
         if len(keys) > 1:
             raise Failure("a frame is secured with one key, not with two", EXIT_USAGE)
-        self._table = _table(keys or (frame.PLAIN,), level, response)
+        self._table = table(keys or (frame.PLAIN,), level, _way(response))
         name = _named(form, self._table)
         self._may_be_plain = name == AUTO and not keys
         self._text = text
@@ -165,7 +114,7 @@ class Writer:
         if name == AUTO:
             if secured:
                 return (FRAMES[text],)
-            return _TEXT_CANDIDATES if text else _CANDIDATES
+            return _TEXT_CANDIDATES if text else CANDIDATES
         if text and not self._table[name].is_text:
             name = _TEXT_OF.get(name, name.removesuffix("-binary"))
             if not self._table[name].is_text:
@@ -206,14 +155,6 @@ class Writer:
 # ---- reading ------------------------------------------------------------------------------------
 
 
-def recognised(message: bytes) -> str | None:
-    """The form, by the first bytes; None where they do not tell."""
-    form = sniff(message)
-    if form is not None:
-        return form.value
-    return next((name for magic, name in _MAGIC if message.startswith(magic)), None)
-
-
 def _static_body(message: bytes) -> bytes | None:
     """What the static form of either way carries. Its length and checksum leave no doubt."""
     for way in static.Way:
@@ -234,7 +175,7 @@ class Reader:
         not go together."""
         self._seals = tuple(keys) or (frame.PLAIN,)
         self._keyed = bool(keys)
-        self._table = _table(self._seals, response=response)
+        self._table = table(self._seals, way=_way(response))
         self._form = _named(form, self._table)
         if keys and self._form not in (AUTO, *FRAMES):
             raise Failure(f"{self._form} cannot be secured, and a key is given", EXIT_USAGE)
@@ -252,18 +193,13 @@ class Reader:
                 return self._untold(message)
         assert name is not None
         try:
-            body = self._body(name, message)
+            body = decode(name, message, self._table, self._seals)
             header = frame.peek(message).as_dict() if name in FRAMES else None
         except WireError as error:
             raise Failure(_reason(name, error)) from None
         if header is not None:
             name = recognised(message) or name
         return name, body, header
-
-    def _body(self, name: str, message: bytes) -> bytes:
-        if name == Form.TOKENS.value:
-            return forms.decode_any(message, DEFAULT_LIMITS, self._seals)[1]
-        return self._table[name].decode(message, DEFAULT_LIMITS)
 
     def _untold(self, message: bytes) -> tuple[str, bytes, None]:
         body = _static_body(message)
@@ -303,10 +239,8 @@ def _decoded(
     name: str, message: bytes, keys: Sequence[frame.Seal], seen: dict[str, object]
 ) -> bytes | None:
     try:
-        if name in _STANDARD:
-            body = coding.decode(name.encode(), message, DEFAULT_LIMITS.decoded)
-        else:
-            body = forms.decode_any(message, DEFAULT_LIMITS, (frame.PLAIN, *keys))[1]
+        seals = (frame.PLAIN, *keys)
+        body = decode(name, message, table(seals), seals)
     except WireError as error:
         seen.pop("decoded_bytes", None)
         seen["error"] = _reason(name, error)
@@ -316,7 +250,7 @@ def _decoded(
 
 
 def _compared() -> dict[str, Codec]:
-    return {**_table(), f"{STATIC} --response": _Static(static.Way.RESPONSE)}
+    return {**table(), f"{STATIC} --response": StaticCodec(static.Way.RESPONSE)}
 
 
 def _row(size: forms.Size, plain: int) -> dict[str, object]:

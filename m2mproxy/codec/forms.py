@@ -125,16 +125,3 @@ def _size(name: str, codec: Codec, body: bytes) -> Size:
         return Size(name, len(codec.encode(body)))
     except CannotEncode as refusal:
         return Size(name, None, str(refusal))
-
-
-def smallest(body: bytes, table: Mapping[str, Codec]) -> tuple[str, bytes] | None:
-    """The form of `table` that makes least of `body`, and the message; None where none gains."""
-    best: tuple[str, bytes] | None = None
-    for name, codec in table.items():
-        try:
-            message = codec.encode(body)
-        except CannotEncode:
-            continue
-        if len(message) < len(body if best is None else best[1]):
-            best = name, message
-    return best

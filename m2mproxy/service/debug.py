@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode, b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import parse_qs
 
 import orjson
 
-from m2mproxy.codec import coding, static
-from m2mproxy.codec.base import CannotEncode, Limits, TooLarge, WireError, sniff
-from m2mproxy.codec.forms import codecs, decode_any, inspect
+from m2mproxy.codec import frame, named
+from m2mproxy.codec.base import CannotEncode, Codec, Form, TooLarge, WireError, sniff
 from m2mproxy.http.faults import ClientFault
 from m2mproxy.http.message import Response
 from m2mproxy.proxy.errors import json_reply
@@ -25,11 +24,7 @@ Reply = tuple[Response, bytes]
 Run = Callable[[int, Callable[[], dict[str, object]]], Awaitable[dict[str, object]]]
 
 _MOST = 16 << 20
-_STATIC = "m2m-static"
-# What "auto" compares: what the proxy itself would send.
-_AUTO = ("m2m", "zstd", "br", "gzip", _STATIC)
-# What says by its first bytes what it is.
-_MAGIC = ((b"\x28\xb5\x2f\xfd", "zstd"), (b"\x1f\x8b", "gzip"))
+_FRAMES = (Form.M2M, Form.M2M_TEXT)
 
 
 class Debug:
@@ -90,67 +85,45 @@ def _data(content: dict[str, object]) -> bytes:
 
 
 def _compressed(data: bytes, algorithm: str) -> dict[str, object]:
-    names = _AUTO if algorithm == "auto" else (algorithm,)
+    known = named.table()
+    names = named.CANDIDATES if algorithm == named.AUTO else (_name(algorithm, known),)
     try:
-        made = [(name, _encode(name, data)) for name in names]
+        made = [(name, known[name].encode(data)) for name in names]
     except CannotEncode as refusal:
         raise ClientFault(400, "cannot_compress", str(refusal)) from None
     name, coded = min(made, key=lambda each: len(each[1]))
     return {**_report(name, len(data), len(coded)), **_shown(coded)}
 
 
-def _encode(name: str, data: bytes) -> bytes:
-    if coding.is_standard(name.encode()):
-        return coding.encode(name.encode(), data)
-    if name == _STATIC:
-        return static.encode(data, static.Way.REQUEST)
-    codec = codecs().get(name)
-    if codec is None:
-        raise _unknown(name)
-    return codec.encode(data)
-
-
 def _plain(data: bytes, algorithm: str) -> dict[str, object]:
-    name = _recognised(data) if algorithm == "auto" else algorithm
+    known = named.table()
+    name = _recognised(data) if algorithm == named.AUTO else _name(algorithm, known)
     try:
-        plain = _decode(name, data)
+        plain = named.decode(name, data, known)
+        header = frame.peek(data).as_dict() if sniff(data) in _FRAMES else None
     except TooLarge as error:
         raise ClientFault(413, "body_too_large", str(error)) from None
     except WireError as error:
         raise ClientFault(400, "undecodable_body", f"this is no {name}: {error}") from None
     report = {**_report(name, len(plain), len(data)), **_shown(plain)}
-    header = inspect(data).get("header") if sniff(data) is not None else None
     return {**report, "header": header} if header is not None else report
 
 
 def _recognised(data: bytes) -> str:
-    form = sniff(data)
-    if form is not None:
-        return form.value
-    for magic, name in _MAGIC:
-        if data.startswith(magic):
-            return name
-    raise ClientFault(
-        400, "unknown_form", 'this begins like nothing known: name its "algorithm" if it is br'
-    )
+    name = named.recognised(data)
+    if name is None:
+        raise ClientFault(
+            400, "unknown_form", 'this begins like nothing known: name its "algorithm" if it is br'
+        )
+    return name
 
 
-def _decode(name: str, data: bytes) -> bytes:
-    if coding.is_standard(name.encode()):
-        return coding.decode(name.encode(), data, _MOST)
-    if name == _STATIC:
-        return static.decode(data, static.Way.REQUEST, _MOST)
-    form, plain = decode_any(data, Limits())
-    if form is None:
-        if name not in codecs():
-            raise _unknown(name)
-        raise WireError("it has another beginning")
-    return plain
-
-
-def _unknown(name: str) -> ClientFault:
-    known = ", ".join(sorted({*codecs(), *_AUTO, "deflate"}))
-    return ClientFault(400, "unknown_algorithm", f"{name[:40]!r} is none of: {known}")
+def _name(algorithm: str, known: Mapping[str, Codec]) -> str:
+    name = named.canonical(algorithm)
+    if name not in known:
+        names = ", ".join(sorted(known))
+        raise ClientFault(400, "unknown_algorithm", f"{algorithm[:40]!r} is none of: {names}")
+    return name
 
 
 def _report(name: str, original: int, compressed: int) -> dict[str, object]:

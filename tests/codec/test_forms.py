@@ -18,7 +18,7 @@ from m2mproxy.codec.base import (
     WireError,
     sniff,
 )
-from m2mproxy.codec.forms import codecs, compare, decode_any, inspect, smallest
+from m2mproxy.codec.forms import codecs, compare, decode_any, inspect
 from m2mproxy.codec.frame import PLAIN, HmacSeal, Seal
 from m2mproxy.codec.sealed import AeadSeal
 
@@ -174,17 +174,6 @@ def test_compare_says_sizes_and_reasons() -> None:
     assert rows["t1"].size is None
     assert "abbreviation" in rows["t1"].refusal
     assert rows["tk-l"].refusal == "the vocabulary L is not installed"
-
-
-def test_smallest() -> None:
-    best = smallest(LONG_CHAT, TABLE)
-    assert best is not None
-    name, message = best
-    assert TABLE[name].decode(message) == LONG_CHAT
-    sizes = [row.size for row in compare(LONG_CHAT, TABLE) if row.size is not None]
-    assert len(message) == min(sizes) < len(LONG_CHAT)
-    assert smallest(b"\xff", TABLE) is None
-    assert smallest(b"", TABLE) is None
 
 
 def test_seals_are_for_frames_and_the_first_one_writes() -> None:

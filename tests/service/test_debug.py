@@ -18,7 +18,7 @@ from m2mproxy.proxy.routes import Asked
 from m2mproxy.service.debug import Debug
 
 CHAT = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "hi " * 300}]})
-NAMES = ["m2m", "m2m-text", "t1", "m2m-v3", "zstd", "br", "gzip", "deflate", "m2m-static"]
+NAMES = ["m2m", "m2m-text", "t1", "m2m-v3", "zstd", "br", "gzip", "deflate", "static"]
 
 
 def ask(path: bytes, body: bytes, peer: str = "127.0.0.1:1", who: str = "loopback") -> Any:

@@ -47,12 +47,14 @@ def are_there() -> bool:
 
 @cache
 def rows(name: str) -> list[dict[str, Any]]:
+    """The rows of a corpus."""
     text = zstd.decompress((CORPORA / f"{name}.jsonl.zst").read_bytes())
     return [json.loads(line) for line in text.splitlines()]
 
 
-def _bytes(text: Any) -> bytes:
-    return (text if isinstance(text, str) else json.dumps(text)).encode()
+def raw(body: Any) -> bytes:
+    """A body as bytes; the corpora hold them as text."""
+    return (body if isinstance(body, str) else json.dumps(body)).encode("utf-8", "surrogatepass")
 
 
 def singles() -> list[Sample]:
@@ -63,7 +65,7 @@ def singles() -> list[Sample]:
 def turns() -> list[Sample]:
     """Request bodies of conversations: every turn holds those before it."""
     return [
-        Sample(row["source"], _bytes(turn))
+        Sample(row["source"], raw(turn))
         for name in ("C2", "C3")
         for row in rows(name)
         for turn in row["turns"]
@@ -78,10 +80,10 @@ def replies() -> list[Sample]:
 def agent_replies() -> list[Sample]:
     """Response bodies within agent sessions; streams are left out."""
     return [
-        Sample(row["source"], _bytes(reply))
+        Sample(row["source"], raw(reply))
         for row in rows("C3")
         for reply in row["raw_replies"]
-        if _bytes(reply).lstrip().startswith(b"{")
+        if raw(reply).lstrip().startswith(b"{")
     ]
 
 

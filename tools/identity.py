@@ -6,15 +6,15 @@ seconds; what it is made of is the product's own code.
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import corpora
+from corpora import raw
+
 ROOT = Path(__file__).resolve().parents[1]
-CORPORA = ROOT.parent / "shared" / "data" / "corpora"
 SHORT_ROWS = 40
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -29,20 +29,9 @@ from world import (  # type: ignore[import-not-found]  # noqa: E402
 )
 
 
-def rows(name: str, short: bool) -> Iterator[dict[str, Any]]:
-    """The rows of a corpus."""
-    text = subprocess.run(
-        ["zstd", "-dc", CORPORA / f"{name}.jsonl.zst"], capture_output=True, check=True
-    ).stdout
-    for number, line in enumerate(text.splitlines()):
-        if short and number >= SHORT_ROWS:
-            return
-        yield json.loads(line)
-
-
-def raw(body: Any) -> bytes:
-    """A body as bytes; the corpora hold them as text."""
-    return (body if isinstance(body, str) else json.dumps(body)).encode("utf-8", "surrogatepass")
+def rows(name: str, short: bool) -> list[dict[str, Any]]:
+    """The rows of a corpus, or the first of them."""
+    return corpora.rows(name)[: SHORT_ROWS if short else None]
 
 
 def requests(short: bool) -> Iterator[bytes]:
@@ -105,7 +94,7 @@ def check(short: bool) -> dict[str, int]:
 
 
 def main() -> int:
-    if not CORPORA.is_dir():
+    if not corpora.are_there():
         print("identity: no ../shared/data here, nothing compared")
         return 0
     counts = check("--short" in sys.argv[1:])

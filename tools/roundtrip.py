@@ -9,8 +9,6 @@ from __future__ import annotations
 import base64
 import gzip
 import importlib.util
-import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -18,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import corpora
+from corpora import raw
+
 ROOT = Path(__file__).resolve().parents[1]
-CORPORA = ROOT.parent / "shared" / "data" / "corpora"
 SHORT_ROWS = 40
 
 sys.path.insert(0, str(ROOT))
@@ -42,20 +42,9 @@ WHAT = {
 LONGEST = {"C2": "turns", "C3": "turns"}
 
 
-def rows(name: str, short: bool) -> Iterator[dict[str, Any]]:
-    """The rows of a corpus."""
-    text = subprocess.run(
-        ["zstd", "-dc", CORPORA / f"{name}.jsonl.zst"], capture_output=True, check=True
-    ).stdout
-    for number, line in enumerate(text.splitlines()):
-        if short and number >= SHORT_ROWS:
-            return
-        yield json.loads(line)
-
-
-def raw(body: Any) -> bytes:
-    """A body as bytes; the corpora hold them as text."""
-    return (body if isinstance(body, str) else json.dumps(body)).encode("utf-8", "surrogatepass")
+def rows(name: str, short: bool) -> list[dict[str, Any]]:
+    """The rows of a corpus, or the first of them."""
+    return corpora.rows(name)[: SHORT_ROWS if short else None]
 
 
 def bodies(name: str, short: bool) -> Iterator[bytes]:
@@ -153,7 +142,7 @@ def check(table: dict[str, Codec], words: dict[str, Vocabulary], short: bool) ->
 
 
 def main() -> int:
-    if not CORPORA.is_dir():
+    if not corpora.are_there():
         print("roundtrip: no ../shared/data here, nothing compared")
         return 0
     words = vocabularies()

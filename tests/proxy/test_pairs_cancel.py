@@ -3,13 +3,13 @@ scenario, in every way, and nothing is left behind, and the next request works."
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from ends import H2Client, H2Server
+from sweep import WAYS, Scenario, Way, sweep, the_upstream_dies
 from world import Pair, World
 
-Scenario = Callable[[World], Iterator[None]]
 SSE = (b"content-type", b"text/event-stream")
 
 
@@ -105,16 +105,6 @@ SCENARIOS: list[Scenario] = [
 ]
 
 
-def the_client_dies(world: World) -> None:
-    for asker in world.askers:
-        asker.transport.die()
-
-
-def the_client_closes(world: World) -> None:
-    for asker in world.askers:
-        asker.transport.close()
-
-
 def the_client_resets(world: World) -> None:
     for asker in world.askers:
         if isinstance(asker, H2Client):
@@ -123,15 +113,6 @@ def the_client_resets(world: World) -> None:
                     ask.abort()
         else:
             asker.transport.close()
-
-
-def the_upstream_dies(world: World) -> None:
-    for upstream in world.upstreams:
-        upstream.transport.die()
-    for asker in world.askers:
-        if isinstance(asker, H2Client):
-            asker.read_on()
-        asker.transport.resume_reading()  # or what it has not read would be kept for it
 
 
 def the_upstream_resets(world: World) -> None:
@@ -144,73 +125,20 @@ def the_upstream_resets(world: World) -> None:
     the_upstream_dies(world)
 
 
-def the_proxy_stops(world: World) -> None:
-    world.proxy.stop()
-
-
-WAYS = [
-    the_client_dies,
-    the_client_closes,
-    the_client_resets,
-    the_upstream_dies,
-    the_upstream_resets,
-    the_proxy_stops,
-]
-
-
-def play(world: World, scenario: Scenario, turns: int) -> bool:
-    """Play the scenario for so many turns of the loop. True when it ended before."""
-    for _ in scenario(world):
-        while world.loop.turn():
-            if world.loop.turns >= turns:
-                return False
-    return True
-
-
-@pytest.mark.parametrize("end", WAYS, ids=lambda way: way.__name__)
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_nothing_is_left_behind(
-    scenario: Scenario, end: Callable[[World], None], pair: Pair
-) -> None:
-    turns, finished = 0, False
-    while not finished:
-        turns += 1
-        assert turns < 3000
-        world = World(pair=pair, limits_upstream_connections=1)
-        finished = play(world, scenario, turns)
-        end(world)
-        world.run()
-        if end in (the_upstream_dies, the_upstream_resets):
-            take_away_upstreams(world)
-        assert_nothing_left(world)
-    assert turns > 4  # the sweep did sweep
-
-
-def take_away_upstreams(world: World) -> None:
-    """Requests that got another upstream wait for that one, rightly: take it away, too."""
-    while not world.at_rest and any(not upstream.is_gone for upstream in world.upstreams):
-        the_upstream_dies(world)
-        world.run()
-
-
-def assert_nothing_left(world: World) -> None:
-    assert world.at_rest
-    assert all(exchange.bug is None for exchange in world.ended)
+def the_next_one_works(world: World) -> None:
     ask = world.ask(b"next", b"/v1/next", new=True)
     call = world.call()
     assert (call.path, call.body) == (b"/v1/next", b"next")
     call.reply(b"works")
     world.run()
     assert (ask.body, ask.complete) == (b"works", True)
-    for asker in world.askers:
-        if isinstance(asker, H2Client):
-            asker.read_on()
-    world.advance(200)
-    assert world.proxy.connections == 0
-    assert world.pool.counts()["http://upstream:9"] == {
-        "active": 0,
-        "idle": 0,
-        "connecting": 0,
-        "waiting": 0,
-    }
-    assert world.loop.timers == 0
+
+
+@pytest.mark.parametrize(
+    "end", [*WAYS, the_client_resets, the_upstream_resets], ids=lambda way: way.__name__
+)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_nothing_is_left_behind(scenario: Scenario, end: Way, pair: Pair) -> None:
+    sweep(
+        lambda: World(pair=pair, limits_upstream_connections=1), scenario, end, the_next_one_works
+    )

@@ -38,13 +38,14 @@ class Way(enum.Enum):
         return dictionaries.request() if self is Way.REQUEST else dictionaries.response()
 
 
-def _level(size: int) -> int:
+def level_for(size: int) -> int:
+    """The zstd level that a body of that many bytes is worth."""
     return next((level for most, level in _LEVELS if size <= most), _LEVEL_OF_LARGE)
 
 
 def encode(body: bytes, way: Way, dictionary: zstd.Dictionary | None = None) -> bytes:
     """The message that carries `body`. `dictionary` is the static one unless another is given."""
-    frame = zstd.pack(body, _level(len(body)), dictionary or way.dictionary)
+    frame = zstd.pack(body, level_for(len(body)), dictionary or way.dictionary)
     return write_varint(len(body)) + _checksum.pack(zlib.crc32(body)) + frame
 
 

@@ -34,6 +34,8 @@ _WINDOW: Mapping[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
 # A stream's window. Each one open has its own, and its encoder keeps three times as much.
 _STREAM_WINDOW_LOG = 17
 _MIN_PREFIX = 8  # the library takes no notice of shorter ones, and the binding refuses them
+_LEAST_WINDOW_LOG, _MOST_WINDOW_LOG = 10, 27
+_LEVELS_WINDOW_LOG = 21  # up to this size a level's own window is large enough
 _parameter = zstd.CompressionParameter
 _BLOCK: Final = zstd.ZstdCompressor.FLUSH_BLOCK
 _END: Final = zstd.ZstdCompressor.FLUSH_FRAME
@@ -130,9 +132,14 @@ def _some(piece: bytes) -> list[bytes]:
     return [piece] if piece else []
 
 
-def prefix(data: bytes) -> Reference:
+def _prefix(data: bytes) -> Reference:
     """`data`, any bytes, as what a frame continues (the library's refPrefix)."""
     return zstd.ZstdDict(data, is_raw=True).as_prefix if len(data) >= _MIN_PREFIX else None
+
+
+def _window_log(size: int) -> int:
+    """Of the smallest window that reaches over `size` bytes, within what the library has."""
+    return min(max((size - 1).bit_length(), _LEAST_WINDOW_LOG), _MOST_WINDOW_LOG)
 
 
 def pack(body: bytes, level: int, dictionary: Dictionary) -> bytes:
@@ -143,17 +150,23 @@ def pack(body: bytes, level: int, dictionary: Dictionary) -> bytes:
     return _bare(_shared_compressor(level, dictionary), body)
 
 
-def pack_after(body: bytes, level: int, reference: Reference) -> bytes:
-    """`body` as a bare frame, as `pack`'s, that continues a `prefix`."""
-    return _bare(_compressor(level, reference), body)
+def pack_after(body: bytes, level: int, before: bytes) -> bytes:
+    """`body` as a bare frame, as `pack`'s, that continues `before`, all of which it can reach."""
+    size = len(before) + len(body)
+    log = _window_log(size) if size > 1 << _LEVELS_WINDOW_LOG else 0
+    return _bare(_compressor(level, _prefix(before), log), body)
 
 
-def _compressor(level: int, reference: Reference) -> zstd.ZstdCompressor:
-    options: Mapping[int, int] = {
+def _compressor(level: int, reference: Reference, window_log: int = 0) -> zstd.ZstdCompressor:
+    """`window_log` is 0 for the level's own."""
+    options: dict[int, int] = {
         _parameter.compression_level: level,
         _parameter.content_size_flag: 0,
         _parameter.dict_id_flag: 0,
     }
+    if window_log:  # and the level's own table would forget how a long prefix began
+        options[_parameter.window_log] = window_log
+        options[_parameter.enable_long_distance_matching] = 1
     return zstd.ZstdCompressor(options=options, zstd_dict=reference)
 
 
@@ -173,12 +186,26 @@ def unpack(frame: bytes | memoryview, size: int, reference: Reference) -> bytes:
     Args:
         size: the declared one, which the caller has compared with its limit; memory grows with
             what comes out, not with what is declared.
-        reference: what `pack` was given, or `pack_after`.
+        reference: what `pack` was given.
 
     Raises:
         WireError: it is no such frame, is cut short, goes on, or holds more or less.
     """
-    decompressor = zstd.ZstdDecompressor(zstd_dict=reference, options=_WINDOW)
+    return _unpack(frame, size, zstd.ZstdDecompressor(zstd_dict=reference, options=_WINDOW))
+
+
+def unpack_after(frame: bytes | memoryview, size: int, before: bytes) -> bytes:
+    """The same for what `pack_after` made. The window may be as large as it takes, and no larger.
+
+    Raises:
+        WireError: as `unpack`.
+    """
+    log = max(_window_log(len(before) + size), _LEVELS_WINDOW_LOG)
+    options: Mapping[int, int] = {zstd.DecompressionParameter.window_log_max: log}
+    return _unpack(frame, size, zstd.ZstdDecompressor(zstd_dict=_prefix(before), options=options))
+
+
+def _unpack(frame: bytes | memoryview, size: int, decompressor: zstd.ZstdDecompressor) -> bytes:
     try:
         decompressor.decompress(_MAGIC)
         body = decompressor.decompress(frame, size + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import tracemalloc
 import zlib
 
@@ -119,14 +120,20 @@ def test_what_is_declared_costs_nothing() -> None:
 
 @given(st.binary(), st.binary(max_size=3000), st.sampled_from([3, 9]))
 def test_a_frame_after_a_prefix_comes_back(body: bytes, before: bytes, level: int) -> None:
-    reference = zstd.prefix(before)
-    frame = zstd.pack_after(before + body, level, reference)
-    assert zstd.unpack(frame, len(before + body), zstd.prefix(before)) == before + body
+    frame = zstd.pack_after(before + body, level, before)
+    assert zstd.unpack_after(frame, len(before + body), before) == before + body
 
 
 def test_what_the_prefix_holds_costs_next_to_nothing() -> None:
     before = static.encode(BODY, Way.REQUEST) * 100  # nothing that a dictionary would know
-    frame = zstd.pack_after(before + b"and more", 3, zstd.prefix(before))
+    frame = zstd.pack_after(before + b"and more", 3, before)
     assert len(frame) < 40
     with pytest.raises(WireError):
-        zstd.unpack(frame, len(before) + 8, zstd.prefix(b"something else"))
+        zstd.unpack_after(frame, len(before) + 8, b"something else")
+
+
+def test_the_whole_of_a_prefix_of_megabytes_is_reached() -> None:
+    before = random.Random(1).randbytes(5 << 20)
+    frame = zstd.pack_after(before[: 1 << 16] + b"and more", 3, before)
+    assert len(frame) < 100
+    assert zstd.unpack_after(frame, (1 << 16) + 8, before) == before[: 1 << 16] + b"and more"

@@ -27,6 +27,11 @@ def request() -> zstd.Dictionary:
     return zstd.Dictionary(_content("request"))
 
 
+def request_text() -> bytes:
+    """The same as plain bytes, to go before others in a prefix."""
+    return _content("request")
+
+
 @cache
 def response() -> zstd.Dictionary:
     """For whole response bodies; at most 64 KiB."""

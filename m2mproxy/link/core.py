@@ -1,0 +1,105 @@
+"""The core's side of a link: reads bodies, and remembers them for the next.
+
+The one rule: what comes in is hostile until its checksum is right. A reference to what is not here,
+or is somebody else's, is a Miss and nothing else, whatever the reason; nothing tells one from
+another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from m2mproxy.codec.base import TooLarge, WireError
+from m2mproxy.link import message
+from m2mproxy.link.message import Head
+from m2mproxy.link.scope import scope
+from m2mproxy.link.window import Bounds, Entry, Memory, Window
+
+
+class Miss(Exception):
+    """The body continues what is not here: it has to be sent again, coded after nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message that has been looked at. `entry` is what it continues, None for the dictionary."""
+
+    head: Head
+    data: bytes
+    entry: Entry | None
+    prefix: bytes | None
+
+    def decode(self, limit: int) -> bytes:
+        """The body; touches nothing else.
+
+        Raises:
+            Miss: it continues something else than what is here.
+            TooLarge: it has more than `limit` bytes.
+            WireError: it is damaged.
+        """
+        try:
+            return message.decode(self.data, self.head, self.prefix, limit)
+        except TooLarge:
+            raise
+        except WireError:
+            if self.entry is None:
+                raise
+            raise Miss from None
+
+
+class Core:
+    """The entries of one connection from an edge."""
+
+    def __init__(self, bounds: Bounds, memory: Memory, clock: Callable[[], float]) -> None:
+        self._window = Window(bounds, memory, clock)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that it holds."""
+        return self._window.size
+
+    def receive(self, number: int, tenant: bytes, data: bytes) -> Received:
+        """A body came on the stream of that number. What it continues is held from now on.
+
+        Raises:
+            Miss: what it continues is not here.
+            WireError: it says nothing that can be understood.
+        """
+        head = message.read_head(data)
+        if not head.distance:
+            return Received(head, data, None, None)
+        entry = self._window.get(number - head.distance)
+        if entry is None or entry.tenant != tenant:
+            raise Miss
+        if head.use.reply and not entry.reply:
+            raise Miss
+        prefix = head.use.of(entry.body, entry.reply)
+        self._window.use(entry)
+        return Received(head, data, entry, prefix)
+
+    def keep(self, number: int, tenant: bytes, received: Received, body: bytes) -> Entry | None:
+        """Remember the body that was decoded, if it is not too large.
+
+        Raises:
+            Miss: it continues what another scope has.
+        """
+        of = scope(tenant, body)
+        before = received.entry
+        if before is not None and before.scope != of:
+            raise Miss
+        if not self._window.takes(len(body)):
+            return None
+        entry = Entry(number, of, body, tenant)
+        if before is not None and received.head.use.replaces:
+            entry.successor_of = before.number
+        self._window.add(entry)
+        return entry
+
+    def replied(self, entry: Entry, reply: bytes) -> None:
+        """The response is complete, and this is its text."""
+        self._window.grow(entry, reply)
+
+    def end(self) -> None:
+        """The connection is gone."""
+        self._window.end()

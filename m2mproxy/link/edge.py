@@ -1,0 +1,159 @@
+"""The edge's side of a link: codes bodies after what the core is known to have.
+
+For each request: `choose` what to refer to, `Plan.encode` (in a thread, if it is long), `sent` when
+its stream has a number; then what the response says, `have` or `miss`, and `replied` once it is
+complete. A request that ends otherwise leaves an entry that is never referred to.
+
+The one rule: an entry is referred to only by requests of its own scope, only after the core has
+said that it has it, and beyond its own conversation only in whole blocks, unless the operator wants
+it otherwise. Of its own conversation is a body that contains the entry's, or an id out of its reply
+that only who got the reply can know.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from m2mproxy.link import message
+from m2mproxy.link.index import Index, chain
+from m2mproxy.link.match import common_prefix, common_runs, continues
+from m2mproxy.link.message import MOST_RUNS, Coded, Use
+from m2mproxy.link.window import Bounds, Entry, Memory, Window
+
+
+class Isolation(enum.Enum):
+    """What a body may refer to beside its own conversation, within a scope."""
+
+    BLOCK = "block"
+    """What it has in common with another, in whole blocks."""
+    CREDENTIAL = "credential"
+    """All of another: whoever shares a credential can find out by guessing what others sent."""
+    CONVERSATION = "conversation"
+    """Nothing."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a body is to be coded after. `entry` is None for the static dictionary."""
+
+    scope: bytes
+    body: bytes
+    marks: list[int]
+    entry: Entry | None
+    use: Use
+    prefix: bytes
+
+    def encode(self) -> Coded:
+        """Code the body; touches nothing else."""
+        use = self.use if self.entry is not None else None
+        return message.encode(self.body, use, self.prefix)
+
+    def distance(self, number: int) -> int:
+        """From the stream of that number back to the entry; 0 for none."""
+        return number - self.entry.number if self.entry is not None else 0
+
+
+class Edge:
+    """The entries of one connection to a core."""
+
+    def __init__(
+        self,
+        bounds: Bounds,
+        memory: Memory,
+        clock: Callable[[], float],
+        isolation: Isolation = Isolation.BLOCK,
+    ) -> None:
+        self._isolation = isolation
+        self._index = Index()
+        self._window = Window(bounds, memory, clock, self._index.drop)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that it holds."""
+        return self._window.size
+
+    def choose(self, scope: bytes, body: bytes, fresh: bool = False) -> Plan:
+        """What `body` is coded after. `fresh` is for a body that was missed: the dictionary."""
+        marks = chain(scope, body)
+        plan = Plan(scope, body, marks, None, Use(), b"")
+        if fresh:
+            return plan
+        self._window.expire()
+        entry, shared = self._index.longest(scope, marks)
+        if entry is not None and self._continue(plan, entry):
+            return plan
+        own = self._index.conversation(scope, body)
+        if own is not None:
+            self._refer(plan, own, Use(reply=bool(own.reply), replaces=True))
+            return plan
+        if self._isolation is Isolation.CONVERSATION:
+            return plan
+        places: list[tuple[int, int]] = []
+        if 2 * shared < len(body):
+            usable = (each for each in self._window.newest(scope) if each.usable)
+            voted, places = self._index.vote(body, usable)
+            entry = voted or entry
+        if entry is not None:
+            self._borrow(plan, entry, places)
+        return plan
+
+    def _continue(self, plan: Plan, entry: Entry) -> bool:
+        """Refer to all of `entry`, if the body is its next turn."""
+        if not continues(entry.body, plan.body):
+            return False
+        self._refer(plan, entry, Use(reply=bool(entry.reply), replaces=True))
+        return True
+
+    def _borrow(self, plan: Plan, entry: Entry, places: list[tuple[int, int]]) -> None:
+        """Refer to what of `entry` the body has, too."""
+        if self._isolation is Isolation.CREDENTIAL:
+            self._refer(plan, entry, Use(reply=bool(entry.reply)))
+            return
+        front = common_prefix(entry.body, plan.body)
+        runs = common_runs(entry.body, plan.body, [(0, 0), *places] if front else places)
+        if runs:
+            self._refer(plan, entry, Use(runs=tuple(runs[:MOST_RUNS])))
+
+    def _refer(self, plan: Plan, entry: Entry, use: Use) -> None:
+        plan.entry, plan.use = entry, use
+        plan.prefix = use.of(entry.body, entry.reply)
+
+    def sent(self, number: int, plan: Plan) -> Entry | None:
+        """The body goes out on the stream of that number. Its entry, where it becomes one."""
+        if plan.entry is not None:
+            self._window.use(plan.entry)
+        if not self._window.takes(len(plan.body)):
+            return None
+        entry = Entry(number, plan.scope, plan.body, extra=Index.cost(plan.marks))
+        entry.marks = plan.marks
+        if plan.entry is not None and plan.use.replaces:
+            entry.successor_of = plan.entry.number
+        self._window.add(entry)
+        return entry
+
+    def have(self, entry: Entry) -> None:
+        """The core has it."""
+        if self._window.get(entry.number) is entry:
+            entry.usable = True
+            self._index.add(entry, entry.marks)
+            before = self._window.get(entry.successor_of)
+            if before is not None:
+                self._window.drop(before)
+
+    def miss(self, plan: Plan, entry: Entry | None) -> None:
+        """The core has not what the body was coded after, nor then the body."""
+        for lost in (plan.entry, entry):
+            if lost is not None:
+                self._window.drop(lost)
+
+    def replied(self, entry: Entry, reply: bytes, secrets: list[bytes]) -> None:
+        """The response is complete: its text, and what of it only who has it can know."""
+        self._window.grow(entry, reply)
+        if entry.usable and self._window.get(entry.number) is entry:
+            self._index.add_secrets(entry, secrets)
+
+    def end(self) -> None:
+        """The connection is gone."""
+        self._window.end()

@@ -1,0 +1,239 @@
+"""What a model replied, as the application will most likely send it back with its next turn.
+
+Both ends of a link see the same response pass and make the same text of it, which then stands
+behind the request's body as what the next one may refer to. It is a guess at how the application
+writes its history: where it guesses wrong, bytes cross again and nothing else happens.
+
+The one rule: the text depends on nothing but the plain bytes of the complete response and of its
+request, however they were cut into pieces.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+import orjson
+
+# A reply of which there is more is not remembered: neither it nor what is left of an event.
+MOST = 1 << 20
+# Choices (`n`) of which the texts are kept apart.
+_MOST_CHOICES = 16
+# Tool calls of a choice that have numbers of their own in a stream.
+_MOST_CALLS = 256
+_EVENT: Final = b"data:"
+_parts = re.compile("[A-Za-z0-9]{8,}").findall
+_digit, _letter = re.compile("[0-9]"), re.compile("[A-Za-z]")
+
+
+class ReplyReader:
+    """Reads one response as it passes. `feed` never fails: what is not understood is no reply."""
+
+    __slots__ = ("_events", "_given_up", "_held", "_size", "_stream")
+
+    def __init__(self, events: bool) -> None:
+        """`events` tells an event stream from a JSON body."""
+        self._events = events
+        self._held: list[bytes] = []  # the line, or the body, so far
+        self._size = 0
+        self._stream = _Stream()
+        self._given_up = False
+
+    def feed(self, chunk: bytes | memoryview) -> None:
+        """`chunk` passed, in plain."""
+        if self._given_up:
+            return
+        if self._events and b"\n" in (piece := bytes(chunk)):
+            first, *lines = piece.split(b"\n")
+            self._line(b"".join([*self._held, first]))
+            for line in lines[:-1]:
+                self._line(line)
+            self._held, self._size = [lines[-1]], len(lines[-1])
+        else:
+            self._held.append(bytes(chunk))
+            self._size += len(chunk)
+        if self._size > MOST:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self._given_up = True
+        self._held, self._stream = [], _Stream()
+
+    def _line(self, line: bytes) -> None:
+        if len(line) > MOST or self._stream.size > MOST:
+            self._give_up()
+        elif line.startswith(_EVENT):
+            self._stream.take(_parsed(line[len(_EVENT) :]))
+
+    def finish(self) -> list[dict[str, Any]]:
+        """The response is complete: its messages, or what else the application sends back."""
+        if self._given_up or self._stream.size > MOST:
+            return []
+        if self._events:
+            return self._stream.messages()
+        return _of_body(_parsed(b"".join(self._held)))
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _of_body(body: Any) -> list[dict[str, Any]]:
+    """What a JSON response brings: messages of its choices, or items of its output."""
+    if not isinstance(body, dict):
+        return []
+    output = body.get("output")
+    if isinstance(output, list):
+        return [item for item in output if isinstance(item, dict)]
+    messages = []
+    for choice in _dicts(body.get("choices"))[:_MOST_CHOICES]:
+        message = choice.get("message")
+        if isinstance(message, dict):
+            messages.append(_message(message))
+        elif isinstance(choice.get("text"), str):
+            messages.append({"content": choice["text"]})
+    return messages
+
+
+def _message(message: dict[str, Any]) -> dict[str, Any]:
+    """A message without what nobody sends back: what is null or empty."""
+    return {name: value for name, value in message.items() if value or name == "content"}
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+class _Stream:
+    """The texts of a stream, put together."""
+
+    __slots__ = ("_choices", "_items", "size")
+
+    def __init__(self) -> None:
+        self._choices: dict[int, _Choice] = {}
+        self._items: list[dict[str, Any]] = []
+        self.size = 0
+
+    def take(self, event: Any) -> None:
+        """One event's JSON."""
+        if not isinstance(event, dict):
+            return
+        if event.get("type") == "response.output_item.done":  # the Responses API
+            item = event.get("item")
+            if isinstance(item, dict):
+                self._items.append(item)
+                self.size += len(orjson.dumps(item))
+            return
+        for choice in _dicts(event.get("choices")):
+            number = choice.get("index", 0)
+            if isinstance(number, int) and 0 <= number < _MOST_CHOICES:
+                of = self._choices.setdefault(number, _Choice())
+                self.size += of.take(choice)
+
+    def messages(self) -> list[dict[str, Any]]:
+        if self._items:
+            return self._items
+        return [choice.message() for _, choice in sorted(self._choices.items())]
+
+
+class _Choice:
+    """One choice of a stream: its texts by name, and its tool calls by number."""
+
+    __slots__ = ("_calls", "_texts")
+
+    def __init__(self) -> None:
+        self._texts: dict[str, list[str]] = {}
+        self._calls: dict[int, dict[str, list[str]]] = {}
+
+    def take(self, choice: dict[str, Any]) -> int:
+        """How much longer it is by this."""
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            text = choice.get("text")
+            return self._add(self._texts, "content", text) if isinstance(text, str) else 0
+        more = 0
+        for name, value in delta.items():
+            if name == "tool_calls":
+                more += sum(map(self._call, _dicts(value)))
+            elif isinstance(value, str):
+                more += self._add(self._texts, name, value)
+        return more
+
+    @staticmethod
+    def _add(texts: dict[str, list[str]], name: str, text: str) -> int:
+        if not text or (name not in texts and len(texts) >= _MOST_CHOICES):
+            return 0
+        texts.setdefault(name, []).append(text)
+        return len(text) + len(name)
+
+    def _call(self, call: dict[str, Any]) -> int:
+        number = call.get("index", 0)
+        if not isinstance(number, int) or not 0 <= number < _MOST_CALLS:
+            return 0
+        texts = self._calls.setdefault(number, {})
+        function = call.get("function")
+        parts = {"id": call.get("id"), "type": call.get("type")}
+        if isinstance(function, dict):
+            parts |= {"name": function.get("name"), "arguments": function.get("arguments")}
+        return sum(
+            self._add(texts, name, text) for name, text in parts.items() if isinstance(text, str)
+        )
+
+    def message(self) -> dict[str, Any]:
+        """As a response that is no stream has it."""
+        texts = {name: "".join(parts) for name, parts in self._texts.items()}
+        message: dict[str, Any] = {"role": texts.pop("role", "assistant")}
+        message["content"] = texts.pop("content", None)
+        message |= texts
+        if self._calls:
+            message["tool_calls"] = [
+                _tool_call({name: "".join(parts) for name, parts in texts.items()})
+                for _, texts in sorted(self._calls.items())
+            ]
+        return message
+
+
+def _tool_call(texts: dict[str, str]) -> dict[str, Any]:
+    function = {name: texts.get(name, "") for name in ("name", "arguments")}
+    return {"id": texts.get("id", ""), "type": texts.get("type", "function"), "function": function}
+
+
+def secrets(messages: list[dict[str, Any]]) -> list[bytes]:
+    """The ids of tool calls that nobody can know who did not see the reply: random ones. An id that
+    is made of the function's name and a number is none."""
+    calls = [call for message in messages for call in (message, *_dicts(message.get("tool_calls")))]
+    found = []
+    for call in calls:
+        name = call.get("call_id") or (call.get("id") if "function" in call else None)
+        of = call.get("function")
+        function = of.get("name") if isinstance(of, dict) else call.get("name")
+        if isinstance(name, str) and _is_random(name, str(function)):
+            found.append(name.encode("utf-8", "surrogatepass"))
+    return found[:_MOST_CALLS]
+
+
+def _is_random(name: str, function: str) -> bool:
+    """Whether a part of it has letters and digits mixed as no word has."""
+    return name.isascii() and any(
+        len(_digit.findall(part)) >= 2 and len(_letter.findall(part)) >= 2 and part not in function
+        for part in _parts(name)
+    )
+
+
+def render(messages: list[dict[str, Any]], request: bytes) -> bytes:
+    """`messages` as the writer of `request` writes JSON: with or without spaces, in UTF-8 or ASCII.
+
+    The text begins in the midst of a list, where the application will put it.
+    """
+    if not messages:
+        return b""
+    colon = request.find(b'":') + 2
+    if request[colon : colon + 1] != b" ":
+        return b"".join(b"," + orjson.dumps(message) for message in messages)
+    ascii_only = request.isascii()
+    text = "".join(", " + json.dumps(message, ensure_ascii=ascii_only) for message in messages)
+    return text.encode("utf-8", "surrogatepass")

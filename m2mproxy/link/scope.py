@@ -1,0 +1,55 @@
+"""Whose a body is. What one tenant sent is never what another's body is coded against.
+
+A scope is what the credential, the configured tenant header and the body's own `user` and
+`safety_identifier` say, as one keyed hash: each end makes it of the same request and keeps it to
+itself.
+
+The one rule: two requests have the same scope only if all of these are the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+_KEY = os.urandom(32)  # a hash that leaves the process in a dump tells nothing
+_NAMES = (b'"user"', b'"safety_identifier"')
+# A body with more of them is nobody's but its own.
+_MOST_VALUES = 16
+# In JSON a quote within a string is escaped, so what looks like a key and a text is that.
+_value = re.compile(rb'\s*:\s*("(?:[^"\\]|\\.)*")', re.DOTALL).match
+
+
+def tenant(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """What the header fields that tell tenants apart say, in their order."""
+    digest = hashlib.blake2b(key=_KEY, digest_size=16)
+    for name, value in fields:
+        digest.update(b"%d %b %d %b" % (len(name), name, len(value), value))
+    return digest.digest()
+
+
+def scope(tenant_is: bytes, body: bytes) -> bytes:
+    """The scope of a request of that `tenant` with that body."""
+    named = list(islice(_values(body), _MOST_VALUES + 1))
+    if not named:
+        return tenant_is
+    if len(named) > _MOST_VALUES:
+        named = [body]
+    digest = hashlib.blake2b(tenant_is, key=_KEY, digest_size=16)
+    for text in named:
+        digest.update(b"%d %b" % (len(text), text))
+    return digest.digest()
+
+
+def _values(body: bytes) -> Iterator[bytes]:
+    """Each of the keys that has a text, with it."""
+    for name in _NAMES:
+        at = body.find(name)
+        while at >= 0:
+            at += len(name)
+            if match := _value(body, at):
+                yield name + match[1]
+            at = body.find(name, at)

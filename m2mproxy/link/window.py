@@ -1,0 +1,213 @@
+"""What one end of a link remembers of one connection: entries, each a request's body and its reply.
+
+Both ends keep the same entries as long as both keep them: each forgets by the same rules, and where
+they differ the edge is told (core.py) and sends again. All windows of a process share one Memory.
+
+The one rule: what is kept is counted, and what is too much, or was not used for too long, goes
+before anything is added.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+MiB = 1 << 20
+# What an entry costs beside its bytes: itself, its places in tables.
+_OVERHEAD = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a window may hold, in bytes of memory, and for how long after the last use, in seconds.
+
+    `entry` is the largest body that is remembered.
+    """
+
+    entry: int = 8 * MiB
+    scope: int = 4 * MiB
+    connection: int = 32 * MiB
+    seconds: float = 900.0
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A body that crossed on a stream, for those who share its scope."""
+
+    number: int
+    scope: bytes
+    body: bytes
+    tenant: bytes = b""
+    """Of its scope, what the header alone says."""
+    reply: bytes = b""
+    usable: bool = False
+    """Whether the other end is known to have it."""
+    used: float = 0.0
+    successor_of: int = 0
+    """The entry that this one contains, which is not needed when this one is in use."""
+    extra: int = 0
+    """Bytes that an index of it takes."""
+    marks: list[int] = field(default_factory=list)
+    """Where an index has it."""
+    secrets: list[bytes] = field(default_factory=list)
+    """What its reply has and nobody can guess."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory."""
+        return len(self.body) + len(self.reply) + self.extra + _OVERHEAD
+
+
+class Memory:
+    """What all windows of a process hold together."""
+
+    def __init__(self, limit: int) -> None:
+        """`limit` in bytes."""
+        self._limit = limit
+        self._windows: OrderedDict[Window, None] = OrderedDict()  # the longest unused first
+        self.used = 0
+
+    def changed(self, window: Window, size: int) -> None:
+        """`window` holds `size` bytes more. The windows that were unused for longest make room."""
+        self.used += size
+        self._windows[window] = None
+        self._windows.move_to_end(window)
+        while self.used > self._limit:
+            oldest = next(iter(self._windows))
+            if not oldest.drop_oldest():
+                del self._windows[oldest]
+            if not self._windows:
+                break
+
+    def forget(self, window: Window, size: int) -> None:
+        """`window` is given up, with all of its `size` bytes."""
+        self.used -= size
+        self._windows.pop(window, None)
+
+    def freed(self, size: int) -> None:
+        """A window holds `size` bytes less."""
+        self.used -= size
+
+
+class Window:
+    """The entries of one connection."""
+
+    def __init__(
+        self,
+        bounds: Bounds,
+        memory: Memory,
+        clock: Callable[[], float],
+        on_drop: Callable[[Entry], None] | None = None,
+    ) -> None:
+        """`on_drop` is told of every entry that goes."""
+        self._bounds = bounds
+        self._memory = memory
+        self._clock = clock
+        self._on_drop = on_drop
+        self._entries: OrderedDict[int, Entry] = OrderedDict()  # the longest unused first
+        self._scopes: dict[bytes, int] = defaultdict(int)
+        self.size = 0
+        """Bytes that all of them take."""
+        self._ended = False
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def takes(self, size: int) -> bool:
+        """Whether a body of that many bytes can be remembered."""
+        return not self._ended and size <= min(self._bounds.entry, self._bounds.connection)
+
+    def add(self, entry: Entry) -> None:
+        """Remember `entry`; what has to go for it goes first, and it goes last."""
+        self.expire()
+        if entry.number in self._entries or not self.takes(len(entry.body)):
+            return
+        entry.used = self._clock()
+        self._make_room(entry.scope, entry.size)
+        self._entries[entry.number] = entry
+        self._count(entry.scope, entry.size)
+
+    def grow(self, entry: Entry, reply: bytes) -> None:
+        """The entry's reply is known."""
+        if self._entries.get(entry.number) is not entry:
+            return
+        entry.reply = reply
+        self._count(entry.scope, len(reply))
+        self._make_room(entry.scope, 0, entry)
+
+    def get(self, number: int) -> Entry | None:
+        """An entry that is not too old."""
+        self.expire()
+        return self._entries.get(number)
+
+    def use(self, entry: Entry) -> None:
+        """`entry` is referred to: it stays, and what it was a continuation of may go."""
+        if self._entries.get(entry.number) is entry:
+            self._entries.move_to_end(entry.number)
+            entry.used = self._clock()
+        before = self._entries.get(entry.successor_of)
+        if before is not None:
+            self.drop(before)
+
+    def drop(self, entry: Entry) -> None:
+        """Forget one."""
+        if self._entries.get(entry.number) is entry:
+            del self._entries[entry.number]
+            self._uncount(entry)
+
+    def newest(self, scope: bytes) -> Iterator[Entry]:
+        """Those of a scope, the last used first."""
+        return (entry for entry in reversed(self._entries.values()) if entry.scope == scope)
+
+    def drop_oldest(self) -> bool:
+        """Forget the one that was unused for longest. False where there is none."""
+        if not self._entries:
+            return False
+        self.drop(next(iter(self._entries.values())))
+        return True
+
+    def expire(self) -> None:
+        """Forget what is too old."""
+        limit = self._clock() - self._bounds.seconds
+        while self._entries and next(iter(self._entries.values())).used < limit:
+            self.drop_oldest()
+
+    def end(self) -> None:
+        """The connection is gone, and everything with it."""
+        self._ended = True
+        self._memory.forget(self, self.size)
+        self._entries.clear()
+        self._scopes.clear()
+        self.size = 0
+
+    def _make_room(self, scope: bytes, size: int, keep: Entry | None = None) -> None:
+        while self.size + size > self._bounds.connection:
+            if not self._drop_one(self._entries.values(), keep):
+                break
+        while self._scopes.get(scope, 0) + size > self._bounds.scope:
+            mine = (entry for entry in self._entries.values() if entry.scope == scope)
+            if not self._drop_one(mine, keep):
+                break
+
+    def _drop_one(self, entries: Iterable[Entry], keep: Entry | None) -> bool:
+        entry = next((each for each in entries if each is not keep), None)
+        if entry is None:
+            return False
+        self.drop(entry)
+        return True
+
+    def _count(self, scope: bytes, size: int) -> None:
+        self.size += size
+        self._scopes[scope] += size
+        self._memory.changed(self, size)
+
+    def _uncount(self, entry: Entry) -> None:
+        size = entry.size
+        self.size -= size
+        self._scopes[entry.scope] -= size
+        if self._scopes[entry.scope] <= 0:
+            del self._scopes[entry.scope]
+        self._memory.freed(size)
+        if self._on_drop is not None:
+            self._on_drop(entry)

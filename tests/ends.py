@@ -7,6 +7,7 @@ proxy reads and writes with.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -261,10 +262,19 @@ class _H2(Raw):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        known = self.h2.local_settings._settings
+        others = b""
         for code, value in self.settings.items():
-            self.h2.local_settings._settings[code][0] = value  # from the first SETTINGS on
+            if code in known:
+                known[code][0] = value  # from the first SETTINGS on
+            else:
+                others += struct.pack(">HL", code, value)
         self.h2.initiate_connection()
-        self.flush()
+        first = self.h2.data_to_send()
+        # The library writes only eight bits of a code.
+        at = 24 if self.h2.config.client_side else 0
+        size = int.from_bytes(first[at : at + 3], "big") + len(others)
+        self.send(first[:at] + size.to_bytes(3, "big") + first[at + 3 :] + others)
 
     def flush(self) -> None:
         if not self.transport.is_closing():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 from hpack import Decoder, Encoder
@@ -40,6 +41,11 @@ def settings(**values: int) -> bytes:
     """SETTINGS, such as `settings(INITIAL_WINDOW_SIZE=0)`."""
     codes = {getattr(SettingsFrame, name): value for name, value in values.items()}
     return SettingsFrame(0, codes).serialize()
+
+
+def setting_codes(codes: dict[int, int]) -> bytes:
+    """SETTINGS by code. The library writes only eight bits of each."""
+    return raw(4, 0, 0, b"".join(struct.pack(">HL", *setting) for setting in codes.items()))
 
 
 def window(stream_id: int, increment: int) -> bytes:

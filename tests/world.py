@@ -59,10 +59,11 @@ class World:
         split: Split = whole,
         pair: Pair = ("1.1", "1.1"),
         loop: DrivenLoop | None = None,
+        announce: dict[int, int] | None = None,
         **settings: Any,
     ) -> None:
         """`pair` are the versions of the ends that `ask` and `call` speak for; `loop` is another
-        world's, which this one is part of."""
+        world's, which this one is part of; `announce` is what the proxy tells clients."""
         self.pair = pair
         self.loop = loop or DrivenLoop()
         self.split = split
@@ -77,7 +78,9 @@ class World:
         self.context = Context(self.config, self._routes(), self.loop.time, Inline())
         self.ended: list[Exchange] = []
         self.refusals: list[Fault] = []
-        self.proxy = Proxy(self.context, self.turn, self.loop, self.ended.append, self._refused)
+        self.proxy = Proxy(
+            self.context, self.turn, self.loop, self.ended.append, self._refused, announce or {}
+        )
         self.upstreams: list[Raw] = []
         self.clients: list[Raw] = []
         self.dials: list[tuple[Owner, Report]] = []

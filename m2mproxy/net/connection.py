@@ -1,7 +1,9 @@
-"""What every HTTP version and both roles promise: Connection, Stream, and the Turn of writing.
+"""What every HTTP version and both roles promise: Connection, Stream, Session, and the Turn of
+writing.
 
 A Connection is one live transport. A Stream is one request with its response, seen from one side:
 in the server role it receives a Request and sends a Response, in the client role the mirror image.
+A Session is what the streams of one connection share, where a version has streams.
 
 The one rule: nothing here or below waits. A transport calls in, a Stream's owner calls down, and
 `reset` can be called at any time, any number of times.
@@ -10,7 +12,8 @@ The one rule: nothing here or below waits. A transport calls in, a Stream's owne
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 from m2mproxy.http.body import Body, Chunk, Gate
@@ -19,11 +22,62 @@ from m2mproxy.http.flow import Signal
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 
+NO_SETTINGS: Mapping[int, int] = MappingProxyType({})
+
+
+class Session:
+    """What lasts as long as its connection, for those who use the streams of it.
+
+    Attributes:
+        settings: what the peer's SETTINGS say beyond what the version itself defines, by code
+            (RFC 9113 6.5.2); empty until they came.
+        opened: whether the peer's first SETTINGS came, once that is known: False when the
+            connection ended before.
+        kept: whatever the user of the streams wants to find again.
+        on_end: called once when the connection is gone.
+    """
+
+    __slots__ = ("_idle_seconds", "_on_change", "kept", "on_end", "opened", "settings")
+
+    def __init__(self, settings: Mapping[int, int], on_change: Callable[[], None]) -> None:
+        """`on_change` is called when `idle_seconds` was set."""
+        self.settings = settings
+        self.opened: Signal[bool] = Signal()
+        self.kept: object | None = None
+        self.on_end: Callable[[], None] | None = None
+        self._idle_seconds: float | None = None
+        self._on_change = on_change
+
+    @property
+    def idle_seconds(self) -> float | None:
+        """How long the connection may stay open without a stream, in seconds, where that is more
+        than what is configured; None for no longer than that."""
+        return self._idle_seconds
+
+    @idle_seconds.setter
+    def idle_seconds(self, seconds: float | None) -> None:
+        self._idle_seconds = seconds
+        self._on_change()
+
+    def idle_time(self, configured: float) -> float:
+        """The longer of the two idle times, in seconds."""
+        return max(configured, self._idle_seconds or 0.0)
+
+    def end(self) -> None:
+        """The connection is gone."""
+        self.opened.set(False)
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end()
+
 
 class Stream:
     """One request and its response, seen from one side. Versions subclass it.
 
     Attributes:
+        id: its number, which no other stream of the connection has; 0 where the version has none,
+            and in the client role until the request is sent.
+        session: what the streams of the connection share; None where the version has no streams.
         head: in the client role, the response's head once it is there.
         body: the payload that arrives.
         gate: whether there is room to write.
@@ -33,6 +87,9 @@ class Stream:
     """
 
     __slots__ = ("body", "gate", "head", "on_fault", "on_informational", "peer")
+
+    id: int = 0
+    session: Session | None = None
 
     def __init__(self, body: Body, gate: Gate, peer: str) -> None:
         self.body = body

@@ -11,7 +11,7 @@ what was cut never looks complete.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from h2.errors import ErrorCodes
@@ -31,7 +31,7 @@ from h2.events import (
 
 from m2mproxy.config import Limits, Timeouts
 from m2mproxy.http.validate import Malformed
-from m2mproxy.net.connection import Owner, Turn
+from m2mproxy.net.connection import Owner, Session, Turn
 from m2mproxy.net.deadline import Deadline
 from m2mproxy.net.fields import read_trailers
 from m2mproxy.net.h2_budget import Budget
@@ -80,7 +80,7 @@ class H2:
     __slots__ = (
         "_closing", "_deadline", "_draining", "_engine", "_frames", "_frames_seen", "_limits",
         "_linger", "_loop", "_owner", "_peer", "_peer_is_at_it", "_queued", "_reading", "_secure",
-        "_streams", "_timeouts", "_transport", "_turn", "_writable", "_writer",
+        "_streams", "_timeouts", "_transport", "_turn", "_writable", "_writer", "session",
     )
 
     def __init__(
@@ -91,6 +91,7 @@ class H2:
         loop: asyncio.AbstractEventLoop,
         timeouts: Timeouts,
         limits: Limits,
+        announce: Mapping[int, int],
     ) -> None:
         self._owner = owner
         self._turn = turn
@@ -100,7 +101,8 @@ class H2:
         self._transport: asyncio.Transport | None = None
         self._peer = ""
         self._secure = False
-        self._engine = Engine(client, limits.header_bytes)
+        self._engine = Engine(client, limits.header_bytes, announce)
+        self.session = Session(self._engine.other_settings, self._idle_time_changed)
         budget = Budget(loop.time, _IDLE_FRAMES, _IDLE_FRAMES_RATE)
         self._frames = FrameReader(budget, limits.header_bytes)
         self._frames_seen = 0
@@ -155,6 +157,7 @@ class H2:
         self._closing = True
         self._deadline.cancel()
         self._disconnected()
+        self.session.end()
         self._owner.closed(self)
 
     def writable(self, yes: bool) -> None:
@@ -246,6 +249,7 @@ class H2:
             if stream.pending:
                 self._writer.ready(stream)
         self._wake()
+        self.session.opened.set(True)
 
     def credit(self, stream: H2Stream) -> None:
         """Payload was taken: let the peer send as much again, in steps."""
@@ -320,6 +324,9 @@ class H2:
     def _disconnected(self) -> None:
         """The peer left: tell the streams."""
         raise NotImplementedError
+
+    def _idle_time_changed(self) -> None:
+        """The session's."""
 
     def _expired(self) -> None:
         """The connection's deadline."""

@@ -7,6 +7,7 @@ or left without a word on a connection that had been at rest.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import ClassVar
 
 from h2.errors import ErrorCodes
@@ -24,7 +25,7 @@ from m2mproxy.http.headers import CREDENTIALS, Field
 from m2mproxy.http.message import Request, Response
 from m2mproxy.http.validate import Malformed
 from m2mproxy.net import fields
-from m2mproxy.net.connection import Owner, Turn
+from m2mproxy.net.connection import NO_SETTINGS, Owner, Turn
 from m2mproxy.net.h2 import H2
 from m2mproxy.net.h2_engine import MAX_STREAM_ID, MAX_STREAMS
 from m2mproxy.net.h2_hpack import NeverIndexedHeaderTuple
@@ -48,8 +49,10 @@ class H2Client(H2):
         loop: asyncio.AbstractEventLoop,
         timeouts: Timeouts,
         limits: Limits,
+        announce: Mapping[int, int] = NO_SETTINGS,
     ) -> None:
-        super().__init__(True, owner, turn, loop, timeouts, limits)
+        """`announce` are settings for the peer beyond those of RFC 9113, by code."""
+        super().__init__(True, owner, turn, loop, timeouts, limits, announce)
         self._most = PROVISIONAL_STREAMS
         self._unsent: set[H2Stream] = set()  # opened by the pool, no request sent yet
         self._used = False  # whether it has served a request to its end
@@ -154,8 +157,8 @@ class H2Client(H2):
     # -- the upstream breaks off ----------------------------------------------------------------
 
     def _on_settings(self, event: RemoteSettingsChanged) -> None:
-        super()._on_settings(event)
         self._most = min(self._engine.remote_settings.max_concurrent_streams, MAX_STREAMS)
+        super()._on_settings(event)
         if self._known and self.is_usable:
             self._owner.idle(self)
 

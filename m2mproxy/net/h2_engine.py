@@ -10,6 +10,7 @@ of them changes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from h2.config import H2Configuration
@@ -35,6 +36,8 @@ from m2mproxy.net.h2_frames import (
     PlainData,
     PlainHeaders,
     RstStreamFrame,
+    SettingsFrame,
+    WholeSettings,
 )
 from m2mproxy.net.h2_hpack import FieldDecoder, FieldEncoder, HPACKError
 
@@ -47,6 +50,9 @@ CONNECTION_WINDOW = STREAM_WINDOW * MAX_STREAMS
 
 # How so many of the streams that are over have ended is remembered, for frames that come late.
 _CLOSED_STREAMS = 1000
+# Settings that the library knows, and so many others of a peer that are kept (RFC 9113 6.5.2).
+_KNOWN = frozenset(SettingCodes)
+_MAX_OTHERS = 16
 _UNLIMITED = 2**31 - 1
 MAX_STREAM_ID = 2**31 - 1
 
@@ -56,8 +62,9 @@ class Engine(H2Connection):
 
     MAX_CLOSED_STREAMS = _CLOSED_STREAMS
 
-    def __init__(self, client: bool, header_bytes: int) -> None:
-        """`header_bytes` is the largest field section that the peer is told to send."""
+    def __init__(self, client: bool, header_bytes: int, announce: Mapping[int, int]) -> None:
+        """`header_bytes` is the largest field section that the peer is told to send; `announce`
+        are settings for it that the library does not know, by code (16 bits; 32 each)."""
         super().__init__(
             H2Configuration(
                 client_side=client,
@@ -68,6 +75,8 @@ class Engine(H2Connection):
                 normalize_outbound_headers=False,
             )
         )
+        self.other_settings: dict[int, int] = {}
+        """Those of the peer that the library does not know, by code; the first of them."""
         self.encoder, self.decoder = FieldEncoder(), FieldDecoder()
         self._frame_dispatch_table[PlainData] = self._receive_data_frame
         self._frame_dispatch_table[PlainHeaders] = self._receive_headers_frame
@@ -82,6 +91,8 @@ class Engine(H2Connection):
         if not client:
             del self.local_settings[SettingCodes.ENABLE_PUSH]  # a client's to say (RFC 9113 6.5.2)
         self.initiate_connection()
+        if announce:
+            self._announce(announce)
         # From here on the library only needs what it acts on. The limit of streams is enforced by
         # the connection, stream by stream: the peer may not have heard of it yet.
         offer[SettingCodes.MAX_CONCURRENT_STREAMS] = _UNLIMITED
@@ -89,6 +100,12 @@ class Engine(H2Connection):
         # A little too much is refused with 431, much too much ends the connection.
         self.decoder.max_header_list_size = 2 * header_bytes
         self.increment_flow_control_window(CONNECTION_WINDOW - 65535)
+
+    def _announce(self, more: Mapping[int, int]) -> None:
+        """Add to the SETTINGS that wait; the library would write eight bits of a code."""
+        known = dict(self.local_settings)
+        size = len(SettingsFrame(0, known).serialize())
+        self._data_to_send[-size:] = WholeSettings(0, known | dict(more)).serialize()
 
     def output_size(self) -> int:
         """Bytes that wait in `data_to_send`."""
@@ -176,6 +193,19 @@ class Engine(H2Connection):
             return frames, events
         self.acknowledge_received_data(frame.flow_controlled_length, frame.stream_id)
         return [], events
+
+    def _receive_settings_frame(
+        self, frame: SettingsFrame
+    ) -> tuple[list[Frame], list[Event]]:
+        """The library would keep all 65,536 that a peer can invent, and go through them again with
+        each frame."""
+        others = self.other_settings
+        for code in [code for code in frame.settings if code not in _KNOWN]:
+            value = frame.settings.pop(code)
+            if code in others or len(others) < _MAX_OTHERS:
+                others[code] = value
+        frames, events = super()._receive_settings_frame(frame)
+        return frames, events
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         """The library would forget what waits to be sent and stop; streams may go on, though."""

@@ -19,6 +19,7 @@ from hyperframe.frame import (
     HeadersFrame,
     PushPromiseFrame,
     RstStreamFrame,
+    SettingsFrame,
 )
 
 from m2mproxy.net.h2_budget import Budget
@@ -34,6 +35,8 @@ __all__ = [
     "PlainData",
     "PlainHeaders",
     "RstStreamFrame",
+    "SettingsFrame",
+    "WholeSettings",
     "data_frame",
     "worth",
 ]
@@ -184,6 +187,16 @@ class PlainHeaders(HeadersFrame):
 
     def __repr__(self) -> str:
         return "HEADERS"
+
+
+class WholeSettings(SettingsFrame):
+    """SETTINGS to be sent, with codes of 16 bits (RFC 9113 6.5.1): the library writes eight."""
+
+    def serialize_body(self) -> bytes:
+        return b"".join(
+            code.to_bytes(2, "big") + value.to_bytes(4, "big")
+            for code, value in self.settings.items()
+        )
 
 
 def _ordinary(raw: bytes) -> Frame | None:

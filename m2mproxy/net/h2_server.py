@@ -7,6 +7,7 @@ breaks, are counted; the work they started ends in the turn in which they end.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, PingAckReceived, RequestReceived, StreamReset
@@ -17,7 +18,7 @@ from m2mproxy.http.headers import Field
 from m2mproxy.http.message import Request, Response
 from m2mproxy.http.validate import Malformed
 from m2mproxy.net import fields
-from m2mproxy.net.connection import Owner, Turn
+from m2mproxy.net.connection import NO_SETTINGS, Owner, Turn
 from m2mproxy.net.h2 import H2
 from m2mproxy.net.h2_budget import Budget
 from m2mproxy.net.h2_engine import MAX_STREAM_ID, MAX_STREAMS
@@ -47,8 +48,10 @@ class H2Server(H2):
         loop: asyncio.AbstractEventLoop,
         timeouts: Timeouts,
         limits: Limits,
+        announce: Mapping[int, int] = NO_SETTINGS,
     ) -> None:
-        super().__init__(False, owner, turn, loop, timeouts, limits)
+        """`announce` are settings for the peer beyond those of RFC 9113, by code."""
+        super().__init__(False, owner, turn, loop, timeouts, limits, announce)
         self._preface = PREFACE  # what of it is still to come
         self._resets = Budget(loop.time, _RESETS, _RESETS_RATE)
         self._repeated: fields.RepeatedSection | None = None

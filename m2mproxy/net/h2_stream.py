@@ -12,7 +12,7 @@ from typing import Protocol
 from m2mproxy.http.body import Body, Chunk, Gate
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
-from m2mproxy.net.connection import Stream
+from m2mproxy.net.connection import Session, Stream
 
 # Bytes that a writer may add before anything has been sent.
 _ROOM = 64 * 1024
@@ -20,6 +20,10 @@ _ROOM = 64 * 1024
 
 class StreamOwner(Protocol):
     """What a stream needs of its connection."""
+
+    @property
+    def session(self) -> Session:
+        """See `Stream`."""
 
     def credit(self, stream: H2Stream) -> None:
         """Payload was taken."""
@@ -56,6 +60,7 @@ class H2Stream(Stream):
         "pending",
         "request",
         "seen",
+        "session",
         "size",
         "trailers",
         "trailers_in",
@@ -67,6 +72,7 @@ class H2Stream(Stream):
         self._connection = connection
         self._over = False
         self.id = stream_id
+        self.session = connection.session
         self.method = b""
         self.request: Request | None = None
         self.head_sent = False

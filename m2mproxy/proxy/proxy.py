@@ -7,11 +7,11 @@ time, draining) is done here by going through it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from m2mproxy.http.faults import Busy, Fault
 from m2mproxy.http.message import Request
-from m2mproxy.net.connection import Connection, ServerConnection, Stream, Turn
+from m2mproxy.net.connection import NO_SETTINGS, Connection, ServerConnection, Stream, Turn
 from m2mproxy.net.h1_server import H1Server
 from m2mproxy.net.h2_server import H2Server
 from m2mproxy.net.preface import Undecided
@@ -37,14 +37,17 @@ class Proxy:
         loop: asyncio.AbstractEventLoop,
         on_end: Callable[[Exchange], None],
         on_refusal: Callable[[str, Fault], None],
+        announce: Mapping[int, int] = NO_SETTINGS,
     ) -> None:
         """`on_end` is told of each exchange that ended, `on_refusal` (with the client's address) of
-        what never became one."""
+        what never became one. `announce` are settings that HTTP/2 clients are told beside those of
+        RFC 9113, by code."""
         self._context = context
         self._turn = turn
         self._loop = loop
         self._on_end = on_end
         self._on_refusal = on_refusal
+        self._announce = announce
         self._connections: set[Connection] = set()
         self._exchanges: set[Exchange] = set()
         self._checking = False
@@ -102,7 +105,7 @@ class Proxy:
     def _speaking(self, http2: bool) -> ServerConnection:
         config = self._context.config
         known = (self._turn, self._loop, config.timeouts, config.limits)
-        return H2Server(self, *known) if http2 else H1Server(self, *known)
+        return H2Server(self, *known, self._announce) if http2 else H1Server(self, *known)
 
     def closed(self, connection: Connection) -> None:
         """A downstream connection is gone."""

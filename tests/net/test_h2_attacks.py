@@ -6,7 +6,19 @@ import tracemalloc
 from collections.abc import Callable
 
 import pytest
-from frames import GET, POST, PREFACE, FrameClient, data, ping, raw, rst, settings, window
+from frames import (
+    GET,
+    POST,
+    PREFACE,
+    FrameClient,
+    data,
+    ping,
+    raw,
+    rst,
+    setting_codes,
+    settings,
+    window,
+)
 from hyperframe.frame import DataFrame, GoAwayFrame
 from world import World, reply
 
@@ -118,6 +130,18 @@ def test_frames_that_bring_nothing(what: str) -> None:
     assert attack(client, lambda _: FLOODS[what]) <= 400
     assert client.goaway == CALM
     assert world.at_rest
+
+
+def test_settings_that_nobody_knows_are_not_kept() -> None:
+    """All 65,536 of them would cost us 54 MB, and 65,536 looks at each further SETTINGS."""
+    client = FrameClient(World())
+
+    def piece(number: int) -> bytes:
+        first = 16 + number * 2000 % 60_000
+        return setting_codes(dict.fromkeys(range(first, first + 2000), 7))
+
+    assert attack(client, piece, 2) <= 400
+    assert client.goaway == CALM
 
 
 @pytest.mark.parametrize("what", ["PING", "SETTINGS"])

@@ -22,6 +22,7 @@ def test_the_private_names_are_there() -> None:
         "_receive_frame": ["self", "frame"],
         "_receive_goaway_frame": ["self", "frame"],
         "_receive_data_frame": ["self", "frame"],
+        "_receive_settings_frame": ["self", "frame"],
         "_receive_headers_frame": ["self", "frame"],
         "_receive_unknown_frame": ["self", "frame"],
         "_handle_data_on_closed_stream": ["self", "events", "exc", "frame"],
@@ -38,7 +39,7 @@ def test_the_private_names_are_there() -> None:
 
 
 def test_a_goaway_keeps_what_waits_and_the_connection() -> None:
-    engine = Engine(True, 4096)
+    engine = Engine(True, 4096, {})
     engine.send_headers(1, [(b":method", b"GET")], end_stream=True)
     waiting = engine.output_size()
     (event,) = engine.receive(GoAwayFrame(0, last_stream_id=1))
@@ -48,8 +49,19 @@ def test_a_goaway_keeps_what_waits_and_the_connection() -> None:
     assert engine.is_open(1)
 
 
+def test_settings_that_the_library_does_not_know_are_kept_beside_it() -> None:
+    engine = Engine(False, 4096, {})
+    known = len(engine.remote_settings)
+    for first in range(0x100, 0x4000, 0x100):
+        codes = {code: code + 1 for code in range(first, first + 0x100)}
+        engine.receive(SettingsFrame(0, codes | {SettingsFrame.INITIAL_WINDOW_SIZE: first}))
+    assert len(engine.remote_settings) == known
+    assert engine.other_settings == {code: code + 1 for code in range(0x100, 0x110)}
+    assert engine.remote_settings.initial_window_size == 0x3F00
+
+
 def test_windows_that_we_keep_ourselves_are_the_librarys() -> None:
-    engine = Engine(True, 4096)
+    engine = Engine(True, 4096, {})
     engine.receive(SettingsFrame(0))
     engine.send_headers(1, [(b":method", b"POST")])
     engine.take_window(1, 1000)
@@ -59,5 +71,5 @@ def test_windows_that_we_keep_ourselves_are_the_librarys() -> None:
 
 
 def test_the_connections_window_is_opened_at_once() -> None:
-    engine = Engine(False, 4096)
+    engine = Engine(False, 4096, {})
     assert engine.inbound_flow_control_window == CONNECTION_WINDOW

@@ -23,6 +23,14 @@ def test_settings_come_first_and_are_answered(split: Split) -> None:
     assert [f for f in rest if isinstance(f, SettingsFrame) and "ACK" in f.flags]
 
 
+def test_what_the_proxy_announces_is_in_its_first_settings(split: Split) -> None:
+    client = FrameClient(World(split, announce={0x4D32: 0xFFFFFFFF, 0x4D33: 0}))
+    first = client.frames[0]
+    assert first.settings[0x4D32] == 0xFFFFFFFF
+    assert first.settings[0x4D33] == 0
+    assert first.settings[SettingsFrame.MAX_CONCURRENT_STREAMS] == 100
+
+
 def test_a_request_in_any_pieces(split: Split) -> None:
     world = World(split)
     client = FrameClient(world)

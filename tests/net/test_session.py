@@ -1,0 +1,196 @@
+"""What the streams of a connection share, in both roles, with the test as who uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from clock import DrivenLoop
+from frames import GET, PREFACE, raw, setting_codes, settings
+from hpack import Encoder
+from hyperframe.frame import Frame, HeadersFrame, SettingsFrame
+from link import Raw, Split, join, whole
+
+from m2mproxy.config import Limits, Timeouts
+from m2mproxy.http.faults import Fault
+from m2mproxy.http.headers import Headers
+from m2mproxy.http.message import Request
+from m2mproxy.net.connection import Connection, Session, Stream, Turn
+from m2mproxy.net.h1_client import H1Client
+from m2mproxy.net.h2_client import H2Client
+from m2mproxy.net.h2_server import H2Server
+from m2mproxy.net.tcp import Tcp
+
+LINK = 0x4D32
+
+
+class Bed:
+    """One connection, of which the test is the owner and the other end."""
+
+    def __init__(self, role: Callable[..., Connection], split: Split = whole) -> None:
+        self.loop = DrivenLoop()
+        self.streams: list[Stream] = []
+        self.events: list[str] = []
+        self.end = Raw()
+        known = (Turn(self.loop), self.loop, Timeouts(), Limits())
+        tcp = Tcp(lambda _: role(self, *known))
+        join(self.loop, self.end, tcp, split)
+        self.loop.run()
+        self.connection: Any = tcp.connection
+
+    def say(self, *frames: bytes) -> None:
+        self.end.send(b"".join(frames))
+        self.loop.run()
+
+    def open(self) -> Stream:
+        """A stream of the client."""
+        stream: Stream = self.connection.open_stream()
+        self.streams.append(stream)
+        return stream
+
+    def send(self, stream: Stream) -> None:
+        stream.send_request(Request(b"GET", b"/", b"h", Headers()))
+        stream.finish()
+        self.loop.run()
+
+    @property
+    def session(self) -> Session:
+        """What every stream so far says."""
+        session = self.streams[0].session
+        assert session is not None
+        assert all(stream.session is session for stream in self.streams)
+        return session
+
+    # -- what the connection reports ------------------------------------------------------------
+
+    def requested(self, stream: Stream, request: Request) -> None:
+        self.streams.append(stream)
+
+    def refused(self, stream: Stream, fault: Fault) -> None:
+        raise AssertionError(fault)
+
+    def idle(self, connection: Connection) -> None:
+        self.events.append("idle")
+
+    def closed(self, connection: Connection) -> None:
+        self.events.append("closed")
+
+
+def request(stream_id: int) -> bytes:
+    block = Encoder().encode(GET)
+    return HeadersFrame(stream_id, block, flags=["END_HEADERS", "END_STREAM"]).serialize()
+
+
+# -- settings -----------------------------------------------------------------------------------
+
+
+def test_a_server_sees_its_clients_settings(split: Split) -> None:
+    bed = Bed(H2Server, split)
+    bed.say(PREFACE, setting_codes({LINK: 7, 4: 1000, 9: 1}), request(1), request(3))
+    assert [stream.id for stream in bed.streams] == [1, 3]
+    assert bed.session.settings == {LINK: 7, 9: 1}
+    assert bed.session.opened.result()
+
+
+def test_a_client_sees_its_servers_settings(split: Split) -> None:
+    bed = Bed(H2Client, split)
+    bed.open(), bed.open()
+    assert bed.session.settings == {}
+    assert not bed.session.opened.done
+    bed.say(setting_codes({LINK: 0xFFFFFFFF, 3: 50}))
+    assert bed.session.settings == {LINK: 0xFFFFFFFF}
+    assert bed.session.opened.result()
+
+
+@pytest.mark.parametrize("role", [H2Client, H2Server])
+def test_what_is_announced_is_in_the_first_settings(role: Callable[..., Connection]) -> None:
+    bed = Bed(partial(role, announce={LINK: 0x01008000}))
+    sent = bytes(bed.end.received).removeprefix(PREFACE)
+    frame, size = Frame.parse_frame_header(memoryview(sent[:9]))
+    frame.parse_body(memoryview(sent[9 : 9 + size]))
+    assert isinstance(frame, SettingsFrame)
+    assert frame.settings[LINK] == 0x01008000
+    assert frame.settings[SettingsFrame.MAX_CONCURRENT_STREAMS] == 100
+
+
+def test_settings_that_change_are_the_new_ones() -> None:
+    bed = Bed(H2Client)
+    bed.open()
+    bed.say(setting_codes({LINK: 1, 0x4D33: 2}))
+    bed.say(setting_codes({LINK: 3}))
+    assert bed.session.settings == {LINK: 3, 0x4D33: 2}
+
+
+def test_no_more_settings_are_kept_than_sixteen() -> None:
+    bed = Bed(H2Client)
+    bed.open()
+    for first in (0x100, 0x200):
+        bed.say(setting_codes(dict.fromkeys(range(first, first + 10), 1)))
+    assert sorted(bed.session.settings) == [*range(0x100, 0x10A), *range(0x200, 0x206)]
+
+
+def test_the_first_settings_are_known_with_the_streams_that_they_allow() -> None:
+    """Who waits for them may open streams at once."""
+    bed = Bed(H2Client)
+    stream = bed.open()
+    usable: list[bool] = []
+    assert stream.session is not None
+    stream.session.opened.subscribe(lambda: usable.append(bed.connection.is_usable))
+    bed.say(settings(MAX_CONCURRENT_STREAMS=1))
+    bed.say(settings(MAX_CONCURRENT_STREAMS=9))
+    assert usable == [False]
+
+
+# -- streams ------------------------------------------------------------------------------------
+
+
+def test_a_clients_stream_has_its_number_once_the_request_is_sent() -> None:
+    bed = Bed(H2Client)
+    first, second = bed.open(), bed.open()
+    assert (first.id, second.id) == (0, 0)
+    bed.send(second)
+    bed.send(first)
+    assert (first.id, second.id) == (3, 1)
+
+
+def test_http1_has_neither_numbers_nor_a_session() -> None:
+    bed = Bed(H1Client)
+    stream = bed.open()
+    bed.send(stream)
+    assert stream.id == 0
+    assert stream.session is None
+
+
+# -- the end ------------------------------------------------------------------------------------
+
+
+def test_the_end_is_told_once_and_after_the_streams() -> None:
+    bed = Bed(H2Server)
+    bed.say(PREFACE, settings(), request(1))
+    bed.streams[0].on_fault = lambda fault: bed.events.append("fault")
+    bed.session.kept = kept = object()
+    bed.session.on_end = lambda: bed.events.append("end")
+    bed.end.transport.die()
+    bed.loop.run()
+    assert bed.events == ["fault", "end", "closed"]
+    assert bed.session.kept is kept
+
+
+def test_a_peer_that_leaves_without_settings_was_never_there() -> None:
+    bed = Bed(H2Client)
+    bed.open()
+    bed.end.transport.close()
+    bed.loop.run()
+    assert bed.session.opened.done
+    assert not bed.session.opened.result()
+
+
+def test_what_is_not_http2_never_opens_a_session() -> None:
+    bed = Bed(H2Client)
+    bed.open()
+    bed.say(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", raw(4, 0, 0))
+    bed.loop.advance(60)
+    assert bed.events[-1] == "closed"
+    assert not bed.session.opened.result()

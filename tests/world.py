@@ -27,6 +27,7 @@ from m2mproxy.net.pool import Pool
 from m2mproxy.net.tcp import Tcp
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.exchange import Exchange
+from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.forwarding import Forwarding
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.providers import Router, profile_for
@@ -75,7 +76,8 @@ class World:
             self.config.limits.upstream_connections,
             self.config.timeouts.upstream_keepalive,
         )
-        self.context = Context(self.config, self._routes(), self.loop.time, Inline())
+        self.forms = Forms()
+        self.context = Context(self.config, self._routes(), self.loop.time, Inline(), self.forms)
         self.ended: list[Exchange] = []
         self.refusals: list[Fault] = []
         self.proxy = Proxy(
@@ -104,7 +106,7 @@ class World:
             router,
             Forwarding(profile, self.config.api_key, self.config.forwarded),
             request_coding(self.config.compression, profile, self.loop.time),
-            response_coding(self.config.compression, upstream.host),
+            response_coding(self.config.compression, upstream.host, self.forms),
         )
         return Routes(route, {})
 

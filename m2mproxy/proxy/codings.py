@@ -50,12 +50,6 @@ def requests() -> tuple[bytes, ...]:
     return (*peer_forms(), *STANDARD)
 
 
-@cache
-def readable() -> bytes:
-    """Accept-Encoding for requests to us."""
-    return b", ".join([*peer_forms(), *STANDARD, coding.DEFLATE])
-
-
 def responses(kind: Kind, size: int | None) -> tuple[bytes, ...]:
     """What a response of that kind and size can be coded in, best first."""
     if kind is Kind.EVENTS:

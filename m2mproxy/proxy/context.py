@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from m2mproxy.config import Config
+from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.routes import Routes
 
@@ -22,3 +23,4 @@ class Context:
     clock: Callable[[], float]
     """Seconds that never go back, fine enough to measure microseconds."""
     offload: Offload
+    forms: Forms

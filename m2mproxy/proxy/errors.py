@@ -10,7 +10,7 @@ import orjson
 from m2mproxy.http.faults import Busy, Fault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Response
-from m2mproxy.proxy import codings
+from m2mproxy.proxy.forms import Forms
 
 _TYPES = {500: "proxy_error", 502: "upstream_error", 503: "overloaded_error", 504: "upstream_error"}
 
@@ -37,13 +37,13 @@ def json_reply(
     return Response(status, headers, len(body)), body
 
 
-def fault_reply(fault: Fault) -> tuple[Response, bytes]:
+def fault_reply(fault: Fault, forms: Forms) -> tuple[Response, bytes]:
     """The reply that tells a client of `fault`."""
     extra = Headers()
     if isinstance(fault, Busy):
         extra.append((b"retry-after", b"%d" % fault.retry_after))
     if fault.status == 415:
-        extra.append((b"accept-encoding", codings.readable()))  # RFC 9110 12.5.3
+        extra.append((b"accept-encoding", forms.readable()))  # RFC 9110 12.5.3
     content = error_object(fault.status, fault.code, fault.message)
     return json_reply(fault.status, content, extra)
 

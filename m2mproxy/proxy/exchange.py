@@ -246,6 +246,7 @@ class Exchange:
             self._context.config.max_body,
             self.ledger,
             self._context.offload.run,
+            self._context.forms,
         )
 
     async def _encoded(self, route: Upstream, body: Body) -> Body:
@@ -376,7 +377,7 @@ class Exchange:
         if isinstance(fault, ClientGone):
             return
         if self.response is None:
-            self._reply(*fault_reply(fault))
+            self._reply(*fault_reply(fault, self._context.forms))
         elif self._boundary is not None and self._download is not None:
             if not self._boundary.between_events:
                 self._download.inject(b"\n\n", self.downstream)

@@ -132,7 +132,7 @@ class Proxy:
 
     def refused(self, stream: Stream, fault: Fault) -> None:
         """Answer what is no request, or one too many."""
-        response, body = fault_reply(fault)
+        response, body = fault_reply(fault, self._context.forms)
         stream.send_response(response)
         stream.write(body)
         stream.finish()

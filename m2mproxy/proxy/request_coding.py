@@ -20,6 +20,7 @@ from m2mproxy.http.faults import ClientFault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request
 from m2mproxy.proxy import codings
+from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.gather import gather
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.pump import too_large
@@ -52,7 +53,7 @@ def is_coded(watched: Headers) -> bool:
 
 
 async def decode(
-    request: Request, body: Body, limit: int, ledger: Ledger, run: Run[bytes]
+    request: Request, body: Body, limit: int, ledger: Ledger, run: Run[bytes], forms: Forms
 ) -> Body:
     """The body as the client meant it, in place of what it sent; `request` says so.
 
@@ -61,13 +62,13 @@ async def decode(
     """
     headers = request.headers
     names = codings.applied(headers)
-    if not codings.can_read_all(names):
+    if not forms.can_read_all(names):
         what = b", ".join(names).decode("latin-1")[:100]
         message = f"the content-encoding {what} is not supported"
         raise ClientFault(415, "unsupported_coding", message)
     coded, _ = await gather(body, limit)
     try:
-        plain = await _read(names, coded, limit, run)
+        plain = await _read(names, coded, limit, run, forms)
     except TooLarge:
         raise too_large(limit) from None
     except WireError as error:
@@ -81,12 +82,14 @@ async def decode(
     return whole(plain)
 
 
-async def _read(names: list[bytes], coded: bytes, limit: int, run: Run[bytes]) -> bytes:
+async def _read(
+    names: list[bytes], coded: bytes, limit: int, run: Run[bytes], forms: Forms
+) -> bytes:
     """Here if it is not much, however little it looks: a few KiB can make many MiB."""
     if len(coded) <= _AT_ONCE:
         with contextlib.suppress(TooLarge):
-            return codings.read_request(names, coded, min(limit, _AT_ONCE))
-    return await run(limit, lambda: codings.read_request(names, coded, limit))
+            return forms.read_request(names, coded, min(limit, _AT_ONCE))
+    return await run(limit, lambda: forms.read_request(names, coded, limit))
 
 
 def whole(data: bytes) -> Body:

@@ -14,6 +14,7 @@ from m2mproxy.http.message import Request, Response
 from m2mproxy.http.negotiation import Accepted
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.coder import Coder
+from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.ledger import Ledger
 
 # What says something about the bytes as they were coded before (RFC 9110 8.8.1, RFC 9530, 14.3).
@@ -32,13 +33,14 @@ class ResponseCoding:
     min_size: int
     level: int
     upstream_is_near: bool
+    forms: Forms
 
     def ask(self, request: Request, watched: Headers, accepted: Accepted) -> None:
         """Tell the upstream what can be read here, beside what the client can read."""
         if self.responses == "off" or watched.get(b"range") is not None:
             return
         headers = request.headers
-        field = (b"accept-encoding", _asked(accepted, self.upstream_is_near))
+        field = (b"accept-encoding", _asked(accepted, self.upstream_is_near, self.forms.peers()))
         if len(accepted.values) == 1:
             headers[headers.index((b"accept-encoding", accepted.values[0]))] = field
             return
@@ -54,7 +56,7 @@ class ResponseCoding:
         peer_asks = is_peer(accepted)
         if peer_asks:
             headers.drop((b"accept-encoding",))
-            headers.append((b"accept-encoding", codings.readable()))
+            headers.append((b"accept-encoding", self.forms.readable()))
         if self.responses == "off":
             return False
         if peer_asks:
@@ -75,15 +77,15 @@ class ResponseCoding:
         coded = b",".join(names).decode("latin-1")
         if names:
             ledger.upstream_in.coding = coded
-            if accepted.takes_all(names) or not codings.can_read_all(names):
+            if accepted.takes_all(names) or not self.forms.can_read_all(names):
                 ledger.client_out.coding = coded
                 return None
         kind = codings.Kind.of(response)
         coding = self._coding(accepted, near, response, bool(names))
         if not (names or coding):
             return None
-        decoder = codings.reader(names, kind) if names else None
-        encoder = codings.writer(coding, kind, self.level) if coding else None
+        decoder = self.forms.reader(names, kind) if names else None
+        encoder = self.forms.writer(coding, kind, self.level) if coding else None
         _say(headers, coding)
         response.length = None
         if coding:
@@ -106,10 +108,10 @@ class ResponseCoding:
 
 
 @lru_cache(256)
-def _asked(accepted: Accepted, near: bool) -> bytes:
+def _asked(accepted: Accepted, near: bool, peers: tuple[bytes, ...]) -> bytes:
     """Accept-Encoding for the upstream. What the client takes stays as it is; where it takes
     nothing we decode, if the upstream is elsewhere."""
-    ours = [form for form in codings.peer_forms() if not accepted.takes(form)]
+    ours = [form for form in peers if not accepted.takes(form)]
     if accepted.names_any:
         return b", ".join([*ours, *accepted.values])
     return b", ".join([*ours, *(() if near else codings.STANDARD)])

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from m2mproxy.config import Compression
 from m2mproxy.http.headers import Headers
 from m2mproxy.proxy import codings
+from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.providers import Profile
 from m2mproxy.proxy.readable import Readable
 from m2mproxy.proxy.request_coding import RequestCoding
@@ -34,7 +35,7 @@ def request_coding(
     )
 
 
-def response_coding(config: Compression, upstream_host: str) -> ResponseCoding:
+def response_coding(config: Compression, upstream_host: str, forms: Forms) -> ResponseCoding:
     """For the responses of the upstream at that host."""
     near = upstream_host in ("localhost", "::1") or upstream_host.startswith("127.")
-    return ResponseCoding(config.responses, config.min_size, config.level, near)
+    return ResponseCoding(config.responses, config.min_size, config.level, near, forms)

@@ -27,6 +27,7 @@ from m2mproxy.net.dial import Dialler
 from m2mproxy.net.pool import Pool
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.exchange import Exchange
+from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.proxy import Proxy
 from m2mproxy.proxy.routes import Routes, Upstream
@@ -95,7 +96,9 @@ class Server:
             config.timeouts.upstream_keepalive,
         )
         self._offload = Offload(loop)
-        context = Context(config, self._routes(built), time.monotonic, self._offload)
+        forms = Forms()
+        routes = self._routes(built, forms)
+        context = Context(config, routes, time.monotonic, self._offload, forms)
         self._proxy = Proxy(context, turn, loop, self._ended, self._refused)
         self._tls = built.listening
         legs = [leg for leg in (built.listening, built.tls) if leg is not None]
@@ -105,7 +108,7 @@ class Server:
         # Stopping need not go on: no connection is left, or a second signal came.
         self._over = asyncio.Event()
 
-    def _routes(self, built: Parts) -> Routes:
+    def _routes(self, built: Parts, forms: Forms) -> Routes:
         endpoints = Endpoints(self._snapshot, self._stats.reset)
         self._requests = request_coding(self._config.compression, built.profile, time.monotonic)
         origin = built.origin
@@ -117,7 +120,7 @@ class Server:
             built.router,
             built.forwarding,
             self._requests,
-            response_coding(self._config.compression, origin.host),
+            response_coding(self._config.compression, origin.host, forms),
         )
         endpoints.watch(route)
         debug = Debug(self._config.compression.endpoints, self._offload.run)

@@ -102,7 +102,7 @@ def test_a_request_that_cannot_be_decoded_goes_nowhere(case: str, pair: Pair) ->
     assert (ask.status, json.loads(ask.body)["error"]["code"]) == (status, code)
     assert not world.calls
     if status == 415:
-        assert ask.get(b"accept-encoding") == codings.readable()
+        assert ask.get(b"accept-encoding") == world.forms.readable()
 
 
 def test_a_coded_request_that_expects_to_be_asked_for() -> None:

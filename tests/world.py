@@ -29,6 +29,7 @@ from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.exchange import Exchange
 from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.forwarding import Forwarding
+from m2mproxy.proxy.links import Links, UpstreamLinks
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.providers import Router, profile_for
 from m2mproxy.proxy.proxy import Proxy
@@ -77,11 +78,19 @@ class World:
             self.config.timeouts.upstream_keepalive,
         )
         self.forms = Forms()
-        self.context = Context(self.config, self._routes(), self.loop.time, Inline(), self.forms)
+        self.links = Links(self.config.link, self.loop.time)
+        self.context = Context(
+            self.config, self._routes(), self.loop.time, Inline(), self.forms, self.links
+        )
         self.ended: list[Exchange] = []
         self.refusals: list[Fault] = []
         self.proxy = Proxy(
-            self.context, self.turn, self.loop, self.ended.append, self._refused, announce or {}
+            self.context,
+            self.turn,
+            self.loop,
+            self.ended.append,
+            self._refused,
+            self.links.announce if announce is None else announce,
         )
         self.upstreams: list[Raw] = []
         self.clients: list[Raw] = []
@@ -98,15 +107,20 @@ class World:
         path = f"{upstream.path}?{upstream.query}" if upstream.query else upstream.path
         profile = profile_for(self.config.provider, upstream.host, upstream.port, path)
         router = Router(profile, upstream.path, upstream.query, self.config.api_version)
+        destination = self.pool.to(origin)
+        self.upstream_links = UpstreamLinks(
+            self.links, destination, self.config.compression.requests == "auto"
+        )
         route = Upstream(
             origin,
             origin.authority,
             upstream.scheme.encode(),
-            self.pool.to(origin),
+            destination,
             router,
             Forwarding(profile, self.config.api_key, self.config.forwarded),
             request_coding(self.config.compression, profile, self.loop.time),
             response_coding(self.config.compression, upstream.host, self.forms),
+            self.upstream_links,
         )
         return Routes(route, {})
 
@@ -240,6 +254,8 @@ def _config(settings: dict[str, Any]) -> Config:
         section, _, key = name.partition("_")
         if section in ("timeouts", "limits", "compression"):
             flags[f"proxy.{section}.{key}"] = value
+        elif section == "link":
+            flags[f"link.{key}"] = value
         else:
             flags[f"proxy.{name}"] = value
     return load(None, {}, flags)

@@ -25,6 +25,7 @@ _PEM_PATH = kinds.text(r"[^\x00-\x1f\x7f]*", "the path of a file in PEM")
 _PEM_PATHS = kinds.texts(r"[^\x00-\x1f\x7f]+", "the path of a file in PEM, or several such paths")
 _PROVIDER = kinds.text(r"[a-z0-9-]{1,64}", 'a name of a-z, 0-9 and "-", such as "auto" or "openai"')
 KEY_TEXT = kinds.text(r"[\x21-\x7e]+", "visible ASCII characters without spaces", lambda _: None)
+_HEADER = kinds.text(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]*", "a field name, such as x-tenant")
 _API_VERSION = kinds.text(r"[A-Za-z0-9._-]*", 'a version in quotes, such as "2024-10-21"')
 
 
@@ -109,6 +110,27 @@ class Compression:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """[link]: what this instance and another one remember of a connection between them."""
+
+    enabled: Annotated[bool, _SWITCH] = True
+    """Whether links are offered to clients, and made to the upstream; default true."""
+    memory: Annotated[int, kinds.size(1 << 20, 1 << 40)] = 256 << 20
+    """Bytes that all links together hold at most; default 256 MiB."""
+    connection_memory: Annotated[int, kinds.size(1 << 20, 1 << 34)] = 32 << 20
+    """Bytes that one connection's hold; the other end is told; default 32 MiB."""
+    credential_memory: Annotated[int, kinds.size(64 << 10, 1 << 34)] = 4 << 20
+    """Bytes of these that one credential's take; default 4 MiB."""
+    ttl: Annotated[float, kinds.duration(1, 86400)] = 900.0
+    """Seconds that what is not used is kept, and an idle link open; default 15m."""
+    isolation: Annotated[str, kinds.names("block", "credential", "conversation")] = "block"
+    """What requests with one credential may share: 'block', 'credential' or 'conversation';
+    default block."""
+    tenant_header: Annotated[str, _HEADER] = ""
+    """Header field that tells tenants with one credential apart; '' for none, the default."""
+
+
+@dataclass(frozen=True, slots=True)
 class Security:
     """[proxy.security]: the scanner of requests, not built yet."""
 
@@ -189,6 +211,7 @@ class Config:
     limits: Limits = Limits()
     compression: Compression = Compression()
     security: Security = Security()
+    link: Link = Link()
     logging: Logging = Logging()
     places: Mapping[str, Place] = field(default_factory=dict, repr=False, compare=False)
     """Where each key that was given was given, by its path: no key itself, but for errors."""
@@ -206,6 +229,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "proxy.limits": Limits,
     "proxy.compression": Compression,
     "proxy.security": Security,
+    "link": Link,
     "logging": Logging,
 }
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from m2mproxy.config import Config
 from m2mproxy.proxy.forms import Forms
+from m2mproxy.proxy.links import Links
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.routes import Routes
 
@@ -24,3 +25,4 @@ class Context:
     """Seconds that never go back, fine enough to measure microseconds."""
     offload: Offload
     forms: Forms
+    links: Links

@@ -11,6 +11,7 @@ from m2mproxy.http.faults import Busy, Fault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Response
 from m2mproxy.proxy.forms import Forms
+from m2mproxy.proxy.links import FIELD, MISS, MISSED
 
 _TYPES = {500: "proxy_error", 502: "upstream_error", 503: "overloaded_error", 504: "upstream_error"}
 
@@ -42,6 +43,8 @@ def fault_reply(fault: Fault, forms: Forms) -> tuple[Response, bytes]:
     extra = Headers()
     if isinstance(fault, Busy):
         extra.append((b"retry-after", b"%d" % fault.retry_after))
+    if fault.code == MISSED:
+        extra.append((FIELD, MISS))
     if fault.status == 415:
         extra.append((b"accept-encoding", forms.readable()))  # RFC 9110 12.5.3
     content = error_object(fault.status, fault.code, fault.message)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from m2mproxy.http.body import Body
+from m2mproxy.http.body import Body, Chunk
 from m2mproxy.http.faults import Busy, ClientGone, Fault, TooLate, UpstreamFault
 from m2mproxy.http.flow import Flow, Signal
 from m2mproxy.http.headers import Headers
@@ -25,12 +25,36 @@ from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.errors import fault_event, fault_reply
 from m2mproxy.proxy.gather import gather
 from m2mproxy.proxy.ledger import Ledger
+from m2mproxy.proxy.linked import Linked, is_linked
 from m2mproxy.proxy.model import ModelFinder, model_of
 from m2mproxy.proxy.pump import Pump, too_large
-from m2mproxy.proxy.request_coding import NOT_SHOWN, WATCHED, Coded, decode, is_coded
-from m2mproxy.proxy.response_coding import MARKS, is_near
+from m2mproxy.proxy.request_coding import (
+    MOST_HELD,
+    NOT_SHOWN,
+    WATCHED,
+    Coded,
+    decode,
+    is_coded,
+    whole,
+)
+from m2mproxy.proxy.response_coding import MARKS, is_near, is_peer
 from m2mproxy.proxy.routes import Asked, Local, Upstream
 from m2mproxy.proxy.sse import COMMENT, Boundary, is_event_stream
+from m2mproxy.proxy.turn import Turn, Verdict, is_turn
+
+Tap = Callable[[Chunk], None]
+
+
+def _all(eyes: list[Tap]) -> Tap:
+    """One tap for several."""
+    if len(eyes) == 1:
+        return eyes[0]
+
+    def see(chunk: Chunk) -> None:
+        for eye in eyes:
+            eye(chunk)
+
+    return see
 
 
 def _nobody(_: Exchange) -> None:
@@ -56,6 +80,7 @@ class Exchange:
         "_finder",
         "_flow",
         "_last_comment",
+        "_linked",
         "_model",
         "_on_end",
         "_phase",
@@ -109,6 +134,7 @@ class Exchange:
         self.ledger: Ledger | None = None  # where a coding was used, or considered
         self._accepted: Accepted | None = None
         self._coded: Coded | None = None
+        self._linked = Linked()
         self._finder: ModelFinder | None = None
         self._bytes_up = 0
         self._model = ""
@@ -192,6 +218,7 @@ class Exchange:
         config, request, body = self._context.config, self.request, self.downstream.body
         if request.length is not None and request.length > config.max_body:
             raise too_large(config.max_body)
+        self._linked.meet(self.downstream, request, self._context.links)
         watched = request.headers.named(WATCHED)
         self._accepted = accepted(watched)
         if is_coded(watched):
@@ -207,6 +234,13 @@ class Exchange:
         route.responses.ask(request, watched, self._accepted)
         if config.logging.access and request.length != 0:
             self._finder = ModelFinder()
+        if route.links.is_open and is_turn(request, watched, MOST_HELD):
+            plain, body = await gather(body, request.length or 0)
+            tenant = self._context.links.tenant(request.headers)
+            self._linked.turn = Turn(request, plain, tenant, route.links.counts)
+            if self._finder is not None:
+                self._finder.feed(plain)
+            return self._uploading(body)
         considered = route.requests.considers(request, watched)
         if considered:
             body = await self._encoded(route, body)
@@ -219,7 +253,7 @@ class Exchange:
         upload = self._upload = Pump(
             body, self._uploaded, self._context.clock, config.max_body, config.limits.retry_body
         )
-        if self._finder is not None and self._coded is None:
+        if self._finder is not None and self._coded is None and self._linked.turn is None:
             upload.tap = self._finder.feed
         return upload
 
@@ -236,6 +270,12 @@ class Exchange:
 
     async def _decoded(self, route: Upstream, body: Body) -> Body:
         """What the client coded, unless the upstream reads that very coding."""
+        links, limit = self._context.links, self._context.config.max_body
+        if is_linked(self.request.headers):
+            self.ledger = Ledger()
+            return await self._linked.receive(
+                self.downstream, self.request, limit, self.ledger, links, self._context.offload.run
+            )
         if route.requests.reads(self.request):
             return body
         self._invite()
@@ -243,7 +283,7 @@ class Exchange:
         return await decode(
             self.request,
             body,
-            self._context.config.max_body,
+            limit,
             self.ledger,
             self._context.offload.run,
             self._context.forms,
@@ -265,20 +305,29 @@ class Exchange:
         again, refused = False, None
         while True:
             stream = await self._stream(route, fresh=again)
+            turn = self._linked.turn
+            dressed = turn is not None and await self._dress(route, turn, stream)
             stream.send_request(self.request)
+            if turn is not None:
+                upload = self._uploading(self._body_of(turn, dressed, stream))
             now = self._context.clock()
             self.sent = self.sent or now
             self._enter("first_byte", now)
-            if again:
+            if again and turn is None:
                 upload.replay(stream)
             else:
                 upload.start(stream)
             try:
                 response = await stream.head
             except UpstreamFault as fault:
-                if again or not (fault.retry and upload.can_replay):
+                if again or not (fault.retry and (upload.can_replay or turn is not None)):
                     raise
                 self.retried = again = True
+                continue
+            if turn is not None and turn.judge(response) is Verdict.AGAIN:
+                stream.reset()
+                self._missed(upload, response)
+                again = False
                 continue
             upload.forget()
             coded, self._coded = self._coded, None  # held no longer than it is of use
@@ -290,9 +339,30 @@ class Exchange:
             upload = self._plain_again(route, coded, upload, response)
         if refused is not None and refused[1] == response.status:
             route.requests.forgive(self.request, refused[0])
+        if self._linked.turn is not None:
+            self._linked.turn.settle()
         if upload.ended:
             self._put_away(upload)
         return response
+
+    async def _dress(self, route: Upstream, turn: Turn, stream: Stream) -> bool:
+        """Code the request for the connection that it goes on, if that is a link."""
+        edge, run = route.links.edge(stream.session), self._context.offload.run
+        return await turn.dress(self.request, edge, run)
+
+    def _body_of(self, turn: Turn, dressed: bool, stream: Stream) -> Body:
+        if not dressed:
+            self.why = turn.why
+            return whole(turn.plain)
+        self.ledger = self.ledger or Ledger()
+        return whole(turn.sent(stream.id, self.ledger))
+
+    def _missed(self, upload: Pump, response: Response) -> None:
+        """The core could not read the request: it goes again, otherwise."""
+        assert self.ledger is not None
+        self.retried = True
+        upload.close()
+        self.ledger.refused(upload.moved, response.status)
 
     def _plain_again(
         self, route: Upstream, coded: Coded, upload: Pump, response: Response
@@ -316,6 +386,8 @@ class Exchange:
             # A dial has its own deadline; a place in the queue has not.
             self._enter("pool" if full else "connect", self._context.clock())
         stream = self._upstream = await wait
+        if stream.session is not None:
+            route.links.edge(stream.session)  # known from now on, should it be one
         stream.on_informational = self.downstream.send_response
         return stream
 
@@ -328,6 +400,7 @@ class Exchange:
         marks = response.headers.named(MARKS)
         if marks:
             route.requests.readable.learn(marks)
+            self._linked.hear(response, marks, route.links)
         if not coding.may_change(taken, near, response, marks):
             return None
         self.ledger = self.ledger or Ledger()
@@ -341,12 +414,16 @@ class Exchange:
         self._enter("idle", self.answered)
         download = self._download = Pump(self._upstream.body, self._downloaded, clock)
         coder = download.coder = self._coder(route, response)
+        eyes: list[Tap] = []
         if is_event_stream(response) or (coder is not None and coder.carries_events):
             self._boundary = Boundary()
-            if coder is not None:
-                coder.tap = self._boundary.feed
-            else:
-                download.tap = self._boundary.feed
+            eyes.append(self._boundary.feed)
+        if coder is not None or response.headers.get(b"content-encoding") is None:
+            eyes += self._linked.listen(response)
+        if eyes:
+            (coder or download).tap = _all(eyes)
+        if self._accepted is not None:
+            self._linked.say(response, is_peer(self._accepted))
         self.response = response
         self.downstream.send_response(response)
         self.relayed = clock()
@@ -358,6 +435,7 @@ class Exchange:
 
     def _downloaded(self, fault: Fault | None) -> None:
         if fault is None:
+            self._linked.complete()
             self._done.set(None)
         else:
             self._done.fail(fault)
@@ -366,6 +444,7 @@ class Exchange:
 
     def _reply(self, response: Response, body: bytes) -> None:
         self.response = response
+        self._linked.say(response)
         if self.request.method == b"HEAD":
             response.length, body = 0, b""
         self.downstream.send_response(response)

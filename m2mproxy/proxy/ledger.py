@@ -35,7 +35,15 @@ class Ledger:
     """Both legs of an exchange. `why` is what spoke for the upstream request's coding, or against
     any; "" where there was nothing to decide."""
 
-    __slots__ = ("_plain", "client_in", "client_out", "upstream_in", "upstream_out", "why")
+    __slots__ = (
+        "_plain",
+        "client_in",
+        "client_out",
+        "reference",
+        "upstream_in",
+        "upstream_out",
+        "why",
+    )
 
     def __init__(self) -> None:
         self.client_in = Way()
@@ -43,6 +51,7 @@ class Ledger:
         self.upstream_in = Way()
         self.client_out = Way()
         self.why = ""
+        self.reference = ""  # what the request's body was coded after, on a link
         self._plain: int | None = None  # of the request, where it goes coded
 
     def coded(self, name: str, plain: int) -> None:
@@ -65,6 +74,12 @@ class Ledger:
     def client_coding(self) -> str:
         """The same on the client's leg."""
         return _words(self.client_in, self.client_out)
+
+    @property
+    def saved(self) -> int:
+        """Bytes that did not cross to the upstream and from it."""
+        ways = (self.upstream_out, self.upstream_in)
+        return sum(way.plain - way.wire for way in ways)
 
     def refused(self, wire: int, status: int) -> None:
         """The upstream refused what was coded: it crossed for nothing, and plain goes after it."""

@@ -32,7 +32,7 @@ Run = Callable[[int, Callable[[], T]], Awaitable[T]]
 # A trial of a coding that nothing speaks for is worth an exchange from so many bytes on.
 _TRIAL_FROM = 16 * 1024
 # What is held to be coded, and to be sent plain after all. Larger bodies pass as they are.
-_MOST_HELD = 8 << 20
+MOST_HELD = 8 << 20
 # What is decoded without asking for a thread, in plain bytes.
 _AT_ONCE = 128 * 1024
 REFUSED = (400, 415, 422)
@@ -77,8 +77,8 @@ async def decode(
     ledger.client_in.add(len(coded), len(plain))
     headers.drop((b"content-encoding",))
     if codings.media_type(headers) in codings.FRAME_TYPES:
-        _put(headers, b"content-type", b"application/json")
-    _set_length(request, len(plain))
+        put(headers, b"content-type", b"application/json")
+    set_length(request, len(plain))
     return whole(plain)
 
 
@@ -101,13 +101,15 @@ def whole(data: bytes) -> Body:
     return body
 
 
-def _put(headers: Headers, name: bytes, value: bytes) -> None:
+def put(headers: Headers, name: bytes, value: bytes) -> None:
+    """Change a field where it is, or add it."""
     at = next((i for i, field in enumerate(headers) if field[0] == name), len(headers))
     headers[at : at + 1] = [(name, value)]
 
 
-def _set_length(request: Request, size: int) -> None:
-    _put(request.headers, b"content-length", b"%d" % size)
+def set_length(request: Request, size: int) -> None:
+    """Say how long the body is."""
+    put(request.headers, b"content-length", b"%d" % size)
     request.length = size
 
 
@@ -136,7 +138,7 @@ class RequestCoding:
         min_size: int,
         level: int,
         extra: Headers,
-        most: int = _MOST_HELD,
+        most: int = MOST_HELD,
     ) -> None:
         """`wanted` are codings, best first, none for "off"; `extra` goes with a coded request;
         `most` is the largest body that the upstream decodes."""
@@ -145,7 +147,7 @@ class RequestCoding:
         self._min_size = min_size
         self._level = level
         self._extra = extra
-        self._most = min(most, _MOST_HELD)
+        self._most = min(most, MOST_HELD)
         self._is_on = bool(wanted)
         self._may_try = readable.knows_something
 
@@ -191,7 +193,7 @@ class RequestCoding:
             return kept, None
         ledger.coded(coding.decode(), size)
         before = Coded(coding, plain, Headers(request.headers))
-        _set_length(request, len(coded))
+        set_length(request, len(coded))
         request.headers.append((b"content-encoding", coding))
         request.headers.extend(self._extra)
         return whole(coded), before

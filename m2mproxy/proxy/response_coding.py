@@ -22,7 +22,7 @@ _ABOUT_BYTES = (b"content-encoding", b"content-length", b"content-digest", b"con
 
 
 # What of a response's head is looked at first.
-MARKS = frozenset((b"accept-encoding", b"content-encoding"))
+MARKS = frozenset((b"accept-encoding", b"content-encoding", b"m2m-link"))
 
 
 @dataclass(frozen=True, slots=True)

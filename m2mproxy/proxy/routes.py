@@ -14,6 +14,7 @@ from m2mproxy.http.message import Origin, Request, Response
 from m2mproxy.http.validate import has_dot_segment
 from m2mproxy.net.pool import Destination
 from m2mproxy.proxy.forwarding import Forwarding
+from m2mproxy.proxy.links import UpstreamLinks
 from m2mproxy.proxy.providers import DeploymentError, Router
 from m2mproxy.proxy.request_coding import RequestCoding
 from m2mproxy.proxy.response_coding import ResponseCoding
@@ -56,6 +57,7 @@ class Upstream:
     forwarding: Forwarding
     requests: RequestCoding
     responses: ResponseCoding
+    links: UpstreamLinks
 
     def target(self, client_target: bytes, model: str | None) -> bytes:
         """The upstream's request target.

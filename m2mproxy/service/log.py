@@ -24,8 +24,8 @@ _LONGEST_PATH = 512
 # Bytes are formatted at half the cost of text, and a path and a method are bytes already.
 _TEXT = (
     b"%b client=%b method=%b path=%b model=%b status=%d client_in=%d client_out=%d "
-    b"upstream_out=%d upstream_in=%d coding=%b client_coding=%b why=%b first_byte_ms=%b "
-    b"added_ms=%.3f total_ms=%.3f error=%b\n"
+    b"upstream_out=%d upstream_in=%d coding=%b client_coding=%b why=%b ref=%b saved=%d "
+    b"first_byte_ms=%b added_ms=%.3f total_ms=%.3f error=%b\n"
 )
 
 _is_plain = re.compile(r"[!#-~]+").fullmatch
@@ -85,11 +85,13 @@ class Log:
         sizes: tuple[int, ...] = (up, down, up, down)
         coding = client_coding = b"identity"
         why = _word(x.why)
+        reference, saved = b"-", 0
         if x.ledger is not None:
             sizes = tuple(way.wire for way in x.ledger.ways)
             coding = x.ledger.upstream_coding.encode()
             client_coding = x.ledger.client_coding.encode()
             why = _word(x.ledger.why)
+            reference, saved = _word(x.ledger.reference), x.ledger.saved
         return _TEXT % (
             self._stamp(),
             x.downstream.peer.encode(),
@@ -101,6 +103,8 @@ class Log:
             coding,
             client_coding,
             why,
+            reference,
+            saved,
             b"%.3f" % ((x.answered - x.started) * 1e3) if x.answered else b"-",
             x.added * 1e3,
             (x.ended - x.started) * 1e3,
@@ -126,6 +130,8 @@ class Log:
             "coding": x.ledger.upstream_coding if x.ledger is not None else "identity",
             "client_coding": x.ledger.client_coding if x.ledger is not None else "identity",
             "why": (x.ledger.why if x.ledger is not None else x.why) or None,
+            "ref": (x.ledger.reference if x.ledger is not None else "") or None,
+            "saved": x.ledger.saved if x.ledger is not None else 0,
             "first_byte_ms": round((x.answered - x.started) * 1e3, 3) if x.answered else None,
             "added_ms": round(x.added * 1e3, 3),
             "total_ms": round((x.ended - x.started) * 1e3, 3),

@@ -28,6 +28,7 @@ from m2mproxy.net.pool import Pool
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.exchange import Exchange
 from m2mproxy.proxy.forms import Forms
+from m2mproxy.proxy.links import Links, UpstreamLinks
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.proxy import Proxy
 from m2mproxy.proxy.routes import Routes, Upstream
@@ -81,6 +82,7 @@ class Server:
         self._loop = loop
         self._listeners = listeners
         self._provider = built.provider
+        self._origin = built.origin
         self._stats = Stats()
         self._writer = Writer(loop, _STDERR)
         self._log = Log(config.logging, self._writer)
@@ -97,9 +99,11 @@ class Server:
         )
         self._offload = Offload(loop)
         forms = Forms()
+        self._links = Links(config.link, time.monotonic)
         routes = self._routes(built, forms)
-        context = Context(config, routes, time.monotonic, self._offload, forms)
-        self._proxy = Proxy(context, turn, loop, self._ended, self._refused)
+        context = Context(config, routes, time.monotonic, self._offload, forms, self._links)
+        announce = self._links.announce
+        self._proxy = Proxy(context, turn, loop, self._ended, self._refused, announce)
         self._tls = built.listening
         legs = [leg for leg in (built.listening, built.tls) if leg is not None]
         self._renewal = Renewal(loop, self._log, legs)
@@ -112,15 +116,20 @@ class Server:
         endpoints = Endpoints(self._snapshot, self._stats.reset)
         self._requests = request_coding(self._config.compression, built.profile, time.monotonic)
         origin = built.origin
+        destination = self._pool.to(origin)
+        self._upstream_links = UpstreamLinks(
+            self._links, destination, self._config.compression.requests == "auto"
+        )
         route = Upstream(
             origin,
             origin.authority,
             origin.scheme.encode(),
-            self._pool.to(origin),
+            destination,
             built.router,
             built.forwarding,
             self._requests,
             response_coding(self._config.compression, origin.host, forms),
+            self._upstream_links,
         )
         endpoints.watch(route)
         debug = Debug(self._config.compression.endpoints, self._offload.run)
@@ -161,6 +170,7 @@ class Server:
             "client_connections": self._proxy.connections,
             "upstream_connections": self._pool.counts(),
             "upstream_reads": self._requests.readable.report(),
+            "links": {**self._links.report(), str(self._origin): self._upstream_links.report()},
             "tls_handshakes": self._tls.handshakes.counts() if self._tls else {},
             "log_lines_dropped": self._writer.dropped,
             "version": __version__,

@@ -1,0 +1,126 @@
+"""One exchange's part in links: its client's connection can be one, its upstream's, or both.
+
+The one rule: a body is remembered when it is known to be the sender's own, its reply when it is
+complete, and whatever goes wrong with a link is told to the edge, never to the application.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from m2mproxy.codec.base import TooLarge, WireError
+from m2mproxy.http.body import Body, Chunk
+from m2mproxy.http.faults import ClientFault
+from m2mproxy.http.headers import Headers
+from m2mproxy.http.message import Request, Response
+from m2mproxy.link.core import Core, Miss
+from m2mproxy.link.reply import ReplyReader, render
+from m2mproxy.link.window import Entry
+from m2mproxy.net.connection import Stream
+from m2mproxy.proxy import codings
+from m2mproxy.proxy.gather import gather
+from m2mproxy.proxy.ledger import Ledger
+from m2mproxy.proxy.links import CODING, FIELD, HAVE, MISSED, OFFER, Links, UpstreamLinks
+from m2mproxy.proxy.pump import too_large
+from m2mproxy.proxy.request_coding import set_length, whole
+from m2mproxy.proxy.turn import Turn
+
+# What of a body is decoded without asking for a thread, in plain bytes.
+_AT_ONCE = 256 * 1024
+
+
+def is_linked(watched: Headers) -> bool:
+    """Whether a request's body is coded for a link."""
+    return watched.get(b"content-encoding") == CODING
+
+
+class Linked:
+    """What is remembered of an exchange."""
+
+    __slots__ = ("_core", "_kept", "_offers", "_reader", "turn")
+
+    def __init__(self) -> None:
+        self.turn: Turn | None = None
+        """The request, as it goes to an upstream."""
+        self._offers = False
+        self._core: Core | None = None
+        self._kept: Entry | None = None
+        self._reader: ReplyReader | None = None
+
+    def meet(self, stream: Stream, request: Request, links: Links) -> None:
+        """A request came: could its client have a link with us on another connection?"""
+        self._offers = links.enabled and stream.session is None and request.scheme == b"http"
+
+    async def receive(
+        self,
+        stream: Stream,
+        request: Request,
+        limit: int,
+        ledger: Ledger,
+        links: Links,
+        run: Callable[..., Awaitable[bytes]],
+    ) -> Body:
+        """The body that came coded from an edge, in plain; `request` says so.
+
+        Raises:
+            ClientFault: 409 what it continues is not here, 400 it is damaged, 413 it is too large,
+                415 on a connection that is no link.
+        """
+        core = links.core(stream)
+        if core is None:
+            raise ClientFault(415, "unsupported_coding", "this connection is no m2m-link")
+        tenant = links.tenant(request.headers)
+        data, _ = await gather(stream.body, limit)
+        try:
+            received = core.receive(stream.id, tenant, data)
+            size = received.head.length
+            plain = await run(
+                size if size > _AT_ONCE else 0, lambda: received.decode(limit)
+            )
+            self._core, self._kept = core, core.keep(stream.id, tenant, received, plain)
+        except Miss:
+            raise ClientFault(409, MISSED, "what the body continues is not here") from None
+        except TooLarge:
+            raise too_large(limit) from None
+        except WireError as error:
+            message = f"the body cannot be decoded: {error}"
+            raise ClientFault(400, "undecodable_body", message) from None
+        ledger.client_in.coding = CODING.decode()
+        ledger.client_in.add(len(data), len(plain))
+        request.headers.drop((b"content-encoding",))
+        set_length(request, len(plain))
+        return whole(plain)
+
+    def hear(self, response: Response, marks: Headers, links: UpstreamLinks) -> None:
+        """What a response says of links is for us and not for the client."""
+        said = marks.get(FIELD)
+        if said is not None:
+            response.headers.drop((FIELD,))
+            links.heard(said)
+
+    def say(self, response: Response, to_peer: bool = False) -> None:
+        """Tell an edge that its body is here, or that there can be a link."""
+        if self._kept is not None:
+            response.headers.append((FIELD, HAVE))
+        elif to_peer and self._offers:
+            response.headers.append((FIELD, OFFER))
+
+    def listen(self, response: Response) -> list[Callable[[Chunk], None]]:
+        """What the plain bytes of the response shall be shown to."""
+        entry = self.turn.entry if self.turn is not None else None
+        if (entry is None and self._kept is None) or not 200 <= response.status < 300:
+            return []
+        self._reader = ReplyReader(codings.Kind.of(response) is codings.Kind.EVENTS)
+        return [self._reader.feed]
+
+    def complete(self) -> None:
+        """The response has passed, all of it."""
+        if self._reader is None:
+            return
+        messages, self._reader = self._reader.finish(), None
+        if not messages:
+            return
+        if self.turn is not None:
+            self.turn.replied(messages)
+        if self._core is not None and self._kept is not None:
+            self._core.replied(self._kept, render(messages, self._kept.body))

@@ -1,0 +1,175 @@
+"""Links of this instance: which connections are one, and what they remember.
+
+An instance that reads m2m-link says so in its SETTINGS, which reach exactly the other end of a
+connection: whatever stands between two instances makes the link impossible and is noticed by that.
+
+The one rule: what a connection remembers is kept with it (`Session.kept`) and goes with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from m2mproxy.codec import dictionaries
+from m2mproxy.config import Link
+from m2mproxy.http.headers import CREDENTIALS, Headers
+from m2mproxy.link.core import Core
+from m2mproxy.link.edge import Edge, Isolation
+from m2mproxy.link.scope import tenant
+from m2mproxy.link.window import Bounds, Memory
+from m2mproxy.net.connection import NO_SETTINGS, Session, Stream
+from m2mproxy.net.pool import Destination
+
+CODING = b"m2m-link"
+# A response's field of that name: the body is remembered now, or what it continues is not here.
+FIELD, HAVE, MISS = b"m2m-link", b"have", b"miss"
+# And on a connection that cannot be a link: another one to the same port can, without TLS.
+OFFER = b"v=1"
+MISSED = "link_miss"
+
+# SETTINGS: the version (8 bits) and the KiB that a connection may hold (24 bits); and which
+# dictionaries, by their name as a number.
+SETTING, DICTIONARIES = 0x4D32, 0x4D33
+_VERSION = 1
+_MOST_KIB = (1 << 24) - 1
+# The edge forgets a little before the core does, so that it seldom refers to what has gone.
+_EDGE_SHARE = 7 / 8
+_CORE_GRACE = 60.0
+_NO_LINK = object()
+# What tells tenants apart beside credentials.
+_TELLING = CREDENTIALS | {b"openai-organization", b"openai-project"}
+
+
+@dataclass(slots=True)
+class Counts:
+    """What an upstream's links were worth: requests and their bytes, as they are and as they
+    crossed."""
+
+    turns: int = 0
+    plain: int = 0
+    wire: int = 0
+    misses: int = 0
+
+
+class Links:
+    """What all links of the process share."""
+
+    def __init__(self, config: Link, clock: Callable[[], float]) -> None:
+        self._config = config
+        self._clock = clock
+        self._memory = Memory(config.memory)
+        self._telling = _TELLING | {config.tenant_header.lower().encode()} - {b""}
+
+    @property
+    def announce(self) -> Mapping[int, int]:
+        """The SETTINGS that tell an edge."""
+        if not self._config.enabled:
+            return NO_SETTINGS
+        kib = min(self._config.connection_memory >> 10, _MOST_KIB)
+        return {SETTING: _VERSION << 24 | kib, DICTIONARIES: int(dictionaries.version(), 16)}
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there are any."""
+        return self._config.enabled
+
+    def tenant(self, headers: Headers) -> bytes:
+        """Whose request it is, as far as its head says."""
+        return tenant(headers.named(self._telling))
+
+    def core(self, stream: Stream) -> Core | None:
+        """What the connection of a client's stream remembers; None where it cannot be a link."""
+        session, config = stream.session, self._config
+        if session is None or not config.enabled:
+            return None
+        if isinstance(session.kept, Core):
+            return session.kept
+        bounds = Bounds(
+            scope=config.credential_memory,
+            connection=config.connection_memory,
+            seconds=config.ttl + _CORE_GRACE,
+        )
+        core = session.kept = Core(bounds, self._memory, self._clock)
+        session.on_end = core.end
+        session.idle_seconds = bounds.seconds
+        return core
+
+    def edge(self, session: Session) -> Edge | None:
+        """What the connection to an upstream is to remember; None where it is no link."""
+        offered = self._offered(session)
+        if not offered:
+            return None
+        config = self._config
+        bounds = Bounds(
+            scope=int(config.credential_memory * _EDGE_SHARE),
+            connection=int(min(offered, config.connection_memory) * _EDGE_SHARE),
+            seconds=config.ttl,
+        )
+        session.idle_seconds = bounds.seconds
+        return Edge(bounds, self._memory, self._clock, Isolation(config.isolation))
+
+    def _offered(self, session: Session) -> int:
+        """Bytes that the upstream will remember for us."""
+        offer, ours = session.settings.get(SETTING, 0), int(dictionaries.version(), 16)
+        if not self._config.enabled or session.settings.get(DICTIONARIES) != ours:
+            return 0
+        return (offer & _MOST_KIB) << 10 if offer >> 24 == _VERSION else 0
+
+    def report(self) -> dict[str, object]:
+        """For people."""
+        return {"memory": self._memory.used}
+
+
+class UpstreamLinks:
+    """The links to one upstream."""
+
+    def __init__(self, links: Links, destination: Destination, wanted: bool) -> None:
+        """`wanted` is whether requests may be coded at all."""
+        self._links = links
+        self._destination = destination
+        self._wanted = wanted and links.enabled
+        self._met: set[Session] = set()  # links, and what may turn out to be one
+        self.counts = Counts()
+
+    def edge(self, session: Session | None) -> Edge | None:
+        """What a connection remembers; None where it is no link, as far as is known."""
+        if session is None or not self._wanted:
+            return None
+        if session.kept is None:
+            self._meet(session)
+        return session.kept if isinstance(session.kept, Edge) else None
+
+    def _meet(self, session: Session) -> None:
+        if session not in self._met:
+            self._met.add(session)
+            session.on_end = lambda: self._lost(session)
+        if session.opened.done:
+            session.kept = self._links.edge(session) or _NO_LINK
+
+    def _lost(self, session: Session) -> None:
+        self._met.discard(session)
+        if isinstance(session.kept, Edge):
+            session.kept.end()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a connection to the upstream is a link."""
+        return any([self.edge(each) is not None for each in self._met])
+
+    def heard(self, value: bytes) -> None:
+        """A response says that the upstream could have a link on another connection."""
+        if value == OFFER and self._wanted and not self.is_open:
+            self._destination.try_http2(lambda session: self.edge(session) is not None)
+
+    def report(self) -> dict[str, object]:
+        """For people: what the links were worth, and what they hold."""
+        edges = [each.kept for each in self._met if isinstance(each.kept, Edge)]
+        return {
+            "links": len(edges),
+            "turns": self.counts.turns,
+            "conversation_bytes": self.counts.plain,
+            "wire_bytes": self.counts.wire,
+            "misses": self.counts.misses,
+            "memory": sum(edge.size for edge in edges),
+        }

@@ -1,0 +1,147 @@
+"""A request whose body is held, so that it can be coded after what its connection remembers.
+
+Which connection that is, is known only when the request has its stream, so the body is coded then,
+and again for another connection.
+
+The one rule: whatever becomes of the link, the upstream gets the client's bytes, in the same
+exchange: a body that was missed goes again, coded after nothing, and one that was refused plain.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from m2mproxy.http.headers import Headers
+from m2mproxy.http.message import Request, Response
+from m2mproxy.link.edge import Edge, Plan
+from m2mproxy.link.message import Coded
+from m2mproxy.link.reply import render, secrets
+from m2mproxy.link.scope import scope
+from m2mproxy.link.window import Entry
+from m2mproxy.proxy import codings
+from m2mproxy.proxy.ledger import Ledger
+from m2mproxy.proxy.links import CODING, FIELD, HAVE, MISS, Counts
+
+# Bodies that are worth a reference. What a conversation does not come with is none.
+_LEAST = 64
+_PATHS = (b"/chat/completions", b"/completions", b"/responses", b"/messages")
+# What of the frame is little work, in bytes, so that a thread is not worth it.
+_AT_ONCE = 256 * 1024
+_REFUSED = (400, 409, 415, 422)
+
+
+class Verdict(enum.Enum):
+    """What a response says of a coded request."""
+
+    READ = "read"
+    AGAIN = "again"
+
+
+def is_turn(request: Request, watched: Headers, most: int) -> bool:
+    """Whether `request` is likely to be one of a conversation."""
+    size = request.length
+    return (
+        size is not None
+        and _LEAST <= size <= most
+        and watched.get(b"content-encoding") is None
+        and request.target.partition(b"?")[0].endswith(_PATHS)
+        and codings.compresses(codings.media_type(watched))
+        and not request.expects_continue
+    )
+
+
+class Turn:
+    """One request's body, its head as it is plain, and how it goes at the moment."""
+
+    def __init__(self, request: Request, plain: bytes, tenant: bytes, counts: Counts) -> None:
+        self.plain = plain
+        self.entry: Entry | None = None
+        """What the body becomes, once the core has it."""
+        self.why = ""
+        """The body goes plain."""
+        self._headers = Headers(request.headers)
+        self._tenant = tenant
+        self._counts = counts
+        self._edge: Edge | None = None
+        self._plan: Plan | None = None
+        self._coded: Coded | None = None
+        self._fresh = False  # the body was missed
+        self._plain_only = False  # it was refused
+
+    def undress(self, request: Request) -> None:
+        """Make the request plain."""
+        request.headers = Headers(self._headers)
+        request.length = len(self.plain)
+        self._edge = self._plan = self._coded = self.entry = None
+
+    async def dress(
+        self, request: Request, edge: Edge | None, run: Callable[..., Awaitable[Coded]]
+    ) -> bool:
+        """Code the body for the connection that `edge` remembers. False where it goes plain."""
+        self.undress(request)
+        if edge is None or self._plain_only:
+            self.why = "refused" if self._plain_only else "no link"
+            return False
+        plan = edge.choose(scope(self._tenant, self.plain), self.plain, self._fresh)
+        size = len(self.plain)
+        coded = await run(size if size > _AT_ONCE else 0, plan.encode)
+        if len(coded.frame) + len(CODING) >= size:
+            self.why = "no gain"
+            return False
+        self._edge, self._plan, self._coded = edge, plan, coded
+        request.headers.drop((b"content-length",))  # HTTP/2 needs none, and it costs
+        request.headers.append((b"content-encoding", CODING))
+        request.length = None
+        return True
+
+    def sent(self, number: int, ledger: Ledger) -> bytes:
+        """The request's head went out on the stream of that number: the body's bytes."""
+        assert self._edge is not None and self._plan is not None and self._coded is not None
+        message = self._coded.message(self._plan.distance(number))
+        self._coded = None
+        if number:
+            self.entry = self._edge.sent(number, self._plan)
+        ledger.coded(CODING.decode(), len(self.plain))
+        ledger.why, ledger.reference = "linked", _reference(self._plan)
+        self._counts.turns += 1
+        self._counts.plain += len(self.plain)
+        self._counts.wire += len(message)
+        return message
+
+    def judge(self, response: Response) -> Verdict:
+        """The response came; what it says of the link is for us and not for the client."""
+        if self._plan is None or self._edge is None:
+            return Verdict.READ
+        said = response.headers.get(FIELD)
+        if said == HAVE:
+            if self.entry is not None:
+                self._edge.have(self.entry)
+            return Verdict.READ
+        self._edge.miss(self._plan, self.entry)
+        self.entry = None
+        if response.status not in _REFUSED:
+            return Verdict.READ
+        self._counts.misses += 1
+        self._plain_only = self._fresh or said != MISS
+        self._fresh = True
+        return Verdict.AGAIN
+
+    def settle(self) -> None:
+        """The request has its answer and is not sent again: let go of the body."""
+        self.plain, self._headers, self._plan = b"", Headers(), None
+
+    def replied(self, messages: list[dict[str, Any]]) -> None:
+        """The response is complete."""
+        if self._edge is not None and self.entry is not None:
+            text = render(messages, self.entry.body)
+            self._edge.replied(self.entry, text, secrets(messages))
+
+
+def _reference(plan: Plan) -> str:
+    """For people: the entry, and `r` for with its reply, or how many blocks of it; "-" for none."""
+    if plan.entry is None:
+        return "-"
+    blocks = sum(run.blocks for run in plan.use.runs)
+    return f"{plan.entry.number}{f'/{blocks}' if blocks else 'r' if plan.use.reply else ''}"

@@ -18,6 +18,8 @@ from clock import DrivenLoop
 from ends import Ask, Call, H1Client, H1Server, H2Client, H2Server
 from link import Raw, Split, Transport, join, whole
 
+from m2mproxy.codec.forms import NO_VOCABULARIES
+from m2mproxy.codec.token_native import Vocabularies
 from m2mproxy.config import Config, load
 from m2mproxy.http.faults import Fault, UpstreamFault
 from m2mproxy.http.message import Origin
@@ -59,6 +61,7 @@ class World:
         split: Split = whole,
         pair: Pair = ("1.1", "1.1"),
         loop: DrivenLoop | None = None,
+        vocabularies: Vocabularies = NO_VOCABULARIES,
         **settings: Any,
     ) -> None:
         """`pair` are the versions of the ends that `ask` and `call` speak for; `loop` is another
@@ -74,7 +77,9 @@ class World:
             self.config.limits.upstream_connections,
             self.config.timeouts.upstream_keepalive,
         )
-        self.context = Context(self.config, self._routes(), self.loop.time, Inline())
+        self.context = Context(
+            self.config, self._routes(), self.loop.time, Inline(), vocabularies
+        )
         self.ended: list[Exchange] = []
         self.refusals: list[Fault] = []
         self.proxy = Proxy(self.context, self.turn, self.loop, self.ended.append, self._refused)

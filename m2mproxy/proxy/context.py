@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from m2mproxy.codec.token_native import Vocabularies
 from m2mproxy.config import Config
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.routes import Routes
@@ -22,3 +23,5 @@ class Context:
     clock: Callable[[], float]
     """Seconds that never go back, fine enough to measure microseconds."""
     offload: Offload
+    vocabularies: Vocabularies
+    """What token ids are read with."""

@@ -246,6 +246,7 @@ class Exchange:
             self._context.config.max_body,
             self.ledger,
             self._context.offload.run,
+            self._context.vocabularies,
         )
 
     async def _encoded(self, route: Upstream, body: Body) -> Body:

@@ -19,22 +19,24 @@ MODULES = {
 
 # The packages, and what each may import of ours beside itself. Arrows point down only.
 MAY_IMPORT = {
-    "cli": {"service", "proxy", "link", "codec", "net", "http", "config"},
+    "cli": {"service", "proxy", "link", "codec", "tokens", "net", "http", "config"},
     "service": {"proxy", "link", "codec", "net", "http", "config"},
     "proxy": {"link", "codec", "net", "http", "config"},
     "net": {"http", "config"},
     "link": {"codec"},
     "codec": set(),
+    "tokens": set(),
     "http": set(),
     "config": set(),
 }
 
-# The protocol and loop libraries, each in its one place.
+# The libraries of protocols, the loop and tokenizers, each in its one place.
 ONE_PLACE = {
     "h11": "m2mproxy.net.h1_head",
     "h2": "m2mproxy.net.h2_engine",
     "hpack": "m2mproxy.net.h2_hpack",
     "hyperframe": "m2mproxy.net.h2_frames",
+    "tiktoken": "m2mproxy.tokens.vocabulary",
     "uvloop": "m2mproxy.service.server",
 }
 # What the h2 library calls things, which its events and errors bring to others.
@@ -117,7 +119,7 @@ def test_no_import_goes_in_circles() -> None:
 
 
 @pytest.mark.parametrize("library", ONE_PLACE)
-def test_a_protocol_library_is_imported_in_one_place(library: str) -> None:
+def test_a_library_is_imported_in_one_place(library: str) -> None:
     users = {
         module
         for module in MODULES
@@ -142,9 +144,10 @@ def test_http_does_no_io(module: str) -> None:
 
 
 @each_module
-def test_codec_does_no_io(module: str) -> None:
-    if package(module) == "codec":
-        assert not imports(module) & {"asyncio", "socket", "ssl", "threading", "uvloop", "tiktoken"}
+def test_codec_and_tokens_do_no_io(module: str) -> None:
+    if package(module) in ("codec", "tokens"):
+        banned = {"asyncio", "socket", "ssl", "threading", "urllib", "requests"}
+        assert not {name.partition(".")[0] for name in imports(module)} & banned
 
 
 @each_module

@@ -18,6 +18,8 @@ from clock import DrivenLoop
 from ends import Ask, Call, H1Client, H1Server, H2Client, H2Server
 from link import Raw, Split, Transport, join, whole
 
+from m2mproxy.codec.forms import NO_VOCABULARIES
+from m2mproxy.codec.token_native import Vocabularies
 from m2mproxy.config import Config, load
 from m2mproxy.http.faults import Fault, UpstreamFault
 from m2mproxy.http.message import Origin
@@ -62,6 +64,7 @@ class World:
         pair: Pair = ("1.1", "1.1"),
         loop: DrivenLoop | None = None,
         announce: dict[int, int] | None = None,
+        vocabularies: Vocabularies = NO_VOCABULARIES,
         **settings: Any,
     ) -> None:
         """`pair` are the versions of the ends that `ask` and `call` speak for; `loop` is another
@@ -77,7 +80,7 @@ class World:
             self.config.limits.upstream_connections,
             self.config.timeouts.upstream_keepalive,
         )
-        self.forms = Forms()
+        self.forms = Forms(vocabularies)
         self.links = Links(self.config.link, self.loop.time)
         self.context = Context(
             self.config, self._routes(), self.loop.time, Inline(), self.forms, self.links

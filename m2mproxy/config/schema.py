@@ -23,6 +23,7 @@ _KEY_PATH = kinds.text(r"[^\x00-\x1f\x7f]+", "the path of a file with the key on
 _CA_PATH = kinds.text(r"[^\x00-\x1f\x7f]*", "the path of a file of certificates in PEM")
 _PEM_PATH = kinds.text(r"[^\x00-\x1f\x7f]*", "the path of a file in PEM")
 _PEM_PATHS = kinds.texts(r"[^\x00-\x1f\x7f]+", "the path of a file in PEM, or several such paths")
+_VOCABULARIES = kinds.texts("cl100k|o200k|llama3", '"cl100k" or "o200k" or "llama3", or several')
 _PROVIDER = kinds.text(r"[a-z0-9-]{1,64}", 'a name of a-z, 0-9 and "-", such as "auto" or "openai"')
 KEY_TEXT = kinds.text(r"[\x21-\x7e]+", "visible ASCII characters without spaces", lambda _: None)
 _HEADER = kinds.text(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]*", "a field name, such as x-tenant")
@@ -107,6 +108,9 @@ class Compression:
         str, kinds.one_of({'"loopback"': "loopback", '"on"': "on", "true": "on", **_OFF})
     ] = "loopback"
     """Who may use /v1/compress and /v1/decompress: 'loopback', the default, 'on' or 'off'."""
+    vocabularies: Annotated[tuple[str, ...], _VOCABULARIES] = ()
+    """Vocabularies that are loaded at the start, to read token ids: 'cl100k', 'o200k', 'llama3';
+    none, the default."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import orjson
 
-from m2mproxy.http.faults import Busy, Fault
+from m2mproxy.codec.token_native import NoVocabulary
+from m2mproxy.http.faults import Busy, ClientFault, Fault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Response
 from m2mproxy.proxy.forms import Forms
@@ -49,6 +50,13 @@ def fault_reply(fault: Fault, forms: Forms) -> tuple[Response, bytes]:
         extra.append((b"accept-encoding", forms.readable()))  # RFC 9110 12.5.3
     content = error_object(fault.status, fault.code, fault.message)
     return json_reply(fault.status, content, extra)
+
+
+def not_loaded(error: NoVocabulary) -> ClientFault:
+    """For a client that sent token ids, or asks for them, of a vocabulary that is not loaded."""
+    key = "proxy.compression.vocabularies"
+    message = f"the vocabulary {error.name} is not loaded: {key} has to name it"
+    return ClientFault(415, "unsupported_coding", message)
 
 
 def fault_event(fault: Fault, path: bytes) -> bytes:

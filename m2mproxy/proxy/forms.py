@@ -12,13 +12,17 @@ from dataclasses import dataclass
 
 from m2mproxy.codec import coding
 from m2mproxy.codec.base import Transform
+from m2mproxy.codec.forms import NO_VOCABULARIES
+from m2mproxy.codec.token_native import Vocabularies
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.codings import Kind
 
 
 @dataclass(frozen=True, slots=True)
 class Forms:
-    """The forms of one instance."""
+    """The forms of one instance. `vocabularies` are what token ids are read with."""
+
+    vocabularies: Vocabularies = NO_VOCABULARIES
 
     def peers(self) -> tuple[bytes, ...]:
         """What another m2mproxy may send us, best first."""
@@ -34,7 +38,7 @@ class Forms:
 
     def read_request(self, names: Sequence[bytes], body: bytes, limit: int) -> bytes:
         """See `codings.read_request`."""
-        return codings.read_request(names, body, limit)
+        return codings.read_request(names, body, limit, self.vocabularies)
 
     def writer(self, name: bytes, kind: Kind, level: int) -> Transform:
         """What codes a response."""

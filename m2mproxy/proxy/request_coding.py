@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from m2mproxy.codec.base import TooLarge, WireError
+from m2mproxy.codec.token_native import NoVocabulary
 from m2mproxy.http.body import Body
 from m2mproxy.http.faults import ClientFault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request
 from m2mproxy.proxy import codings
+from m2mproxy.proxy.errors import not_loaded
 from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.gather import gather
 from m2mproxy.proxy.ledger import Ledger
@@ -58,7 +60,8 @@ async def decode(
     """The body as the client meant it, in place of what it sent; `request` says so.
 
     Raises:
-        ClientFault: 415 an unknown coding, 400 it cannot be decoded, 413 it is too large.
+        ClientFault: 415 an unknown coding or vocabulary, 400 it cannot be decoded, 413 it is too
+            large.
     """
     headers = request.headers
     names = codings.applied(headers)
@@ -71,6 +74,8 @@ async def decode(
         plain = await _read(names, coded, limit, run, forms)
     except TooLarge:
         raise too_large(limit) from None
+    except NoVocabulary as error:
+        raise not_loaded(error) from None
     except WireError as error:
         raise ClientFault(400, "undecodable_body", f"the body cannot be decoded: {error}") from None
     ledger.client_in.coding = b",".join(names).decode() or "m2m"
@@ -86,10 +91,14 @@ async def _read(
     names: list[bytes], coded: bytes, limit: int, run: Run[bytes], forms: Forms
 ) -> bytes:
     """Here if it is not much, however little it looks: a few KiB can make many MiB."""
-    if len(coded) <= _AT_ONCE:
+
+    def read(limit: int) -> bytes:
+        return forms.read_request(names, coded, limit)
+
+    if len(coded) <= _AT_ONCE and codings.is_quick(names, coded):
         with contextlib.suppress(TooLarge):
-            return forms.read_request(names, coded, min(limit, _AT_ONCE))
-    return await run(limit, lambda: forms.read_request(names, coded, limit))
+            return read(min(limit, _AT_ONCE))
+    return await run(limit, lambda: read(limit))
 
 
 def whole(data: bytes) -> Body:

@@ -14,27 +14,33 @@ import orjson
 
 from m2mproxy.codec import frame, named
 from m2mproxy.codec.base import CannotEncode, Codec, Form, TooLarge, WireError, sniff
+from m2mproxy.codec.forms import NO_VOCABULARIES
+from m2mproxy.codec.token_native import NoVocabulary, Vocabularies
 from m2mproxy.http.faults import ClientFault
 from m2mproxy.http.message import Response
-from m2mproxy.proxy.errors import json_reply
+from m2mproxy.proxy.errors import json_reply, not_loaded
 from m2mproxy.proxy.response_coding import is_near
 from m2mproxy.proxy.routes import Asked, Local
 
 Reply = tuple[Response, bytes]
 Run = Callable[[int, Callable[[], dict[str, object]]], Awaitable[dict[str, object]]]
+Make = Callable[[bytes, str, Vocabularies], dict[str, object]]
 
 _MOST = 16 << 20
 _FRAMES = (Form.M2M, Form.M2M_TEXT)
+# How many times as long as other forms of that size.
+_TOKENS_TAKE = 8
 
 
 class Debug:
     """The two endpoints."""
 
-    def __init__(self, who: str, run: Run) -> None:
+    def __init__(self, who: str, run: Run, vocabularies: Vocabularies = NO_VOCABULARIES) -> None:
         """`who` may use them: "loopback", "on" for all or "off" for nobody; `run` is for work that
-        takes longer."""
+        takes longer; `vocabularies` are those that token ids can be of."""
         self._who = who
         self._run = run
+        self._vocabularies = vocabularies
 
     def table(self) -> dict[bytes, Local]:
         """Path to endpoint."""
@@ -46,12 +52,18 @@ class Debug:
         }
 
     async def _compress(self, asked: Asked) -> Reply:
-        data, algorithm = self._read(asked)
-        return json_reply(200, await self._run(len(data), lambda: _compressed(data, algorithm)))
+        return await self._answer(asked, _compressed)
 
     async def _decompress(self, asked: Asked) -> Reply:
+        return await self._answer(asked, _plain)
+
+    async def _answer(self, asked: Asked, make: Make) -> Reply:
         data, algorithm = self._read(asked)
-        return json_reply(200, await self._run(len(data), lambda: _plain(data, algorithm)))
+        size = len(data)
+        if algorithm.startswith("tk") or sniff(data) is Form.TOKENS:
+            size *= _TOKENS_TAKE
+        report = await self._run(size, lambda: make(data, algorithm, self._vocabularies))
+        return json_reply(200, report)
 
     def _read(self, asked: Asked) -> tuple[bytes, str]:
         """The bytes and the algorithm: of a JSON object with `data`, else the body and the query.
@@ -84,25 +96,29 @@ def _data(content: dict[str, object]) -> bytes:
         raise ClientFault(400, "bad_request", '"data" is not base64') from None
 
 
-def _compressed(data: bytes, algorithm: str) -> dict[str, object]:
-    known = named.table()
+def _compressed(data: bytes, algorithm: str, vocabularies: Vocabularies) -> dict[str, object]:
+    known = named.table(vocabularies=vocabularies)
     names = named.CANDIDATES if algorithm == named.AUTO else (_name(algorithm, known),)
     try:
         made = [(name, known[name].encode(data)) for name in names]
+    except NoVocabulary as error:
+        raise not_loaded(error) from None
     except CannotEncode as refusal:
         raise ClientFault(400, "cannot_compress", str(refusal)) from None
     name, coded = min(made, key=lambda each: len(each[1]))
     return {**_report(name, len(data), len(coded)), **_shown(coded)}
 
 
-def _plain(data: bytes, algorithm: str) -> dict[str, object]:
-    known = named.table()
+def _plain(data: bytes, algorithm: str, vocabularies: Vocabularies) -> dict[str, object]:
+    known = named.table(vocabularies=vocabularies)
     name = _recognised(data) if algorithm == named.AUTO else _name(algorithm, known)
     try:
-        plain = named.decode(name, data, known)
+        plain = named.decode(name, data, known, vocabularies=vocabularies)
         header = frame.peek(data).as_dict() if sniff(data) in _FRAMES else None
     except TooLarge as error:
         raise ClientFault(413, "body_too_large", str(error)) from None
+    except NoVocabulary as error:
+        raise not_loaded(error) from None
     except WireError as error:
         raise ClientFault(400, "undecodable_body", f"this is no {name}: {error}") from None
     report = {**_report(name, len(plain), len(data)), **_shown(plain)}

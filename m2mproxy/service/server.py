@@ -20,6 +20,7 @@ from typing import Any
 import uvloop
 
 from m2mproxy import __version__
+from m2mproxy.codec.token_native import Vocabularies
 from m2mproxy.config import Config
 from m2mproxy.http.faults import Fault
 from m2mproxy.net.connection import Turn
@@ -55,8 +56,11 @@ _SPARE = 64
 _TLS_END = 60.0
 
 
-def serve(config: Config) -> int:
+def serve(config: Config, vocabularies: Vocabularies) -> int:
     """Serve until a signal says stop. Returns the exit code.
+
+    `vocabularies` are those that the configuration names: loading one here, on the event loop,
+    would stop everything for as long as it takes.
 
     Raises:
         ConfigError: the upstream cannot be used, see `parts`.
@@ -66,7 +70,8 @@ def serve(config: Config) -> int:
     listeners = Listeners(config.listen, built.listening is not None)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(Server(config, built, listeners, runner.get_loop()).run())
+            loop = runner.get_loop()
+            runner.run(Server(config, built, listeners, loop, vocabularies).run())
     finally:
         listeners.close()
     return 0
@@ -76,9 +81,15 @@ class Server:
     """The parts, and how they are wired."""
 
     def __init__(
-        self, config: Config, built: Parts, listeners: Listeners, loop: asyncio.AbstractEventLoop
+        self,
+        config: Config,
+        built: Parts,
+        listeners: Listeners,
+        loop: asyncio.AbstractEventLoop,
+        vocabularies: Vocabularies,
     ) -> None:
         self._config = config
+        self._vocabularies = vocabularies
         self._loop = loop
         self._listeners = listeners
         self._provider = built.provider
@@ -98,7 +109,7 @@ class Server:
             config.timeouts.upstream_keepalive,
         )
         self._offload = Offload(loop)
-        forms = Forms()
+        forms = Forms(vocabularies)
         self._links = Links(config.link, time.monotonic)
         routes = self._routes(built, forms)
         context = Context(config, routes, time.monotonic, self._offload, forms, self._links)
@@ -132,7 +143,8 @@ class Server:
             self._upstream_links,
         )
         endpoints.watch(route)
-        debug = Debug(self._config.compression.endpoints, self._offload.run)
+        who = self._config.compression.endpoints
+        debug = Debug(who, self._offload.run, self._vocabularies)
         return Routes(route, {**endpoints.table(), **debug.table()})
 
     # -- what the parts report ------------------------------------------------------------------

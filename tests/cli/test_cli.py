@@ -12,6 +12,7 @@ import pytest
 from m2mproxy import __version__
 from m2mproxy.cli import daemon, tool
 from m2mproxy.cli.options import OPTIONS
+from m2mproxy.codec.token_native import NAMES, Vocabularies
 from m2mproxy.config import KEYS, Config, ConfigError, Listen
 
 URL = "http://model/v1"
@@ -22,6 +23,7 @@ class Server:
 
     def __init__(self) -> None:
         self.configs: list[Config] = []
+        self.vocabularies: list[Vocabularies] = []
         self.checked: list[Config] = []
         self.result: int | BaseException = 0
 
@@ -30,8 +32,9 @@ class Server:
         if isinstance(self.result, BaseException):
             raise self.result
 
-    def serve(self, config: Config) -> int:
+    def serve(self, config: Config, vocabularies: Vocabularies) -> int:
         self.configs.append(config)
+        self.vocabularies.append(vocabularies)
         if isinstance(self.result, BaseException):
             raise self.result
         return self.result
@@ -431,3 +434,42 @@ def test_nobody_to_read_an_error(monkeypatch, server, command):
     monkeypatch.setattr(sys, "stderr", Gone())
     main = {"m2mproxy": daemon.main, "m2m": tool.main}[command[0]]
     assert main([*command[1:], "--upstream", URL]) == 1
+
+
+# ---- vocabularies -------------------------------------------------------------------------------
+
+
+@BOTH
+def test_the_vocabularies_that_are_named_are_loaded(run, server, command, monkeypatch):
+    monkeypatch.setenv("M2M_COMPRESSION_VOCABULARIES", "o200k,cl100k")
+    assert run(*command, "--upstream", URL) == (0, "", [])
+    (loaded,) = server.vocabularies
+    assert list(loaded) == ["C", "O"]
+    assert loaded["O"].decode_bytes(loaded["O"].encode_ordinary("hello")) == b"hello"
+
+
+def test_each_vocabulary_can_be_named():
+    key = KEYS["proxy.compression.vocabularies"]
+    names = list(NAMES.values())
+    assert key.kind.read(names) == tuple(names)
+    assert key.kind.allowed == '"{}" or "{}" or "{}", or several'.format(*names)
+
+
+def test_without_a_named_vocabulary_tiktoken_is_not_imported():
+    """It would be megabytes that few need."""
+    program = """
+import sys
+from m2mproxy.cli import daemon
+from m2mproxy.service import server
+given = []
+server.serve = lambda *args: given.append(args) or 0
+assert daemon.main(["--upstream", "http://model/v1"]) == 0
+(_, vocabularies), = given
+assert not vocabularies
+assert daemon.main(["--upstream", "http://model/v1", "--check"]) == 0
+print(*[name for name in sys.modules if "tiktoken" in name or "m2mproxy.tokens" in name])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0, "flags and environment: configuration is valid\n\n", "",
+    )  # fmt: skip

@@ -18,6 +18,7 @@ import pytest
 from m2mproxy.cli import tool
 from m2mproxy.codec import coding, dictionaries, frame, static
 from m2mproxy.codec.base import DEFAULT_LIMITS
+from m2mproxy.tokens import vocabulary
 
 CHAT = json.dumps(
     {
@@ -34,7 +35,8 @@ CHAT = json.dumps(
 TEXT = ("m2m-text", "t1", "m2m-v3")
 BINARY = ("m2m", "zstd", "br", "gzip", "deflate", "static")
 TOLD = ("m2m", "m2m-text", "t1", "m2m-v3", "zstd", "gzip", "static")
-TOKENS = tuple(f"tk-{letter}{more}" for letter in "col" for more in ("", "-binary"))
+TOKENS = tuple(f"tk-{letter}{more}" for letter in "co" for more in ("", "-binary"))
+LLAMA = ("tk-l", "tk-l-binary")
 KEY = bytes(range(32))
 
 Ran = tuple[int, bytes, list[str]]
@@ -65,6 +67,12 @@ def written(path: Path, data: bytes) -> str:
     return str(path)
 
 
+@pytest.fixture
+def no_llama(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the tests run, somebody may have installed it."""
+    monkeypatch.setattr(vocabulary, "is_installed", lambda name: name != "llama3")
+
+
 def ok(ran: Ran) -> bytes:
     assert (ran[0], ran[2]) == (0, [])
     return ran[1]
@@ -73,18 +81,18 @@ def ok(ran: Ran) -> bytes:
 # ---- there and back -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*TEXT, *BINARY])
+@pytest.mark.parametrize("name", [*TEXT, *BINARY, *TOKENS])
 @pytest.mark.parametrize("body", [CHAT, b"{}", CHAT * 40], ids=["chat", "empty", "long"])
 def test_every_form_there_and_back(run, name, body):
     if name == "t1" and body == CHAT * 40:
         body = b"[" + b",".join([CHAT] * 40) + b"]"
     message = ok(run("compress", "--form", name, data=body))
     assert ok(run("decompress", "--form", name, data=message)) == body
-    if name in TOLD:
+    if name in (*TOLD, "tk-c", "tk-o"):
         assert ok(run("decompress", data=message)) == body
 
 
-@pytest.mark.parametrize("name", [name for name in (*TEXT, *BINARY) if name != "t1"])
+@pytest.mark.parametrize("name", [name for name in (*TEXT, *BINARY, *TOKENS) if name != "t1"])
 def test_bodies_that_are_no_json(run, name):
     for body in (b"", b"a", "é\n\n".encode()):
         message = ok(run("compress", "--form", name, "-", data=body))
@@ -364,15 +372,25 @@ def test_a_key_that_others_can_read(run, tmp_path):
 # ---- what cannot be done ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", TOKENS)
-def test_no_vocabulary_is_installed(run, name):
-    letter = name[3].upper()
-    code, out, (line,) = run("compress", "--form", name, data=CHAT)
-    assert (code, out) == (1, b"")
-    assert line.startswith(f"m2m: {name}: the vocabulary {letter} is not installed; m2mproxy ")
-    assert line.endswith("comes with none")
-    code, _, (line,) = run("decompress", "--data", f"#TK|{letter}|AAAA")
-    assert code == 1 and "is not installed" in line
+@pytest.mark.parametrize(
+    ("name", "message"), [("tk-l", b"#TK|L|AAAA"), ("tk-l-binary", b"\x02A")]
+)
+def test_a_vocabulary_that_is_not_installed(run, no_llama, name, message):
+    line = f"m2m: {name}: the vocabulary L is not installed; m2mproxy[llama] brings it"
+    assert run("compress", "--form", name, data=CHAT) == (1, b"", [line])
+    assert run("decompress", "--form", name, data=message) == (1, b"", [line])
+    line = "m2m: tk: the vocabulary L is not installed; m2mproxy[llama] brings it"
+    assert run("decompress", "--data", "#TK|L|AAAA") == (1, b"", [line])
+
+
+def test_a_vocabulary_that_cannot_be_used(run, monkeypatch):
+    def damaged(name: str) -> None:
+        raise vocabulary.VocabularyError(f"{name} cannot be used")
+
+    monkeypatch.setattr(vocabulary, "load", damaged)
+    line = "m2m: o200k cannot be used"
+    assert run("compress", "--form", "tk-o", data=CHAT) == (1, b"", [line])
+    assert run("decompress", "--data", "#TK|O|AAAA") == (1, b"", [line])
 
 
 @pytest.mark.parametrize("command", ["compress", "decompress"])
@@ -411,7 +429,7 @@ def test_what_cannot_be_told(run, name):
     assert "--form" in line
 
 
-@pytest.mark.parametrize("name", [*TEXT, *BINARY])
+@pytest.mark.parametrize("name", [*TEXT, *BINARY, "tk-c", "tk-o"])
 def test_damaged_messages(run, name):
     message = ok(run("compress", "--form", name, data=CHAT))
     for damaged in (message[:-3], message + b"\x00\x00", b""):
@@ -422,27 +440,29 @@ def test_damaged_messages(run, name):
 # ---- inspect ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["plain", *TOLD])
-def test_what_it_is(run, name):
+@pytest.mark.parametrize("name", ["plain", *TOLD, "tk-o"])
+def test_what_it_is(run, no_llama, name):
     message = CHAT if name == "plain" else ok(run("compress", "--form", name, data=CHAT))
     seen = json.loads(ok(run("inspect", "--json", data=message)))
-    assert (seen["form"], seen["bytes"], seen["decoded_bytes"]) == (name, len(message), len(CHAT))
+    form = "tk" if name == "tk-o" else name
+    assert (seen["form"], seen["bytes"], seen["decoded_bytes"]) == (form, len(message), len(CHAT))
     assert ("header" in seen) == (name in ("m2m", "m2m-text"))
     rows = {row["form"]: row for row in seen["forms"]}
-    assert list(rows)[:2] == ["m2m", "m2m-text"] and {*TEXT, *BINARY, *TOKENS} < set(rows)
-    for each in (*TEXT, *BINARY):
+    assert list(rows)[:2] == ["m2m", "m2m-text"]
+    assert {*TEXT, *BINARY, *TOKENS, *LLAMA} < set(rows)
+    for each in (*TEXT, *BINARY, *TOKENS):
         size = len(ok(run("compress", "--form", each, data=CHAT)))
         saved = round(100 * (1 - size / len(CHAT)), 1)
         assert rows[each] == {"form": each, "bytes": size, "saved_percent": saved}
-    assert rows["tk-c"]["reason"] == "the vocabulary C is not installed"
+    assert rows["tk-l"]["reason"] == "the vocabulary L is not installed"
 
 
-def test_the_table(run):
+def test_the_table(run, no_llama):
     out = ok(run("inspect", data=CHAT)).decode().splitlines()
     assert out[0].split() == ["form", "plain"] and out[1].split() == ["bytes", str(len(CHAT))]
     at = out.index(next(line for line in out if line.startswith("what it would be")))
     rows = {line.split()[0]: line.split()[1:] for line in out[at + 1 :]}
-    assert rows["zstd"][2] == "%" and rows["tk-o"][:2] == ["-", "-"]
+    assert rows["zstd"][2] == "%" and rows["tk-l"][:2] == ["-", "-"]
 
 
 def test_what_it_is_though_it_cannot_be_decoded(run):

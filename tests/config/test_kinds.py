@@ -137,6 +137,10 @@ def test_a_count_is_a_whole_number(file, path, bad):
         ("proxy.compression.requests", ['"brotli"', "0", '"true"', '""', '"OFF"']),
         ("proxy.compression.responses", ['"zstd"', '"true"', "1"]),
         ("proxy.compression.endpoints", ['"remote"', "1"]),
+        (
+            "proxy.compression.vocabularies",
+            ["1", '"cl100k_base"', '"O"', '["cl100k", ""]', "[1]", "true"],
+        ),
         ("logging.format", ['"xml"', "1", '"JSON"', "true"]),
         ("logging.level", ['"warn"', '""', "10"]),
         ("logging.access", ['"on"', "1"]),

@@ -32,6 +32,7 @@ def test_the_defaults():
     assert (n.connections, n.requests, n.upstream_connections) == (4096, 2048, 2048)
     assert (n.header_bytes, n.header_count, n.body_rate, n.retry_body) == (65536, 128, 256, 2**20)
     assert (c.compression.requests, c.compression.responses) == ("auto", "auto")
+    assert c.compression.vocabularies == ()
     assert (c.security.enabled, c.security.blocking, c.security.threshold) == (False, True, 0.8)
     assert (c.logging.format, c.logging.level, c.logging.access) == ("text", "info", True)
 
@@ -145,6 +146,9 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "proxy.compression.min_size": ('"2KiB"', "2KiB", 2048),
     "proxy.compression.level": ("9", "9", 9),
     "proxy.compression.endpoints": ('"off"', "off", "off"),
+    "proxy.compression.vocabularies": (
+        '["cl100k", "o200k"]', "cl100k, o200k", ("cl100k", "o200k"),
+    ),
     "proxy.security.enabled": ("false", "false", False),
     "proxy.security.blocking": ("false", "false", False),
     "proxy.security.threshold": ("0.5", "0.5", 0.5),

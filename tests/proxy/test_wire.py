@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from ends import Ask, Call, H2Client
 from link import Split, Transport
-from world import Pair, World
+from vocabulary import VOCABULARIES
+from world import Inline, Pair, World
 
-from m2mproxy.codec import coding, frame, static
+from m2mproxy.codec import coding, frame, static, token_native
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.response_coding import is_near
 
@@ -27,6 +28,10 @@ STATIC = codings.static_form()
 def wire(split: Any = None, pair: Pair = ("1.1", "1.1"), **settings: Any) -> World:
     settings = {"compression_requests": "auto", "compression_responses": "on", **settings}
     return World(split, pair, **settings) if split else World(pair=pair, **settings)
+
+
+def tokens(body: bytes, letter: str) -> bytes:
+    return token_native.encode(body, VOCABULARIES[letter], letter)
 
 
 def decoded(message: Ask | Call) -> bytes:
@@ -103,6 +108,61 @@ def test_a_request_that_cannot_be_decoded_goes_nowhere(case: str, pair: Pair) ->
     assert not world.calls
     if status == 415:
         assert ask.get(b"accept-encoding") == world.forms.readable()
+
+
+# -- requests in token ids ----------------------------------------------------------------------
+
+M2M = (b"content-encoding", b"m2m")
+
+
+@pytest.mark.parametrize("letter", ["C", "O"])
+@pytest.mark.parametrize("field", [M2M, (b"content-type", b"application/x-m2m")])
+def test_token_ids_reach_the_upstream_as_text(
+    letter: str, field: tuple[bytes, bytes], pair: Pair, split: Split
+) -> None:
+    world = wire(split, pair, vocabularies=VOCABULARIES)
+    world.ask(tokens(BODY, letter), b"/v1/x", field)
+    call = world.call()
+    assert (call.body, call.get(b"content-encoding")) == (BODY, None)
+    assert call.get(b"content-length") == b"%d" % len(BODY)
+
+
+@pytest.mark.parametrize("letter,name", [("C", "cl100k"), ("O", "o200k"), ("L", "llama3")])
+def test_token_ids_of_a_vocabulary_that_is_not_loaded(letter: str, name: str, pair: Pair) -> None:
+    loaded = {each: one for each, one in VOCABULARIES.items() if each != letter}
+    world = wire(pair=pair, vocabularies=loaded)
+    ask = world.ask(b"#TK|%b|AAAA" % letter.encode(), b"/v1/x", JSON, M2M)
+    error = json.loads(ask.body)["error"]
+    assert (ask.status, error["code"]) == (415, "unsupported_coding")
+    key = "proxy.compression.vocabularies"
+    assert error["message"] == f"the vocabulary {name} is not loaded: {key} has to name it"
+    assert not world.calls
+
+
+@pytest.mark.parametrize("letter", ["X", ""])
+def test_token_ids_of_no_vocabulary(letter: str) -> None:
+    world = wire(vocabularies=VOCABULARIES)
+    ask = world.ask(b"#TK|%b|AAAA" % letter.encode(), b"/v1/x", JSON, M2M)
+    assert (ask.status, json.loads(ask.body)["error"]["code"]) == (400, "undecodable_body")
+
+
+def test_many_token_ids_are_read_off_the_loop() -> None:
+    """Inside of another coding they cannot be told."""
+    short, long = tokens(BODY[:2000], "C"), tokens(BODY * 3, "C")
+    assert len(short) < 8192 < len(long)
+    for body, coding_name, away in (
+        (short, b"m2m", 0),
+        (long, b"m2m", 1),
+        (coding.encode(b"gzip", short), b"m2m, gzip", 1),
+        (coding.encode(b"gzip", BODY * 3), b"gzip", 0),
+        (frame.encode(BODY * 3), b"m2m", 0),
+    ):
+        world = wire(vocabularies=VOCABULARIES)
+        world.ask(body, b"/v1/x", JSON, (b"content-encoding", coding_name))
+        offload = world.context.offload
+        assert isinstance(offload, Inline)
+        assert len(offload.sizes) == away
+        world.call()
 
 
 def test_a_coded_request_that_expects_to_be_asked_for() -> None:

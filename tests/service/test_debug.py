@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from base64 import b64decode, b64encode
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
+from vocabulary import VOCABULARIES
 from world import Inline, World
 
 from m2mproxy.codec import frame
@@ -21,11 +24,18 @@ CHAT = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "
 NAMES = ["m2m", "m2m-text", "t1", "m2m-v3", "zstd", "br", "gzip", "deflate", "static"]
 
 
-def ask(path: bytes, body: bytes, peer: str = "127.0.0.1:1", who: str = "loopback") -> Any:
+def ask(
+    path: bytes,
+    body: bytes,
+    peer: str = "127.0.0.1:1",
+    who: str = "loopback",
+    debug: Debug | None = None,
+) -> Any:
     """Status and content of an answer."""
     target, _, _ = path.partition(b"?")
     request = Request(b"POST", path, b"h", Headers())
-    answer = Debug(who, Inline().run).table()[target].answer(Asked(request, body, peer))
+    debug = debug or Debug(who, Inline().run)
+    answer = debug.table()[target].answer(Asked(request, body, peer))
     try:
         answer.send(None)  # type: ignore[attr-defined]
     except StopIteration as done:
@@ -48,6 +58,30 @@ def test_there_and_back(name: str) -> None:
     body = {"data": made["data"], "encoding": made["encoding"], "algorithm": name}
     status, back = ask(b"/v1/decompress", json.dumps(body).encode())
     assert (status, back["data"], back["encoding"]) == (200, CHAT, "text")
+
+
+@pytest.mark.parametrize("name", ["tk-c", "tk-o", "tk-c-binary", "tk-o-binary"])
+def test_token_ids_there_and_back_where_the_vocabulary_is_loaded(name: str) -> None:
+    debug = Debug("on", Inline().run, VOCABULARIES)
+    asked = b"?algorithm=" + name.encode()
+    status, made = ask(b"/v1/compress" + asked, CHAT.encode(), debug=debug)
+    assert (status, made["algorithm"]) == (200, name)
+    if name.endswith("binary"):
+        coded = b64decode(made["data"])
+        status, back = ask(b"/v1/decompress" + asked, coded, debug=debug)
+    else:
+        status, back = ask(b"/v1/decompress", made["data"].encode(), debug=debug)
+    assert (status, back["data"]) == (200, CHAT)
+    assert ask(b"/v1/compress?algorithm=tk-l", b"{}", debug=debug) == (415, "unsupported_coding")
+
+
+def test_token_ids_are_taken_for_more_work_than_other_forms() -> None:
+    offload = Inline()
+    debug = Debug("on", offload.run, VOCABULARIES)
+    _, made = ask(b"/v1/compress?algorithm=tk-c", CHAT.encode(), debug=debug)
+    ask(b"/v1/decompress", made["data"].encode(), debug=debug)
+    ask(b"/v1/compress?algorithm=zstd", CHAT.encode(), debug=debug)
+    assert offload.sizes == [8 * len(CHAT), 8 * len(made["data"]), len(CHAT)]
 
 
 @pytest.mark.parametrize("name", ["m2m", "m2m-text", "t1", "m2m-v3", "zstd", "gzip"])
@@ -81,7 +115,10 @@ def test_binary_data_is_shown_as_base64() -> None:
         (b"/v1/compress?algorithm=rar", b"x", 400, "unknown_algorithm"),
         (b"/v1/decompress?algorithm=rar", b"x", 400, "unknown_algorithm"),
         (b"/v1/compress?algorithm=t1", b"no json", 400, "cannot_compress"),
-        (b"/v1/compress?algorithm=tk-c", b"{}", 400, "cannot_compress"),
+        (b"/v1/compress?algorithm=tk-c", b"{}", 415, "unsupported_coding"),
+        (b"/v1/compress?algorithm=tk-o-binary", b"{}", 415, "unsupported_coding"),
+        (b"/v1/decompress", b"#TK|O|AAAA", 415, "unsupported_coding"),
+        (b"/v1/decompress?algorithm=tk-c-binary", b"\x00A", 415, "unsupported_coding"),
         (b"/v1/compress", b'{"data": 1}', 400, "bad_request"),
         (b"/v1/compress", b'{"data": "*", "encoding": "base64"}', 400, "bad_request"),
         (b"/v1/decompress", b"plain text", 400, "unknown_form"),
@@ -113,3 +150,23 @@ def test_the_program_has_them(start: Any) -> None:
     status, made = program.get("/v1/compress", method="POST", data=CHAT.encode())
     assert status == 200
     assert made["compressed_bytes"] < len(CHAT) / 4
+
+
+def test_the_program_has_the_vocabularies_that_it_is_told_to_load(start: Any) -> None:
+    named = {**os.environ, "M2M_COMPRESSION_VOCABULARIES": "o200k"}
+    program = start("http://127.0.0.1:1/v1", env=named)
+    body = CHAT.encode()
+    _, made = program.get("/v1/compress?algorithm=tk-o", method="POST", data=body)
+    assert made["data"].startswith("#TK|O|")
+    coded = made["data"].encode()
+    status, back = program.get("/v1/decompress", method="POST", data=coded)
+    assert (status, back["data"]) == (200, CHAT)
+    status, refused = program.get("/v1/compress?algorithm=tk-c", method="POST", data=body)
+    assert (status, refused["error"]["code"]) == (415, "unsupported_coding")
+    assert "cl100k is not loaded: proxy.compression.vocabularies " in refused["error"]["message"]
+    for letter, expected in ((b"O", 502), (b"C", 415)):  # read, and then nobody is upstream
+        body = b"#TK|%b|%b" % (letter, made["data"][6:].encode())
+        connection = HTTPConnection("127.0.0.1", program.port)
+        connection.request("POST", "/v1/x", body, {"content-type": "application/x-m2m"})
+        assert connection.getresponse().status == expected
+        connection.close()

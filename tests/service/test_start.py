@@ -171,6 +171,24 @@ def test_certificates_that_cannot_be_used(tmp_path: Path, upstream: str, check: 
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("check", [(), ("--check",)], ids=["start", "check"])
+def test_a_vocabulary_that_is_not_installed(tmp_path: Path, check: tuple[str]) -> None:
+    """Hidden, where it is: a package of that name without the file comes first."""
+    hiding = tmp_path / "hiding" / "llama_models"
+    hiding.mkdir(parents=True)
+    (hiding / "__init__.py").touch()
+    path = os.pathsep.join([str(hiding.parent), os.environ.get("PYTHONPATH", "")])
+    config = tmp_path / "m2m.toml"
+    section = "[proxy.compression]\nvocabularies = ['o200k', 'llama3']\n"
+    config.write_text(f"[proxy]\nupstream = '{NOWHERE}'\n{section}")
+    done = run(*check, "--config", str(config), PYTHONPATH=path)
+    assert (done.returncode, done.stdout) == (78, "")
+    assert done.stderr == (
+        f'm2mproxy: {config}: proxy.compression.vocabularies = ["o200k", "llama3"]: '
+        "llama3 is not installed: m2mproxy[llama] brings it\n"
+    )
+
+
 # ---- what it needs -------------------------------------------------------------------------------
 
 
@@ -211,7 +229,8 @@ def test_at_rest_it_has_no_threads_and_no_more_modules_than_it_needs(start: Any)
     assert os.listdir(f"/proc/{program.process.pid}/task") == [str(program.process.pid)]
     # shutil, which argparse would load for the width of a terminal, brings these libraries.
     maps = Path(f"/proc/{program.process.pid}/maps").read_text()
-    assert not re.search(r"_lzma|_bz2|liblzma|libbz2", maps)
+    # tiktoken is for who has named a vocabulary.
+    assert not re.search(r"_lzma|_bz2|liblzma|libbz2|tiktoken", maps)
 
 
 def test_closed_standard_descriptors(tmp_path: Path) -> None:

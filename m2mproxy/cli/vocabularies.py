@@ -1,0 +1,51 @@
+"""Vocabularies for the commands: those that a configuration names, or each when it is first used.
+
+Rule: tiktoken comes into the process with the first vocabulary that is wanted, and not before.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from m2mproxy.cli.data import Failure
+from m2mproxy.codec.token_native import NAMES, Vocabulary
+from m2mproxy.config import Config
+
+KEY = "proxy.compression.vocabularies"
+
+
+def configured(config: Config) -> Mapping[str, Vocabulary]:
+    """The vocabularies that `config` names, loaded, by their letters on the wire.
+
+    Raises:
+        ConfigError: one of them cannot be had.
+    """
+    names = config.compression.vocabularies
+    if not names:
+        return {}
+    from m2mproxy.tokens.vocabulary import VocabularyError, load
+
+    try:
+        return {letter: load(name) for letter, name in NAMES.items() if name in names}
+    except VocabularyError as error:
+        raise config.refusal(KEY, names, str(error)) from None
+
+
+class OnDemand(Mapping[str, Vocabulary]):
+    """All that are installed, by their letters on the wire; each is loaded when it is looked up."""
+
+    def __getitem__(self, letter: str) -> Vocabulary:
+        """Raises KeyError where it is not installed, Failure where it cannot be used."""
+        from m2mproxy.tokens.vocabulary import VocabularyError, is_installed, load
+
+        name = NAMES[letter]
+        if not is_installed(name):
+            raise KeyError(letter)
+        try:
+            return load(name)
+        except VocabularyError as error:
+            raise Failure(str(error)) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(NAMES)
+
+    def __len__(self) -> int:
+        return len(NAMES)

@@ -8,11 +8,10 @@ The one rule: who asks here gets the answer of this instance; codings.py knows o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from m2mproxy.codec import coding
 from m2mproxy.codec.base import Transform
-from m2mproxy.codec.forms import NO_VOCABULARIES
 from m2mproxy.codec.token_native import Vocabularies
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.codings import Kind
@@ -22,7 +21,7 @@ from m2mproxy.proxy.codings import Kind
 class Forms:
     """The forms of one instance. `vocabularies` are what token ids are read with."""
 
-    vocabularies: Vocabularies = NO_VOCABULARIES
+    vocabularies: Vocabularies = field(default_factory=dict)
 
     def peers(self) -> tuple[bytes, ...]:
         """What another m2mproxy may send us, best first."""

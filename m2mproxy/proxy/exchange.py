@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from m2mproxy.http.body import Body, Chunk
-from m2mproxy.http.faults import Busy, ClientGone, Fault, TooLate, UpstreamFault
+from m2mproxy.http.faults import ClientGone, Fault, UpstreamFault
 from m2mproxy.http.flow import Flow, Signal
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
@@ -27,7 +27,8 @@ from m2mproxy.proxy.gather import gather
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.linked import Linked, is_linked
 from m2mproxy.proxy.model import ModelFinder, model_of
-from m2mproxy.proxy.pump import Pump, too_large
+from m2mproxy.proxy.patience import Patience, Phase
+from m2mproxy.proxy.pump import Pump, all_of, too_large
 from m2mproxy.proxy.request_coding import (
     MOST_HELD,
     NOT_SHOWN,
@@ -40,21 +41,7 @@ from m2mproxy.proxy.request_coding import (
 from m2mproxy.proxy.response_coding import MARKS, is_near, is_peer
 from m2mproxy.proxy.routes import Asked, Local, Upstream
 from m2mproxy.proxy.sse import COMMENT, Boundary, is_event_stream
-from m2mproxy.proxy.turn import Turn, Verdict, is_turn
-
-Tap = Callable[[Chunk], None]
-
-
-def _all(eyes: list[Tap]) -> Tap:
-    """One tap for several."""
-    if len(eyes) == 1:
-        return eyes[0]
-
-    def see(chunk: Chunk) -> None:
-        for eye in eyes:
-            eye(chunk)
-
-    return see
+from m2mproxy.proxy.turn import Verdict, is_turn
 
 
 def _nobody(_: Exchange) -> None:
@@ -70,39 +57,10 @@ class Exchange:
     """
 
     __slots__ = (
-        "_accepted",
-        "_boundary",
-        "_bytes_up",
-        "_coded",
-        "_context",
-        "_done",
-        "_download",
-        "_finder",
-        "_flow",
-        "_last_comment",
-        "_linked",
-        "_model",
-        "_on_end",
-        "_phase",
-        "_silent_since",
-        "_upload",
-        "_upstream",
-        "_wait",
-        "answered",
-        "bug",
-        "downstream",
-        "ended",
-        "fault",
-        "forwarded",
-        "ledger",
-        "method",
-        "relayed",
-        "request",
-        "response",
-        "retried",
-        "sent",
-        "started",
-        "target",
+        "_accepted", "_boundary", "_bytes_up", "_coded", "_context", "_done", "_download",
+        "_finder", "_flow", "_linked", "_model", "_on_end", "_patience", "_upload", "_upstream",
+        "_wait", "answered", "bug", "downstream", "ended", "fault", "forwarded", "ledger",
+        "method", "relayed", "request", "response", "retried", "sent", "started", "target",
         "why",
     )
 
@@ -139,9 +97,7 @@ class Exchange:
         self._bytes_up = 0
         self._model = ""
         self._boundary: Boundary | None = None
-        self._phase = ""
-        self._silent_since = self.started
-        self._last_comment = 0.0
+        self._patience = Patience(context.config.timeouts, self.started)
         self._flow = Flow(self._run(), self._ended)
 
     # -- what its surroundings call -------------------------------------------------------------
@@ -157,12 +113,12 @@ class Exchange:
 
     def check(self, now: float) -> None:
         """Called a few times a second: is it too late, or time to show a sign of life?"""
-        fault = self._overdue(now)
+        fault = self._patience.ends(now, self._download or self._upload)
         if fault is not None:
             self._flow.throw(fault)
             return
         every = self._context.config.sse_keepalive
-        if every and now - max(self._silent_since, self._last_comment) >= every:
+        if every and self._patience.silence(now) >= every:
             self._show_life(now)
 
     @property
@@ -235,11 +191,7 @@ class Exchange:
         if config.logging.access and request.length != 0:
             self._finder = ModelFinder()
         if route.links.is_open and is_turn(request, watched, MOST_HELD):
-            plain, body = await gather(body, request.length or 0)
-            tenant = self._context.links.tenant(request.headers)
-            self._linked.turn = Turn(request, plain, tenant, route.links.counts)
-            if self._finder is not None:
-                self._finder.feed(plain)
+            body = await self._linked.take(request, body, self._context.links, route.links)
             return self._uploading(body)
         considered = route.requests.considers(request, watched)
         if considered:
@@ -253,7 +205,10 @@ class Exchange:
         upload = self._upload = Pump(
             body, self._uploaded, self._context.clock, config.max_body, config.limits.retry_body
         )
-        if self._finder is not None and self._coded is None and self._linked.turn is None:
+        turn = self._linked.turn
+        if self._finder is not None and turn is not None:
+            self._finder.feed(turn.plain)
+        elif self._finder is not None and self._coded is None:
             upload.tap = self._finder.feed
         return upload
 
@@ -306,13 +261,16 @@ class Exchange:
         while True:
             stream = await self._stream(route, fresh=again)
             turn = self._linked.turn
-            dressed = turn is not None and await self._dress(route, turn, stream)
+            if turn is not None:
+                edge = route.links.edge(stream.session)
+                await turn.dress(self.request, edge, self._context.offload.run)
             stream.send_request(self.request)
             if turn is not None:
-                upload = self._uploading(self._body_of(turn, dressed, stream))
+                self.ledger = self.ledger or Ledger()
+                upload = self._uploading(whole(turn.sent(stream.id, self.ledger)))
             now = self._context.clock()
             self.sent = self.sent or now
-            self._enter("first_byte", now)
+            self._patience.enter(Phase.FIRST_BYTE, now)
             if again and turn is None:
                 upload.replay(stream)
             else:
@@ -326,7 +284,7 @@ class Exchange:
                 continue
             if turn is not None and turn.judge(response) is Verdict.AGAIN:
                 stream.reset()
-                self._missed(upload, response)
+                self._refused(upload, response)
                 again = False
                 continue
             upload.forget()
@@ -334,7 +292,6 @@ class Exchange:
             if coded is None or not route.requests.judge(self.request, coded, response.status):
                 break
             stream.reset()
-            upload.close()
             again, refused = False, (coded.coding, response.status)
             upload = self._plain_again(route, coded, upload, response)
         if refused is not None and refused[1] == response.status:
@@ -345,20 +302,8 @@ class Exchange:
             self._put_away(upload)
         return response
 
-    async def _dress(self, route: Upstream, turn: Turn, stream: Stream) -> bool:
-        """Code the request for the connection that it goes on, if that is a link."""
-        edge, run = route.links.edge(stream.session), self._context.offload.run
-        return await turn.dress(self.request, edge, run)
-
-    def _body_of(self, turn: Turn, dressed: bool, stream: Stream) -> Body:
-        if not dressed:
-            self.why = turn.why
-            return whole(turn.plain)
-        self.ledger = self.ledger or Ledger()
-        return whole(turn.sent(stream.id, self.ledger))
-
-    def _missed(self, upload: Pump, response: Response) -> None:
-        """The core could not read the request: it goes again, otherwise."""
+    def _refused(self, upload: Pump, response: Response) -> None:
+        """The upstream did not read the request, which goes again, coded otherwise or plain."""
         assert self.ledger is not None
         self.retried = True
         upload.close()
@@ -367,10 +312,8 @@ class Exchange:
     def _plain_again(
         self, route: Upstream, coded: Coded, upload: Pump, response: Response
     ) -> Pump:
-        assert self.ledger is not None
-        self.retried = True
+        self._refused(upload, response)
         route.requests.readable.learn(response.headers)
-        self.ledger.refused(upload.moved, response.status)
         return self._uploading(coded.undo(self.request))
 
     def _put_away(self, upload: Pump) -> None:
@@ -383,8 +326,8 @@ class Exchange:
         full = route.destination.is_full
         wait = self._wait = route.destination.stream(fresh)
         if not wait.done:
-            # A dial has its own deadline; a place in the queue has not.
-            self._enter("pool" if full else "connect", self._context.clock())
+            phase = Phase.POOL if full else Phase.CONNECT
+            self._patience.enter(phase, self._context.clock())
         stream = self._upstream = await wait
         if stream.session is not None:
             route.links.edge(stream.session)  # known from now on, should it be one
@@ -411,17 +354,17 @@ class Exchange:
         assert self._upstream is not None
         clock = self._context.clock
         self.answered = clock()
-        self._enter("idle", self.answered)
+        self._patience.enter(Phase.IDLE, self.answered)
         download = self._download = Pump(self._upstream.body, self._downloaded, clock)
         coder = download.coder = self._coder(route, response)
-        eyes: list[Tap] = []
+        eyes: list[Callable[[Chunk], None]] = []
         if is_event_stream(response) or (coder is not None and coder.carries_events):
             self._boundary = Boundary()
             eyes.append(self._boundary.feed)
         if coder is not None or response.headers.get(b"content-encoding") is None:
             eyes += self._linked.listen(response)
         if eyes:
-            (coder or download).tap = _all(eyes)
+            (coder or download).tap = all_of(eyes)
         if self._accepted is not None:
             self._linked.say(response, is_peer(self._accepted))
         self.response = response
@@ -483,33 +426,11 @@ class Exchange:
 
     # -- time -----------------------------------------------------------------------------------
 
-    def _enter(self, phase: str, now: float) -> None:
-        self._phase = phase
-        self._silent_since = now
-
-    def _overdue(self, now: float) -> Fault | None:
-        limits = self._context.config.timeouts
-        if limits.total and now - self.started > limits.total:
-            return TooLate("total", f"the exchange took longer than {limits.total:g} s")
-        moving = self._download or self._upload
-        if moving is not None and moving.touched > self._silent_since:
-            self._silent_since = moving.touched
-        silent = now - self._silent_since
-        if self._phase == "pool" and silent > limits.pool:
-            return Busy("upstream_busy", "all connections to the upstream are in use")
-        if self._phase == "first_byte" and silent > limits.first_byte:
-            return TooLate("first_byte", f"no response within {limits.first_byte:g} s")
-        if self._phase == "idle" and silent > limits.idle:
-            if not self.downstream.gate.is_open:
-                return ClientGone("the client stopped reading")
-            return TooLate("idle", f"the upstream sent nothing for {limits.idle:g} s")
-        return None
-
     def _show_life(self, now: float) -> None:
         """Tell the client of a silent stream, and what stands between, that it is alive."""
         boundary = self._boundary
         if boundary is None or self._download is None:
             return
         if boundary.between_events and self.downstream.gate.is_open:
-            self._last_comment = now
+            self._patience.last_comment = now
             self._download.inject(COMMENT, self.downstream)

@@ -51,6 +51,14 @@ class Linked:
         """A request came: could its client have a link with us on another connection?"""
         self._offers = links.enabled and stream.session is None and request.scheme == b"http"
 
+    async def take(
+        self, request: Request, body: Body, links: Links, upstream: UpstreamLinks
+    ) -> Body:
+        """Hold the body of a request that may go on a link."""
+        plain, body = await gather(body, request.length or 0)
+        self.turn = Turn(request, plain, links.tenant(request.headers), upstream.counts)
+        return body
+
     async def receive(
         self,
         stream: Stream,

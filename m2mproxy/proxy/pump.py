@@ -89,6 +89,11 @@ class Pump:
         self._on_end = _nobody
 
     @property
+    def is_held(self) -> bool:
+        """Whether there is no room for more where it goes."""
+        return self._out is not None and not self._out.gate.is_open
+
+    @property
     def can_replay(self) -> bool:
         """Whether all that passed is still held."""
         return self._kept is not None
@@ -200,6 +205,18 @@ class Pump:
         self.stop()
         self.ended = True
         self._on_end(fault)
+
+
+def all_of(eyes: list[Callable[[Chunk], None]]) -> Callable[[Chunk], None]:
+    """One tap for several."""
+    if len(eyes) == 1:
+        return eyes[0]
+
+    def see(chunk: Chunk) -> None:
+        for eye in eyes:
+            eye(chunk)
+
+    return see
 
 
 def _nobody(_: Fault | None) -> None:

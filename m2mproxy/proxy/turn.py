@@ -59,8 +59,7 @@ class Turn:
         self.plain = plain
         self.entry: Entry | None = None
         """What the body becomes, once the core has it."""
-        self.why = ""
-        """The body goes plain."""
+        self._why = ""  # it goes plain
         self._headers = Headers(request.headers)
         self._tenant = tenant
         self._counts = counts
@@ -78,27 +77,28 @@ class Turn:
 
     async def dress(
         self, request: Request, edge: Edge | None, run: Callable[..., Awaitable[Coded]]
-    ) -> bool:
-        """Code the body for the connection that `edge` remembers. False where it goes plain."""
+    ) -> None:
+        """Code the body for the connection that `edge` remembers, if it is a link."""
         self.undress(request)
         if edge is None or self._plain_only:
-            self.why = "refused" if self._plain_only else "no link"
-            return False
+            self._why = "refused" if self._plain_only else "no link"
+            return
         plan = edge.choose(scope(self._tenant, self.plain), self.plain, self._fresh)
         size = len(self.plain)
         coded = await run(size if size > _AT_ONCE else 0, plan.encode)
         if len(coded.frame) + len(CODING) >= size:
-            self.why = "no gain"
-            return False
+            self._why = "no gain"
+            return
         self._edge, self._plan, self._coded = edge, plan, coded
         request.headers.drop((b"content-length",))  # HTTP/2 needs none, and it costs
         request.headers.append((b"content-encoding", CODING))
         request.length = None
-        return True
 
     def sent(self, number: int, ledger: Ledger) -> bytes:
         """The request's head went out on the stream of that number: the body's bytes."""
-        assert self._edge is not None and self._plan is not None and self._coded is not None
+        if self._edge is None or self._plan is None or self._coded is None:
+            ledger.why = self._why
+            return self.plain
         message = self._coded.message(self._plan.distance(number))
         self._coded = None
         if number:

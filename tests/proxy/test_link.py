@@ -1,0 +1,262 @@
+"""m2m-link between two proxies: each byte of a conversation crosses once, and whatever becomes of
+the link, the application and the model see what they would see without it."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ends import Ask, Call
+from test_edge_core import JSON, ON, SSE, Edge
+from world import World
+
+from m2mproxy.link.core import Core
+from m2mproxy.link.edge import Edge as LinkEdge
+from m2mproxy.proxy import links
+
+KEY = (b"authorization", b"Bearer a")
+
+
+def two(announce: dict[int, int] | None = None, **more: Any) -> Edge:
+    return Edge(World(announce=announce, **ON, **more), "2", **more)
+
+
+def words(count: int, seed: int) -> str:
+    source = random.Random(seed)
+    return " ".join(f"{source.getrandbits(30):x}" for _ in range(count))
+
+
+def conversation(turns: int, seed: int = 0) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Bodies, each with the reply that the next one has."""
+    history = [{"role": "system", "content": words(100, seed)}]
+    for turn in range(turns):
+        history.append({"role": "user", "content": words(10, seed + turn + 1)})
+        body = {"model": "m", "messages": history}
+        message = {"role": "assistant", "content": words(50, seed - turn - 1)}
+        yield json.dumps(body).encode(), message
+        history.append(message)
+
+
+def say(edge: Edge, body: bytes, message: dict[str, Any], *fields: tuple[bytes, bytes]) -> Ask:
+    """One turn, answered in JSON; checks that nothing was changed."""
+    reply = json.dumps({"choices": [{"index": 0, "message": message}]}).encode()
+    ask, call = edge.exchange(body, reply, *(fields or (KEY,)))
+    check(ask, call, body, reply)
+    return ask
+
+
+def check(ask: Ask, call: Call, body: bytes, reply: bytes) -> None:
+    assert call.body == body
+    assert call.get(b"content-length") == b"%d" % len(body)
+    assert call.get(b"content-encoding") is None and call.get(b"m2m-link") is None
+    assert (ask.status, ask.body, ask.complete) == (200, reply, True)
+    assert ask.get(b"m2m-link") is None and ask.get(b"content-encoding") is None
+
+
+def crossed(edge: Edge) -> tuple[str, int]:
+    """The form in which the last request went to the core, and in how many bytes."""
+    ledger = edge.ended[-1].ledger
+    if ledger is None:
+        return "identity", edge.ended[-1].bytes_up
+    return ledger.upstream_out.coding, ledger.upstream_out.wire
+
+
+def sessions(world: World) -> list[Any]:
+    """Of the connections on which requests came."""
+    found = []
+    for connection in world.proxy._connections:
+        session = getattr(connection, "session", None)
+        if session is not None:
+            found.append(session)
+    return found
+
+
+def core_of(edge: Edge) -> Core:
+    [core] = [each.kept for each in sessions(edge.core) if isinstance(each.kept, Core)]
+    return core
+
+
+def edge_of(edge: Edge) -> LinkEdge:
+    [session] = edge.upstream_links._met
+    assert isinstance(session.kept, LinkEdge)
+    return session.kept
+
+
+def test_a_later_turn_costs_what_is_new_in_it() -> None:
+    edge = two()
+    for number, (body, message) in enumerate(conversation(6)):
+        say(edge, body, message)
+        coding, wire = crossed(edge)
+        if number >= 1:
+            assert coding == "m2m-link"
+        if number >= 2:
+            assert wire < 150, (number, wire)  # ten new words are 80 bytes
+    assert edge.upstream_links.report()["misses"] == 0
+    assert edge.at_rest and edge.core.at_rest
+
+
+def test_a_reply_that_was_a_stream_does_not_cross_again() -> None:
+    edge = two()
+    for number, (body, message) in enumerate(conversation(5)):
+        ask = edge.ask(body, b"/v1/chat/completions", JSON, KEY)
+        call = edge.core.call()
+        call.respond(200, SSE)
+        sent = b""
+        for word in message["content"].split():
+            event = {"choices": [{"index": 0, "delta": {"content": word + " "}}]}
+            call.send(b"data: " + json.dumps(event).encode() + b"\n\n")
+            sent += b"data: " + json.dumps(event).encode() + b"\n\n"
+        call.send(b"data: [DONE]\n\n")
+        call.end()
+        edge.run()
+        check(ask, call, body, sent + b"data: [DONE]\n\n")
+        if number >= 2:
+            assert crossed(edge)[1] < 200, number
+
+
+def test_another_credential_starts_from_nothing() -> None:
+    edge = two()
+    bodies = list(conversation(3))
+    for body, message in bodies:
+        say(edge, body, message)
+    before = crossed(edge)[1]
+    say(edge, *bodies[-1], (b"authorization", b"Bearer b"))
+    assert crossed(edge)[0] == "m2m-link"
+    assert crossed(edge)[1] > 5 * before
+
+
+def test_what_the_core_forgot_is_sent_again_and_nobody_notices() -> None:
+    edge = two()
+    bodies = list(conversation(5))
+    for body, message in bodies[:3]:
+        say(edge, body, message)
+    window = core_of(edge)._window
+    while window.drop_oldest():
+        pass
+    say(edge, *bodies[3])
+    assert edge.upstream_links.report()["misses"] == 1
+    assert edge.ended[-1].retried
+    assert crossed(edge)[0] == "m2m-link"
+    say(edge, *bodies[4])
+    assert edge.upstream_links.report()["misses"] == 1
+    assert crossed(edge)[1] < 150
+    assert edge.at_rest and edge.core.at_rest
+
+
+def test_an_entry_that_differs_is_missed_and_nothing_of_it_is_forwarded() -> None:
+    edge = two()
+    bodies = list(conversation(4))
+    for body, message in bodies[:3]:
+        say(edge, body, message)
+    for entry in core_of(edge)._window._entries.values():
+        entry.body = entry.body.replace(b"role", b"r0le")
+    say(edge, *bodies[3])
+    assert edge.upstream_links.report()["misses"] == 1
+
+
+def test_a_core_that_was_restarted_answers_as_before() -> None:
+    edge = two()
+    bodies = list(conversation(6))
+    for body, message in bodies[:3]:
+        say(edge, body, message)
+    for wire in edge.wires:
+        wire.die()
+    edge.run()
+    for body, message in bodies[3:]:
+        say(edge, body, message)
+    assert crossed(edge) == ("m2m-link", crossed(edge)[1])
+    assert edge.upstream_links.report()["links"] == 1
+
+
+def test_memory_goes_with_the_connection() -> None:
+    edge = two()
+    for body, message in conversation(3):
+        say(edge, body, message)
+    assert edge.links.report()["memory"] != 0
+    assert edge.core.links.report()["memory"] != 0
+    for wire in edge.wires:
+        wire.die()
+    edge.run()
+    assert edge.links.report()["memory"] == edge.core.links.report()["memory"] == 0
+
+
+@pytest.mark.parametrize("status", [400, 401, 409, 422, 500])
+def test_an_error_of_the_model_server_is_passed_on_and_not_tried_again(status: int) -> None:
+    edge = two()
+    bodies = list(conversation(4))
+    for body, message in bodies[:3]:
+        say(edge, body, message)
+    ask = edge.ask(bodies[3][0], b"/v1/chat/completions", JSON, KEY)
+    call = edge.core.call()
+    call.reply(b'{"error":{}}', JSON, status=status)
+    edge.run()
+    assert (ask.status, ask.body) == (status, b'{"error":{}}')
+    assert not edge.ended[-1].retried
+    assert edge.at_rest and edge.core.at_rest
+
+
+@pytest.mark.parametrize("other", [{}, {links.SETTING: 2 << 24 | 1024}, {links.DICTIONARIES: 1}])
+def test_a_core_of_another_version_gets_what_both_know(other: dict[int, int]) -> None:
+    announce = {**World().links.announce, **other} if other else {}
+    edge = two(announce)
+    for body, message in conversation(3):
+        say(edge, body, message)
+    assert crossed(edge)[0].startswith("m2m-")
+    assert crossed(edge)[0] != "m2m-link"
+
+
+def test_links_can_be_switched_off_at_either_end() -> None:
+    for more in ({"core": "false"}, {"edge": "false"}):
+        core = World(**ON, link_enabled=more.get("core", "true"))
+        edge = Edge(core, "2", link_enabled=more.get("edge", "true"))
+        for body, message in conversation(3):
+            say(edge, body, message)
+        assert crossed(edge)[0] != "m2m-link"
+
+
+def test_a_request_that_the_application_leaves_does_no_harm() -> None:
+    edge = two()
+    bodies = list(conversation(6))
+    for number, (body, message) in enumerate(bodies):
+        if number in (2, 4):
+            ask = edge.ask(body, b"/v1/chat/completions", JSON, KEY)
+            edge.core.call()
+            ask.abort()
+            edge.run()
+        say(edge, body, message)
+    assert crossed(edge)[1] < 150
+    assert edge.upstream_links.report()["misses"] == 0
+    assert edge.at_rest and edge.core.at_rest
+
+
+def test_conversations_side_by_side_do_not_disturb_each_other() -> None:
+    edge = two()
+    talks = [list(conversation(5, 1000 * seed)) for seed in range(4)]
+    for turn in range(5):
+        for talk in talks:
+            say(edge, *talk[turn])
+            if turn >= 2:
+                assert crossed(edge)[1] < 150
+    assert edge.upstream_links.report()["misses"] == 0
+
+
+@pytest.mark.parametrize("pair", [("1.1", "1.1"), ("2", "1.1")])
+def test_a_body_that_only_looks_like_a_links_is_refused(pair: Any) -> None:
+    world = World(pair=pair, **ON)
+    ask = world.ask(b"\x00\x05nonsense", b"/v1/chat/completions", (b"content-encoding", b"m2m-link"))
+    world.run()
+    assert ask.status == (415 if pair[0] == "1.1" else 400)
+    assert json.loads(ask.body)["error"]["code"] in ("unsupported_coding", "undecodable_body")
+    assert world.at_rest
+
+
+def test_an_upstream_cannot_speak_to_the_application_of_links() -> None:
+    world = World(**ON)
+    ask = world.ask(b"{}")
+    call = world.call()
+    call.reply(b"{}", (b"m2m-link", b"have"))
+    world.run()
+    assert ask.get(b"m2m-link") is None

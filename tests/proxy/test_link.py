@@ -246,7 +246,8 @@ def test_conversations_side_by_side_do_not_disturb_each_other() -> None:
 @pytest.mark.parametrize("pair", [("1.1", "1.1"), ("2", "1.1")])
 def test_a_body_that_only_looks_like_a_links_is_refused(pair: Any) -> None:
     world = World(pair=pair, **ON)
-    ask = world.ask(b"\x00\x05nonsense", b"/v1/chat/completions", (b"content-encoding", b"m2m-link"))
+    coding = (b"content-encoding", b"m2m-link")
+    ask = world.ask(b"\x00\x05nonsense", b"/v1/chat/completions", coding)
     world.run()
     assert ask.status == (415 if pair[0] == "1.1" else 400)
     assert json.loads(ask.body)["error"]["code"] in ("unsupported_coding", "undecodable_body")

@@ -25,7 +25,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, Self
 
 from m2mproxy.codec.allowance import Allowance
 from m2mproxy.codec.base import M2M_PREFIX, WireError
@@ -69,14 +69,18 @@ class StreamSeal(Protocol):
         """For the stream that begins with `start`."""
         ...
 
+    def derived(self, purpose: bytes) -> Self:
+        """The same mode with a key for `purpose` alone, which begins with "m2m "."""
+        ...
 
-def stream_key(key: bytes, start: bytes) -> bytes:
-    """The key of 32 bytes of the stream that begins with `start`.
+
+def derive(key: bytes, purpose: bytes) -> bytes:
+    """A key of 32 bytes for `purpose`, which begins with "m2m ".
 
     No frame has a tag over the same bytes: what is authenticated of one begins with its header,
     whose third byte is a schema, and "m" is none.
     """
-    return hmac.digest(key, b"m2m stream" + start, hashlib.sha256)
+    return hmac.digest(key, purpose, hashlib.sha256)
 
 
 class HmacBatches:
@@ -97,6 +101,11 @@ class HmacBatches:
     def _tag(self, number: int, plain: bytes) -> bytes:
         said = number.to_bytes(NUMBER, "big") + plain
         return hmac.digest(self._key, said, hashlib.sha256)[:TAG]
+
+
+def stream_key(key: bytes, start: bytes) -> bytes:
+    """The key of the stream that begins with `start`."""
+    return derive(key, b"m2m stream" + start)
 
 
 def _opening(seal: StreamSeal) -> bytes:

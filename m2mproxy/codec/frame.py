@@ -24,7 +24,7 @@ from m2mproxy.codec.base import (
     WireError,
     sniff,
 )
-from m2mproxy.codec.batches import Batches, HmacBatches, stream_key
+from m2mproxy.codec.batches import Batches, HmacBatches, derive, stream_key
 from m2mproxy.codec.brotli_payload import QUALITY, compress, expand
 from m2mproxy.codec.header import FIXED, MAX_HEADER, Header, Security, read_header, write_header
 from m2mproxy.codec.routing import Routing, Schema, describe
@@ -102,6 +102,10 @@ class HmacSeal:
         if not hmac.compare_digest(tag, self._tag(head, section)):
             raise WireError("the frame was changed, or closed with another key")
         return section
+
+    def derived(self, purpose: bytes) -> HmacSeal:
+        """See `StreamSeal`."""
+        return HmacSeal(derive(self._key, purpose))
 
     def batches(self, start: bytes) -> Batches:
         """See `StreamSeal`."""

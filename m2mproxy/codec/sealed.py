@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from m2mproxy.codec.base import WireError
-from m2mproxy.codec.batches import CHANGED, NUMBER, Batches, stream_key
+from m2mproxy.codec.batches import CHANGED, NUMBER, Batches, derive, stream_key
 from m2mproxy.codec.header import Security
 
 _NONCE = 12
@@ -47,6 +47,10 @@ class AeadSeal:
             return self._cipher.decrypt(bytes(rest[:_NONCE]), rest[_NONCE:], head)
         except InvalidTag:
             raise WireError("the frame was changed, or closed with another key") from None
+
+    def derived(self, purpose: bytes) -> AeadSeal:
+        """See `StreamSeal`."""
+        return AeadSeal(derive(self._key, purpose), self._random)
 
     def batches(self, start: bytes) -> Batches:
         """See `StreamSeal`."""

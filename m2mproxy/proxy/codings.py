@@ -92,13 +92,11 @@ def can_read(name: bytes) -> bool:
     return coding.is_standard(name) or name in peer_forms()
 
 
-def can_read_all(names: Sequence[bytes]) -> bool:
-    """Whether a body can be decoded to which these were applied. Honest ones have one."""
-    return len(names) <= MOST_CODINGS and all(map(can_read, names))
-
-
-def read_request(names: Sequence[bytes], body: bytes, limit: int) -> bytes:
-    """A request's body, decoded; `names` are its codings in the order in which they were applied.
+def read_request(
+    names: Sequence[bytes], body: bytes, limit: int, seals: Sequence[frame.Seal]
+) -> bytes:
+    """A request's body, decoded; `names` are its codings in the order in which they were applied,
+    `seals` what frames may be secured with.
 
     Raises:
         TooLarge: more than `limit` bytes.
@@ -106,18 +104,18 @@ def read_request(names: Sequence[bytes], body: bytes, limit: int) -> bytes:
     """
     for name in reversed(names):
         if name == M2M:
-            body = _read_frame(body, limit)
+            body = _read_frame(body, limit, seals)
         elif name == static_form():
             body = static.decode(body, static.Way.REQUEST, limit)
         else:
             body = coding.decode(name, body, limit)
-    return body if names else _read_frame(body, limit)
+    return body if names else _read_frame(body, limit, seals)
 
 
-def _read_frame(body: bytes, limit: int) -> bytes:
+def _read_frame(body: bytes, limit: int, seals: Sequence[frame.Seal]) -> bytes:
     if sniff(body) is None:
         raise WireError("it begins like none of the M2M forms")
-    return decode_any(body, Limits(message=limit, decoded=limit))[1]
+    return decode_any(body, Limits(message=limit, decoded=limit), seals)[1]
 
 
 def rivals(chosen: bytes, shown: frozenset[bytes]) -> tuple[bytes, ...]:
@@ -150,13 +148,8 @@ def writer(name: bytes, kind: Kind, level: int) -> Transform:
     return coding.encoder(name, level)
 
 
-def reader(names: Sequence[bytes], kind: Kind) -> Transform:
-    """What decodes a response; `names` as in `read_request`."""
-    steps = [_reader(name, kind) for name in reversed(names)]
-    return steps[0] if len(steps) == 1 else Steps(steps)
-
-
-def _reader(name: bytes, kind: Kind) -> Transform:
+def reader(name: bytes, kind: Kind) -> Transform:
+    """What decodes a response."""
     if name == M2M:
         return Whole(_response_of)
     if name == static_form():
@@ -173,7 +166,7 @@ def _response_of(message: bytes) -> bytes:
 
 
 class Steps:
-    """Several decoders, one after the other."""
+    """Several steps, one after the other."""
 
     def __init__(self, steps: Sequence[Transform]) -> None:
         self._steps = steps
@@ -187,7 +180,10 @@ class Steps:
 
     def flush(self) -> list[bytes]:
         """See `Transform`."""
-        return []
+        chunks: list[bytes] = []
+        for step in self._steps:
+            chunks = [piece for each in chunks for piece in step.feed(each)] + list(step.flush())
+        return chunks
 
     def finish(self) -> list[bytes]:
         """See `Transform`."""

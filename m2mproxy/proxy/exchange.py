@@ -26,6 +26,7 @@ from m2mproxy.proxy.errors import fault_event, fault_reply
 from m2mproxy.proxy.gather import gather
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.model import ModelFinder, model_of
+from m2mproxy.proxy.proof import prove
 from m2mproxy.proxy.pump import Pump, too_large
 from m2mproxy.proxy.request_coding import NOT_SHOWN, WATCHED, Coded, decode, is_coded
 from m2mproxy.proxy.response_coding import MARKS, is_near
@@ -207,6 +208,10 @@ class Exchange:
         route.responses.ask(request, watched, self._accepted)
         if config.logging.access and request.length != 0:
             self._finder = ModelFinder()
+        if route.requests.is_unproven(request):
+            stream = await self._stream(route, fresh=True)
+            self._enter("first_byte", self._context.clock())
+            await prove(stream, route)
         considered = route.requests.considers(request, watched)
         if considered:
             body = await self._encoded(route, body)
@@ -250,6 +255,7 @@ class Exchange:
         )
 
     async def _encoded(self, route: Upstream, body: Body) -> Body:
+        self._invite()
         self.ledger = self.ledger or Ledger()
         body, self._coded = await route.requests.encode(
             self.request, body, self.ledger, self._context.offload.run
@@ -282,7 +288,7 @@ class Exchange:
                 continue
             upload.forget()
             coded, self._coded = self._coded, None  # held no longer than it is of use
-            if coded is None or not route.requests.judge(self.request, coded, response.status):
+            if coded is None or not route.requests.judge(self.request, coded, response):
                 break
             stream.reset()
             upload.close()

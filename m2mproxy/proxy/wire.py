@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from m2mproxy.config import Compression
+from m2mproxy.config import Compression, Config
 from m2mproxy.http.headers import Headers
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.forms import Forms
@@ -16,10 +16,20 @@ from m2mproxy.proxy.providers import Profile
 from m2mproxy.proxy.readable import Readable
 from m2mproxy.proxy.request_coding import RequestCoding
 from m2mproxy.proxy.response_coding import ResponseCoding
+from m2mproxy.proxy.sealing import BothSeal, PeerSeal
+
+
+def forms_of(config: Config, aead: BothSeal | None) -> Forms:
+    """What this instance reads and writes. `aead` has the key of `peer.psk_file`, where one is set;
+    whoever loaded the configuration made it, since it takes ten megabytes that few need."""
+    peer = config.peer
+    if aead is None:
+        return Forms()
+    return Forms(PeerSeal(peer.psk, peer.seal, aead), peer.required, config.max_body)
 
 
 def request_coding(
-    config: Compression, profile: Profile, clock: Callable[[], float]
+    config: Compression, profile: Profile, clock: Callable[[], float], forms: Forms
 ) -> RequestCoding:
     """For the requests to an upstream of that profile."""
     wanted: tuple[bytes, ...] = ()
@@ -31,7 +41,7 @@ def request_coding(
     readable = Readable(clock, profile.reads, profile.tries, configured)
     extra = Headers(profile.coded_headers)
     return RequestCoding(
-        readable, wanted, config.min_size, config.level, extra, profile.decodes
+        readable, wanted, config.min_size, config.level, extra, forms, profile.decodes
     )
 
 

@@ -31,7 +31,8 @@ from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.proxy import Proxy
 from m2mproxy.proxy.routes import Routes, Upstream
-from m2mproxy.proxy.wire import request_coding, response_coding
+from m2mproxy.proxy.sealing import BothSeal
+from m2mproxy.proxy.wire import forms_of, request_coding, response_coding
 from m2mproxy.service import files
 from m2mproxy.service.debug import Debug
 from m2mproxy.service.listeners import BACKLOG, Listeners
@@ -54,8 +55,8 @@ _SPARE = 64
 _TLS_END = 60.0
 
 
-def serve(config: Config) -> int:
-    """Serve until a signal says stop. Returns the exit code.
+def serve(config: Config, aead: BothSeal | None = None) -> int:
+    """Serve until a signal says stop. Returns the exit code. `aead` has the key of peer.psk_file.
 
     Raises:
         ConfigError: the upstream cannot be used, see `parts`.
@@ -65,7 +66,7 @@ def serve(config: Config) -> int:
     listeners = Listeners(config.listen, built.listening is not None)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(Server(config, built, listeners, runner.get_loop()).run())
+            runner.run(Server(config, built, listeners, runner.get_loop(), aead).run())
     finally:
         listeners.close()
     return 0
@@ -75,7 +76,12 @@ class Server:
     """The parts, and how they are wired."""
 
     def __init__(
-        self, config: Config, built: Parts, listeners: Listeners, loop: asyncio.AbstractEventLoop
+        self,
+        config: Config,
+        built: Parts,
+        listeners: Listeners,
+        loop: asyncio.AbstractEventLoop,
+        aead: BothSeal | None,
     ) -> None:
         self._config = config
         self._loop = loop
@@ -96,7 +102,7 @@ class Server:
             config.timeouts.upstream_keepalive,
         )
         self._offload = Offload(loop)
-        forms = Forms()
+        forms = forms_of(config, aead)
         routes = self._routes(built, forms)
         context = Context(config, routes, time.monotonic, self._offload, forms)
         self._proxy = Proxy(context, turn, loop, self._ended, self._refused)
@@ -110,7 +116,9 @@ class Server:
 
     def _routes(self, built: Parts, forms: Forms) -> Routes:
         endpoints = Endpoints(self._snapshot, self._stats.reset)
-        self._requests = request_coding(self._config.compression, built.profile, time.monotonic)
+        self._requests = request_coding(
+            self._config.compression, built.profile, time.monotonic, forms
+        )
         origin = built.origin
         route = Upstream(
             origin,

@@ -61,7 +61,7 @@ class ResponseCoding:
             UpstreamFault: it has to be sealed, and is not.
         """
         headers = response.headers
-        peer_asks = is_peer(accepted)
+        peer_asks = is_peer(accepted, self.forms.peers())
         if peer_asks:
             headers.drop((b"accept-encoding",))
             headers.append((b"accept-encoding", self.forms.readable()))
@@ -129,7 +129,7 @@ class ResponseCoding:
 
     def _coding(self, accepted: Accepted, near: bool, response: Response, was_coded: bool) -> bytes:
         if self.responses == "off" or (
-            self.responses == "auto" and near and not is_peer(accepted)
+            self.responses == "auto" and near and not is_peer(accepted, self.forms.peers())
         ):
             return b""
         headers, size = response.headers, response.length
@@ -153,9 +153,9 @@ def _asked(accepted: Accepted, near: bool, peers: tuple[bytes, ...]) -> bytes:
 
 
 @lru_cache(256)
-def is_peer(accepted: Accepted) -> bool:
-    """Whether the client is another m2mproxy."""
-    return any(accepted.takes(form) for form in codings.peer_forms())
+def is_peer(accepted: Accepted, peers: tuple[bytes, ...]) -> bool:
+    """Whether the client is another m2mproxy, by the forms that one may take."""
+    return any(accepted.takes(form) for form in peers)
 
 
 def _say(headers: Headers, names: list[bytes]) -> None:

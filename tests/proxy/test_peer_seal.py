@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import pytest
 from ends import Ask, Call
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweep import WAYS, Way, sweep
 from test_edge_core import JSON, ON, SSE, Edge, chat
-from world import World
+from world import World, get, post, reply
 
 from m2mproxy.codec import frame
 from m2mproxy.codec.base import WireError
@@ -219,9 +220,9 @@ def test_any_bodies_cross_unchanged(
     keys: dict[bytes, str], several: list[tuple[bytes, bytes]]
 ) -> None:
     both = Pairing(keys)
-    for body, reply in several:
-        ask, call = both.exchange(body, reply)
-        assert (call.body, ask.body, ask.complete) == (body, reply, True)
+    for body, answer in several:
+        ask, call = both.exchange(body, answer)
+        assert (call.body, ask.body, ask.complete) == (body, answer, True)
 
 
 # -- without the key ----------------------------------------------------------------------------
@@ -412,8 +413,11 @@ def test_a_400_of_the_model_itself_does_not_bring_the_body_in_clear(keys: dict[b
 # -- required -----------------------------------------------------------------------------------
 
 
-def test_nothing_with_a_body_leaves_before_the_key_is_shown(keys: dict[bytes, str]) -> None:
-    both = Pairing(keys, peer_required="true")
+@pytest.mark.parametrize("http", ["1.1", "2"])
+def test_nothing_with_a_body_leaves_before_the_key_is_shown(
+    keys: dict[bytes, str], http: str
+) -> None:
+    both = Pairing(keys, http=http, peer_required="true")
     secret = (b"authorization", b"Bearer sk-secret")
     ask = both.edge.ask(chat(500), PATH, JSON, secret)
     asked = both.core.call()
@@ -446,6 +450,37 @@ def test_an_upstream_without_the_key_gets_no_body(
         assert "has not shown the key" in error["message"]
     assert {call.method for call in both.core.calls} == {b"HEAD"}
     assert both.edge.at_rest and both.core.at_rest
+
+
+@pytest.mark.parametrize("end", WAYS, ids=lambda way: way.__name__)
+def test_ending_it_while_the_key_is_asked_for_leaves_nothing(
+    keys: dict[bytes, str], end: Way
+) -> None:
+    def scenario(world: World) -> Iterator[None]:
+        client = world.client()
+        client.send(post(chat(20)))
+        yield
+        shown = b"accept-encoding: " + name_of()
+        world.upstreams[-1].send(reply(b"", shown))
+        yield
+        sealed = seal_of().close(b"{}", Schema.RESPONSE, [])
+        world.upstreams[-1].send(reply(sealed, b"content-encoding: " + name_of()))
+        yield
+
+    def the_next_one_works(world: World) -> None:
+        client = world.client()
+        client.send(get(b"/v1/next"))
+        upstream = world.upstream()
+        assert b"GET /v1/next " in upstream.take()
+        upstream.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+        world.run()
+        assert client.take() == b"HTTP/1.1 204 No Content\r\n\r\n"
+
+    def make() -> World:
+        one = {"limits_upstream_connections": 1, "compression_responses": "off"}
+        return World(peer_psk_file=keys[KEY], peer_required="true", **one)
+
+    sweep(make, scenario, end, the_next_one_works)
 
 
 def test_an_upstream_that_is_no_m2mproxy_gets_no_body(keys: dict[bytes, str]) -> None:

@@ -176,16 +176,24 @@ class RequestCoding:
         return not request.expects_continue
 
     def _seals(self, request: Request) -> bool:
-        """Whether the body goes sealed, whatever it is: the upstream has shown our key."""
+        """Whether the body goes sealed, whatever it is: the upstream has shown our key, or nothing
+        else may go."""
         sealed = self._forms.sealed
         if not sealed or request.length == 0:
             return False
+        if self._forms.is_required:
+            return True
         path = request.target.partition(b"?")[0]
         return bool(self.readable.choose(path, sealed, False).coding)
 
     def is_unproven(self, request: Request) -> bool:
         """Whether the upstream has to show our key before this request may go."""
-        return self._forms.is_required and request.length != 0 and not self._seals(request)
+        forms = self._forms
+        return (
+            forms.is_required
+            and request.length != 0
+            and not self.readable.shown.intersection(forms.sealed)
+        )
 
     async def _seal(
         self, request: Request, body: Body, ledger: Ledger, run: Run[tuple[list[bytes], bytes]]

@@ -111,8 +111,8 @@ def key_id(key: bytes) -> str:
 class _Opener:
     """A Transform for what a sealer made, whichever it was."""
 
-    def __init__(self, frame: Transform, stream: Transform) -> None:
-        self._frame = frame
+    def __init__(self, whole: Transform, stream: Transform) -> None:
+        self._whole = whole
         self._stream = stream
         self._start = b""
         self._chosen: Transform | None = None
@@ -125,7 +125,7 @@ class _Opener:
         if len(self._start) <= _SCHEMA_AT:
             return []
         is_stream = self._start[_SCHEMA_AT] == Schema.STREAM
-        self._chosen = self._stream if is_stream else self._frame
+        self._chosen = self._stream if is_stream else self._whole
         return self._chosen.feed(self._start)
 
     def flush(self) -> list[bytes]:

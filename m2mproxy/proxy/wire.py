@@ -18,6 +18,9 @@ from m2mproxy.proxy.request_coding import RequestCoding
 from m2mproxy.proxy.response_coding import ResponseCoding
 from m2mproxy.proxy.sealing import BothSeal, PeerSeal
 
+# Bytes of a request that is sealed: it is held whole, and no frame carries more than 1 GiB.
+_MOST_SEALED = 1 << 29
+
 
 def forms_of(config: Config, aead: BothSeal | None) -> Forms:
     """What this instance reads and writes. `aead` has the key of `peer.psk_file`, where one is set;
@@ -25,7 +28,8 @@ def forms_of(config: Config, aead: BothSeal | None) -> Forms:
     peer = config.peer
     if aead is None:
         return Forms()
-    return Forms(PeerSeal(peer.psk, peer.seal, aead), peer.required, config.max_body)
+    seal = PeerSeal(peer.psk, peer.seal, aead)
+    return Forms(seal, peer.required, min(config.max_body, _MOST_SEALED))
 
 
 def request_coding(

@@ -55,7 +55,7 @@ _SPARE = 64
 _TLS_END = 60.0
 
 
-def serve(config: Config, aead: BothSeal | None = None) -> int:
+def serve(config: Config, aead: BothSeal | None) -> int:
     """Serve until a signal says stop. Returns the exit code. `aead` has the key of peer.psk_file.
 
     Raises:

@@ -23,6 +23,7 @@ class Server:
     def __init__(self) -> None:
         self.configs: list[Config] = []
         self.checked: list[Config] = []
+        self.seals: list[object] = []
         self.result: int | BaseException = 0
 
     def parts(self, config: Config) -> None:
@@ -30,8 +31,9 @@ class Server:
         if isinstance(self.result, BaseException):
             raise self.result
 
-    def serve(self, config: Config) -> int:
+    def serve(self, config: Config, aead: object) -> int:
         self.configs.append(config)
+        self.seals.append(aead)
         if isinstance(self.result, BaseException):
             raise self.result
         return self.result
@@ -98,6 +100,17 @@ def test_flags_reach_the_configuration(run, server, command, tmp_path):
     assert (config.max_body, config.drain) == (2**20, 5)
     assert (config.logging.format, config.logging.level) == ("json", "debug")
     assert (config.tls.cert, config.tls.key) == (("a.pem", "b,c.pem"), ("a.key", "b.key"))
+
+
+@BOTH
+def test_only_where_there_is_a_key_something_seals(run, server, command, tmp_path):
+    key = tmp_path / "psk"
+    key.write_text("00" * 32)
+    key.chmod(0o600)
+    for flags in ((), ("--peer-psk-file", str(key))):
+        assert run(*command, "--upstream", URL, *flags)[0] == 0
+    assert [seal is not None for seal in server.seals] == [False, True]
+    assert [config.peer.psk for config in server.configs] == [b"", bytes(32)]
 
 
 @BOTH

@@ -24,6 +24,7 @@ from m2mproxy.codec.routing import Schema
 from m2mproxy.codec.sealed import AeadSeal
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.forms import Forms
+from m2mproxy.proxy.readable import LIFETIME
 from m2mproxy.proxy.sealing import PeerSeal, key_id
 
 KEY, OTHER = bytes(range(32)), bytes(32)
@@ -432,6 +433,14 @@ def test_nothing_with_a_body_leaves_before_the_key_is_shown(
     assert both.ledger.upstream_out.coding == both.ledger.upstream_in.coding == "m2m-aead"
     both.exchange(chat(500), chat(300))
     assert sum(each.method == b"HEAD" for each in both.core.calls) == 1
+
+
+def test_what_was_shown_long_ago_is_asked_for_again(keys: dict[bytes, str]) -> None:
+    both = Pairing(keys, peer_required="true")
+    opened(both)
+    both.edge.advance(LIFETIME)
+    opened(both)
+    assert sum(each.method == b"HEAD" for each in both.core.calls) == 2
 
 
 @pytest.mark.parametrize("core", [None, OTHER])

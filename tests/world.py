@@ -19,6 +19,7 @@ from ends import Ask, Call, H1Client, H1Server, H2Client, H2Server
 from link import Raw, Split, Transport, join, whole
 
 from m2mproxy.codec.forms import NO_VOCABULARIES
+from m2mproxy.codec.sealed import AeadSeal
 from m2mproxy.codec.token_native import Vocabularies
 from m2mproxy.config import Config, load
 from m2mproxy.http.faults import Fault, UpstreamFault
@@ -29,14 +30,13 @@ from m2mproxy.net.pool import Pool
 from m2mproxy.net.tcp import Tcp
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.exchange import Exchange
-from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.forwarding import Forwarding
 from m2mproxy.proxy.links import Links, UpstreamLinks
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.providers import Router, profile_for
 from m2mproxy.proxy.proxy import Proxy
 from m2mproxy.proxy.routes import Routes, Upstream
-from m2mproxy.proxy.wire import request_coding, response_coding
+from m2mproxy.proxy.wire import forms_of, request_coding, response_coding
 
 Report = Callable[[Any], None]
 Pair = tuple[str, str]  # versions: the client's, the upstream's
@@ -80,8 +80,9 @@ class World:
             self.config.limits.upstream_connections,
             self.config.timeouts.upstream_keepalive,
         )
-        self.forms = Forms(vocabularies)
-        self.links = Links(self.config.link, self.loop.time)
+        psk = self.config.peer.psk
+        self.forms = forms_of(self.config, AeadSeal(psk) if psk else None, vocabularies)
+        self.links = Links(self.config.link, self.loop.time, self.forms.seal is not None)
         self.context = Context(
             self.config, self._routes(), self.loop.time, Inline(), self.forms, self.links
         )
@@ -121,7 +122,7 @@ class World:
             destination,
             router,
             Forwarding(profile, self.config.api_key, self.config.forwarded),
-            request_coding(self.config.compression, profile, self.loop.time),
+            request_coding(self.config.compression, profile, self.loop.time, self.forms),
             response_coding(self.config.compression, upstream.host, self.forms),
             self.upstream_links,
         )
@@ -257,8 +258,8 @@ def _config(settings: dict[str, Any]) -> Config:
         section, _, key = name.partition("_")
         if section in ("timeouts", "limits", "compression"):
             flags[f"proxy.{section}.{key}"] = value
-        elif section == "link":
-            flags[f"link.{key}"] = value
+        elif section in ("link", "peer"):
+            flags[f"{section}.{key}"] = value
         else:
             flags[f"proxy.{name}"] = value
     return load(None, {}, flags)

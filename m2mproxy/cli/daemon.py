@@ -9,6 +9,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from m2mproxy.cli.options import EXIT_CONFIG, EXIT_FAILURE, EXIT_USAGE, Parser, given
 from m2mproxy.config import COMMAND_LINE, FILE_VARIABLE, Config, ConfigError, load
@@ -89,11 +90,19 @@ def _serve(program: str, config: Config) -> int:
     from m2mproxy.service.server import serve
 
     try:
-        return serve(config, configured(config))
+        return serve(config, configured(config), _aead(config.peer.psk))
     except OSError as error:
         where = error.filename or ", ".join(map(str, config.listen))
         _say(program, f"cannot listen on {where}: {_reason(error)}")
         return EXIT_FAILURE
+
+
+def _aead(key: bytes) -> Any:
+    if not key:
+        return None
+    from m2mproxy.codec.sealed import AeadSeal  # ten megabytes that few need
+
+    return AeadSeal(key)
 
 
 def _reason(error: OSError) -> str:

@@ -12,13 +12,12 @@ import sys
 from collections.abc import Callable
 
 from m2mproxy.cli.options import EXIT_FAILURE, EXIT_USAGE, Parser
+from m2mproxy.config.keyfile import MOST_KEY, key_of
 
 # What a decoder takes and gives (codec.base.Limits); more could not be read back.
 MOST = 16 << 20
-_MOST_KEY = 4096
 STANDARD = "-"  # input or output, in place of a file
 
-_hex = re.compile(rb"(?:[0-9A-Fa-f]{2})+").fullmatch
 _controls = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]").search
 
 
@@ -101,13 +100,12 @@ def _called(name: str) -> str:
 
 def key(path: str) -> bytes:
     """The key that a file holds: in hex, a line end after it or none, or as bare bytes."""
-    data = _contents(path, _MOST_KEY)
-    if len(data) > _MOST_KEY:
-        raise Failure(f"{path}: longer than {_MOST_KEY} bytes, so it is no key")
+    data = _contents(path, MOST_KEY)
+    if len(data) > MOST_KEY:
+        raise Failure(f"{path}: longer than {MOST_KEY} bytes, so it is no key")
     if path != STANDARD and os.stat(path).st_mode & 0o004:
         say(f"warning: {path} holds a key and can be read by every user (chmod o-r {path})")
-    digits = data.rstrip(b"\r\n")
-    return bytes.fromhex(digits.decode()) if _hex(digits) else data
+    return key_of(data)
 
 
 # ---- output -------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from m2mproxy.codec import dictionaries
 from m2mproxy.codec.allowance import Allowance
 from m2mproxy.codec.base import WireError
 from m2mproxy.codec.template import TemplateDecoder, TemplateEncoder
-from m2mproxy.codec.varint import read_varint, write_varint
+from m2mproxy.codec.varint import read_prefixed, write_varint
 
 _RAW, _LEVEL, _MEMORY = -15, 6, 8
 _TAIL = b"\x00\x00\xff\xff"
@@ -28,7 +28,6 @@ _MOST_PLAIN = 32 * 1024  # bytes of a batch
 # Records of a batch, at worst one of four bytes for two line ends; and the same coded, at worst.
 _MOST_RECORDS = 4 * _MOST_PLAIN
 _MOST_CODED = _MOST_RECORDS + 1024
-_MOST_LENGTH = len(write_varint(_MOST_CODED))
 
 
 class EventsEncoder:
@@ -103,7 +102,7 @@ class EventsDecoder:
         while at < len(data):
             if self._ended:
                 raise WireError("something follows the stream's end")
-            end = _batch_end(data, at)
+            end = read_prefixed(data, at, _MOST_CODED)
             if end is None:
                 break
             start, at = end[0], end[1]
@@ -134,20 +133,3 @@ class EventsDecoder:
         if not self._ended:
             raise WireError("the event stream is cut short")
         return []
-
-
-def _batch_end(data: bytes, at: int) -> tuple[int, int] | None:
-    """Where the batch at `at` starts behind its length, and ends; None while it is not whole.
-
-    Raises:
-        WireError: it is longer than any can be.
-    """
-    known = data[at : at + _MOST_LENGTH]
-    if all(byte >= 0x80 for byte in known):
-        if len(known) == _MOST_LENGTH:
-            raise WireError("a batch is too long")
-        return None
-    length, start = read_varint(data, at, len(data))
-    if length > _MOST_CODED:
-        raise WireError("a batch is too long")
-    return (start, start + length) if start + length <= len(data) else None

@@ -24,9 +24,10 @@ from m2mproxy.codec.base import (
     WireError,
     sniff,
 )
+from m2mproxy.codec.batches import Batches, HmacBatches, derive, stream_key
 from m2mproxy.codec.brotli_payload import QUALITY, compress, expand
 from m2mproxy.codec.header import FIXED, MAX_HEADER, Header, Security, read_header, write_header
-from m2mproxy.codec.routing import Schema, describe
+from m2mproxy.codec.routing import Routing, Schema, describe
 
 _section = struct.Struct("<II")  # payload length, crc32 of the body
 COMPRESS_FROM = 100  # bytes, as the crate; below, brotli costs more than it saves
@@ -102,6 +103,14 @@ class HmacSeal:
             raise WireError("the frame was changed, or closed with another key")
         return section
 
+    def derived(self, purpose: bytes) -> HmacSeal:
+        """See `StreamSeal`."""
+        return HmacSeal(derive(self._key, purpose))
+
+    def batches(self, start: bytes) -> Batches:
+        """See `StreamSeal`."""
+        return HmacBatches(stream_key(self._key, start))
+
     def _tag(self, head: bytes, section: bytes | memoryview) -> bytes:
         code = hmac.new(self._key, head, hashlib.sha256)
         code.update(section)
@@ -115,6 +124,7 @@ def encode(
     seal: Seal = PLAIN,
     quality: int = QUALITY,
     schema: Schema | None = None,
+    routing: Routing | None = None,
 ) -> bytes:
     """The frame that carries `body`, which may be any bytes.
 
@@ -123,6 +133,7 @@ def encode(
         seal: with which security, and key.
         quality: brotli's, 0 to 11.
         schema: what the body is known to be; None to tell by its keys.
+        routing: what the header says, instead of what the body does.
 
     Raises:
         CannotEncode: the body is larger than 1 GiB.
@@ -133,7 +144,7 @@ def encode(
     compressed = len(payload) < len(body)
     if not compressed:
         payload = body
-    head = write_header(describe(body, schema), seal.security, compressed)
+    head = write_header(routing or describe(body, schema), seal.security, compressed)
     section = _section.pack(len(payload), zlib.crc32(body)) + payload
     rest = seal.close(head, section)
     if text:

@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from m2mproxy.codec.base import WireError
+from m2mproxy.codec.batches import CHANGED, NUMBER, Batches, derive, stream_key
 from m2mproxy.codec.header import Security
 
 _NONCE = 12
@@ -33,6 +34,7 @@ class AeadSeal:
         """
         self._cipher = ChaCha20Poly1305(key)
         self._random = random
+        self._key = key
 
     def close(self, head: bytes, section: bytes) -> bytes:
         nonce = self._random(_NONCE)
@@ -45,3 +47,27 @@ class AeadSeal:
             return self._cipher.decrypt(bytes(rest[:_NONCE]), rest[_NONCE:], head)
         except InvalidTag:
             raise WireError("the frame was changed, or closed with another key") from None
+
+    def derived(self, purpose: bytes) -> AeadSeal:
+        """See `StreamSeal`."""
+        return AeadSeal(derive(self._key, purpose), self._random)
+
+    def batches(self, start: bytes) -> Batches:
+        """See `StreamSeal`."""
+        return AeadBatches(stream_key(self._key, start))
+
+
+class AeadBatches:
+    """Encrypted batches. `key` is the stream's, so that their numbers are nonces."""
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = ChaCha20Poly1305(key)
+
+    def close(self, number: int, plain: bytes) -> bytes:
+        return self._cipher.encrypt(number.to_bytes(NUMBER, "big"), plain, None)
+
+    def open(self, number: int, sealed: bytes) -> bytes:
+        try:
+            return self._cipher.decrypt(number.to_bytes(NUMBER, "big"), sealed, None)
+        except InvalidTag:
+            raise WireError(CHANGED) from None

@@ -53,6 +53,24 @@ def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     raise WireError("a number is cut short or too long")
 
 
+def read_prefixed(data: bytes, at: int, most: int) -> tuple[int, int] | None:
+    """Where what stands at `at` starts behind its length, and ends; None while it is not whole.
+
+    Raises:
+        WireError: it has more than `most` bytes.
+    """
+    longest = len(write_varint(most))
+    known = data[at : at + longest]
+    if all(byte >= 0x80 for byte in known):
+        if len(known) == longest:
+            raise WireError("a batch is too long")
+        return None
+    length, start = read_varint(data, at, len(data))
+    if length > most:
+        raise WireError("a batch is too long")
+    return (start, start + length) if start + length <= len(data) else None
+
+
 def write_tokens(ids: Iterable[int]) -> bytes:
     """Token ids one after the other. Each is one that a vocabulary gave, thus 0 to 2**21 or so."""
     out = bytearray()

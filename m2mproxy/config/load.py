@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from m2mproxy.config.errors import COMMAND_LINE, ENVIRONMENT, ConfigError
+from m2mproxy.config.keyfile import MOST_KEY, psk_of
 from m2mproxy.config.schema import (
     API_KEY,
     API_KEY_FILE,
     KEY_TEXT,
     KEYS,
+    PSK_FILE,
     SECTIONS,
     Config,
     Key,
@@ -76,16 +78,19 @@ def load(
         )
     if key_file := settings.get(API_KEY_FILE):
         values[API_KEY] = _read_key(key_file, notices)
+    psk = _read_psk(settings[PSK_FILE]) if values.get(PSK_FILE) else b""
     if values.get("proxy.ca_file"):
         _check_certificates(settings["proxy.ca_file"])
     places = {name: Place(setting.source, setting.name) for name, setting in settings.items()}
-    config = _build(values, places)
+    config = _build(values, places, psk)
+    _check_peer(config)
     check_tls(config, notices)
     return config
 
 
-def _build(values: Mapping[str, object], places: Mapping[str, Place]) -> Config:
+def _build(values: Mapping[str, object], places: Mapping[str, Place], psk: bytes) -> Config:
     parts: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    parts["peer"]["psk"] = psk
     for path, value in values.items():
         if path != API_KEY_FILE:
             parts[KEYS[path].section][KEYS[path].name] = value
@@ -186,15 +191,15 @@ def _unknown(source: str, what: str, name: str, known: Iterable[str]) -> ConfigE
 # ---- the files that settings name ---------------------------------------------------------------
 
 
-def _contents(path: str) -> tuple[bytes, bool]:
+def _contents(path: str, most: int = -1) -> tuple[bytes, bool]:
     """What a file holds, and whether every user can read it."""
     with open(path, "rb") as file:
-        return file.read(), bool(os.fstat(file.fileno()).st_mode & 0o004)
+        return file.read(most), bool(os.fstat(file.fileno()).st_mode & 0o004)
 
 
-def _contents_named_by(setting: _Setting) -> tuple[bytes, bool]:
+def _contents_named_by(setting: _Setting, most: int = -1) -> tuple[bytes, bool]:
     try:
-        return _contents(setting.value)
+        return _contents(setting.value, most)
     except OSError as error:
         raise setting.error(f"cannot be read: {error.strerror}") from None
 
@@ -216,6 +221,23 @@ def _read_key(setting: _Setting, notices: list[str]) -> str:
         return str(KEY_TEXT.read(line.decode("latin-1")))
     except ValueError:
         raise setting.error("the file has more than visible ASCII characters") from None
+
+
+def _read_psk(setting: _Setting) -> bytes:
+    """The key of the file. One that every user can read is a secret of nobody, and refused."""
+    data, public = _contents_named_by(setting, MOST_KEY + 1)
+    if public:
+        raise setting.error(f"every user can read the file (chmod o-r {setting.value})")
+    try:
+        return psk_of(data)
+    except ValueError as error:
+        raise setting.error(str(error)) from None
+
+
+def _check_peer(config: Config) -> None:
+    """A key that protects nothing is an error, as those of TLS are (tls.py)."""
+    if config.peer.required and not config.peer.psk:
+        raise config.refusal("peer.required", True, f"it needs {PSK_FILE}")
 
 
 def _check_certificates(setting: _Setting) -> None:

@@ -16,10 +16,12 @@ from m2mproxy.config.errors import DEFAULT, ConfigError
 from m2mproxy.config.kinds import Kind
 
 API_KEY, API_KEY_FILE = "proxy.api_key", "proxy.api_key_file"
+PSK_FILE = "peer.psk_file"
 
 _SWITCH = kinds.one_of({"true": True, "false": False})
 _OFF = {'"off"': "off", "false": "off"}
 _KEY_PATH = kinds.text(r"[^\x00-\x1f\x7f]+", "the path of a file with the key on one line")
+_PSK_PATH = kinds.text(r"[^\x00-\x1f\x7f]*", "the path of a file with a key of 32 bytes, in hex")
 _CA_PATH = kinds.text(r"[^\x00-\x1f\x7f]*", "the path of a file of certificates in PEM")
 _PEM_PATH = kinds.text(r"[^\x00-\x1f\x7f]*", "the path of a file in PEM")
 _PEM_PATHS = kinds.texts(r"[^\x00-\x1f\x7f]+", "the path of a file in PEM, or several such paths")
@@ -177,6 +179,20 @@ class Logging:
     """Whether each exchange is a line; default true."""
 
 
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """[peer]: what other instances of m2mproxy are known by."""
+
+    psk_file: Annotated[str, _PSK_PATH] = ""
+    """File of the key that is shared with other instances; '' for none, the default."""
+    seal: Annotated[str, kinds.names("aead", "hmac")] = "aead"
+    """How bodies between them are sealed: 'aead', encrypted, or 'hmac'; default aead."""
+    required: Annotated[bool, _SWITCH] = False
+    """Whether a body is sent to the upstream, and taken from it, only sealed; default false."""
+    psk: bytes = field(default=b"", repr=False)
+    """The key, 32 bytes: no key of the configuration, but what `psk_file` holds."""
+
+
 class Place(NamedTuple):
     """Where a key was given: the file, `environment` or `command line`, and its name there."""
 
@@ -186,7 +202,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """[proxy] and its sections, and [logging]."""
+    """[proxy] and its sections, [peer] and [logging]."""
 
     listen: Annotated[tuple[Listen, ...], LISTEN] = (Listen("127.0.0.1", 8080),)
     """Addresses where clients connect; default 127.0.0.1:8080."""
@@ -216,6 +232,7 @@ class Config:
     compression: Compression = Compression()
     security: Security = Security()
     link: Link = Link()
+    peer: Peer = Peer()
     logging: Logging = Logging()
     places: Mapping[str, Place] = field(default_factory=dict, repr=False, compare=False)
     """Where each key that was given was given, by its path: no key itself, but for errors."""
@@ -234,6 +251,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "proxy.compression": Compression,
     "proxy.security": Security,
     "link": Link,
+    "peer": Peer,
     "logging": Logging,
 }
 

@@ -44,11 +44,13 @@ _UPSTREAM_CODES = {
     "tls": "upstream_tls_error",
     "disconnected": "upstream_disconnected",
     "protocol": "upstream_protocol_error",
+    "unsealed": "upstream_not_sealed",
 }
 
 
 class UpstreamFault(Fault):
-    """The upstream failed in `phase`: resolve, connect, tls, disconnected or protocol.
+    """The upstream failed in `phase`: resolve, connect, tls, disconnected, protocol or
+    unsealed.
 
     `retry` says that a connection used before died with no byte of this response seen, so that
     the same request may be sent once more on a fresh one (RFC 9112 9.3.1).

@@ -95,11 +95,6 @@ def can_read(name: bytes) -> bool:
     return coding.is_standard(name) or name in peer_forms()
 
 
-def can_read_all(names: Sequence[bytes]) -> bool:
-    """Whether a body can be decoded to which these were applied. Honest ones have one."""
-    return len(names) <= MOST_CODINGS and all(map(can_read, names))
-
-
 def is_quick(names: Sequence[bytes], body: bytes) -> bool:
     """Whether `read_request` keeps the event loop no longer than a body of that size should."""
     if M2M in names[:-1]:
@@ -113,9 +108,11 @@ def read_request(
     names: Sequence[bytes],
     body: bytes,
     limit: int,
+    seals: Sequence[frame.Seal],
     vocabularies: Vocabularies = NO_VOCABULARIES,
 ) -> bytes:
-    """A request's body, decoded; `names` are its codings in the order in which they were applied.
+    """A request's body, decoded; `names` are its codings in the order in which they were applied,
+    `seals` what frames may be secured with.
 
     Raises:
         NoVocabulary: it is in token ids of another one than `vocabularies`.
@@ -124,18 +121,20 @@ def read_request(
     """
     for name in reversed(names):
         if name == M2M:
-            body = _read_frame(body, limit, vocabularies)
+            body = _read_frame(body, limit, seals, vocabularies)
         elif name == static_form():
             body = static.decode(body, static.Way.REQUEST, limit)
         else:
             body = coding.decode(name, body, limit)
-    return body if names else _read_frame(body, limit, vocabularies)
+    return body if names else _read_frame(body, limit, seals, vocabularies)
 
 
-def _read_frame(body: bytes, limit: int, vocabularies: Vocabularies) -> bytes:
+def _read_frame(
+    body: bytes, limit: int, seals: Sequence[frame.Seal], vocabularies: Vocabularies
+) -> bytes:
     if sniff(body) is None:
         raise WireError("it begins like none of the M2M forms")
-    return decode_any(body, Limits(limit, limit), vocabularies=vocabularies)[1]
+    return decode_any(body, Limits(limit, limit), seals, vocabularies)[1]
 
 
 def rivals(chosen: bytes, shown: frozenset[bytes]) -> tuple[bytes, ...]:
@@ -168,13 +167,8 @@ def writer(name: bytes, kind: Kind, level: int) -> Transform:
     return coding.encoder(name, level)
 
 
-def reader(names: Sequence[bytes], kind: Kind) -> Transform:
-    """What decodes a response; `names` as in `read_request`."""
-    steps = [_reader(name, kind) for name in reversed(names)]
-    return steps[0] if len(steps) == 1 else Steps(steps)
-
-
-def _reader(name: bytes, kind: Kind) -> Transform:
+def reader(name: bytes, kind: Kind) -> Transform:
+    """What decodes a response."""
     if name == M2M:
         return Whole(_response_of)
     if name == static_form():
@@ -191,7 +185,7 @@ def _response_of(message: bytes) -> bytes:
 
 
 class Steps:
-    """Several decoders, one after the other."""
+    """Several steps, one after the other."""
 
     def __init__(self, steps: Sequence[Transform]) -> None:
         self._steps = steps
@@ -205,7 +199,10 @@ class Steps:
 
     def flush(self) -> list[bytes]:
         """See `Transform`."""
-        return []
+        chunks: list[bytes] = []
+        for step in self._steps:
+            chunks = [piece for each in chunks for piece in step.feed(each)] + list(step.flush())
+        return chunks
 
     def finish(self) -> list[bytes]:
         """See `Transform`."""

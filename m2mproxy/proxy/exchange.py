@@ -28,6 +28,7 @@ from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.linked import Linked, is_linked
 from m2mproxy.proxy.model import ModelFinder, model_of
 from m2mproxy.proxy.patience import Patience, Phase
+from m2mproxy.proxy.proof import prove
 from m2mproxy.proxy.pump import Pump, all_of, too_large
 from m2mproxy.proxy.request_coding import (
     MOST_HELD,
@@ -190,6 +191,10 @@ class Exchange:
         route.responses.ask(request, watched, self._accepted)
         if config.logging.access and request.length != 0:
             self._finder = ModelFinder()
+        if route.requests.is_unproven(request):
+            stream = await self._stream(route, fresh=True)
+            self._patience.enter(Phase.FIRST_BYTE, self._context.clock())
+            await prove(stream, route)
         if route.links.is_open and is_turn(request, watched, MOST_HELD):
             body = await self._linked.take(request, body, self._context.links, route.links)
             return self._uploading(body)
@@ -245,6 +250,7 @@ class Exchange:
         )
 
     async def _encoded(self, route: Upstream, body: Body) -> Body:
+        self._invite()
         self.ledger = self.ledger or Ledger()
         body, self._coded = await route.requests.encode(
             self.request, body, self.ledger, self._context.offload.run
@@ -289,7 +295,7 @@ class Exchange:
                 continue
             upload.forget()
             coded, self._coded = self._coded, None  # held no longer than it is of use
-            if coded is None or not route.requests.judge(self.request, coded, response.status):
+            if coded is None or not route.requests.judge(self.request, coded, response):
                 break
             stream.reset()
             again, refused = False, (coded.coding, response.status)

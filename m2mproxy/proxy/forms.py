@@ -1,4 +1,5 @@
-"""What this instance reads and writes: the codings of codings.py, which every instance has.
+"""What this instance reads and writes: the codings of codings.py, which every instance has, and the
+one that its key makes (sealing.py).
 
 Made once from the configuration, and handed to all that decode, code, or say what can be read.
 
@@ -10,22 +11,42 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from m2mproxy.codec import coding
-from m2mproxy.codec.base import Transform
+from m2mproxy.codec import coding, frame, static
+from m2mproxy.codec.base import Form, Transform, WireError, sniff
+from m2mproxy.codec.header import Security
+from m2mproxy.codec.routing import Schema
 from m2mproxy.codec.token_native import Vocabularies
+from m2mproxy.http.faults import UpstreamFault
+from m2mproxy.http.headers import Headers
 from m2mproxy.proxy import codings
-from m2mproxy.proxy.codings import Kind
+from m2mproxy.proxy.codings import Kind, Steps
+from m2mproxy.proxy.sealing import PeerSeal
+
+# A reply that grows beyond this while it is opened is no reply of a model.
+_MOST_OPENED = 256 << 20
+_ONLY_PLAIN = (frame.PLAIN,)
+_SEALED = (b"m2m-aead-", b"m2m-hmac-")
 
 
 @dataclass(frozen=True, slots=True)
 class Forms:
-    """The forms of one instance. `vocabularies` are what token ids are read with."""
+    """The forms of one instance. `is_required` says that nothing else than what is sealed goes to
+    the upstream or is taken from it; `most` is the largest request, in bytes; `vocabularies` are
+    what token ids are read with."""
 
+    seal: PeerSeal | None = None
+    is_required: bool = False
+    most: int = 0
     vocabularies: Vocabularies = field(default_factory=dict)
+
+    @property
+    def sealed(self) -> tuple[bytes, ...]:
+        """The coding of the key, if there is one."""
+        return () if self.seal is None else (self.seal.name,)
 
     def peers(self) -> tuple[bytes, ...]:
         """What another m2mproxy may send us, best first."""
-        return codings.peer_forms()
+        return (*self.sealed, *codings.peer_forms())
 
     def readable(self) -> bytes:
         """Accept-Encoding for requests to us."""
@@ -33,16 +54,100 @@ class Forms:
 
     def can_read_all(self, names: Sequence[bytes]) -> bool:
         """Whether a body can be decoded to which these were applied. Honest ones have few."""
-        return codings.can_read_all(names)
+        return len(names) <= codings.MOST_CODINGS and all(
+            name in self.sealed or codings.can_read(name) for name in names
+        )
+
+    def why_not(self, names: Sequence[bytes]) -> str:
+        """What to tell of codings that cannot all be read."""
+        what = b", ".join(names).decode("latin-1")[:100]
+        if not any(name.startswith(_SEALED) for name in names):
+            return f"the content-encoding {what} is not supported"
+        mine = "this proxy has another key" if self.seal is not None else "this proxy has no key"
+        return f"the content-encoding {what} cannot be opened: {mine}"
+
+    def label(self, names: Sequence[bytes]) -> str:
+        """The codings for people: one that is sealed is that above all."""
+        if self.seal is not None and self.seal.name in names:
+            return self.seal.label
+        return b",".join(names).decode("latin-1")
+
+    # -- requests -------------------------------------------------------------------------------
 
     def read_request(self, names: Sequence[bytes], body: bytes, limit: int) -> bytes:
-        """See `codings.read_request`."""
-        return codings.read_request(names, body, limit, self.vocabularies)
+        """A request's body, decoded; `names` in the order in which they were applied.
 
-    def writer(self, name: bytes, kind: Kind, level: int) -> Transform:
-        """What codes a response."""
-        return codings.writer(name, kind, level)
+        Raises:
+            TooLarge: more than `limit` bytes.
+            WireError: it cannot be decoded, or does not open.
+        """
+        if not names:
+            return self._read_here((), body, limit)
+        for at, name in reversed(list(enumerate(names))):
+            if self.seal is not None and name == self.seal.name:
+                body = self.seal.open(body, Schema.REQUEST, names[:at], limit)
+            else:
+                body = self._read_here((name,), body, limit)
+        return body
+
+    def _read_here(self, names: Sequence[bytes], body: bytes, limit: int) -> bytes:
+        if self.seal is not None:
+            return codings.read_request(names, body, limit, self.seal.opened, self.vocabularies)
+        if names in ((), (codings.M2M,)):
+            _refuse_secured(body, limit)
+        return codings.read_request(names, body, limit, _ONLY_PLAIN, self.vocabularies)
+
+    def seal_request(self, body: bytes, shrinks: bool) -> tuple[list[bytes], bytes]:
+        """The codings and the sealed body; one that `shrinks` is coded with the static dictionary
+        before."""
+        assert self.seal is not None
+        inner: list[bytes] = []
+        if shrinks:
+            inner.append(codings.static_form())
+            body = static.encode(body, static.Way.REQUEST)
+        return [*inner, self.seal.name], self.seal.close(body, Schema.REQUEST, inner)
+
+    # -- responses ------------------------------------------------------------------------------
+
+    def writer(
+        self, names: Sequence[bytes], kind: Kind, size: int | None, level: int
+    ) -> Transform:
+        """What codes a response of that size. `names` has a coding, or the key's, or both."""
+        inner = [name for name in names if name not in self.sealed]
+        steps = [codings.writer(name, kind, level) for name in inner]
+        if self.seal is not None and self.seal.name in names:
+            whole = kind is Kind.BODY and size is not None and size <= codings.MOST_WAITING
+            steps.append(self.seal.sealer(whole, inner))
+        return steps[0] if len(steps) == 1 else Steps(steps)
 
     def reader(self, names: Sequence[bytes], kind: Kind) -> Transform:
         """What decodes a response; `names` in the order in which they were applied."""
-        return codings.reader(names, kind)
+        steps = [self._reader(names[:at], names[at], kind) for at in reversed(range(len(names)))]
+        return steps[0] if len(steps) == 1 else Steps(steps)
+
+    def _reader(self, inner: Sequence[bytes], name: bytes, kind: Kind) -> Transform:
+        if self.seal is not None and name == self.seal.name:
+            return self.seal.opener(inner, _MOST_OPENED)
+        return codings.reader(name, kind)
+
+    def check_response(self, headers: Headers) -> None:
+        """A response with a body came from the upstream.
+
+        Raises:
+            UpstreamFault: it is not sealed, and has to be.
+        """
+        if self.is_required and not self.is_sealed(headers):
+            raise UpstreamFault("unsealed", "the upstream's response is not sealed (peer.required)")
+
+    def is_sealed(self, headers: Headers) -> bool:
+        """Whether a message says that its body is sealed with the key."""
+        return self.seal is not None and self.seal.name in codings.applied(headers)
+
+
+def _refuse_secured(body: bytes, limit: int) -> None:
+    """Say of a secured frame that there is no key, rather than that it is not accepted."""
+    if len(body) > limit or sniff(body) not in (Form.M2M, Form.M2M_TEXT):
+        return
+    security = frame.peek(body).security
+    if security is not Security.NONE:
+        raise WireError(f"it is secured with {security.name}, and this proxy has no key")

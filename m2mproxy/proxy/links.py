@@ -55,7 +55,11 @@ class Counts:
 class Links:
     """What all links of the process share."""
 
-    def __init__(self, config: Link, clock: Callable[[], float]) -> None:
+    def __init__(self, config: Link, clock: Callable[[], float], sealed: bool) -> None:
+        """`sealed` is for an instance with a key: nothing crosses but what is sealed, so there are
+        no links."""
+        self.enabled = config.enabled and not sealed
+        """Whether there are any."""
         self._config = config
         self._clock = clock
         self._memory = Memory(config.memory)
@@ -64,15 +68,10 @@ class Links:
     @property
     def announce(self) -> Mapping[int, int]:
         """The SETTINGS that tell an edge."""
-        if not self._config.enabled:
+        if not self.enabled:
             return NO_SETTINGS
         kib = min(self._config.connection_memory >> 10, _MOST_KIB)
         return {SETTING: _VERSION << 24 | kib, DICTIONARIES: int(dictionaries.version(), 16)}
-
-    @property
-    def enabled(self) -> bool:
-        """Whether there are any."""
-        return self._config.enabled
 
     def tenant(self, headers: Headers) -> bytes:
         """Whose request it is, as far as its head says."""
@@ -81,7 +80,7 @@ class Links:
     def core(self, stream: Stream) -> Core | None:
         """What the connection of a client's stream remembers; None where it cannot be a link."""
         session, config = stream.session, self._config
-        if session is None or not config.enabled:
+        if session is None or not self.enabled:
             return None
         if isinstance(session.kept, Core):
             return session.kept
@@ -112,7 +111,7 @@ class Links:
     def _offered(self, session: Session) -> int:
         """Bytes that the upstream will remember for us."""
         offer, ours = session.settings.get(SETTING, 0), int(dictionaries.version(), 16)
-        if not self._config.enabled or session.settings.get(DICTIONARIES) != ours:
+        if not self.enabled or session.settings.get(DICTIONARIES) != ours:
             return 0
         return (offer & _MOST_KIB) << 10 if offer >> 24 == _VERSION else 0
 

@@ -12,14 +12,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.codec.token_native import NoVocabulary
 from m2mproxy.http.body import Body
 from m2mproxy.http.faults import ClientFault
 from m2mproxy.http.headers import Headers
-from m2mproxy.http.message import Request
+from m2mproxy.http.message import Request, Response
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.errors import not_loaded
 from m2mproxy.proxy.forms import Forms
@@ -66,9 +66,7 @@ async def decode(
     headers = request.headers
     names = codings.applied(headers)
     if not forms.can_read_all(names):
-        what = b", ".join(names).decode("latin-1")[:100]
-        message = f"the content-encoding {what} is not supported"
-        raise ClientFault(415, "unsupported_coding", message)
+        raise ClientFault(415, "unsupported_coding", forms.why_not(names))
     coded, _ = await gather(body, limit)
     try:
         plain = await _read(names, coded, limit, run, forms)
@@ -78,7 +76,7 @@ async def decode(
         raise not_loaded(error) from None
     except WireError as error:
         raise ClientFault(400, "undecodable_body", f"the body cannot be decoded: {error}") from None
-    ledger.client_in.coding = b",".join(names).decode() or "m2m"
+    ledger.client_in.coding = forms.label(names) or "m2m"
     ledger.client_in.add(len(coded), len(plain))
     headers.drop((b"content-encoding",))
     if codings.media_type(headers) in codings.FRAME_TYPES:
@@ -133,7 +131,7 @@ class Coded:
     def undo(self, request: Request) -> Body:
         """Make `request` plain again."""
         request.headers = self.headers
-        request.length = len(self.plain)
+        set_length(request, len(self.plain))
         return whole(self.plain)
 
 
@@ -147,6 +145,7 @@ class RequestCoding:
         min_size: int,
         level: int,
         extra: Headers,
+        forms: Forms,
         most: int = MOST_HELD,
     ) -> None:
         """`wanted` are codings, best first, none for "off"; `extra` goes with a coded request;
@@ -156,6 +155,7 @@ class RequestCoding:
         self._min_size = min_size
         self._level = level
         self._extra = extra
+        self._forms = forms
         self._most = min(most, MOST_HELD)
         self._is_on = bool(wanted)
         self._may_try = readable.knows_something
@@ -163,7 +163,7 @@ class RequestCoding:
     def reads(self, request: Request) -> bool:
         """Whether the upstream reads `request` as the client coded it."""
         names = codings.applied(request.headers)
-        if len(names) != 1 or not self._wanted:
+        if len(names) != 1 or not self._wanted or self._seals(request):
             return False
         path = request.target.partition(b"?")[0]
         return bool(self.readable.choose(path, names, large=False).coding)
@@ -171,6 +171,8 @@ class RequestCoding:
     def considers(self, request: Request, watched: Headers) -> bool | None:
         """Whether `request` is to be coded, as far as is known before anything waits. None: it
         would be, if the upstream had shown that it reads anything."""
+        if self._seals(request):
+            return True
         size = request.length
         if not (
             self._is_on
@@ -184,10 +186,51 @@ class RequestCoding:
             return None
         return not request.expects_continue
 
+    def _seals(self, request: Request) -> bool:
+        """Whether the body goes sealed, whatever it is: the upstream has shown our key, or nothing
+        else may go."""
+        sealed = self._forms.sealed
+        if not sealed or request.length == 0:
+            return False
+        if self._forms.is_required:
+            return True
+        path = request.target.partition(b"?")[0]
+        return bool(self.readable.choose(path, sealed, False).coding)
+
+    def is_unproven(self, request: Request) -> bool:
+        """Whether the upstream has to show our key before this request may go."""
+        forms = self._forms
+        return (
+            forms.is_required
+            and request.length != 0
+            and not self.readable.shown.intersection(forms.sealed)
+        )
+
+    async def _seal(
+        self, request: Request, body: Body, ledger: Ledger, run: Run[tuple[list[bytes], bytes]]
+    ) -> tuple[Body, Coded]:
+        """`body` sealed, and made smaller before where that is wanted and can be read."""
+        seal = self._forms.seal
+        assert seal is not None
+        plain, _ = await gather(body, self._forms.most)
+        size, path = len(plain), request.target.partition(b"?")[0]
+        wanted = [name for name in self._wanted if name == codings.static_form()]
+        shrinks = bool(self.readable.choose(path, wanted, False).coding) and size >= self._min_size
+        names, sealed = await run(size, lambda: self._forms.seal_request(plain, shrinks))
+        ledger.why = "shown"
+        ledger.coded(seal.label, size)
+        before = Coded(seal.name, plain, Headers(request.headers))
+        set_length(request, len(sealed))
+        request.headers.append((b"content-encoding", b", ".join(names)))
+        return whole(sealed), before
+
     async def encode(
-        self, request: Request, body: Body, ledger: Ledger, run: Run[tuple[bytes, bytes]]
+        self, request: Request, body: Body, ledger: Ledger, run: Run[Any]
     ) -> tuple[Body, Coded | None]:
-        """The body for the upstream, coded if that is read and makes it smaller."""
+        """The body for the upstream, sealed if it has our key, else coded if that is read and makes
+        it smaller."""
+        if self._seals(request):
+            return await self._seal(request, body, ledger, run)
         size = request.length or 0
         path = request.target.partition(b"?")[0]
         choice = self.readable.choose(path, self._wanted, size >= _TRIAL_FROM)
@@ -211,9 +254,15 @@ class RequestCoding:
         """The plain request was answered as the coded one: the coding is not to blame."""
         self.readable.forgive(request.target.partition(b"?")[0], coding)
 
-    def judge(self, request: Request, coded: Coded, status: int) -> bool:
-        """The upstream answered a coded request: whether the plain one has to be sent after all."""
-        path = request.target.partition(b"?")[0]
+    def judge(self, request: Request, coded: Coded, response: Response) -> bool:
+        """The upstream answered a coded request: whether the plain one has to be sent after all.
+        Never where the key is required, nor when the answer, being sealed, shows that it was
+        opened."""
+        path, status = request.target.partition(b"?")[0], response.status
+        if coded.coding in self._forms.sealed and (
+            self._forms.is_required or self._forms.is_sealed(response.headers)
+        ):
+            return False
         if status in REFUSED:
             self.readable.refused(path, coded.coding, status)
             return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from m2mproxy.http.faults import UpstreamFault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.http.negotiation import Accepted
@@ -37,10 +38,13 @@ class ResponseCoding:
 
     def ask(self, request: Request, watched: Headers, accepted: Accepted) -> None:
         """Tell the upstream what can be read here, beside what the client can read."""
-        if self.responses == "off" or watched.get(b"range") is not None:
+        only_sealed = self.responses == "off" or watched.get(b"range") is not None
+        peers = self.forms.sealed if only_sealed else self.forms.peers()
+        if not peers:
             return
         headers = request.headers
-        field = (b"accept-encoding", _asked(accepted, self.upstream_is_near, self.forms.peers()))
+        none_else = only_sealed or self.upstream_is_near
+        field = (b"accept-encoding", _asked(accepted, none_else, peers))
         if len(accepted.values) == 1:
             headers[headers.index((b"accept-encoding", accepted.values[0]))] = field
             return
@@ -51,14 +55,20 @@ class ResponseCoding:
         self, accepted: Accepted, near: bool, response: Response, marks: Headers
     ) -> bool:
         """Whether there is anything to do, by the MARKS of its head; for most there is not. To
-        another m2mproxy it says what its requests may be coded in (RFC 9110 12.5.3)."""
+        another m2mproxy it says what its requests may be coded in (RFC 9110 12.5.3).
+
+        Raises:
+            UpstreamFault: it has to be sealed, and is not.
+        """
         headers = response.headers
-        peer_asks = is_peer(accepted)
+        peer_asks = is_peer(accepted, self.forms.peers())
         if peer_asks:
             headers.drop((b"accept-encoding",))
             headers.append((b"accept-encoding", self.forms.readable()))
+        if response.length != 0:
+            self.forms.check_response(headers)
         if self.responses == "off":
-            return False
+            return self.forms.seal is not None and response.length != 0
         if peer_asks:
             return response.length != 0
         if not accepted.names_any or (self.responses == "auto" and near):
@@ -69,33 +79,58 @@ class ResponseCoding:
         self, request: Request, accepted: Accepted, near: bool, response: Response, ledger: Ledger
     ) -> Coder | None:
         """What the response's body has to go through; `response` says so. `near` is for a client
-        on this machine."""
-        if response.length == 0 or response.status in (206, 304) or request.method == b"HEAD":
-            return None
+        on this machine.
+
+        Raises:
+            UpstreamFault: it is sealed, and cannot be opened here.
+        """
         headers = response.headers
+        sealed = self.forms.is_sealed(headers)
+        if response.length == 0 or request.method == b"HEAD":
+            return None
+        if response.status in (206, 304) and not sealed:
+            return None
         names = codings.applied(headers)
-        coded = b",".join(names).decode("latin-1")
         if names:
-            ledger.upstream_in.coding = coded
-            if accepted.takes_all(names) or not self.forms.can_read_all(names):
-                ledger.client_out.coding = coded
+            ledger.upstream_in.coding = self.forms.label(names)
+            if accepted.takes_all(names) or not self._reads(names, sealed):
+                ledger.client_out.coding = self.forms.label(names)
                 return None
         kind = codings.Kind.of(response)
-        coding = self._coding(accepted, near, response, bool(names))
-        if not (names or coding):
+        into = self._codings(accepted, near, response, bool(names))
+        if not (names or into):
             return None
         decoder = self.forms.reader(names, kind) if names else None
-        encoder = self.forms.writer(coding, kind, self.level) if coding else None
-        _say(headers, coding)
+        encoder = self.forms.writer(into, kind, response.length, self.level) if into else None
+        _say(headers, into)
         response.length = None
-        if coding:
-            ledger.client_out.coding = coding.decode()
+        if into:
+            ledger.client_out.coding = self.forms.label(into)
         coder = Coder(decoder, encoder, ledger.upstream_in, ledger.client_out)
         coder.carries_events = kind is codings.Kind.EVENTS
         return coder
 
+    def _reads(self, names: list[bytes], sealed: bool) -> bool:
+        """Whether what these were applied to is decoded here; what is sealed never passes so."""
+        if self.forms.can_read_all(names):
+            return sealed or self.responses != "off"
+        if sealed:
+            raise UpstreamFault("protocol", "the upstream's reply has codings that are not known")
+        return False
+
+    def _codings(
+        self, accepted: Accepted, near: bool, response: Response, was_coded: bool
+    ) -> list[bytes]:
+        """What the response is coded in for the client, in that order, and at last sealed."""
+        coding = self._coding(accepted, near, response, was_coded)
+        names = [coding] if coding else []
+        names += [name for name in self.forms.sealed if accepted.takes(name)]
+        return names
+
     def _coding(self, accepted: Accepted, near: bool, response: Response, was_coded: bool) -> bytes:
-        if self.responses == "auto" and near and not is_peer(accepted):
+        if self.responses == "off" or (
+            self.responses == "auto" and near and not is_peer(accepted, self.forms.peers())
+        ):
             return b""
         headers, size = response.headers, response.length
         if b"no-transform" in headers.tokens(b"cache-control"):  # RFC 9110 7.7
@@ -118,16 +153,16 @@ def _asked(accepted: Accepted, near: bool, peers: tuple[bytes, ...]) -> bytes:
 
 
 @lru_cache(256)
-def is_peer(accepted: Accepted) -> bool:
-    """Whether the client is another m2mproxy."""
-    return any(accepted.takes(form) for form in codings.peer_forms())
+def is_peer(accepted: Accepted, peers: tuple[bytes, ...]) -> bool:
+    """Whether the client is another m2mproxy, by the forms that one may take."""
+    return any(accepted.takes(form) for form in peers)
 
 
-def _say(headers: Headers, coding: bytes) -> None:
+def _say(headers: Headers, names: list[bytes]) -> None:
     """Make the head true for the body as it will be."""
     headers.drop(_ABOUT_BYTES)
-    if coding:
-        headers.append((b"content-encoding", coding))
+    if names:
+        headers.append((b"content-encoding", b", ".join(names)))
     if b"accept-encoding" not in headers.tokens(b"vary") and b"*" not in headers.tokens(b"vary"):
         headers.append((b"vary", b"accept-encoding"))
     for at, (name, value) in enumerate(headers):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from m2mproxy.config import Compression
+from m2mproxy.codec.token_native import Vocabularies
+from m2mproxy.config import Compression, Config
 from m2mproxy.http.headers import Headers
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.forms import Forms
@@ -16,10 +17,24 @@ from m2mproxy.proxy.providers import Profile
 from m2mproxy.proxy.readable import Readable
 from m2mproxy.proxy.request_coding import RequestCoding
 from m2mproxy.proxy.response_coding import ResponseCoding
+from m2mproxy.proxy.sealing import BothSeal, PeerSeal
+
+# Bytes of a request that is sealed: it is held whole, and no frame carries more than 1 GiB.
+_MOST_SEALED = 1 << 29
+
+
+def forms_of(config: Config, aead: BothSeal | None, vocabularies: Vocabularies) -> Forms:
+    """What this instance reads and writes. `aead` has the key of `peer.psk_file`, where one is set;
+    whoever loaded the configuration made it, since it takes ten megabytes that few need."""
+    peer = config.peer
+    if aead is None:
+        return Forms(vocabularies=vocabularies)
+    seal = PeerSeal(peer.psk, peer.seal, aead)
+    return Forms(seal, peer.required, min(config.max_body, _MOST_SEALED), vocabularies)
 
 
 def request_coding(
-    config: Compression, profile: Profile, clock: Callable[[], float]
+    config: Compression, profile: Profile, clock: Callable[[], float], forms: Forms
 ) -> RequestCoding:
     """For the requests to an upstream of that profile."""
     wanted: tuple[bytes, ...] = ()
@@ -31,7 +46,7 @@ def request_coding(
     readable = Readable(clock, profile.reads, profile.tries, configured)
     extra = Headers(profile.coded_headers)
     return RequestCoding(
-        readable, wanted, config.min_size, config.level, extra, profile.decodes
+        readable, wanted, config.min_size, config.level, extra, forms, profile.decodes
     )
 
 

@@ -33,7 +33,8 @@ from m2mproxy.proxy.links import Links, UpstreamLinks
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.proxy import Proxy
 from m2mproxy.proxy.routes import Routes, Upstream
-from m2mproxy.proxy.wire import request_coding, response_coding
+from m2mproxy.proxy.sealing import BothSeal
+from m2mproxy.proxy.wire import forms_of, request_coding, response_coding
 from m2mproxy.service import files
 from m2mproxy.service.debug import Debug
 from m2mproxy.service.listeners import BACKLOG, Listeners
@@ -56,8 +57,8 @@ _SPARE = 64
 _TLS_END = 60.0
 
 
-def serve(config: Config, vocabularies: Vocabularies) -> int:
-    """Serve until a signal says stop. Returns the exit code.
+def serve(config: Config, vocabularies: Vocabularies, aead: BothSeal | None) -> int:
+    """Serve until a signal says stop. Returns the exit code. `aead` has the key of peer.psk_file.
 
     `vocabularies` are those that the configuration names: loading one here, on the event loop,
     would stop everything for as long as it takes.
@@ -71,7 +72,7 @@ def serve(config: Config, vocabularies: Vocabularies) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             loop = runner.get_loop()
-            runner.run(Server(config, built, listeners, loop, vocabularies).run())
+            runner.run(Server(config, built, listeners, loop, vocabularies, aead).run())
     finally:
         listeners.close()
     return 0
@@ -87,6 +88,7 @@ class Server:
         listeners: Listeners,
         loop: asyncio.AbstractEventLoop,
         vocabularies: Vocabularies,
+        aead: BothSeal | None,
     ) -> None:
         self._config = config
         self._vocabularies = vocabularies
@@ -109,8 +111,8 @@ class Server:
             config.timeouts.upstream_keepalive,
         )
         self._offload = Offload(loop)
-        forms = Forms(vocabularies)
-        self._links = Links(config.link, time.monotonic)
+        forms = forms_of(config, aead, vocabularies)
+        self._links = Links(config.link, time.monotonic, forms.seal is not None)
         routes = self._routes(built, forms)
         context = Context(config, routes, time.monotonic, self._offload, forms, self._links)
         announce = self._links.announce
@@ -125,7 +127,9 @@ class Server:
 
     def _routes(self, built: Parts, forms: Forms) -> Routes:
         endpoints = Endpoints(self._snapshot, self._stats.reset)
-        self._requests = request_coding(self._config.compression, built.profile, time.monotonic)
+        self._requests = request_coding(
+            self._config.compression, built.profile, time.monotonic, forms
+        )
         origin = built.origin
         destination = self._pool.to(origin)
         self._upstream_links = UpstreamLinks(

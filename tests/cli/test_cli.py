@@ -25,6 +25,7 @@ class Server:
         self.configs: list[Config] = []
         self.vocabularies: list[Vocabularies] = []
         self.checked: list[Config] = []
+        self.seals: list[object] = []
         self.result: int | BaseException = 0
 
     def parts(self, config: Config) -> None:
@@ -32,9 +33,10 @@ class Server:
         if isinstance(self.result, BaseException):
             raise self.result
 
-    def serve(self, config: Config, vocabularies: Vocabularies) -> int:
+    def serve(self, config: Config, vocabularies: Vocabularies, aead: object) -> int:
         self.configs.append(config)
         self.vocabularies.append(vocabularies)
+        self.seals.append(aead)
         if isinstance(self.result, BaseException):
             raise self.result
         return self.result
@@ -101,6 +103,17 @@ def test_flags_reach_the_configuration(run, server, command, tmp_path):
     assert (config.max_body, config.drain) == (2**20, 5)
     assert (config.logging.format, config.logging.level) == ("json", "debug")
     assert (config.tls.cert, config.tls.key) == (("a.pem", "b,c.pem"), ("a.key", "b.key"))
+
+
+@BOTH
+def test_only_where_there_is_a_key_something_seals(run, server, command, tmp_path):
+    key = tmp_path / "psk"
+    key.write_text("00" * 32)
+    key.chmod(0o600)
+    for flags in ((), ("--peer-psk-file", str(key))):
+        assert run(*command, "--upstream", URL, *flags)[0] == 0
+    assert [seal is not None for seal in server.seals] == [False, True]
+    assert [config.peer.psk for config in server.configs] == [b"", bytes(32)]
 
 
 @BOTH

@@ -20,7 +20,7 @@ from json_texts import CHAT, LONG_CHAT, REPLY, any_body
 from m2mproxy.codec.base import Limits, TooLarge, WireError
 from m2mproxy.codec.frame import PLAIN, FrameCodec, HmacSeal, decode, encode, peek
 from m2mproxy.codec.header import Security
-from m2mproxy.codec.routing import RequestFields, Schema
+from m2mproxy.codec.routing import RequestFields, Routing, Schema
 
 KEY = bytes(range(32))
 
@@ -295,3 +295,10 @@ def test_a_declared_length_is_not_believed() -> None:
     frame = b"#M2M|1|" + struct.pack("<HBBI12x", 20, 1, 0, 0) + struct.pack("<II", 2**32 - 1, 0)
     with pytest.raises(WireError):
         decode(frame)
+
+
+def test_a_header_that_says_only_the_way() -> None:
+    framed = encode(CHAT, routing=Routing(Schema.REQUEST))
+    header = peek(framed)
+    assert (header.size, header.schema, header.flags) == (20, Schema.REQUEST, 0)
+    assert decode(framed) == CHAT and b"gpt-4o\x01" not in framed

@@ -11,7 +11,7 @@ import pytest
 from config_cases import BASE, UPSTREAM, value_of, write
 
 from m2mproxy import config
-from m2mproxy.config import KEYS, Config, Listen, Upstream, addresses, load, schema
+from m2mproxy.config import KEYS, Config, Listen, Peer, Upstream, addresses, load, schema
 
 # ---- the shape that others code against ----------------------------------------------------------
 
@@ -34,6 +34,7 @@ def test_the_defaults():
     assert (c.compression.requests, c.compression.responses) == ("auto", "auto")
     assert c.compression.vocabularies == ()
     assert (c.security.enabled, c.security.blocking, c.security.threshold) == (False, True, 0.8)
+    assert (c.peer.psk_file, c.peer.psk, c.peer.seal, c.peer.required) == ("", b"", "aead", False)
     assert (c.logging.format, c.logging.level, c.logging.access) == ("text", "info", True)
 
 
@@ -56,7 +57,7 @@ def test_dataclasses_are_frozen_and_slotted(kind):
         setattr(instance, fields(kind)[0].name, None)
 
 
-SUBSECTIONS = ("tls", "timeouts", "limits", "compression", "security", "logging")
+SUBSECTIONS = ("tls", "timeouts", "limits", "compression", "security", "peer", "logging")
 
 
 def test_every_field_has_a_docstring():
@@ -72,6 +73,7 @@ def test_every_field_has_a_docstring():
 
 def test_the_key_is_not_in_the_repr():
     assert "sk-secret" not in repr(Config(upstream=UPSTREAM, api_key="sk-secret"))
+    assert "secret" not in repr(Config(upstream=UPSTREAM, peer=Peer(psk=b"secret")))
 
 
 def test_an_error_found_later_names_the_place_of_its_key(file):
@@ -152,14 +154,15 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "proxy.security.enabled": ("false", "false", False),
     "proxy.security.blocking": ("false", "false", False),
     "proxy.security.threshold": ("0.5", "0.5", 0.5),
+    "peer.seal": ('"hmac"', "hmac", "hmac"),
     "logging.format": ('"json"', "json", "json"),
     "logging.level": ('"debug"', "debug", "debug"),
     "logging.access": ("false", "false", False),
 }
 # These name files that are read at once, and have tests of their own.
-NAMING_FILES = {"proxy.api_key_file", "proxy.ca_file"}
-# These need another key, see test_tls_keys.
-DEPENDENT = {"proxy.tls.key", "proxy.tls.client_ca", "proxy.tls.upstream_key"}
+NAMING_FILES = {"proxy.api_key_file", "proxy.ca_file", "peer.psk_file"}
+# These need another key, see test_tls_keys and test_psk.
+DEPENDENT = {"proxy.tls.key", "proxy.tls.client_ca", "proxy.tls.upstream_key", "peer.required"}
 
 
 def test_the_samples_are_all_the_keys():
@@ -202,6 +205,7 @@ def test_a_key_as_a_flag(path):
         ("proxy.api_key_file", "M2M_API_KEY_FILE", "--api-key-file"),
         ("proxy.timeouts.first_byte", "M2M_TIMEOUTS_FIRST_BYTE", "--timeouts-first-byte"),
         ("proxy.limits.requests", "M2M_LIMITS_REQUESTS", "--limits-requests"),
+        ("peer.psk_file", "M2M_PEER_PSK_FILE", "--peer-psk-file"),
         ("logging.format", "M2M_LOGGING_FORMAT", "--log-format"),
         ("proxy.tls.cert", "M2M_TLS_CERT", "--cert"),
     ],

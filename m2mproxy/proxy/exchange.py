@@ -372,7 +372,7 @@ class Exchange:
         if eyes:
             (coder or download).tap = all_of(eyes)
         if self._accepted is not None:
-            self._linked.say(response, is_peer(self._accepted))
+            self._linked.say(response, is_peer(self._accepted, self._context.forms.peers()))
         self.response = response
         self.downstream.send_response(response)
         self.relayed = clock()

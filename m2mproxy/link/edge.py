@@ -7,24 +7,32 @@ complete. A request that ends otherwise leaves an entry that is never referred t
 The one rule: an entry is referred to only by requests of its own scope, only after the core has
 said that it has it, and beyond its own conversation only in whole blocks, unless the operator wants
 it otherwise. Of its own conversation is a body that contains the entry's, or an id out of its reply
-that only who got the reply can know.
+that only who got the reply can know. Who sends the same request as another has not seen the reply
+by that: it is referred to only where what it says is in the body, too, and all of it.
 """
 
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
 from m2mproxy.link import message
-from m2mproxy.link.index import Index, chain
+from m2mproxy.link.index import Index, chain, shared
 from m2mproxy.link.match import BLOCK, common_runs
 from m2mproxy.link.message import MOST_RUNS, Coded, Use
 from m2mproxy.link.window import Bounds, Entry, Memory, Window
 
 # Entries of a scope that are looked at one by one, the last used ones.
 _MOST_LOOKED_AT = 64
+
+# What a reply says first: its text, or the arguments of its first call.
+_says = re.compile(
+    rb'"(?:content|text|arguments)": ?"((?:[^"\\]|\\.)[^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL
+).search
+_SPACE = b" \\nrt"  # as it is, or escaped
 
 
 class Isolation(enum.Enum):
@@ -87,29 +95,36 @@ class Edge:
         self._window.expire()
         usable = (each for each in self._window.newest(scope) if each.usable)
         recent = list(islice(usable, _MOST_LOOKED_AT))
-        own = self._own(plan, recent)
-        if own is not None:
+        if (own := self._continued(plan, recent)) is not None:
+            self._refer(plan, own, Use(reply=self._may_have_reply(own, plan), replaces=True))
+        elif (own := self._index.conversation(scope, body)) is not None:
             self._refer(plan, own, Use(reply=bool(own.reply), replaces=True))
         elif self._isolation is not Isolation.CONVERSATION:
             self._borrow(plan, recent)
         return plan
 
-    def _own(self, plan: Plan, recent: list[Entry]) -> Entry | None:
-        """The last turn of the body's conversation."""
-        body, marks = plan.body, plan.marks
-        nearest, _ = self._index.longest(plan.scope, marks, unit=1)
-        return (
-            (self._index.continued(body, marks, [nearest]) if nearest is not None else None)
-            or self._index.continued(body, marks, recent)
-            or self._index.conversation(plan.scope, body)
-        )
+    def _continued(self, plan: Plan, recent: list[Entry]) -> Entry | None:
+        """The entry of which the body is the next turn."""
+        nearest, _ = self._index.longest(plan.scope, plan.marks, unit=1)
+        found = None
+        if nearest is not None:
+            found = self._index.continued(plan.body, plan.marks, [nearest])
+        return found or self._index.continued(plan.body, plan.marks, recent)
+
+    def _may_have_reply(self, own: Entry, plan: Plan) -> bool:
+        """Whether the body has what the reply says, but for space around it."""
+        if self._isolation is Isolation.CREDENTIAL:
+            return bool(own.reply)
+        match = _says(own.reply)
+        text = match[1].strip(_SPACE) if match is not None else b""
+        return bool(text) and plan.body.find(text, shared(own.marks, plan.marks)) >= 0
 
     def _borrow(self, plan: Plan, recent: list[Entry]) -> None:
         """Refer to what of another entry the body has, too."""
         strict = self._isolation is Isolation.BLOCK
-        entry, shared = self._index.longest(plan.scope, plan.marks, unit=BLOCK if strict else 1)
+        entry, same = self._index.longest(plan.scope, plan.marks, unit=BLOCK if strict else 1)
         places: list[tuple[int, int]] = []
-        if 2 * shared < len(plan.body):
+        if 2 * same < len(plan.body):
             voted, places = self._vote(plan.body, recent)
             entry = voted or entry
         if entry is None:

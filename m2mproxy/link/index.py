@@ -54,6 +54,18 @@ def covered(marks: int) -> int:
     return min(marks, short) * _SHORT + max(marks - short, 0) * _LONG
 
 
+def shared(a: list[int], b: list[int]) -> int:
+    """For how many bytes two chains are the same: where one mark is, so are all before."""
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[middle - 1] == b[middle - 1]:
+            low = middle
+        else:
+            high = middle - 1
+    return covered(low)
+
+
 class Index:
     """Finds entries of a window."""
 
@@ -114,10 +126,9 @@ class Index:
         """The longest of `entries` that `body` continues: all of it, so this shows nothing."""
         best: Entry | None = None
         for entry in entries:
-            if best is None or len(entry.body) > len(best.body):
-                same = covered(_same(marks, entry.marks))
-                if continues(entry.body, body, same):
-                    best = entry
+            longer = best is None or len(entry.body) > len(best.body)
+            if longer and continues(entry.body, body, shared(marks, entry.marks)):
+                best = entry
         return best
 
     def longest(
@@ -150,23 +161,11 @@ class Index:
         places: list[tuple[int, int]] = []
         for entry in entries:
             theirs = self._begins[entry]
-            shared = mine.keys() & theirs.keys()
-            if len(shared) > len(places):
+            common = mine.keys() & theirs.keys()
+            if len(common) > len(places):
                 best = entry
-                places = sorted((theirs[mark], mine[mark]) for mark in shared)
+                places = sorted((theirs[mark], mine[mark]) for mark in common)
         return best, places
-
-
-def _same(a: list[int], b: list[int]) -> int:
-    """How many marks two chains share: where one is the same, so are all before."""
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if a[middle - 1] == b[middle - 1]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def _begins(body: bytes) -> dict[int, int]:

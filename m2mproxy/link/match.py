@@ -16,6 +16,8 @@ BLOCK = 1024
 _STEP = 256
 # Where messages end, in the two ways in which JSON is commonly written.
 _SEAMS = (b"},{", b"}, {")
+# The end of a message that is not the last one.
+_MORE = b"},"
 # How far they lie apart at least, and how many of them are looked at.
 _LEAST_APART, _MOST_STARTS = 48, 2048
 
@@ -65,15 +67,16 @@ def common_suffix(a: bytes, b: bytes, end_a: int, end_b: int, most: int) -> int:
 
 
 def continues(old: bytes, new: bytes, likely: int = 0) -> bool:
-    """Whether `new` is `old` with something inserted, at its end or before: the next turn of the
+    """Whether `new` is `old`, or is it with more behind one of its messages: the next turn of the
     same conversation, as far as anybody can tell. The first `likely` bytes, no more than either
     has, are most likely the same, so they are compared last."""
-    if len(new) < len(old):
-        return False
+    if len(new) <= len(old):
+        return new == old
     front = likely + common_prefix(old, new, likely, likely)
-    rest = len(old) - front
-    ends_so = common_suffix(old, new, len(old), len(new), rest) == rest
-    return ends_so and new.startswith(old[:likely])
+    first = len(old) - common_suffix(old, new, len(old), len(new), len(old))
+    # What was inserted begins somewhere from `first` to `front`: a message before, a comma there.
+    is_turn = new.find(_MORE, max(first - 1, 0), front + 1) >= 0
+    return is_turn and new.startswith(old[:likely])
 
 
 class Run(NamedTuple):

@@ -74,7 +74,10 @@ class Core:
             raise Miss
         if head.use.reply and not entry.reply:
             raise Miss
-        prefix = head.use.of(entry.body, entry.reply)
+        try:
+            prefix = head.use.of(entry.body, entry.reply)
+        except WireError:
+            raise Miss from None
         self._window.use(entry)
         return Received(head, data, entry, prefix)
 
@@ -93,8 +96,7 @@ class Core:
         entry = Entry(number, of, body, tenant)
         if before is not None and received.head.use.replaces:
             entry.successor_of = before.number
-        self._window.add(entry)
-        return entry
+        return entry if self._window.add(entry) else None
 
     def replied(self, entry: Entry, reply: bytes) -> None:
         """The response is complete, and this is its text."""

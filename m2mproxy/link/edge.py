@@ -7,20 +7,32 @@ complete. A request that ends otherwise leaves an entry that is never referred t
 The one rule: an entry is referred to only by requests of its own scope, only after the core has
 said that it has it, and beyond its own conversation only in whole blocks, unless the operator wants
 it otherwise. Of its own conversation is a body that contains the entry's, or an id out of its reply
-that only who got the reply can know.
+that only who got the reply can know. Who sends the same request as another has not seen the reply
+by that: it is referred to only where what it says is in the body, too, and all of it.
 """
 
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from m2mproxy.link import message
-from m2mproxy.link.index import Index, chain
-from m2mproxy.link.match import common_prefix, common_runs, continues
+from m2mproxy.link.index import Index, chain, shared
+from m2mproxy.link.match import BLOCK, common_runs
 from m2mproxy.link.message import MOST_RUNS, Coded, Use
 from m2mproxy.link.window import Bounds, Entry, Memory, Window
+
+# Entries of a scope that are looked at one by one, the last used ones.
+_MOST_LOOKED_AT = 64
+
+# What a reply says first: its text, or the arguments of its first call.
+_says = re.compile(
+    rb'"(?:content|text|arguments)": ?"((?:[^"\\]|\\.)[^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL
+).search
+_SPACE = b" \\nrt"  # as it is, or escaped
 
 
 class Isolation(enum.Enum):
@@ -81,40 +93,56 @@ class Edge:
         if fresh:
             return plan
         self._window.expire()
-        entry, shared = self._index.longest(scope, marks)
-        if entry is not None and self._continue(plan, entry):
-            return plan
-        own = self._index.conversation(scope, body)
-        if own is not None:
+        usable = (each for each in self._window.newest(scope) if each.usable)
+        recent = list(islice(usable, _MOST_LOOKED_AT))
+        if (own := self._continued(plan, recent)) is not None:
+            self._refer(plan, own, Use(reply=self._may_have_reply(own, plan), replaces=True))
+        elif (own := self._index.conversation(scope, body)) is not None:
             self._refer(plan, own, Use(reply=bool(own.reply), replaces=True))
-            return plan
-        if self._isolation is Isolation.CONVERSATION:
-            return plan
-        places: list[tuple[int, int]] = []
-        if 2 * shared < len(body):
-            usable = (each for each in self._window.newest(scope) if each.usable)
-            voted, places = self._index.vote(body, usable)
-            entry = voted or entry
-        if entry is not None:
-            self._borrow(plan, entry, places)
+        elif self._isolation is not Isolation.CONVERSATION:
+            self._borrow(plan, recent)
         return plan
 
-    def _continue(self, plan: Plan, entry: Entry) -> bool:
-        """Refer to all of `entry`, if the body is its next turn."""
-        if not continues(entry.body, plan.body):
-            return False
-        self._refer(plan, entry, Use(reply=bool(entry.reply), replaces=True))
-        return True
+    def _continued(self, plan: Plan, recent: list[Entry]) -> Entry | None:
+        """The entry of which the body is the next turn."""
+        nearest, _ = self._index.longest(plan.scope, plan.marks, unit=1)
+        found = None
+        if nearest is not None:
+            found = self._index.continued(plan.body, plan.marks, [nearest])
+        return found or self._index.continued(plan.body, plan.marks, recent)
 
-    def _borrow(self, plan: Plan, entry: Entry, places: list[tuple[int, int]]) -> None:
-        """Refer to what of `entry` the body has, too."""
+    def _may_have_reply(self, own: Entry, plan: Plan) -> bool:
+        """Whether the body has what the reply says, but for space around it."""
         if self._isolation is Isolation.CREDENTIAL:
-            self._refer(plan, entry, Use(reply=bool(entry.reply)))
+            return bool(own.reply)
+        match = _says(own.reply)
+        text = match[1].strip(_SPACE) if match is not None else b""
+        return bool(text) and plan.body.find(text, shared(own.marks, plan.marks)) >= 0
+
+    def _borrow(self, plan: Plan, recent: list[Entry]) -> None:
+        """Refer to what of another entry the body has, too."""
+        strict = self._isolation is Isolation.BLOCK
+        entry, same = self._index.longest(plan.scope, plan.marks, unit=BLOCK if strict else 1)
+        places: list[tuple[int, int]] = []
+        if 2 * same < len(plan.body):
+            voted, places = self._vote(plan.body, recent)
+            entry = voted or entry
+        if entry is None:
             return
-        front = common_prefix(entry.body, plan.body)
-        runs = common_runs(entry.body, plan.body, [(0, 0), *places] if front else places)
-        if runs:
+        if not strict:
+            self._refer(plan, entry, Use(reply=bool(entry.reply)))
+        elif runs := common_runs(entry.body, plan.body, [(0, 0), *places]):
             self._refer(plan, entry, Use(runs=tuple(runs[:MOST_RUNS])))
+
+    def _vote(
+        self, body: bytes, entries: list[Entry]
+    ) -> tuple[Entry | None, list[tuple[int, int]]]:
+        costs = [(entry, self._index.learn(entry)) for entry in entries]
+        found = self._index.vote(body, entries)
+        for entry, cost in costs:
+            if cost and not self._window.grow(entry, entry.reply, cost):
+                self._window.drop(entry)
+        return found
 
     def _refer(self, plan: Plan, entry: Entry, use: Use) -> None:
         plan.entry, plan.use = entry, use
@@ -130,8 +158,7 @@ class Edge:
         entry.marks = plan.marks
         if plan.entry is not None and plan.use.replaces:
             entry.successor_of = plan.entry.number
-        self._window.add(entry)
-        return entry
+        return entry if self._window.add(entry) else None
 
     def have(self, entry: Entry) -> None:
         """The core has it."""
@@ -150,10 +177,11 @@ class Edge:
 
     def replied(self, entry: Entry, reply: bytes, secrets: list[bytes]) -> None:
         """The response is complete: its text, and what of it only who has it can know."""
-        self._window.grow(entry, reply)
-        if entry.usable and self._window.get(entry.number) is entry:
-            self._index.add_secrets(entry, secrets)
+        known, cost = self._index.known_by(secrets)
+        if self._window.grow(entry, reply, cost) and entry.usable:
+            self._index.add_secrets(entry, known)
 
     def end(self) -> None:
         """The connection is gone."""
         self._window.end()
+        self._index.clear()

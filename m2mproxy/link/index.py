@@ -3,28 +3,30 @@
 A body's chain is a hash for each of its first blocks, each over all that came before it, so the
 longest chain that two bodies share says how far they are the same, and it is nearly always with the
 conversation's last turn. Where the beginning is different (a time in the system prompt, a history
-that was cut) the messages are counted instead: each body's list of them, by their hashes, is made
-when it is wanted first. And a body that has the id of a tool call which only one reply had is of
-that conversation, whatever else was changed in it.
+that was cut) the places where messages begin are compared instead, by the block that follows each:
+a body's list of them is made when it is wanted first. And a body that has the id of a tool call
+which only one reply had is of that conversation, whatever else was changed in it.
 
-The one rule: a hash only finds; what is found is compared (match.py).
+The one rule: a hash only finds; what is found is compared (match.py). And of what is found for
+another than the entry's own conversation, no choice depends on less than a whole block, or it would
+show what was guessed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from m2mproxy.link.match import segments
+from m2mproxy.link.match import BLOCK, continues, starts
 from m2mproxy.link.window import Entry
 
 # Blocks of the chain: short ones at first, where conversations of one application part.
 _SHORT, _SHORT_UNTIL = 256, 16 * 1024
-_LONG = 1024
-# Bytes that a mark takes in the table: a number, and its place.
+_LONG = BLOCK
+# Bytes that a mark takes in a table: a number, and its place.
 _MARK = 120
-# Entries whose messages are looked at, the last used ones.
-_MOST_VOTERS = 64
+# Bytes that the id of a tool call takes beside itself, and how many of a reply are known.
+_SECRET, _MOST_SECRETS, _LONGEST_SECRET = 200, 16, 256
 # What the result of a tool call names it by.
 _CALLS = (b'"tool_call_id"', b'"call_id"')
 _text = re.compile(rb'\s*:\s*"([^"\\]{8,256})"').match
@@ -52,13 +54,25 @@ def covered(marks: int) -> int:
     return min(marks, short) * _SHORT + max(marks - short, 0) * _LONG
 
 
+def shared(a: list[int], b: list[int]) -> int:
+    """For how many bytes two chains are the same: where one mark is, so are all before."""
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[middle - 1] == b[middle - 1]:
+            low = middle
+        else:
+            high = middle - 1
+    return covered(low)
+
+
 class Index:
     """Finds entries of a window."""
 
     def __init__(self) -> None:
         self._by_mark: dict[int, Entry] = {}
         self._by_secret: dict[bytes, Entry] = {}
-        self._segments: dict[Entry, dict[int, int]] = {}
+        self._begins: dict[Entry, dict[int, int]] = {}
 
     def add(self, entry: Entry, marks: list[int]) -> None:
         """Find `entry` by its chain, from now on."""
@@ -66,9 +80,15 @@ class Index:
         self._by_mark.update(dict.fromkeys(marks, entry))
 
     def add_secrets(self, entry: Entry, secrets: list[bytes]) -> None:
-        """Find `entry` by what only its reply had."""
+        """Find `entry` by what only its reply had: some that `known_by` gave."""
         entry.secrets = secrets
         self._by_secret.update(dict.fromkeys(secrets, entry))
+
+    @staticmethod
+    def known_by(secrets: list[bytes]) -> tuple[list[bytes], int]:
+        """Those of `secrets` that an entry is found by, and the bytes of memory that they take."""
+        some = [each for each in secrets if len(each) <= _LONGEST_SECRET][-_MOST_SECRETS:]
+        return some, sum(map(len, some)) + _SECRET * len(some)
 
     def conversation(self, scope: bytes, body: bytes) -> Entry | None:
         """The entry whose reply has the last of the tool calls that `body` has the result of."""
@@ -93,36 +113,62 @@ class Index:
         for secret in entry.secrets:
             if self._by_secret.get(secret) is entry:
                 del self._by_secret[secret]
-        self._segments.pop(entry, None)
+        self._begins.pop(entry, None)
 
-    def longest(self, scope: bytes, marks: list[int]) -> tuple[Entry | None, int]:
-        """The entry whose chain is the same for longest, and for how many bytes."""
+    def clear(self) -> None:
+        """All are forgotten."""
+        self._by_mark.clear()
+        self._by_secret.clear()
+        self._begins.clear()
+
+    @staticmethod
+    def continued(body: bytes, marks: list[int], entries: Iterable[Entry]) -> Entry | None:
+        """The longest of `entries` that `body` continues: all of it, so this shows nothing."""
+        best: Entry | None = None
+        for entry in entries:
+            longer = best is None or len(entry.body) > len(best.body)
+            if longer and continues(entry.body, body, shared(marks, entry.marks)):
+                best = entry
+        return best
+
+    def longest(
+        self, scope: bytes, marks: list[int], unit: int = BLOCK
+    ) -> tuple[Entry | None, int]:
+        """The entry whose chain is the same for longest, and for how many bytes, a multiple of
+        `unit`."""
         for at in range(len(marks), 0, -1):
+            if covered(at) % unit:
+                continue
             entry = self._by_mark.get(marks[at - 1])
             if entry is not None and entry.scope == scope:
                 return entry, covered(at)
         return None, 0
 
+    def learn(self, entry: Entry) -> int:
+        """Make the entry's list of places, unless there is one; the bytes of memory it takes."""
+        if entry in self._begins:
+            return 0
+        self._begins[entry] = _begins(entry.body)
+        return _MARK * len(self._begins[entry])
+
     def vote(
-        self, body: bytes, entries: Iterable[Entry]
+        self, body: bytes, entries: Sequence[Entry]
     ) -> tuple[Entry | None, list[tuple[int, int]]]:
-        """The one of `entries`, the last used first, that has most of the body's messages; and
-        where these are in it and in the body, in its order."""
-        mine = {hash(text): (at, len(text)) for text, at in segments(body)}
+        """The one of `entries`, which were learnt, the last used first, that has most of the body's
+        places; and where these are in it and in the body, in its order."""
+        mine = _begins(body)
         best: Entry | None = None
-        most, places = 0, list[tuple[int, int]]()
-        for entry, _ in zip(entries, range(_MOST_VOTERS), strict=False):
-            theirs = self._messages(entry)
-            shared = mine.keys() & theirs.keys()
-            size = sum(mine[mark][1] for mark in shared)
-            if size > most:
-                best, most = entry, size
-                places = sorted((theirs[mark], mine[mark][0]) for mark in shared)
+        places: list[tuple[int, int]] = []
+        for entry in entries:
+            theirs = self._begins[entry]
+            common = mine.keys() & theirs.keys()
+            if len(common) > len(places):
+                best = entry
+                places = sorted((theirs[mark], mine[mark]) for mark in common)
         return best, places
 
-    def _messages(self, entry: Entry) -> dict[int, int]:
-        found = self._segments.get(entry)
-        if found is None:
-            found = {hash(text): at for text, at in segments(entry.body)}
-            self._segments[entry] = found
-        return found
+
+def _begins(body: bytes) -> dict[int, int]:
+    """Where messages begin, by the hash of the block that follows."""
+    most = len(body) - BLOCK
+    return {hash(body[at : at + BLOCK]): at for at in starts(body) if at <= most}

@@ -16,8 +16,10 @@ BLOCK = 1024
 _STEP = 256
 # Where messages end, in the two ways in which JSON is commonly written.
 _SEAMS = (b"},{", b"}, {")
-# A segment shorter than this says nothing about where it comes from.
-_TELLING = 48
+# The end of a message that is not the last one.
+_MORE = b"},"
+# How far they lie apart at least, and how many of them are looked at.
+_LEAST_APART, _MOST_STARTS = 48, 2048
 
 
 def common_prefix(a: bytes, b: bytes, at_a: int = 0, at_b: int = 0) -> int:
@@ -64,14 +66,17 @@ def common_suffix(a: bytes, b: bytes, end_a: int, end_b: int, most: int) -> int:
     return same
 
 
-def continues(old: bytes, new: bytes) -> bool:
-    """Whether `new` is `old` with something inserted, at its end or before: the next turn of the
-    same conversation, as far as anybody can tell."""
-    if len(new) < len(old):
-        return False
-    front = common_prefix(old, new)
-    rest = len(old) - front
-    return common_suffix(old, new, len(old), len(new), rest) == rest
+def continues(old: bytes, new: bytes, likely: int = 0) -> bool:
+    """Whether `new` is `old`, or is it with more behind one of its messages: the next turn of the
+    same conversation, as far as anybody can tell. The first `likely` bytes, no more than either
+    has, are most likely the same, so they are compared last."""
+    if len(new) <= len(old):
+        return new == old
+    front = likely + common_prefix(old, new, likely, likely)
+    first = len(old) - common_suffix(old, new, len(old), len(new), len(old))
+    # What was inserted begins somewhere from `first` to `front`: a message before, a comma there.
+    is_turn = new.find(_MORE, max(first - 1, 0), front + 1) >= 0
+    return is_turn and new.startswith(old[:likely])
 
 
 class Run(NamedTuple):
@@ -91,40 +96,44 @@ class Run(NamedTuple):
         return (self.first + self.blocks) * BLOCK
 
 
-def segments(body: bytes) -> Iterator[tuple[bytes, int]]:
-    """The body's messages, tools and what else is an object in a list, each with its place. What
-    does not lie between two seams is left out, and so is what is too short to be told from
-    others."""
+def starts(body: bytes) -> Iterator[int]:
+    """Where the body's messages, tools and what else is an object in a list begin, but the first
+    of each list."""
     seam = max(_SEAMS, key=body.count)
-    at = body.find(seam)
-    if at < 0:
-        return
-    at += len(seam)
-    while (end := body.find(seam, at)) >= 0:
-        if end - at >= _TELLING:
-            yield body[at:end], at
-        at = end + len(seam)
+    found = body.find(seam)
+    for _ in range(_MOST_STARTS):
+        if found < 0:
+            return
+        at = found + len(seam)
+        yield at
+        found = body.find(seam, at + _LEAST_APART)
 
 
 def common_runs(old: bytes, new: bytes, places: Iterable[tuple[int, int]]) -> list[Run]:
     """The blocks of `old` that `new` has, too. `places` are where the same may stand in both, in
     the order of `old`: each is followed as far as it goes to both sides. A block has to be in one
-    piece in `new`: put together of two, it would let one be guessed half by half."""
-    spans: list[tuple[int, int]] = []
-    reached = 0  # in `old`; what is before it has been looked at
+    piece in `new`: put together of two, it would let one be guessed half by half.
+
+    What comes of a place depends on no other: else it would show what less than a block has in
+    common with `new`.
+    """
+    blocks: set[int] = set()
+    reached: dict[int, int] = {}  # how far in `old`, by how far `new` is ahead of it
     for at_old, at_new in places:
-        if at_old < reached:
+        ahead_by = at_new - at_old
+        if at_old < reached.get(ahead_by, 0):
             continue
-        back = common_suffix(old, new, at_old, at_new, at_old - reached)
-        ahead = common_prefix(old, new, at_old, at_new)
-        if back + ahead:
-            spans.append((at_old - back, at_old + ahead))
-            reached = at_old + ahead
-    return list(_runs(spans))
+        start = at_old - common_suffix(old, new, at_old, at_new, at_old)
+        end = at_old + common_prefix(old, new, at_old, at_new)
+        reached[ahead_by] = end
+        blocks.update(range(-(-start // BLOCK), end // BLOCK))
+    return list(_runs(sorted(blocks)))
 
 
-def _runs(spans: Iterable[tuple[int, int]]) -> Iterator[Run]:
-    for start, end in spans:
-        first, last = -(-start // BLOCK), end // BLOCK
-        if last > first:
-            yield Run(first, last - first)
+def _runs(blocks: list[int]) -> Iterator[Run]:
+    """Ascending numbers of blocks, as runs."""
+    first = 0
+    for at, block in enumerate(blocks, 1):
+        if at == len(blocks) or blocks[at] != block + 1:
+            yield Run(blocks[first], at - first)
+            first = at

@@ -24,6 +24,7 @@ _MOST_CHOICES = 16
 _MOST_CALLS = 256
 _EVENT: Final = b"data:"
 _parts = re.compile("[A-Za-z0-9]{8,}").findall
+_escaped = re.compile(rb"\\u(?!00)[0-9A-Fa-f]{4}").search
 _digit, _letter = re.compile("[0-9]"), re.compile("[A-Za-z]")
 
 
@@ -42,7 +43,7 @@ class ReplyReader:
 
     def feed(self, chunk: bytes | memoryview) -> None:
         """`chunk` passed, in plain."""
-        if self._given_up:
+        if self._given_up or not chunk:
             return
         if self._events and b"\n" in (piece := bytes(chunk)):
             first, *lines = piece.split(b"\n")
@@ -63,8 +64,8 @@ class ReplyReader:
     def _line(self, line: bytes) -> None:
         if len(line) > MOST or self._stream.size > MOST:
             self._give_up()
-        elif line.startswith(_EVENT):
-            self._stream.take(_parsed(line[len(_EVENT) :]))
+        elif line.startswith(_EVENT) and not self._given_up:
+            self._stream.take(_parsed(line[len(_EVENT) :]), len(line))
 
     def finish(self) -> list[dict[str, Any]]:
         """The response is complete: its messages, or what else the application sends back."""
@@ -118,15 +119,15 @@ class _Stream:
         self._items: list[dict[str, Any]] = []
         self.size = 0
 
-    def take(self, event: Any) -> None:
-        """One event's JSON."""
+    def take(self, event: Any, size: int) -> None:
+        """One event's JSON, of which the text has `size` bytes."""
         if not isinstance(event, dict):
             return
         if event.get("type") == "response.output_item.done":  # the Responses API
             item = event.get("item")
             if isinstance(item, dict):
                 self._items.append(item)
-                self.size += len(orjson.dumps(item))
+                self.size += size
             return
         for choice in _dicts(event.get("choices")):
             number = choice.get("index", 0)
@@ -211,8 +212,9 @@ def secrets(messages: list[dict[str, Any]]) -> list[bytes]:
         name = call.get("call_id") or (call.get("id") if "function" in call else None)
         of = call.get("function")
         function = of.get("name") if isinstance(of, dict) else call.get("name")
-        if isinstance(name, str) and _is_random(name, str(function)):
-            found.append(name.encode("utf-8", "surrogatepass"))
+        called = function if isinstance(function, str) else ""
+        if isinstance(name, str) and _is_random(name, called):
+            found.append(name.encode())
     return found[:_MOST_CALLS]
 
 
@@ -227,13 +229,25 @@ def _is_random(name: str, function: str) -> bool:
 def render(messages: list[dict[str, Any]], request: bytes) -> bytes:
     """`messages` as the writer of `request` writes JSON: with or without spaces, in UTF-8 or ASCII.
 
-    The text begins in the midst of a list, where the application will put it.
+    The text begins in the midst of a list, where the application will put it. There is none for
+    what is nested too deeply to be written.
     """
-    if not messages:
+    try:
+        compact = b"".join(b"," + orjson.dumps(message) for message in messages)
+    except orjson.JSONEncodeError:
         return b""
     colon = request.find(b'":') + 2
-    if request[colon : colon + 1] != b" ":
-        return b"".join(b"," + orjson.dumps(message) for message in messages)
-    ascii_only = request.isascii()
-    text = "".join(", " + json.dumps(message, ensure_ascii=ascii_only) for message in messages)
-    return text.encode("utf-8", "surrogatepass")
+    spaced = request[colon : colon + 1] == b" "
+    if not spaced and (compact.isascii() or not _escapes(request)):
+        return compact
+    ascii_only = request.isascii()  # Python's own writer escapes where it puts spaces
+    marks = (", ", ": ") if spaced else (",", ":")
+    return "".join(
+        marks[0] + json.dumps(message, ensure_ascii=ascii_only, separators=marks)
+        for message in messages
+    ).encode()
+
+
+def _escapes(request: bytes) -> bool:
+    """Whether its writer writes no other letters than those of ASCII."""
+    return request.isascii() and _escaped(request) is not None

@@ -9,8 +9,8 @@ before anything is added.
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 MiB = 1 << 20
@@ -22,7 +22,7 @@ _OVERHEAD = 512
 class Bounds:
     """What a window may hold, in bytes of memory, and for how long after the last use, in seconds.
 
-    `entry` is the largest body that is remembered.
+    `entry` is the largest body that is remembered, if it fits in the others.
     """
 
     entry: int = 8 * MiB
@@ -69,25 +69,32 @@ class Memory:
         self.used = 0
 
     def changed(self, window: Window, size: int) -> None:
-        """`window` holds `size` bytes more. The windows that were unused for longest make room."""
+        """`window` holds `size` bytes more, or less. Those that were unused for longest make
+        room."""
         self.used += size
+        if size <= 0:
+            return
         self._windows[window] = None
         self._windows.move_to_end(window)
-        while self.used > self._limit:
+        while self.used > self._limit and self._windows:
             oldest = next(iter(self._windows))
             if not oldest.drop_oldest():
                 del self._windows[oldest]
-            if not self._windows:
-                break
 
     def forget(self, window: Window, size: int) -> None:
         """`window` is given up, with all of its `size` bytes."""
         self.used -= size
         self._windows.pop(window, None)
 
-    def freed(self, size: int) -> None:
-        """A window holds `size` bytes less."""
-        self.used -= size
+
+class _Held:
+    """The entries of one scope."""
+
+    __slots__ = ("entries", "size")
+
+    def __init__(self) -> None:
+        self.entries: OrderedDict[int, Entry] = OrderedDict()  # the longest unused first
+        self.size = 0
 
 
 class Window:
@@ -100,13 +107,14 @@ class Window:
         clock: Callable[[], float],
         on_drop: Callable[[Entry], None] | None = None,
     ) -> None:
-        """`on_drop` is told of every entry that goes."""
+        """`on_drop` is told of every entry that goes before the end."""
         self._bounds = bounds
+        self._most = min(bounds.scope, bounds.connection)
         self._memory = memory
         self._clock = clock
         self._on_drop = on_drop
         self._entries: OrderedDict[int, Entry] = OrderedDict()  # the longest unused first
-        self._scopes: dict[bytes, int] = defaultdict(int)
+        self._scopes: dict[bytes, _Held] = {}
         self.size = 0
         """Bytes that all of them take."""
         self._ended = False
@@ -116,25 +124,33 @@ class Window:
 
     def takes(self, size: int) -> bool:
         """Whether a body of that many bytes can be remembered."""
-        return not self._ended and size <= min(self._bounds.entry, self._bounds.connection)
+        return not self._ended and size <= self._bounds.entry and size + _OVERHEAD <= self._most
 
-    def add(self, entry: Entry) -> None:
-        """Remember `entry`; what has to go for it goes first, and it goes last."""
+    def add(self, entry: Entry) -> bool:
+        """Remember `entry`; what has to go for it goes first, and it goes last. False where it is
+        too large, or its number is taken."""
         self.expire()
-        if entry.number in self._entries or not self.takes(len(entry.body)):
-            return
+        taken = entry.number in self._entries
+        if taken or not self.takes(len(entry.body)) or entry.size > self._most:
+            return False
         entry.used = self._clock()
-        self._make_room(entry.scope, entry.size)
+        self._make_room(entry, entry.size)
         self._entries[entry.number] = entry
-        self._count(entry.scope, entry.size)
+        self._scopes.setdefault(entry.scope, _Held()).entries[entry.number] = entry
+        self._count(entry, entry.size)
+        return self._has(entry)
 
-    def grow(self, entry: Entry, reply: bytes) -> None:
-        """The entry's reply is known."""
-        if self._entries.get(entry.number) is not entry:
-            return
+    def grow(self, entry: Entry, reply: bytes, extra: int = 0) -> bool:
+        """The entry's reply is known, and an index takes `extra` bytes more for it. False, and
+        nothing is changed, where that is too much or the entry is gone."""
+        more = len(reply) - len(entry.reply) + extra
+        if not self._has(entry) or entry.size + more > self._most:
+            return False
+        self._make_room(entry, more)
         entry.reply = reply
-        self._count(entry.scope, len(reply))
-        self._make_room(entry.scope, 0, entry)
+        entry.extra += extra
+        self._count(entry, more)
+        return self._has(entry)
 
     def get(self, number: int) -> Entry | None:
         """An entry that is not too old."""
@@ -143,8 +159,9 @@ class Window:
 
     def use(self, entry: Entry) -> None:
         """`entry` is referred to: it stays, and what it was a continuation of may go."""
-        if self._entries.get(entry.number) is entry:
+        if self._has(entry):
             self._entries.move_to_end(entry.number)
+            self._scopes[entry.scope].entries.move_to_end(entry.number)
             entry.used = self._clock()
         before = self._entries.get(entry.successor_of)
         if before is not None:
@@ -152,13 +169,21 @@ class Window:
 
     def drop(self, entry: Entry) -> None:
         """Forget one."""
-        if self._entries.get(entry.number) is entry:
-            del self._entries[entry.number]
-            self._uncount(entry)
+        if not self._has(entry):
+            return
+        del self._entries[entry.number]
+        held = self._scopes[entry.scope]
+        del held.entries[entry.number]
+        if not held.entries:
+            del self._scopes[entry.scope]
+        self._count(entry, -entry.size)
+        if self._on_drop is not None:
+            self._on_drop(entry)
 
     def newest(self, scope: bytes) -> Iterator[Entry]:
         """Those of a scope, the last used first."""
-        return (entry for entry in reversed(self._entries.values()) if entry.scope == scope)
+        held = self._scopes.get(scope)
+        return iter(reversed(held.entries.values()) if held is not None else ())
 
     def drop_oldest(self) -> bool:
         """Forget the one that was unused for longest. False where there is none."""
@@ -181,33 +206,22 @@ class Window:
         self._scopes.clear()
         self.size = 0
 
-    def _make_room(self, scope: bytes, size: int, keep: Entry | None = None) -> None:
+    def _has(self, entry: Entry) -> bool:
+        return self._entries.get(entry.number) is entry
+
+    def _make_room(self, of: Entry, size: int) -> None:
+        """Let others go until `of` may be `size` bytes larger, which it can be without them."""
         while self.size + size > self._bounds.connection:
-            if not self._drop_one(self._entries.values(), keep):
-                break
-        while self._scopes.get(scope, 0) + size > self._bounds.scope:
-            mine = (entry for entry in self._entries.values() if entry.scope == scope)
-            if not self._drop_one(mine, keep):
-                break
+            self._drop_other(self._entries, of)
+        while (held := self._scopes.get(of.scope)) and held.size + size > self._bounds.scope:
+            self._drop_other(held.entries, of)
 
-    def _drop_one(self, entries: Iterable[Entry], keep: Entry | None) -> bool:
-        entry = next((each for each in entries if each is not keep), None)
-        if entry is None:
-            return False
-        self.drop(entry)
-        return True
+    def _drop_other(self, entries: OrderedDict[int, Entry], of: Entry) -> None:
+        self.drop(next(each for each in entries.values() if each is not of))
 
-    def _count(self, scope: bytes, size: int) -> None:
+    def _count(self, entry: Entry, size: int) -> None:
         self.size += size
-        self._scopes[scope] += size
+        held = self._scopes.get(entry.scope)
+        if held is not None:
+            held.size += size
         self._memory.changed(self, size)
-
-    def _uncount(self, entry: Entry) -> None:
-        size = entry.size
-        self.size -= size
-        self._scopes[entry.scope] -= size
-        if self._scopes[entry.scope] <= 0:
-            del self._scopes[entry.scope]
-        self._memory.freed(size)
-        if self._on_drop is not None:
-            self._on_drop(entry)

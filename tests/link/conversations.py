@@ -1,0 +1,124 @@
+"""Conversations as applications send them, for tests of both ends of a link."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from m2mproxy.link.core import Core
+from m2mproxy.link.edge import Edge, Isolation, Plan
+from m2mproxy.link.reply import render, secrets
+from m2mproxy.link.scope import scope, tenant
+from m2mproxy.link.window import Bounds, Entry, Memory
+
+ONE = tenant([(b"authorization", b"Bearer one")])
+TWO = tenant([(b"authorization", b"Bearer two")])
+LIMIT = 16 << 20
+
+
+class Clock:
+    """Moved by hand."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def words(rng: random.Random, size: int) -> str:
+    """Text of that many characters that no dictionary has."""
+    out = ""
+    while len(out) < size:
+        out += "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randrange(2, 9))) + " "
+    return out[:size]
+
+
+def body(messages: list[dict[str, Any]], **more: object) -> bytes:
+    """As httpx writes it."""
+    return json.dumps(
+        {"model": "m", "messages": messages, **more}, separators=(",", ":"), ensure_ascii=False
+    ).encode()
+
+
+def said(role: str, content: str) -> dict[str, Any]:
+    return {"role": role, "content": content}
+
+
+def of(tenant_is: bytes, text: bytes) -> bytes:
+    return scope(tenant_is, text)
+
+
+@dataclass
+class Sent:
+    """One request on its way: what the edge knows of it."""
+
+    number: int
+    tenant: bytes
+    plan: Plan
+    message: bytes
+    entry: Entry | None
+    kept: Entry | None = None
+
+
+@dataclass
+class Ends:
+    """An edge and a core, and the numbers of their streams."""
+
+    edge: Edge
+    core: Core
+    clock: Clock
+    memory: tuple[Memory, Memory]
+    number: int = 1
+    sizes: list[int] = field(default_factory=list)
+
+    def send(self, text: bytes, tenant_is: bytes = ONE, fresh: bool = False) -> Sent:
+        plan = self.edge.choose(of(tenant_is, text), text, fresh)
+        return self.send_plan(plan, tenant_is)
+
+    def send_plan(self, plan: Plan, tenant_is: bytes = ONE) -> Sent:
+        number, self.number = self.number, self.number + 2
+        message = plan.encode().message(plan.distance(number))
+        return Sent(number, tenant_is, plan, message, self.edge.sent(number, plan))
+
+    def receive(self, sent: Sent) -> bytes:
+        received = self.core.receive(sent.number, sent.tenant, sent.message)
+        text = received.decode(LIMIT)
+        sent.kept = self.core.keep(sent.number, sent.tenant, received, text)
+        return text
+
+    def have(self, sent: Sent) -> None:
+        if sent.kept is not None and sent.entry is not None:
+            self.edge.have(sent.entry)
+
+    def replied(self, sent: Sent, messages: list[dict[str, Any]]) -> None:
+        text = render(messages, sent.plan.body)
+        if sent.kept is not None:
+            self.core.replied(sent.kept, text)
+        if sent.entry is not None:
+            self.edge.replied(sent.entry, text, secrets(messages))
+
+    def exchange(
+        self, text: bytes, reply: list[dict[str, Any]] | None = None, tenant_is: bytes = ONE
+    ) -> Sent:
+        """A whole one, which goes well."""
+        sent = self.send(text, tenant_is)
+        assert self.receive(sent) == text
+        self.have(sent)
+        self.replied(sent, reply or [])
+        self.sizes.append(len(sent.message))
+        return sent
+
+
+def ends(
+    bounds: Bounds | None = None,
+    core_bounds: Bounds | None = None,
+    isolation: Isolation = Isolation.BLOCK,
+    memory: int = 256 << 20,
+) -> Ends:
+    clock = Clock()
+    mine, theirs = Memory(memory), Memory(memory)
+    bounds = bounds or Bounds()
+    edge = Edge(bounds, mine, clock, isolation)
+    return Ends(edge, Core(core_bounds or bounds, theirs, clock), clock, (mine, theirs))

@@ -1,0 +1,430 @@
+"""What is made of a response, and that any other is no reply and no error."""
+
+from __future__ import annotations
+
+import json
+import random
+from itertools import pairwise
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openai.types.chat import ChatCompletionMessage
+
+from m2mproxy.link import reply
+from m2mproxy.link.reply import ReplyReader, render, secrets
+
+Messages = list[dict[str, Any]]
+
+
+def read(pieces: list[bytes], events: bool = True) -> Messages:
+    reader = ReplyReader(events)
+    for piece in pieces:
+        reader.feed(piece)
+    return reader.finish()
+
+
+def sse(*events: object, end: str = "\n") -> bytes:
+    lines = [f"data: {each if isinstance(each, str) else json.dumps(each)}" for each in events]
+    return "".join(line + end + end for line in lines).encode()
+
+
+def delta(index: int = 0, /, **what: object) -> dict[str, object]:
+    return {
+        "object": "chat.completion.chunk",
+        "choices": [{"index": index, "delta": what, "finish_reason": None}],
+    }
+
+
+def call(number: int, **what: object) -> dict[str, object]:
+    return delta(tool_calls=[{"index": number, **what}])
+
+
+USAGE = {"choices": [], "usage": {"total_tokens": 3}}
+CHAT = sse(
+    delta(role="assistant", content="", refusal=None),
+    delta(content="Grüße, \n"),
+    delta(content='"you"'),
+    delta(),
+    USAGE,
+    "[DONE]",
+)
+CHAT_MESSAGE = {"role": "assistant", "content": 'Grüße, \n"you"'}
+CALLS = sse(
+    delta(role="assistant", content=None),
+    call(0, id="call_a1b2c3d4", type="function", function={"name": "one", "arguments": ""}),
+    call(0, function={"arguments": '{"x":'}),
+    call(1, id="call_e5f6a7b8", type="function", function={"name": "two", "arguments": "{}"}),
+    call(0, function={"arguments": "1}"}),
+    "[DONE]",
+)
+
+
+def called(name: str, function: str, arguments: str) -> dict[str, Any]:
+    return {
+        "id": name,
+        "type": "function",
+        "function": {"name": function, "arguments": arguments},
+    }
+
+
+CALLS_MESSAGE = {
+    "role": "assistant",
+    "content": None,
+    "tool_calls": [called("call_a1b2c3d4", "one", '{"x":1}'), called("call_e5f6a7b8", "two", "{}")],
+}
+ITEM = {"type": "function_call", "call_id": "call_a1b2c3d4", "name": "f", "arguments": "{}"}
+SHAPES: list[tuple[str, bytes, Messages]] = [
+    ("chat", CHAT, [CHAT_MESSAGE]),
+    ("crlf", CHAT.replace(b"\n", b"\r\n"), [CHAT_MESSAGE]),
+    (
+        "comments",
+        b": ping\n\n" + CHAT.replace(b"\n\n", b"\n\n: ping\nevent: x\n\n"),
+        [CHAT_MESSAGE],
+    ),
+    ("no space", CHAT.replace(b"data: ", b"data:"), [CHAT_MESSAGE]),
+    ("tool calls", CALLS, [CALLS_MESSAGE]),
+    (
+        "reasoning",
+        sse(delta(reasoning_content="so "), delta(reasoning_content="be"), delta(content="it")),
+        [{"role": "assistant", "content": "it", "reasoning_content": "so be"}],
+    ),
+    (
+        "two choices",
+        sse(delta(1, content="b"), delta(0, content="a"), delta(1, content="c")),
+        [{"role": "assistant", "content": "a"}, {"role": "assistant", "content": "bc"}],
+    ),
+    (
+        "legacy completions",
+        sse({"choices": [{"index": 0, "text": "on"}]}, {"choices": [{"index": 0, "text": "ce"}]}),
+        [{"role": "assistant", "content": "once"}],
+    ),
+    (
+        "responses",
+        sse(
+            {"type": "response.output_text.delta", "delta": "x"},
+            {"type": "response.output_item.done", "output_index": 0, "item": ITEM},
+            {"type": "response.completed", "response": {"output": [ITEM]}},
+        ),
+        [ITEM],
+    ),
+    ("nothing", sse("[DONE]"), []),
+    (
+        "an event that is not whole",
+        CHAT + b'data: {"choices":[{"delta":{"content":"x"}}]}',
+        [CHAT_MESSAGE],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "stream, messages", [shape[1:] for shape in SHAPES], ids=[s[0] for s in SHAPES]
+)
+def test_a_stream_is_put_together_however_it_was_cut(stream: bytes, messages: Messages) -> None:
+    assert read([stream]) == messages
+    assert read([stream[at : at + 1] for at in range(len(stream))]) == messages
+    rng = random.Random(1)
+    for _ in range(20):
+        cuts = sorted(rng.choices(range(len(stream) + 1), k=rng.randrange(1, 9)))
+        ends = [0, *cuts, len(stream)]
+        assert read([stream[a:b] for a, b in pairwise(ends)]) == messages
+
+
+BODIES: list[tuple[object, Messages]] = [
+    (
+        {"choices": [{"message": {"role": "assistant", "content": "x", "refusal": None}}]},
+        [{"role": "assistant", "content": "x"}],
+    ),
+    (
+        {"choices": [{"message": {**CALLS_MESSAGE, "annotations": []}}]},
+        [CALLS_MESSAGE],
+    ),
+    ({"choices": [{"text": "x"}]}, [{"content": "x"}]),
+    ({"output": [ITEM, 1]}, [ITEM]),
+    ({"error": {"message": "x"}}, []),
+    ([], []),
+]
+
+
+@pytest.mark.parametrize("body, messages", BODIES)
+def test_a_body_brings_its_messages_however_it_was_cut(body: object, messages: Messages) -> None:
+    text = json.dumps(body).encode()
+    assert read([text], events=False) == messages
+    assert read([text[at : at + 1] for at in range(len(text))], events=False) == messages
+
+
+def test_a_tool_call_is_the_same_from_a_stream_and_from_a_body() -> None:
+    body = json.dumps({"choices": [{"message": CALLS_MESSAGE}]}).encode()
+    assert read([CALLS]) == read([body], events=False)
+
+
+# -- whatever comes ------------------------------------------------------------------------------
+
+NAMES = ["choices", "index", "delta", "message", "content", "text", "tool_calls", "function"]
+NAMES += ["id", "call_id", "name", "arguments", "type", "output", "item", "role", "user"]
+leaves = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=12)
+    | st.sampled_from(["response.output_item.done", "function", "call_12ab34cd"])
+)
+anything = st.recursive(
+    leaves,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=3), inner, max_size=5)
+    ),
+    max_leaves=25,
+)
+shaped = st.builds(
+    lambda inner, more: {"choices": [{"delta": inner, "message": inner, **more}], "item": inner},
+    anything,
+    st.dictionaries(st.sampled_from(NAMES), anything, max_size=3),
+)
+
+
+def use(messages: Messages) -> None:
+    """All that is made of a reply."""
+    for request in (
+        b"",
+        b'{"a":"b"}',
+        b'{"a": "b"}',
+        '{"a": "ü"}'.encode(),
+        b'{"a":"\\u00fc\\u20ac"}',
+    ):
+        assert isinstance(render(messages, request), bytes)
+    assert all(isinstance(each, bytes) for each in secrets(messages))
+
+
+@given(st.lists(anything | shaped, max_size=4), st.booleans())
+@settings(max_examples=300)
+def test_any_json_is_read_without_an_error(values: list[object], ascii_only: bool) -> None:
+    texts = [
+        json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "replace") for value in values
+    ]
+    use(read([b"data: " + text + b"\n\n" for text in texts]))
+    for text in texts:
+        use(read([text], events=False))
+
+
+@given(
+    st.lists(st.binary(max_size=60) | st.sampled_from([b"data: ", b"\n", b'{"choices":[', b'"']))
+)
+def test_any_bytes_are_read_without_an_error(pieces: list[bytes]) -> None:
+    for events in (True, False):
+        use(read(pieces, events))
+
+
+def deep(levels: int, inside: str = "1") -> str:
+    return "[" * levels + inside + "]" * levels
+
+
+@pytest.mark.parametrize("levels", [200, 300, 900, 1020, 100_000])
+@pytest.mark.parametrize(
+    "event",
+    [
+        '{"type":"response.output_item.done","item":{"x":%s}}',
+        '{"choices":[{"delta":{"tool_calls":%s}}]}',
+        '{"choices":[{"message":{"content":%s}}]}',
+        '{"output":[{"call_id":"call_1a2b3c4d","name":%s}]}',
+        "%s",
+    ],
+)
+def test_what_is_nested_deeply_is_no_error(event: str, levels: int) -> None:
+    text = (event % deep(levels)).encode()
+    use(read([b"data: " + text + b"\n\n"]))
+    use(read([text], events=False))
+
+
+def test_what_cannot_be_written_is_no_reply() -> None:
+    messages = read([b'{"output":[{"x":%s}]}' % deep(400).encode()], events=False)
+    assert messages
+    assert render(messages, b"{}") == b""
+    assert render(messages, b'{"a": 1}') == b""
+
+
+@pytest.mark.parametrize("text", [r"\ud800", r"\udc00\ud800", r"\ud83d"])
+def test_half_a_letter_is_no_reply(text: str) -> None:
+    """JSON can hold a lone surrogate, and UTF-8 cannot."""
+    event = b'{"choices":[{"delta":{"content":"%s"}}]}' % text.encode()
+    assert read([b"data: " + event + b"\n\n"]) == []
+    assert read([event.replace(b"delta", b"message")], events=False) == []
+
+
+@pytest.mark.parametrize(
+    "number", ["99999999999999999999", "-1", "1e400", "1.5", "true", "null", '"0"']
+)
+def test_a_strange_index_is_no_error(number: str) -> None:
+    for event in (
+        '{"choices":[{"index":%s,"delta":{"content":"x"}}]}',
+        '{"choices":[{"delta":{"tool_calls":[{"index":%s,"function":{"name":"x"}}]}}]}',
+    ):
+        use(read([f"data: {event % number}\n\n".encode()]))
+
+
+# -- bounds --------------------------------------------------------------------------------------
+
+
+def long_stream(size: int) -> bytes:
+    """Of which the texts have `size` bytes, counted with their names, and a few more."""
+    piece = "x" * 1017
+    return sse(delta(content=piece)) * (size // 1024)
+
+
+@pytest.mark.parametrize("cut", [1 << 30, 100_000, 1000])
+def test_a_stream_is_remembered_up_to_its_bound_however_it_is_cut(cut: int) -> None:
+    for stream, fits in (
+        (long_stream(reply.MOST), True),
+        (long_stream(reply.MOST + 1024), False),
+        (b": " + b"x" * (reply.MOST - 2) + b"\n" + CHAT, True),
+        (b": " + b"x" * (reply.MOST - 1) + b"\n" + CHAT, False),
+        (CHAT + b"x" * reply.MOST, True),
+        (CHAT + b"x" * (reply.MOST + 1), False),
+    ):
+        pieces = [stream[at : at + cut] for at in range(0, len(stream), cut)]
+        assert bool(read(pieces)) == fits
+
+
+@pytest.mark.parametrize("cut", [1 << 30, 100_000, 1000])
+def test_a_body_is_remembered_up_to_its_bound_however_it_is_cut(cut: int) -> None:
+    empty = len(json.dumps({"choices": [{"text": ""}]}))
+    for size, fits in ((reply.MOST, True), (reply.MOST + 1, False)):
+        text = json.dumps({"choices": [{"text": "x" * (size - empty)}]}).encode()
+        pieces = [text[at : at + cut] for at in range(0, len(text), cut)]
+        assert bool(read(pieces, events=False)) == fits
+
+
+def test_a_stream_has_a_bounded_number_of_choices_names_and_calls() -> None:
+    many = [delta(number, content="x") for number in range(100)]
+    assert len(read([sse(*many)])) == 16
+    names = [delta(**{f"name{number}": "x"}) for number in range(100)]
+    assert len(read([sse(*names)])[0]) <= 18
+    calls = [call(number, function={"name": "x"}) for number in range(1000)]
+    assert len(read([sse(*calls)])[0]["tool_calls"]) == 256
+
+
+# -- as it is sent back --------------------------------------------------------------------------
+
+HISTORY = [{"role": "system", "content": "Sei nett"}, {"role": "user", "content": "Hi"}]
+texts = st.text(st.characters(codec="utf-8"), max_size=40) | st.sampled_from(
+    ['\x7f\u2028\u2029\x1f\t\b\f\r\n"\\/', "日本語 😀", "<>&'", ""]
+)
+
+
+def as_httpx(value: object) -> bytes:
+    return httpx.Request("POST", "http://x/", json=value).content
+
+
+def as_python(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def as_python_in_utf8(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def as_compact_ascii(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+writers = st.sampled_from([as_httpx, as_python, as_python_in_utf8, as_compact_ascii])
+calls = st.lists(st.builds(called, texts, texts, texts), min_size=1, max_size=3)
+messages = st.builds(lambda content: {"role": "assistant", "content": content}, texts) | st.builds(
+    lambda content, some: {"role": "assistant", "content": content, "tool_calls": some},
+    st.none() | texts,
+    calls,
+)
+
+
+@given(messages, writers)
+def test_a_reply_is_written_as_the_application_will_send_it_back(
+    message: dict[str, Any], write: Any
+) -> None:
+    """Where the request tells how its writer writes, that is: it has an umlaut, or a euro sign."""
+    history = [*HISTORY, {"role": "user", "content": "10 € für Grüße"}]
+    text = render([message], write({"model": "m", "messages": history, "stream": True}))
+    again = write({"model": "m", "messages": [*history, message], "stream": True})
+    assert text[:1] == b","
+    assert text in again
+
+
+@given(messages, st.sampled_from([as_httpx, as_python]))
+def test_it_is_guessed_where_the_request_is_all_ascii(message: dict[str, Any], write: Any) -> None:
+    text = render([message], write({"messages": HISTORY}))
+    assert text in write({"messages": [*HISTORY, message]})
+
+
+@given(texts.filter(bool))
+def test_a_chat_stream_comes_back_in_a_history_of_role_and_content(content: str) -> None:
+    stream = sse(delta(role="assistant", content=""), *(delta(content=each) for each in content))
+    request = as_httpx({"model": "m", "messages": HISTORY})
+    message = {"role": "assistant", "content": content}
+    assert render(read([stream]), request) in as_httpx({"messages": [*HISTORY, message]})
+
+
+@given(texts, calls)
+def test_every_text_comes_back_in_a_message_that_openai_python_dumped(
+    content: str, some: list[dict[str, Any]]
+) -> None:
+    """It writes the keys in an order of its own, so only the texts are the same."""
+    message = {"role": "assistant", "content": content, "tool_calls": some}
+    body = orjson.dumps({"choices": [{"index": 0, "message": {**message, "refusal": None}}]})
+    request = as_httpx({"model": "m", "messages": HISTORY})
+    text = render(read([body], events=False), request)
+    dumped = ChatCompletionMessage.model_validate(message).model_dump(exclude_none=True)
+    again = as_httpx({"messages": [*HISTORY, dumped]})
+    wanted = [content]
+    for each in some:
+        wanted += [each["id"], each["function"]["name"], each["function"]["arguments"]]
+    for string in wanted:
+        assert orjson.dumps(string) in text
+        assert orjson.dumps(string) in again
+
+
+def test_no_messages_are_no_reply() -> None:
+    assert render([], b'{"a": 1}') == render([], b"") == b""
+
+
+# -- secrets -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, function",
+    [
+        ("call_1", "f"),
+        ("call_12345678901234567890", "f"),
+        ("functions.get_weather:0", "get_weather"),
+        ("functions.get_weather2024now:0", "get_weather2024now"),
+        ("sha256sum:0", "sha256sum"),
+        ("call_get_weather_00000001", "get_weather"),
+        ("abcdefghijklmnop", "f"),
+        ("call_é1b2c3d4e5", "f"),
+        ("", "f"),
+    ],
+)
+def test_an_id_that_can_be_guessed_is_no_secret(name: str, function: str) -> None:
+    assert secrets([{"tool_calls": [called(name, function, "{}")]}]) == []
+    assert secrets([{"call_id": name, "name": function}]) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "call_abc123DEF456ghi789JKL012",
+        "chatcmpl-tool-5f3a9c0d1e2b4f6a8c7d9e0f1a2b3c4d",
+        "toolu_01A09q90qw90lq917835lq9",
+        "fc_68f0a1b2c3d4e5f6",
+    ],
+)
+def test_a_random_id_is_a_secret(name: str) -> None:
+    assert secrets([{"tool_calls": [called(name, "f", "{}")]}]) == [name.encode()]
+    assert secrets([{"type": "function_call", "call_id": name, "name": "f"}]) == [name.encode()]
+
+
+def test_the_id_of_what_is_no_call_is_no_secret() -> None:
+    assert secrets([{"id": "msg_abc123DEF456", "type": "message", "role": "assistant"}]) == []

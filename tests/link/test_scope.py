@@ -1,0 +1,120 @@
+"""Whose a body is: by its header fields, and by what it says itself."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from m2mproxy.link.scope import scope, tenant
+
+TENANT = tenant([(b"authorization", b"Bearer one")])
+values = st.text(max_size=20) | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+others = st.dictionaries(st.text(max_size=8), st.text(max_size=20) | st.booleans(), max_size=4)
+
+
+def of(body: object, **style: object) -> bytes:
+    return scope(TENANT, json.dumps(body, **style).encode())  # type: ignore[arg-type]
+
+
+def test_a_tenant_is_all_of_its_fields_and_each_in_full() -> None:
+    fields = [(b"a", b"b"), (b"c", b"d")]
+    assert tenant(fields) == tenant(list(fields))
+    different = [
+        fields,
+        fields[::-1],
+        fields[:1],
+        [(b"a", b"b c"), (b"", b"d")],
+        [(b"ab", b""), (b"c", b"d")],
+        [(b"a", b"bc"), (b"", b"d")],
+        [],
+    ]
+    assert len(set(map(tenant, different))) == len(different)
+
+
+def test_a_body_that_names_nobody_is_its_tenants() -> None:
+    assert of({"messages": [{"role": "user", "content": "x"}]}) == TENANT
+    assert of({"user": None}) == TENANT
+    assert scope(TENANT, b"") == TENANT
+
+
+@given(values, values, others, others)
+def test_two_users_never_share_a_scope(
+    a: object, b: object, rest: dict[str, object], more: dict[str, object]
+) -> None:
+    same = json.dumps(a) == json.dumps(b)
+    assert (of({**rest, "user": a}) == of({**more, "user": b})) == same or {
+        *rest,
+        *more,
+    } & {"user", "safety_identifier"}
+
+
+@given(st.text(), st.booleans(), st.sampled_from([(",", ":"), (", ", ": "), (",\n", " :\t")]))
+def test_the_rest_of_the_body_and_its_spaces_do_not_matter(
+    user: str, ascii_only: bool, separators: tuple[str, str]
+) -> None:
+    style = {"ensure_ascii": ascii_only, "separators": separators}
+    try:
+        one = scope(TENANT, json.dumps({"user": user}, ensure_ascii=ascii_only).encode())
+        other = of({"messages": [{"role": "user"}], "user": user, "n": 1}, **style)
+    except UnicodeEncodeError:
+        return  # a lone surrogate has no UTF-8
+    assert one == other
+
+
+def test_both_names_count_and_are_told_apart() -> None:
+    scopes = {
+        of({"user": "a"}),
+        of({"safety_identifier": "a"}),
+        of({"user": "a", "safety_identifier": "b"}),
+        of({"user": "b", "safety_identifier": "a"}),
+        TENANT,
+    }
+    assert len(scopes) == 5
+
+
+def test_tenants_do_not_share_a_user() -> None:
+    body = b'{"user":"a"}'
+    assert scope(TENANT, body) != scope(tenant([(b"authorization", b"Bearer two")]), body)
+
+
+def test_a_key_within_another_object_counts() -> None:
+    assert of({"metadata": {"user": "a"}}) != of({"metadata": {"user": "b"}})
+
+
+@pytest.mark.parametrize("text", ['"user":"a"', '{"user": "a"}', '\\"user":"a"', 'x"user":'])
+def test_what_looks_like_a_key_within_a_text_is_none(text: str) -> None:
+    assert of({"messages": [{"role": "user", "content": text}]}) == TENANT
+
+
+def test_a_quote_within_a_user_does_not_end_it() -> None:
+    names = ['a"', 'a"b', 'a\\"', "a\\", 'a\\\\"b', 'a","user":"b']
+    assert len({of({"user": name}) for name in names}) == len(names)
+
+
+def test_a_body_with_very_many_users_is_nobodys_but_its_own() -> None:
+    many = [{"user": f"{number}"} for number in range(17)]
+    other = [*many[:16], {"user": "x"}]
+    assert of(many) == of(many)
+    assert of(many) != of(other)
+    assert of(many, indent=1) != of(many)
+    assert of(many[:16], indent=1) == of(many[:16])
+
+
+@pytest.mark.parametrize("text", [b"a" * (4 << 20), b"\\a" * (2 << 20)])
+@pytest.mark.parametrize("end", [b'"}', b""])
+def test_a_very_long_user_costs_no_more_than_itself(text: bytes, end: bytes) -> None:
+    body = b'{"user":"' + text + end
+    tracemalloc.start()
+    scope(TENANT, body)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * len(body)
+
+
+@given(st.binary())
+def test_any_bytes_have_a_scope(body: bytes) -> None:
+    assert len(scope(TENANT, b'{"user":' + body)) == 16

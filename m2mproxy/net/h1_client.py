@@ -22,6 +22,7 @@ class H1Client(H1):
     __slots__ = ()
 
     expected_streams: ClassVar[int] = 1
+    session: ClassVar[None] = None
 
     # -- what the pool asks ---------------------------------------------------------------------
 

@@ -154,6 +154,10 @@ class H2Client(H2):
             self._wake()
         self._over(stream)
 
+    def _idle_time_changed(self) -> None:
+        if self._known and not self._closing:
+            self._owner.idle(self)
+
     # -- the upstream breaks off ----------------------------------------------------------------
 
     def _on_settings(self, event: RemoteSettingsChanged) -> None:

@@ -235,7 +235,12 @@ class Destination:
             self._preferred[connection] = now
         else:
             self._open[connection] = now
-        self._sweep_by(now + self._idle_seconds)
+        self._sweep_by(self._until(connection, now))
+
+    def _until(self, connection: Reusable, since: float) -> float:
+        """How long a connection may stay that is idle since then."""
+        session, seconds = connection.session, self._idle_seconds
+        return since + (seconds if session is None else session.idle_time(seconds))
 
     def _sweep_by(self, when: float) -> None:
         if self._sweep.when is None or self._sweep.when > when:
@@ -243,12 +248,12 @@ class Destination:
 
     def _close_old(self) -> None:
         """Close what has been idle too long: before the upstream does, or a request could meet
-        its closing."""
+        its closing. Each may have an idle time of its own, so all are looked at."""
         now = self._loop.time()
         for connections in (self._open, self._preferred):
             idle = [each for each in connections.items() if not each[0].streams]
             for connection, since in idle:
-                until = since + self._idle_seconds
+                until = self._until(connection, since)
                 if until <= now + 0.01:
                     del connections[connection]
                     connection.abort()

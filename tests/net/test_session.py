@@ -16,7 +16,7 @@ from link import Raw, Split, join, whole
 from m2mproxy.config import Limits, Timeouts
 from m2mproxy.http.faults import Fault
 from m2mproxy.http.headers import Headers
-from m2mproxy.http.message import Request
+from m2mproxy.http.message import Request, Response
 from m2mproxy.net.connection import Connection, Session, Stream, Turn
 from m2mproxy.net.h1_client import H1Client
 from m2mproxy.net.h2_client import H2Client
@@ -161,6 +161,52 @@ def test_http1_has_neither_numbers_nor_a_session() -> None:
     bed.send(stream)
     assert stream.id == 0
     assert stream.session is None
+
+
+# -- idle time ----------------------------------------------------------------------------------
+
+
+KEEPALIVE = Timeouts().keepalive
+
+
+def idle_server(seconds: float | None) -> Bed:
+    """A server's connection whose only stream is answered, and which may be idle for so long."""
+    bed = Bed(H2Server)
+    bed.say(PREFACE, settings(), request(1))
+    bed.session.idle_seconds = seconds
+    bed.streams[0].send_response(Response(200, Headers(), 0))
+    bed.loop.run()
+    return bed
+
+
+@pytest.mark.parametrize("seconds", [None, 1.0, KEEPALIVE + 500])
+def test_a_server_waits_for_the_longer_of_two_idle_times(seconds: float | None) -> None:
+    bed = idle_server(seconds)
+    bed.loop.advance(max(KEEPALIVE, seconds or 0.0) - 0.1)
+    assert not bed.end.is_gone
+    bed.loop.advance(0.2)
+    assert bed.end.is_gone
+
+
+def test_an_idle_time_that_changes_counts_from_then_on() -> None:
+    bed = idle_server(None)
+    bed.loop.advance(KEEPALIVE - 1)
+    bed.session.idle_seconds = KEEPALIVE + 500
+    bed.loop.advance(KEEPALIVE + 499)
+    assert not bed.end.is_gone
+    bed.session.idle_seconds = None
+    bed.loop.advance(KEEPALIVE - 1)
+    assert not bed.end.is_gone
+    bed.loop.advance(1.1)
+    assert bed.end.is_gone
+
+
+def test_an_idle_time_is_none_while_a_stream_is_open() -> None:
+    bed = Bed(H2Server)
+    bed.say(PREFACE, settings(), request(1))
+    bed.session.idle_seconds = KEEPALIVE + 500
+    bed.loop.advance(10 * KEEPALIVE + 5000)
+    assert not bed.end.is_gone
 
 
 # -- the end ------------------------------------------------------------------------------------

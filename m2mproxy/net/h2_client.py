@@ -33,12 +33,17 @@ from m2mproxy.net.h2_stream import H2Stream
 
 # Streams that are opened before the upstream has said how many it takes.
 PROVISIONAL_STREAMS = 10
+# Seconds that the peer of a connection that is to stay open may be silent before it is asked for a
+# sign of life (PING, RFC 9113 6.7), and that it has for that. Whatever translates addresses between
+# the two forgets a silent connection, and tells neither.
+ASK_AFTER, GIVE_UP_AFTER = 45.0, 15.0
+_ALIVE = b"m2malive"
 
 
 class H2Client(H2):
     """A connection to an upstream."""
 
-    __slots__ = ("_ending", "_known", "_most", "_unsent", "_used")
+    __slots__ = ("_asked", "_ending", "_known", "_most", "_unsent", "_used")
 
     expected_streams: ClassVar[int] = PROVISIONAL_STREAMS
 
@@ -58,6 +63,7 @@ class H2Client(H2):
         self._used = False  # whether it has served a request to its end
         self._known = False  # the pool has asked for a stream
         self._ending = False  # the upstream takes no more streams
+        self._asked = False  # for a sign of life, and nothing came since
 
     # -- what the pool asks ---------------------------------------------------------------------
 
@@ -154,7 +160,32 @@ class H2Client(H2):
             self._wake()
         self._over(stream)
 
+    # -- is it there? ---------------------------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        seen = self._frames_seen
+        super().received(data)
+        if self.session.idle_seconds is not None and self._frames_seen != seen:
+            self._watch()
+
+    def _watch(self) -> None:
+        """The peer was heard. The deadline is free for this until the connection closes."""
+        if not self._closing:
+            self._asked = False
+            self._deadline.after(ASK_AFTER)
+
+    def _expired(self) -> None:
+        if self._closing or self._asked:
+            super()._expired()
+            return
+        if self.session.idle_seconds is not None:
+            self._asked = True
+            self._engine.ping(_ALIVE)
+            self._wake()
+            self._deadline.after(GIVE_UP_AFTER)
+
     def _idle_time_changed(self) -> None:
+        self._watch()
         if self._known and not self._closing:
             self._owner.idle(self)
 

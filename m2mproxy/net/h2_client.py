@@ -95,6 +95,9 @@ class H2Client(H2):
 
     def send_request(self, stream: H2Stream, request: Request) -> None:
         """Write a request's head."""
+        if self._closing:
+            self._fault(stream, _refused("closed the connection before the request"))
+            return
         self._unsent.discard(stream)
         stream.method = request.method
         stream.seen = self._frames_seen
@@ -230,16 +233,23 @@ class H2Client(H2):
         stream.body.fail(fault)
 
     def _failed(self, reason: str) -> None:
-        for stream in [*self._streams.values(), *self._unsent]:
+        self._unsent_fault()
+        for stream in list(self._streams.values()):
             self._broken(stream, reason)
 
+    def _unsent_fault(self) -> None:
+        """Nothing of these was sent: another connection may serve them."""
+        for stream in list(self._unsent):
+            self._fault(stream, _refused("closed the connection before the request"))
+
     def _disconnected(self) -> None:
-        for stream in [*self._streams.values(), *self._unsent]:
+        self._unsent_fault()
+        for stream in list(self._streams.values()):
             silent = not stream.head.done and stream.seen == self._frames_seen
             where = "before its response" if silent else "in the middle of its response"
             reason = f"the upstream closed the connection {where}"
-            retry = not stream.id or (silent and self._used)
-            self._fault(stream, UpstreamFault("disconnected", reason, retry))
+            fault = UpstreamFault("disconnected", reason, retry=silent and self._used)
+            self._fault(stream, fault)
 
 
 def _refused(what: str) -> UpstreamFault:

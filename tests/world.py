@@ -75,10 +75,7 @@ class World:
         self.config = _config(settings)
         self.turn = Turn(self.loop)
         self.pool = Pool(
-            self.loop,
-            self,
-            self.config.limits.upstream_connections,
-            self.config.timeouts.upstream_keepalive,
+            self.loop, self, self.config.limits.upstream_connections, self.config.timeouts
         )
         psk = self.config.peer.psk
         self.forms = forms_of(self.config, AeadSeal(psk) if psk else None, vocabularies)
@@ -98,7 +95,7 @@ class World:
         )
         self.upstreams: list[Raw] = []
         self.clients: list[Raw] = []
-        self.dials: list[tuple[Owner, Report]] = []
+        self.dials: list[tuple[Owner, Report, bool]] = []
         self.accepting = True
         self.neutral = False  # whether the upstream's ends are those of `call`, too
         self.askers: list[H1Client | H2Client] = []
@@ -185,22 +182,20 @@ class World:
 
     # -- the upstream's side --------------------------------------------------------------------
 
-    def dial(self, origin: Origin, owner: Owner, report: Report) -> None:
+    def dial(self, origin: Origin, owner: Owner, report: Report, http2: bool = False) -> None:
         """What the pool calls. While not `accepting`, dials wait for `accept` or `refuse`."""
-        self.dials.append((owner, report))
+        self.dials.append((owner, report, http2 or self.pair[1] == "2"))
         if self.accepting:
             self.loop.call_soon(self.accept)
 
     def accept(self) -> Raw:
         """Let the oldest dial succeed."""
-        owner, report = self.dials.pop(0)
-        end = self._upstream_end()
+        owner, report, http2 = self.dials.pop(0)
+        end = self._upstream_end(http2)
         known = (self.turn, self.loop, self.config.timeouts, self.config.limits)
         protocol = Tcp(
             lambda _: (
-                h2_client.H2Client(owner, *known)
-                if self.pair[1] == "2"
-                else h1_client.H1Client(owner, *known)
+                h2_client.H2Client(owner, *known) if http2 else h1_client.H1Client(owner, *known)
             )
         )
         join(self.loop, end, protocol, self.split)
@@ -215,13 +210,13 @@ class World:
 
     def refuse(self, fault: Fault | None = None) -> None:
         """Let the oldest dial fail."""
-        _, report = self.dials.pop(0)
+        _, report, _ = self.dials.pop(0)
         report(fault or UpstreamFault("connect", "refused"))
 
-    def _upstream_end(self) -> Raw:
+    def _upstream_end(self, http2: bool) -> Raw:
         if not self.neutral:
             return Raw()
-        if self.pair[1] == "2":
+        if http2:
             return H2Server(self.calls.append, self.upstream_settings)
         return H1Server(self.calls.append)
 

@@ -104,7 +104,7 @@ class _Asker:
         self._dialler = Dialler(
             Turn(loop), loop, config.timeouts, config.limits, self.tls, config.upstream_http
         )
-        self._pool = Pool(loop, self._dialler, _CONNECTIONS, config.timeouts.upstream_keepalive)
+        self._pool = Pool(loop, self._dialler, _CONNECTIONS, config.timeouts)
 
     def close(self) -> None:
         """Close every connection."""

@@ -165,7 +165,7 @@ class Owner(Protocol):
         """Server role: what came is no request; `stream` takes the answer."""
 
     def idle(self, connection: Connection) -> None:
-        """Client role: the connection is free for another request."""
+        """Client role: the connection is free for another request, or may stay idle for longer."""
 
     def closed(self, connection: Connection) -> None:
         """The connection is gone."""

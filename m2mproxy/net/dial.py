@@ -48,9 +48,10 @@ class Dialler:
         self._http = http
         self._dials: set[asyncio.Task[None]] = set()
 
-    def dial(self, origin: Origin, owner: Owner, report: Report) -> None:
-        """Connect to `origin`; `report` gets the attached connection or the fault."""
-        task = self._loop.create_task(self._dial(origin, owner, report))
+    def dial(self, origin: Origin, owner: Owner, report: Report, http2: bool = False) -> None:
+        """Connect to `origin`; `report` gets the attached connection or the fault. `http2` is for
+        HTTP/2 with prior knowledge where that is a choice: in cleartext, with "auto"."""
+        task = self._loop.create_task(self._dial(origin, owner, report, http2))
         self._dials.add(task)
         task.add_done_callback(self._dials.discard)
 
@@ -59,10 +60,13 @@ class Dialler:
         for task in self._dials:
             task.cancel()
 
-    async def _dial(self, origin: Origin, owner: Owner, report: Report) -> None:
+    async def _dial(self, origin: Origin, owner: Owner, report: Report, http2: bool) -> None:
         outcome: Client | Fault
+        if http2 and self._http != "auto":
+            report(UpstreamFault("connect", f"the HTTP version for {origin} is configured"))
+            return
         try:
-            outcome = await self._connect(origin, owner)
+            outcome = await self._connect(origin, owner, http2)
         except TimeoutError:
             outcome = TooLate("connect", f"{origin} did not accept a connection in time")
         except socket.gaierror as error:
@@ -73,11 +77,11 @@ class Dialler:
             outcome = _refusal(origin, error)
         report(outcome)
 
-    async def _connect(self, origin: Origin, owner: Owner) -> Client:
+    async def _connect(self, origin: Origin, owner: Owner, http2: bool) -> Client:
         secure = origin.scheme == "https"
         async with asyncio.timeout(self._timeouts.connect):
             transport, protocol = await self._loop.create_connection(
-                lambda: Tcp(lambda transport: self._client(owner, transport)),
+                lambda: Tcp(lambda transport: self._client(owner, transport, http2)),
                 origin.host,
                 origin.port,
                 ssl=self._tls if secure else None,
@@ -90,9 +94,10 @@ class Dialler:
         assert isinstance(protocol.connection, Client)
         return protocol.connection
 
-    def _client(self, owner: Owner, transport: asyncio.Transport) -> Client:
+    def _client(self, owner: Owner, transport: asyncio.Transport, http2: bool) -> Client:
         known = (self._turn, self._loop, self._timeouts, self._limits)
-        if (negotiated(transport) or ("h2" if self._http == "2" else "")) == "h2":
+        known_before = "h2" if http2 or self._http == "2" else ""
+        if (negotiated(transport) or known_before) == "h2":
             return H2Client(owner, *known)
         return H1Client(owner, *known)
 

@@ -22,6 +22,7 @@ class H1Client(H1):
     __slots__ = ()
 
     expected_streams: ClassVar[int] = 1
+    session: ClassVar[None] = None
 
     # -- what the pool asks ---------------------------------------------------------------------
 
@@ -50,7 +51,9 @@ class H1Client(H1):
         self._writer.begin(head, request.length, chunked=request.length is None)
 
     def on_head_begun(self) -> None:
-        """The exchange has its own deadlines."""
+        """The exchange has its own deadlines, but has to be there."""
+        if self._request is None:
+            raise Malformed("a response that nobody asked for")
 
     def on_head(self, raw: bytes) -> None:
         stream, request = self._stream, self._request
@@ -95,6 +98,7 @@ class H1Client(H1):
     def _malformed(self, error: Malformed) -> None:
         self._keep_alive = False
         self.ignore_input()
+        self._unsent_fault()
         self._fault(UpstreamFault("protocol", f"the upstream's reply is broken: {error}"))
         self.abort()
 
@@ -104,10 +108,21 @@ class H1Client(H1):
             stream.head.fail(fault)
             stream.body.fail(fault)
 
+    def _unsent_fault(self) -> None:
+        """Nothing of the exchange was sent, and from here on nothing is: another connection may
+        serve it, whatever it was that ended this one."""
+        stream = self._stream
+        if stream is not None and not self._head_sent:
+            reason = "the upstream closed the connection before the request"
+            self._fault(UpstreamFault("disconnected", reason, retry=True))
+            self._stream = None
+            stream.end()
+
     def _disconnected(self) -> None:
         silent = not self.has_held
         self._keep_alive = False
         self.ignore_input()
+        self._unsent_fault()
         stream = self._stream
         if stream is None or (self._in_done and self._out_done):
             return

@@ -33,12 +33,17 @@ from m2mproxy.net.h2_stream import H2Stream
 
 # Streams that are opened before the upstream has said how many it takes.
 PROVISIONAL_STREAMS = 10
+# Seconds that the peer of a connection that is to stay open may be silent before it is asked for a
+# sign of life (PING, RFC 9113 6.7), and that it has for that. Whatever translates addresses between
+# the two forgets a silent connection, and tells neither.
+ASK_AFTER, GIVE_UP_AFTER = 45.0, 15.0
+_ALIVE = b"m2malive"
 
 
 class H2Client(H2):
     """A connection to an upstream."""
 
-    __slots__ = ("_ending", "_known", "_most", "_unsent", "_used")
+    __slots__ = ("_asked", "_ending", "_known", "_most", "_unsent", "_used")
 
     expected_streams: ClassVar[int] = PROVISIONAL_STREAMS
 
@@ -58,6 +63,7 @@ class H2Client(H2):
         self._used = False  # whether it has served a request to its end
         self._known = False  # the pool has asked for a stream
         self._ending = False  # the upstream takes no more streams
+        self._asked = False  # for a sign of life, and nothing came since
 
     # -- what the pool asks ---------------------------------------------------------------------
 
@@ -89,6 +95,9 @@ class H2Client(H2):
 
     def send_request(self, stream: H2Stream, request: Request) -> None:
         """Write a request's head."""
+        if self._closing:
+            self._fault(stream, _refused("closed the connection before the request"))
+            return
         self._unsent.discard(stream)
         stream.method = request.method
         stream.seen = self._frames_seen
@@ -154,6 +163,35 @@ class H2Client(H2):
             self._wake()
         self._over(stream)
 
+    # -- is it there? ---------------------------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        seen = self._frames_seen
+        super().received(data)
+        if self.session.idle_seconds is not None and self._frames_seen != seen:
+            self._watch()
+
+    def _watch(self) -> None:
+        """The peer was heard. The deadline is free for this until the connection closes."""
+        if not self._closing:
+            self._asked = False
+            self._deadline.after(ASK_AFTER)
+
+    def _expired(self) -> None:
+        if self._closing or self._asked:
+            super()._expired()
+            return
+        if self.session.idle_seconds is not None:
+            self._asked = True
+            self._engine.ping(_ALIVE)
+            self._wake()
+            self._deadline.after(GIVE_UP_AFTER)
+
+    def _idle_time_changed(self) -> None:
+        self._watch()
+        if self._known and not self._closing:
+            self._owner.idle(self)
+
     # -- the upstream breaks off ----------------------------------------------------------------
 
     def _on_settings(self, event: RemoteSettingsChanged) -> None:
@@ -195,16 +233,23 @@ class H2Client(H2):
         stream.body.fail(fault)
 
     def _failed(self, reason: str) -> None:
-        for stream in [*self._streams.values(), *self._unsent]:
+        self._unsent_fault()
+        for stream in list(self._streams.values()):
             self._broken(stream, reason)
 
+    def _unsent_fault(self) -> None:
+        """Nothing of these was sent: another connection may serve them."""
+        for stream in list(self._unsent):
+            self._fault(stream, _refused("closed the connection before the request"))
+
     def _disconnected(self) -> None:
-        for stream in [*self._streams.values(), *self._unsent]:
+        self._unsent_fault()
+        for stream in list(self._streams.values()):
             silent = not stream.head.done and stream.seen == self._frames_seen
             where = "before its response" if silent else "in the middle of its response"
             reason = f"the upstream closed the connection {where}"
-            retry = not stream.id or (silent and self._used)
-            self._fault(stream, UpstreamFault("disconnected", reason, retry))
+            fault = UpstreamFault("disconnected", reason, retry=silent and self._used)
+            self._fault(stream, fault)
 
 
 def _refused(what: str) -> UpstreamFault:

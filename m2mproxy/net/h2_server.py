@@ -61,7 +61,7 @@ class H2Server(H2):
 
     def attach(self, transport: asyncio.Transport) -> None:
         super().attach(transport)
-        self._deadline.after(self._timeouts.keepalive)
+        self._look()
 
     def received(self, data: bytes) -> None:
         if self._preface:
@@ -256,7 +256,10 @@ class H2Server(H2):
         elif self._streams:
             self._deadline.clear()
         else:
-            self._deadline.after(self._timeouts.keepalive)
+            self._deadline.after(self.session.idle_time(self._timeouts.keepalive))
+
+    def _idle_time_changed(self) -> None:
+        self._look()
 
     def _flushing(self) -> list[H2Stream]:
         return [stream for stream in self._streams.values() if stream.finished]

@@ -10,41 +10,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import cast
 
+from m2mproxy.config import Timeouts
 from m2mproxy.http.faults import Busy, Fault
 from m2mproxy.http.flow import Signal
 from m2mproxy.http.message import Origin, Request
-from m2mproxy.net.connection import Connection, Stream
-
-
-class Reusable(Connection, Protocol):
-    """A client-role connection as the pool sees it."""
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether another stream may be opened: there is room, and the upstream has not closed, as
-        far as is known."""
-
-    @property
-    def streams(self) -> int:
-        """Streams that are open."""
-
-    @property
-    def expected_streams(self) -> int:
-        """Streams that a new connection like this one takes at first."""
-
-    def open_stream(self) -> Stream:
-        """A stream for the next request."""
-
-
-class Dial(Protocol):
-    """How the pool gets new connections: `Dialler`, or a test's wire."""
-
-    def dial(
-        self, origin: Origin, owner: Destination, report: Callable[[Reusable | Fault], None]
-    ) -> None:
-        """Connect to `origin` on behalf of `owner`, then `report` once."""
+from m2mproxy.net.attempt import Attempt
+from m2mproxy.net.connection import Connection, Session, Stream
+from m2mproxy.net.deadline import Deadline
+from m2mproxy.net.reusable import Dial, Reusable
 
 
 class Wait(Signal[Stream]):
@@ -72,22 +47,27 @@ class Destination:
         loop: asyncio.AbstractEventLoop,
         dialler: Dial,
         limit: int,
-        idle_seconds: float,
+        timeouts: Timeouts,
     ) -> None:
         self.origin = origin
         self._loop = loop
         self._dialler = dialler
         self._limit = limit
-        self._idle_seconds = idle_seconds
+        self._idle_seconds = timeouts.upstream_keepalive
         # Those that may have room, newest last, with the time at which they last got some.
         self._open: dict[Reusable, float] = {}
+        # Those that come before all others, whether they have room or not, oldest first.
+        self._preferred: dict[Reusable, float] = {}
+        self._attempt = Attempt(
+            loop, dialler, timeouts.connect, self._take_preferred, self._attempt_failed
+        )
         self._live: set[Reusable] = set()
         self._dialling = 0
         self._probes: list[Signal[None]] = []  # who only asks whether the origin can be reached
         self._each = 1  # streams that a new connection is expected to take at once
         self._waiting: deque[Wait] = deque()  # for any connection
         self._insisting: deque[Wait] = deque()  # for one never used before
-        self._sweep: asyncio.TimerHandle | None = None
+        self._sweep = Deadline(loop, self._close_old)
 
     # -- what requests ask ----------------------------------------------------------------------
 
@@ -105,7 +85,11 @@ class Destination:
         return wait
 
     def _with_room(self) -> Reusable | None:
-        """The newest connection that takes another stream."""
+        """The oldest of the preferred connections that takes another stream, so that what they
+        remember is found again, or else the newest of the others."""
+        for connection in self._preferred:
+            if connection.is_usable:
+                return connection
         while self._open:
             connection = next(reversed(self._open))
             if connection.is_usable:
@@ -116,7 +100,19 @@ class Destination:
     @property
     def is_full(self) -> bool:
         """Whether a request has to wait for another one's connection."""
-        return len(self._live) + self._dialling >= self._limit
+        return len(self._live) + self._opening >= self._limit
+
+    @property
+    def _opening(self) -> int:
+        """Connections that are not there yet, or not known to be of use."""
+        return self._dialling + self._attempt.is_under_way
+
+    def try_http2(self, fits: Callable[[Session], bool]) -> None:
+        """Where connections speak HTTP/1.1 because nothing said otherwise: open one with HTTP/2 in
+        the background and, if `fits` says so of it once the peer's SETTINGS came, prefer it. To be
+        called at any time; what is open, under way, or failed within the hour is left at that."""
+        if self.origin.scheme == "http" and not self.is_full:
+            self._attempt.begin(self.origin, self, fits)
 
     def reached(self) -> Signal[None]:
         """Known when a connection is open, in use or not; fails with what the next dial fails with.
@@ -136,7 +132,7 @@ class Destination:
         return {
             "active": len(self._live) - idle,
             "idle": idle,
-            "connecting": self._dialling,
+            "connecting": self._opening,
             "waiting": len(self._waiting) + len(self._insisting),
         }
 
@@ -144,6 +140,7 @@ class Destination:
         """Close every connection and turn away every request that waits."""
         while wait := self._next_in_line():
             wait.fail(Busy("shutting_down", "the proxy is stopping"))
+        self._attempt.close()
         for connection in list(self._live):
             connection.abort()
 
@@ -187,6 +184,18 @@ class Destination:
             wait.set(outcome.open_stream())
         self._offer()
 
+    def _take_preferred(self, connection: Reusable) -> None:
+        """An attempt has succeeded. It is no dial that anybody waits for, yet serves who waits."""
+        self._live.add(connection)
+        self._preferred[connection] = 0.0
+        self._keep(connection)
+        while connection.is_usable and (wait := self._next_in_line()) is not None:
+            wait.set(connection.open_stream())
+
+    def _attempt_failed(self) -> None:
+        # Once its connection has closed.
+        self._loop.call_soon(self._dial_if_needed)
+
     def idle(self, connection: Connection) -> None:
         """A connection has room: the oldest request that waits gets it."""
         if connection not in self._live:
@@ -205,6 +214,8 @@ class Destination:
         """A connection is gone, idle or not: there may be room for another."""
         self._live.discard(cast(Reusable, connection))
         self._open.pop(cast(Reusable, connection), None)
+        self._preferred.pop(cast(Reusable, connection), None)
+        self._attempt.closed(connection)
         self._dial_if_needed()
 
     def requested(self, stream: Stream, request: Request) -> None:
@@ -216,46 +227,58 @@ class Destination:
     # -- idle connections -----------------------------------------------------------------------
 
     def _keep(self, connection: Reusable) -> None:
+        now, session = self._loop.time(), connection.session
         self._open.pop(connection, None)  # it becomes the newest
-        self._open[connection] = self._loop.time()
-        if self._sweep is None:
-            self._sweep = self._loop.call_later(self._idle_seconds, self._close_old)
+        if session is not None and (
+            session.idle_seconds is not None or connection in self._preferred
+        ):
+            self._preferred[connection] = now
+        else:
+            self._open[connection] = now
+        self._sweep_by(self._until(connection, now))
+
+    def _until(self, connection: Reusable, since: float) -> float:
+        """How long a connection may stay that is idle since then."""
+        session, seconds = connection.session, self._idle_seconds
+        return since + (seconds if session is None else session.idle_time(seconds))
+
+    def _sweep_by(self, when: float) -> None:
+        if self._sweep.when is None or self._sweep.when > when:
+            self._sweep.at(when)
 
     def _close_old(self) -> None:
         """Close what has been idle too long: before the upstream does, or a request could meet
-        its closing."""
-        self._sweep = None
+        its closing. Each may have an idle time of its own, so all are looked at."""
         now = self._loop.time()
-        idle = [each for each in self._open.items() if not each[0].streams]
-        for connection, since in idle:
-            if since <= now - self._idle_seconds + 0.01:
-                del self._open[connection]
-                connection.abort()
-            else:
-                wait = since + self._idle_seconds - now
-                self._sweep = self._loop.call_later(max(wait, 0.01), self._close_old)
-                break
+        for connections in (self._open, self._preferred):
+            idle = [each for each in connections.items() if not each[0].streams]
+            for connection, since in idle:
+                until = self._until(connection, since)
+                if until <= now + 0.01:
+                    del connections[connection]
+                    connection.abort()
+                else:
+                    self._sweep_by(until)
 
 
 class Pool:
     """A Destination for each origin."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, dialler: Dial, limit: int, idle_seconds: float
+        self, loop: asyncio.AbstractEventLoop, dialler: Dial, limit: int, timeouts: Timeouts
     ) -> None:
+        """`limit` is that of the connections to one origin."""
         self._loop = loop
         self._dialler = dialler
         self._limit = limit
-        self._idle_seconds = idle_seconds
+        self._timeouts = timeouts
         self._destinations: dict[Origin, Destination] = {}
 
     def to(self, origin: Origin) -> Destination:
         """The connections to `origin`. Origins come from the configuration, so they are few."""
         found = self._destinations.get(origin)
         if found is None:
-            found = Destination(
-                origin, self._loop, self._dialler, self._limit, self._idle_seconds
-            )
+            found = Destination(origin, self._loop, self._dialler, self._limit, self._timeouts)
             self._destinations[origin] = found
         return found
 

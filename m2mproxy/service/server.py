@@ -105,10 +105,7 @@ class Server:
             turn, loop, config.timeouts, config.limits, tls, config.upstream_http
         )
         self._pool = Pool(
-            loop,
-            self._dialler,
-            config.limits.upstream_connections,
-            config.timeouts.upstream_keepalive,
+            loop, self._dialler, config.limits.upstream_connections, config.timeouts
         )
         self._offload = Offload(loop)
         forms = forms_of(config, aead, vocabularies)

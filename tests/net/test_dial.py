@@ -80,11 +80,14 @@ async def known(signal: Signal[T]) -> T:
 class Bed:
     """A pool that dials for real."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None, connect: float = 10) -> None:
+    def __init__(
+        self, tls: ssl.SSLContext | None = None, connect: float = 10, http: str = "auto"
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         turn = Turn(self.loop)
-        self.dialler = Dialler(turn, self.loop, Timeouts(connect=connect), Limits(), tls)
-        self.pool = Pool(self.loop, self.dialler, 10, 4)
+        timeouts = Timeouts(connect=connect, upstream_keepalive=4)
+        self.dialler = Dialler(turn, self.loop, timeouts, Limits(), tls, http)
+        self.pool = Pool(self.loop, self.dialler, 10, timeouts)
 
     async def get(self, origin: Origin) -> Response:
         """A whole exchange, or the fault raised."""
@@ -205,6 +208,58 @@ def test_a_closed_dialler_reports_nothing_more() -> None:
     with server(answer) as port, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run(port))
     assert reports == []
+
+
+# -- HTTP/2 with prior knowledge ------------------------------------------------------------------
+
+
+def refuse(connection: socket.socket) -> None:
+    with connection:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+
+
+def accept(connection: socket.socket) -> None:
+    with connection:
+        connection.recv(65536)
+        connection.sendall(bytes.fromhex("000000040000000000"))  # SETTINGS
+        while connection.recv(65536):
+            pass
+
+
+@pytest.mark.parametrize(("serve", "taken"), [(accept, 1), (refuse, 0), (close, 0), (reset, 0)])
+def test_http2_is_tried_in_the_background(serve: Serve, taken: int) -> None:
+    async def run(origin: Origin) -> dict[str, int]:
+        bed = Bed()
+        pool = bed.pool.to(origin)
+        pool.try_http2(lambda _: True)
+        async with asyncio.timeout(10):
+            while pool.counts()["connecting"]:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        counts = pool.counts()
+        await bed.closed(origin)
+        return counts
+
+    with server(serve) as port, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        counts = runner.run(run(http(port)))
+    assert counts == {"active": 0, "idle": taken, "connecting": 0, "waiting": 0}
+
+
+@pytest.mark.parametrize("version", ["1.1", "2"])
+def test_a_version_that_is_configured_is_no_choice(version: str) -> None:
+    """Nothing is dialled."""
+    reports: list[Fault] = []
+
+    async def run(origin: Origin) -> None:
+        bed = Bed(http=version)
+        bed.dialler.dial(origin, bed.pool.to(origin), reports.append, http2=True)  # type: ignore[arg-type]
+        (dial,) = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.wait((dial,))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(http(free_port())))
+    (fault,) = reports
+    assert fault.message.endswith("is configured")
 
 
 # -- TLS ----------------------------------------------------------------------------------------

@@ -371,6 +371,45 @@ def test_a_connection_in_use_does_not_grow_old() -> None:
     assert end.is_gone
 
 
+def test_each_connection_has_its_own_idle_time() -> None:
+    """Whatever order they became idle in, each is closed at its own time."""
+    bed = Bed(idle_seconds=4)
+    bed.world.pair = ("1.1", "2")
+    streams, ends = [], []
+    for _ in range(3):
+        streams.append(bed.pool.stream(fresh=True))
+        ends.append(bed.accept())
+    for wait, seconds in zip(streams, (900.0, 60.0, 2.0), strict=True):
+        session = wait.result().session
+        assert session is not None
+        session.idle_seconds = seconds
+        wait.result().reset()
+    assert bed.counts() == (0, 3, 0, 0)
+    for end, seconds in zip(reversed(ends), (4, 60, 900), strict=True):
+        bed.world.advance(1000 + seconds - 0.1 - bed.world.loop.now)
+        assert not end.is_gone
+        bed.world.advance(0.2)
+        assert end.is_gone
+    assert bed.world.loop.timers == 0
+
+
+def test_a_long_idle_time_does_not_hold_the_others_up() -> None:
+    bed = Bed(idle_seconds=4)
+    bed.world.pair = ("1.1", "2")
+    stream = bed.pool.stream(fresh=True)
+    lasting = bed.accept()
+    session = stream.result().session
+    assert session is not None
+    session.idle_seconds = 900
+    stream.result().reset()
+    bed.world.advance(10)  # whoever looks next does so in 890 s
+    bed.world.pair = ("1.1", "1.1")
+    end = bed.idle()
+    bed.world.advance(4.1)
+    assert end.is_gone
+    assert not lasting.is_gone
+
+
 # -- the end ------------------------------------------------------------------------------------
 
 

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 from clock import DrivenLoop
-from frames import GET, PREFACE, raw, setting_codes, settings
+from frames import GET, PREFACE, ping, raw, setting_codes, settings, window
 from hpack import Encoder
 from hyperframe.frame import Frame, HeadersFrame, SettingsFrame
 from link import Raw, Split, join, whole
 
 from m2mproxy.config import Limits, Timeouts
-from m2mproxy.http.faults import Fault
+from m2mproxy.http.faults import Fault, UpstreamFault
 from m2mproxy.http.headers import Headers
-from m2mproxy.http.message import Request
+from m2mproxy.http.message import Request, Response
 from m2mproxy.net.connection import Connection, Session, Stream, Turn
 from m2mproxy.net.h1_client import H1Client
-from m2mproxy.net.h2_client import H2Client
+from m2mproxy.net.h2_client import ASK_AFTER, GIVE_UP_AFTER, H2Client
 from m2mproxy.net.h2_server import H2Server
 from m2mproxy.net.tcp import Tcp
 
@@ -80,6 +80,11 @@ class Bed:
 
 def request(stream_id: int) -> bytes:
     block = Encoder().encode(GET)
+    return HeadersFrame(stream_id, block, flags=["END_HEADERS", "END_STREAM"]).serialize()
+
+
+def ok(stream_id: int) -> bytes:
+    block = Encoder().encode([(b":status", b"200")])
     return HeadersFrame(stream_id, block, flags=["END_HEADERS", "END_STREAM"]).serialize()
 
 
@@ -161,6 +166,166 @@ def test_http1_has_neither_numbers_nor_a_session() -> None:
     bed.send(stream)
     assert stream.id == 0
     assert stream.session is None
+
+
+# -- idle time ----------------------------------------------------------------------------------
+
+
+KEEPALIVE = Timeouts().keepalive
+
+
+def idle_server(seconds: float | None) -> Bed:
+    """A server's connection whose only stream is answered, and which may be idle for so long."""
+    bed = Bed(H2Server)
+    bed.say(PREFACE, settings(), request(1))
+    bed.session.idle_seconds = seconds
+    bed.streams[0].send_response(Response(200, Headers(), 0))
+    bed.loop.run()
+    return bed
+
+
+@pytest.mark.parametrize("seconds", [None, 1.0, KEEPALIVE + 500])
+def test_a_server_waits_for_the_longer_of_two_idle_times(seconds: float | None) -> None:
+    bed = idle_server(seconds)
+    bed.loop.advance(max(KEEPALIVE, seconds or 0.0) - 0.1)
+    assert not bed.end.is_gone
+    bed.loop.advance(0.2)
+    assert bed.end.is_gone
+
+
+def test_an_idle_time_that_changes_counts_from_then_on() -> None:
+    bed = idle_server(None)
+    bed.loop.advance(KEEPALIVE - 1)
+    bed.session.idle_seconds = KEEPALIVE + 500
+    bed.loop.advance(KEEPALIVE + 499)
+    assert not bed.end.is_gone
+    bed.session.idle_seconds = None
+    bed.loop.advance(KEEPALIVE - 1)
+    assert not bed.end.is_gone
+    bed.loop.advance(1.1)
+    assert bed.end.is_gone
+
+
+def test_an_idle_time_is_none_while_a_stream_is_open() -> None:
+    bed = Bed(H2Server)
+    bed.say(PREFACE, settings(), request(1))
+    bed.session.idle_seconds = KEEPALIVE + 500
+    bed.loop.advance(10 * KEEPALIVE + 5000)
+    assert not bed.end.is_gone
+
+
+# -- signs of life ------------------------------------------------------------------------------
+
+
+def pings(bed: Bed) -> int:
+    """How often the client has asked for one."""
+    return bytes(bed.end.received).count(ping(b"m2malive"))
+
+
+def lasting() -> Bed:
+    """A client's connection that is to stay open, without a stream."""
+    bed = Bed(H2Client)
+    bed.say(settings())
+    bed.open().reset()
+    bed.session.idle_seconds = 900
+    bed.loop.run()
+    return bed
+
+
+@pytest.mark.parametrize("frame", [ping(b"m2malive", ack=True), settings(), window(0, 1)])
+def test_a_silent_peer_is_asked_and_any_frame_is_an_answer(frame: bytes) -> None:
+    bed = lasting()
+    for count in range(1, 4):
+        bed.loop.advance(ASK_AFTER - 0.1)
+        assert pings(bed) == count - 1
+        bed.loop.advance(0.2)
+        assert pings(bed) == count
+        bed.loop.advance(GIVE_UP_AFTER - 1)
+        bed.say(frame)
+    assert "closed" not in bed.events
+
+
+def test_a_peer_that_is_heard_is_not_asked() -> None:
+    bed = lasting()
+    for _ in range(10):
+        bed.loop.advance(ASK_AFTER - 1)
+        bed.say(window(0, 1))
+    assert pings(bed) == 0
+
+
+def test_half_a_frame_is_no_sign_of_life() -> None:
+    bed = lasting()
+    bed.loop.advance(ASK_AFTER + 1)
+    bed.say(window(0, 1)[:7])
+    bed.loop.advance(GIVE_UP_AFTER)
+    assert bed.events[-1] == "closed"
+
+
+def test_a_dead_connection_is_lost_and_its_requests_may_be_sent_again() -> None:
+    bed = lasting()
+    done = bed.open()
+    bed.send(done)
+    bed.say(ok(1))
+    bed.loop.advance(30)
+    stream = bed.open()
+    bed.send(stream)
+    unsent = bed.open()
+    bed.loop.advance(15.1)  # 45 s after the last frame
+    assert pings(bed) == 1
+    bed.loop.advance(GIVE_UP_AFTER - 0.2)
+    assert not stream.head.done
+    bed.loop.advance(0.2)
+    assert bed.events[-1] == "closed"
+    assert bed.end.is_gone
+    for each in (stream, unsent):
+        with pytest.raises(UpstreamFault) as caught:
+            each.head.result()
+        assert caught.value.retry
+    assert bed.loop.timers == 0
+
+
+def test_a_peer_that_takes_nothing_is_dead_too() -> None:
+    """The PING cannot even leave."""
+    bed = lasting()
+    stream = bed.open()
+    stream.send_request(Request(b"POST", b"/", b"h", Headers(), None))
+    bed.end.transport.pause_reading()
+    bed.say(settings(INITIAL_WINDOW_SIZE=1 << 20), window(0, 1 << 20))
+    stream.write(bytes(512 * 1024))
+    bed.loop.advance(ASK_AFTER + GIVE_UP_AFTER + 0.1)
+    assert bed.events[-1] == "closed"
+
+
+def test_other_connections_are_asked_nothing() -> None:
+    bed = Bed(H2Client)
+    bed.say(settings())
+    bed.send(bed.open())
+    bed.loop.advance(10_000)
+    assert pings(bed) == 0
+    assert bed.loop.timers == 0
+    bed.session.idle_seconds = 900
+    bed.session.idle_seconds = None
+    bed.loop.advance(10_000)
+    assert pings(bed) == 0
+    assert bed.events[-1] != "closed"
+
+
+def test_a_server_asks_nobody() -> None:
+    bed = idle_server(900.0)
+    bed.loop.advance(899)
+    assert b"m2malive" not in bed.end.received
+
+
+def test_closing_takes_its_time_all_the_same() -> None:
+    """The deadline is one for both."""
+    bed = lasting()
+    bed.end.half_open = True
+    bed.say(b"\0\0\1\0\0\0\0\0\0\0")  # DATA on no stream: the connection's end
+    bed.loop.advance(Timeouts().close - 0.1)
+    assert "closed" not in bed.events
+    bed.loop.advance(0.2)
+    assert bed.events[-1] == "closed"
+    assert bed.loop.timers == 0
 
 
 # -- the end ------------------------------------------------------------------------------------

@@ -39,9 +39,9 @@ class Edge(World):
         super().__init__(pair=(core.pair[0], http), loop=core.loop, **{**ON, **more})
         self.wires: list[Transport] = []
 
-    def dial(self, origin: Any, owner: Any, report: Any) -> None:
+    def dial(self, origin: Any, owner: Any, report: Any, http2: bool = False) -> None:
         known = (self.turn, self.loop, self.config.timeouts, self.config.limits)
-        kind = H2Client if self.http == "2" else H1Client
+        kind = H2Client if http2 or self.http == "2" else H1Client
         near = Tcp(lambda _: kind(owner, *known))
         self.wires.append(join(self.loop, near, self.core.proxy.accept())[0])
         self.loop.call_soon(lambda: report(near.connection))

@@ -1,0 +1,51 @@
+"""What the pool needs of others: a connection that takes streams, and who opens such connections.
+
+The one rule: nothing here says which HTTP version it is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from m2mproxy.http.faults import Fault
+from m2mproxy.http.message import Origin
+from m2mproxy.net.connection import Connection, Owner, Session, Stream
+
+
+class Reusable(Connection, Protocol):
+    """A client-role connection as the pool sees it."""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether another stream may be opened: there is room, and the upstream has not closed, as
+        far as is known."""
+
+    @property
+    def streams(self) -> int:
+        """Streams that are open."""
+
+    @property
+    def expected_streams(self) -> int:
+        """Streams that a new connection like this one takes at first."""
+
+    @property
+    def session(self) -> Session | None:
+        """What its streams share; None where the version has none."""
+
+    def open_stream(self) -> Stream:
+        """A stream for the next request."""
+
+
+class Dial(Protocol):
+    """How new connections come about: `Dialler`, or a test's wire."""
+
+    def dial(
+        self,
+        origin: Origin,
+        owner: Owner,
+        report: Callable[[Reusable | Fault], None],
+        http2: bool = False,
+    ) -> None:
+        """Connect to `origin` on behalf of `owner`, then `report` once. `http2` is for HTTP/2 with
+        prior knowledge (RFC 9113 3.3) where the version is left open."""

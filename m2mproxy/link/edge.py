@@ -169,9 +169,9 @@ class Edge:
             if before is not None:
                 self._window.drop(before)
 
-    def miss(self, plan: Plan, entry: Entry | None) -> None:
-        """The core has not what the body was coded after, nor then the body."""
-        for lost in (plan.entry, entry):
+    def miss(self, plan: Plan | None, entry: Entry | None) -> None:
+        """The core has not the body, nor, with a `plan`, what that was coded after."""
+        for lost in (plan.entry if plan is not None else None, entry):
             if lost is not None:
                 self._window.drop(lost)
 

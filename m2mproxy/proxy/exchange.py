@@ -353,7 +353,8 @@ class Exchange:
         if not coding.may_change(taken, near, response, marks):
             return None
         self.ledger = self.ledger or Ledger()
-        return coding.plan(self.request, taken, near, response, self.ledger)
+        opened = self._linked.wants(response)
+        return coding.plan(self.request, taken, near, response, self.ledger, opened)
 
     def _relay(self, route: Upstream, response: Response) -> None:
         """Begin to pass the response on. `_done` tells when it has passed."""

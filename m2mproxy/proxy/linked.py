@@ -20,7 +20,7 @@ from m2mproxy.net.connection import Stream
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.gather import gather
 from m2mproxy.proxy.ledger import Ledger
-from m2mproxy.proxy.links import CODING, FIELD, HAVE, MISSED, OFFER, Links, UpstreamLinks
+from m2mproxy.proxy.links import CODING, FIELD, HAVE, HEARS, MISSED, OFFER, Links, UpstreamLinks
 from m2mproxy.proxy.pump import too_large
 from m2mproxy.proxy.request_coding import set_length, whole
 from m2mproxy.proxy.turn import Turn
@@ -109,14 +109,18 @@ class Linked:
     def say(self, response: Response, to_peer: bool = False) -> None:
         """Tell an edge that its body is here, or that there can be a link."""
         if self._kept is not None:
-            response.headers.append((FIELD, HAVE))
+            response.headers.append((FIELD, HEARS if self._reader is not None else HAVE))
         elif to_peer and self._offers:
             response.headers.append((FIELD, OFFER))
 
+    def wants(self, response: Response) -> bool:
+        """Whether the text of the response is to be remembered, if it can be seen."""
+        heard = self.turn is not None and self.turn.is_heard
+        return (heard or self._kept is not None) and 200 <= response.status < 300
+
     def listen(self, response: Response) -> list[Callable[[Chunk], None]]:
         """What the plain bytes of the response shall be shown to."""
-        entry = self.turn.entry if self.turn is not None else None
-        if (entry is None and self._kept is None) or not 200 <= response.status < 300:
+        if not self.wants(response):
             return []
         self._reader = ReplyReader(codings.Kind.of(response) is codings.Kind.EVENTS)
         return [self._reader.feed]

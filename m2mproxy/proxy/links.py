@@ -22,8 +22,9 @@ from m2mproxy.net.connection import NO_SETTINGS, Session, Stream
 from m2mproxy.net.pool import Destination
 
 CODING = b"m2m-link"
-# A response's field of that name: the body is remembered now, or what it continues is not here.
+# A response's field of that name: the body is remembered, or what it continues is not here.
 FIELD, HAVE, MISS = b"m2m-link", b"have", b"miss"
+HEARS = b"have, reply"  # and so will be the text of the reply
 # And on a connection that cannot be a link: another one to the same port can, without TLS.
 OFFER = b"v=1"
 MISSED = "link_miss"

@@ -76,10 +76,16 @@ class ResponseCoding:
         return response.length != 0
 
     def plan(
-        self, request: Request, accepted: Accepted, near: bool, response: Response, ledger: Ledger
+        self,
+        request: Request,
+        accepted: Accepted,
+        near: bool,
+        response: Response,
+        ledger: Ledger,
+        opened: bool = False,
     ) -> Coder | None:
         """What the response's body has to go through; `response` says so. `near` is for a client
-        on this machine.
+        on this machine, `opened` where the plain bytes are wanted here if they can be had.
 
         Raises:
             UpstreamFault: it is sealed, and cannot be opened here.
@@ -93,7 +99,8 @@ class ResponseCoding:
         names = codings.applied(headers)
         if names:
             ledger.upstream_in.coding = self.forms.label(names)
-            if accepted.takes_all(names) or not self._reads(names, sealed):
+            passes = accepted.takes_all(names) and not opened
+            if passes or not self._reads(names, sealed):
                 ledger.client_out.coding = self.forms.label(names)
                 return None
         kind = codings.Kind.of(response)

@@ -22,7 +22,7 @@ from m2mproxy.link.scope import scope
 from m2mproxy.link.window import Entry
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.ledger import Ledger
-from m2mproxy.proxy.links import CODING, FIELD, HAVE, MISS, Counts
+from m2mproxy.proxy.links import CODING, FIELD, HAVE, HEARS, MISS, Counts
 
 # Bodies that are worth a reference. What a conversation does not come with is none.
 _LEAST = 64
@@ -59,6 +59,8 @@ class Turn:
         self.plain = plain
         self.entry: Entry | None = None
         """What the body becomes, once the core has it."""
+        self.is_heard = False
+        """Whether the core remembers the reply, too."""
         self._why = ""  # it goes plain
         self._headers = Headers(request.headers)
         self._tenant = tenant
@@ -99,10 +101,11 @@ class Turn:
         if self._edge is None or self._plan is None or self._coded is None:
             ledger.why = self._why
             return self.plain
+        if not number:  # the connection has just ended: the response will say so
+            return b""
         message = self._coded.message(self._plan.distance(number))
         self._coded = None
-        if number:
-            self.entry = self._edge.sent(number, self._plan)
+        self.entry = self._edge.sent(number, self._plan)
         ledger.coded(CODING.decode(), len(self.plain))
         ledger.why, ledger.reference = "linked", _reference(self._plan)
         self._counts.turns += 1
@@ -115,11 +118,12 @@ class Turn:
         if self._plan is None or self._edge is None:
             return Verdict.READ
         said = response.headers.get(FIELD)
-        if said == HAVE:
+        if said in (HAVE, HEARS):
             if self.entry is not None:
                 self._edge.have(self.entry)
+                self.is_heard = said == HEARS
             return Verdict.READ
-        self._edge.miss(self._plan, self.entry)
+        self._edge.miss(self._plan if said == MISS else None, self.entry)
         self.entry = None
         if response.status not in _REFUSED:
             return Verdict.READ

@@ -56,7 +56,8 @@ class Edge(World):
 
 
 def two(http: str = "1.1", **more: Any) -> Edge:
-    return Edge(World(**ON), http, **more)
+    """Without a link between them, which is another file's matter (test_link.py)."""
+    return Edge(World(**ON), http, link_enabled="false", **more)
 
 
 @pytest.mark.parametrize("http", ["1.1", "2"])

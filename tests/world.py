@@ -110,7 +110,10 @@ class World:
         router = Router(profile, upstream.path, upstream.query, self.config.api_version)
         destination = self.pool.to(origin)
         self.upstream_links = UpstreamLinks(
-            self.links, destination, self.config.compression.requests == "auto"
+            self.links,
+            destination,
+            self.config.compression.requests == "auto",
+            self.config.upstream_http,
         )
         route = Upstream(
             origin,

@@ -25,6 +25,8 @@ from m2mproxy.link.match import BLOCK, common_runs
 from m2mproxy.link.message import MOST_RUNS, Coded, Use
 from m2mproxy.link.window import Bounds, Entry, Memory, Window
 
+# Misses in a row after which no reply is referred to any more: the core has other texts of them.
+_MOST_DOUBTS = 3
 # Entries of a scope that are looked at one by one, the last used ones.
 _MOST_LOOKED_AT = 64
 
@@ -78,6 +80,7 @@ class Edge:
         isolation: Isolation = Isolation.BLOCK,
     ) -> None:
         self._isolation = isolation
+        self._doubts = 0
         self._index = Index()
         self._window = Window(bounds, memory, clock, self._index.drop)
 
@@ -156,12 +159,15 @@ class Edge:
             return None
         entry = Entry(number, plan.scope, plan.body, extra=Index.cost(plan.marks))
         entry.marks = plan.marks
+        entry.after_reply = plan.use.reply
         if plan.entry is not None and plan.use.replaces:
             entry.successor_of = plan.entry.number
         return entry if self._window.add(entry) else None
 
     def have(self, entry: Entry) -> None:
         """The core has it."""
+        if entry.after_reply:
+            self._doubts = 0
         if self._window.get(entry.number) is entry:
             entry.usable = True
             self._index.add(entry, entry.marks)
@@ -171,12 +177,16 @@ class Edge:
 
     def miss(self, plan: Plan | None, entry: Entry | None) -> None:
         """The core has not the body, nor, with a `plan`, what that was coded after."""
+        if plan is not None and plan.use.reply:
+            self._doubts += 1
         for lost in (plan.entry if plan is not None else None, entry):
             if lost is not None:
                 self._window.drop(lost)
 
     def replied(self, entry: Entry, reply: bytes, secrets: list[bytes]) -> None:
         """The response is complete: its text, and what of it only who has it can know."""
+        if self._doubts >= _MOST_DOUBTS:
+            return
         known, cost = self._index.known_by(secrets)
         if self._window.grow(entry, reply, cost) and entry.usable:
             self._index.add_secrets(entry, known)

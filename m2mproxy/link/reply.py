@@ -23,6 +23,7 @@ _MOST_CHOICES = 16
 # Tool calls of a choice that have numbers of their own in a stream.
 _MOST_CALLS = 256
 _EVENT: Final = b"data:"
+_ONCE = frozenset(("role", "id", "type", "name"))
 _parts = re.compile("[A-Za-z0-9]{8,}").findall
 _escaped = re.compile(rb"\\u(?!00)[0-9A-Fa-f]{4}").search
 _digit, _letter = re.compile("[0-9]"), re.compile("[A-Za-z]")
@@ -168,6 +169,8 @@ class _Choice:
     def _add(texts: dict[str, list[str]], name: str, text: str) -> int:
         if not text or (name not in texts and len(texts) >= _MOST_CHOICES):
             return 0
+        if name in _ONCE and name in texts:
+            return 0  # some say who speaks with every word
         texts.setdefault(name, []).append(text)
         return len(text) + len(name)
 

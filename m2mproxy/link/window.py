@@ -44,6 +44,8 @@ class Entry:
     usable: bool = False
     """Whether the other end is known to have it."""
     used: float = 0.0
+    after_reply: bool = False
+    """Whether it was coded after a reply."""
     successor_of: int = 0
     """The entry that this one contains, which is not needed when this one is in use."""
     extra: int = 0

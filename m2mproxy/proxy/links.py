@@ -124,11 +124,15 @@ class Links:
 class UpstreamLinks:
     """The links to one upstream."""
 
-    def __init__(self, links: Links, destination: Destination, wanted: bool) -> None:
-        """`wanted` is whether requests may be coded at all."""
+    def __init__(
+        self, links: Links, destination: Destination, wanted: bool, versions: str
+    ) -> None:
+        """`wanted` is whether requests may be coded at all, `versions` those of HTTP that may be
+        spoken: "auto", or one."""
         self._links = links
         self._destination = destination
         self._wanted = wanted and links.enabled
+        self._may_choose = versions == "auto"
         self._met: set[Session] = set()  # links, and what may turn out to be one
         self.counts = Counts()
 
@@ -159,7 +163,7 @@ class UpstreamLinks:
 
     def heard(self, value: bytes) -> None:
         """A response says that the upstream could have a link on another connection."""
-        if value == OFFER and self._wanted and not self.is_open:
+        if value == OFFER and self._wanted and self._may_choose and not self.is_open:
             self._destination.try_http2(lambda session: self.edge(session) is not None)
 
     def report(self) -> dict[str, object]:

@@ -22,6 +22,8 @@ from m2mproxy.proxy.ledger import Ledger
 _ABOUT_BYTES = (b"content-encoding", b"content-length", b"content-digest", b"content-md5")
 
 
+# Bytes from which a response is smaller with a dictionary, for a client that has it.
+_LEAST_FOR_PEERS = 128
 # What of a response's head is looked at first.
 MARKS = frozenset((b"accept-encoding", b"content-encoding", b"m2m-link"))
 
@@ -135,14 +137,14 @@ class ResponseCoding:
         return names
 
     def _coding(self, accepted: Accepted, near: bool, response: Response, was_coded: bool) -> bytes:
-        if self.responses == "off" or (
-            self.responses == "auto" and near and not is_peer(accepted, self.forms.peers())
-        ):
+        peer = is_peer(accepted, self.forms.peers())
+        if self.responses == "off" or (self.responses == "auto" and near and not peer):
             return b""
         headers, size = response.headers, response.length
         if b"no-transform" in headers.tokens(b"cache-control"):  # RFC 9110 7.7
             return b""
-        if size is not None and size < self.min_size and not was_coded:
+        least = min(_LEAST_FOR_PEERS, self.min_size) if peer else self.min_size
+        if size is not None and size < least and not was_coded:
             return b""
         if not codings.compresses(codings.media_type(headers)):
             return b""

@@ -130,7 +130,10 @@ class Server:
         origin = built.origin
         destination = self._pool.to(origin)
         self._upstream_links = UpstreamLinks(
-            self._links, destination, self._config.compression.requests == "auto"
+            self._links,
+            destination,
+            self._config.compression.requests == "auto",
+            self._config.upstream_http,
         )
         route = Upstream(
             origin,

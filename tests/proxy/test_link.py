@@ -3,6 +3,7 @@ the link, the application and the model see what they would see without it."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from collections.abc import Iterator
@@ -115,6 +116,45 @@ def test_a_reply_that_was_a_stream_does_not_cross_again() -> None:
         check(ask, call, body, sent + b"data: [DONE]\n\n")
         if number >= 2:
             assert crossed(edge)[1] < 200, number
+
+
+def test_a_reply_that_the_model_server_codes_does_not_cross_again_either() -> None:
+    """The application takes gzip as well as nothing: what it gets is read on the way."""
+    for asks in ((), ((b"accept-encoding", b"gzip, zstd"),)):
+        edge = two()
+        for number, (body, message) in enumerate(conversation(5)):
+            reply = json.dumps({"choices": [{"index": 0, "message": message}]}).encode()
+            ask = edge.ask(body, b"/v1/chat/completions", JSON, KEY, *asks)
+            call = edge.core.call()
+            call.respond(200, JSON, (b"content-encoding", b"gzip"))  # of unknown length
+            call.send(gzip.compress(reply))
+            call.end()
+            edge.run()
+            got = gzip.decompress(ask.body) if ask.get(b"content-encoding") else ask.body
+            assert (call.body, got, ask.complete) == (body, reply, True)
+            if number >= 2:
+                assert crossed(edge)[1] < 150, number
+        assert edge.upstream_links.report()["misses"] == 0
+
+
+def test_a_core_that_hears_otherwise_is_no_longer_believed_to_know_replies() -> None:
+    edge = two()
+    for body, message in conversation(12):
+        say(edge, body, message)
+        for entry in core_of(edge)._window._entries.values():
+            entry.reply = entry.reply[::-1]
+    assert edge.upstream_links.report()["misses"] == 3
+    assert crossed(edge)[0] == "m2m-link"
+
+
+def test_a_link_is_found_from_http_1_1_without_being_configured() -> None:
+    edge = Edge(World(**ON), "1.1", **ON)
+    for number, (body, message) in enumerate(conversation(6)):
+        say(edge, body, message)
+        if number >= 3:
+            assert crossed(edge)[0] == "m2m-link"
+            assert crossed(edge)[1] < 150
+    assert len(edge.wires) == 2
 
 
 def test_another_credential_starts_from_nothing() -> None:

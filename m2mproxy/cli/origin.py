@@ -17,25 +17,25 @@ import re
 import ssl
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from m2mproxy import __version__
+from m2mproxy.cli import offer
 from m2mproxy.codec import coding, static
 from m2mproxy.codec.base import Limits, WireError
 from m2mproxy.codec.forms import decode_any
 from m2mproxy.config import Config
 from m2mproxy.http.body import Body
-from m2mproxy.http.faults import Fault, TooLate
+from m2mproxy.http.faults import Fault, TooLate, UpstreamFault
 from m2mproxy.http.flow import Signal
 from m2mproxy.http.headers import Field, Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.http.negotiation import weights
-from m2mproxy.net.connection import Stream, Turn
+from m2mproxy.net.connection import Session, Stream, Turn
 from m2mproxy.net.dial import Dialler
-from m2mproxy.net.h2_stream import H2Stream
 from m2mproxy.net.pool import Pool
-from m2mproxy.proxy import codings
+from m2mproxy.proxy import codings, links
 from m2mproxy.proxy.providers import DeploymentError, key_field
 from m2mproxy.proxy.readable import Readable
 from m2mproxy.service.upstream import Parts
@@ -69,12 +69,18 @@ async def look(config: Config, parts: Parts, trial: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: `cut` says why the body is not whole, where it is not."""
+    """What came back: `cut` says why the body is not whole, where it is not; `session` is None for
+    HTTP/1.1."""
 
-    http: str
+    session: Session | None
     response: Response
     body: bytes
     cut: str
+
+    @property
+    def http(self) -> str:
+        """The version."""
+        return "1.1" if self.session is None else "2"
 
 
 class _Watched(ssl.SSLContext):
@@ -126,7 +132,25 @@ class _Asker:
             data, cut = await self._body(stream.body)
         finally:
             stream.reset()
-        return Answer("2" if isinstance(stream, H2Stream) else "1.1", response, data, cut)
+        return Answer(stream.session, response, data, cut)
+
+    async def session(self) -> Session:
+        """That of a connection on which nothing is asked, with the origin's SETTINGS.
+
+        Raises:
+            Fault: there is none.
+        """
+        stream = await _known(self._pool.to(self._origin).stream(fresh=True))
+        try:
+            async with asyncio.timeout(self._seconds):
+                if stream.session is None or not await _known(stream.session.opened):
+                    raise UpstreamFault("protocol", f"{self._origin} does not speak HTTP/2")
+                return stream.session
+        except TimeoutError:
+            late = f"{self._origin} sent no SETTINGS within {self._seconds:g} s"
+            raise TooLate("first_byte", late) from None
+        finally:
+            stream.reset()
 
     async def _head(self, stream: Stream, request: Request, body: bytes) -> Response:
         try:
@@ -193,6 +217,7 @@ async def _first(asker: _Asker, config: Config, parts: Parts) -> dict[str, Any]:
         "http": answer.http,
         "tls": _tls(asker.tls, not config.tls.insecure),
         "m2mproxy": _peer(shown),
+        "link": await _link(answer, config, parts),
         "shown": shown,
         "asked": asked.decode(),
         "response": _response(answer),
@@ -203,6 +228,25 @@ async def _first(asker: _Asker, config: Config, parts: Parts) -> dict[str, Any]:
         },
         "requests": {"coding": choice.coding.decode(), "why": choice.why},
     }
+
+
+async def _link(answer: Answer, config: Config, parts: Parts) -> dict[str, Any]:
+    """Where a response over HTTP/1.1 says that there is a link, it is looked for as a proxy does:
+    on a connection of its own, with prior knowledge."""
+    if answer.session is not None:
+        return offer.of_session(answer.session, offer.SETTINGS)
+    said = answer.response.headers.get(links.FIELD) == links.OFFER
+    if not said or parts.origin.scheme != "http":
+        return offer.unseen()
+    if config.upstream_http == "1.1":
+        return offer.unseen("HTTP/2 was not to be asked for")
+    asker = _Asker(replace(config, upstream_http="2"), parts)
+    try:
+        return offer.of_session(await asker.session(), offer.PRIOR_KNOWLEDGE)
+    except Fault as fault:
+        return offer.unseen(fault.message)
+    finally:
+        asker.close()
 
 
 def _fields(config: Config, parts: Parts, *more: Field) -> Headers:

@@ -89,6 +89,7 @@ def _report(seen: dict[str, Any]) -> list[str]:
         ("answered", f"{seen['status']} to GET {seen['path']}, over HTTP/{seen['http']}"),
         ("TLS", _tls(seen["tls"])),
         ("m2mproxy", _peer(seen["m2mproxy"])),
+        ("link", _link(seen["link"], seen["http"])),
         ("shown", _shown(seen["shown"])),
         ("response", _response(seen["response"], seen["asked"])),
         ("profile", _profile(seen["profile"])),
@@ -114,6 +115,25 @@ def _peer(peer: dict[str, Any] | None) -> str:
         "none": "without dictionaries",
     }
     return f"yes, {known[peer['dictionaries']]} ({', '.join(peer['forms'])})"
+
+
+def _link(link: dict[str, Any], http: str) -> str:
+    """What it offers of m2m-link, and how that was learnt. `http` is the version spoken."""
+    if "error" in link:
+        return f"its response says so (m2m-link: v=1), but {link['error']}"
+    if "version" not in link:
+        silent = "its SETTINGS do" if "learnt" in link else f"its response over HTTP/{http} does"
+        return f"no: {silent} not say so"
+    known = {
+        "same": "the same dictionaries as here",
+        "other": "other dictionaries than here",
+        "none": "no dictionaries",
+    }
+    what = f"version {link['version']}, {link['memory'] >> 10} KiB, {known[link['dictionaries']]}"
+    learnt = "SETTINGS"
+    if link["learnt"] == "prior knowledge":
+        learnt = "m2m-link: v=1 of its response, then SETTINGS of HTTP/2 with prior knowledge"
+    return f"{'yes' if link['usable'] else 'none that can be used'}: {what} ({learnt})"
 
 
 def _shown(shown: list[str]) -> str:

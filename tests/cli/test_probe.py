@@ -19,9 +19,12 @@ from typing import Any
 import pytest
 from certificates import Authority
 
-from m2mproxy.cli import tool
+from m2mproxy.cli import offer, tool
+from m2mproxy.cli.probe import _link as report_of_link
 from m2mproxy.codec import coding, dictionaries, static
 from m2mproxy.codec.base import WireError
+from m2mproxy.net.connection import Session
+from m2mproxy.proxy.links import DICTIONARIES, SETTING
 
 MODELS = b'{"object":"list","data":[]}'
 STATIC = f"m2m-{dictionaries.version()}"
@@ -156,6 +159,7 @@ def test_an_origin_that_shows_nothing(serve, probe):
         "http": "1.1",
         "tls": None,
         "m2mproxy": None,
+        "link": {"usable": False},
         "shown": [],
         "asked": ASKED,
         "response": {"coding": "", "bytes": len(MODELS), "decoded_bytes": len(MODELS)},
@@ -264,6 +268,63 @@ def test_no_variable_lends_its_key(serve, probe, monkeypatch):
     origin = serve()
     probe(origin.url)
     assert "authorization" not in origin.asked[0][2]
+
+
+# ---- links ---------------------------------------------------------------------------------------
+
+OURS = int(dictionaries.version(), 16)
+
+
+@pytest.mark.parametrize(
+    ("settings", "seen", "says"),
+    [
+        ({}, {"usable": False}, "no: its SETTINGS do not say so"),
+        (
+            {SETTING: 1 << 24 | 2048, DICTIONARIES: OURS},
+            {"usable": True, "version": 1, "memory": 2 << 20, "dictionaries": "same"},
+            "yes: version 1, 2048 KiB, the same dictionaries as here (SETTINGS)",
+        ),
+        (
+            {SETTING: 1 << 24 | 2048, DICTIONARIES: OURS ^ 1},
+            {"usable": False, "version": 1, "memory": 2 << 20, "dictionaries": "other"},
+            "none that can be used: version 1, 2048 KiB, other dictionaries than here (SETTINGS)",
+        ),
+        (
+            {SETTING: 2 << 24 | 1},
+            {"usable": False, "version": 2, "memory": 1024, "dictionaries": "none"},
+            "none that can be used: version 2, 1 KiB, no dictionaries (SETTINGS)",
+        ),
+        (
+            {SETTING: 1 << 24, DICTIONARIES: OURS},
+            {"usable": False, "version": 1, "memory": 0, "dictionaries": "same"},
+            "none that can be used: version 1, 0 KiB, the same dictionaries as here (SETTINGS)",
+        ),
+    ],
+)
+def test_what_settings_offer(settings, seen, says):
+    link = offer.of_session(Session(settings, lambda: None), offer.SETTINGS)
+    assert link == {"learnt": "settings", **seen}
+    assert report_of_link(link, "2") == says
+
+
+def test_a_response_that_speaks_of_a_link_which_is_not_there(serve, probe):
+    origin = serve(fields={"m2m-link": "v=1"})
+    link = probe(origin.url)["link"]
+    assert link == {"usable": False, "learnt": "response", "error": link["error"]}
+    assert "does not speak HTTP/2" in link["error"]
+    assert [asked[:2] for asked in origin.asked] == [("GET", "/v1/models")]
+
+
+def test_a_link_is_not_looked_for_where_only_http_1_1_is_wanted(serve, run):
+    out = run(serve(fields={"m2m-link": "v=1"}).url, "--http", "1.1")[1]
+    says = "its response says so (m2m-link: v=1), but HTTP/2 was not to be asked for"
+    assert f"link         {says}\n" in out
+
+
+def test_a_link_without_tls_is_not_looked_for_behind_tls(serve, probe, authority, tmp_path):
+    files = authority.issue("127.0.0.1").save(tmp_path, "origin")
+    origin = serve(tls=files, fields={"m2m-link": "v=1"})
+    assert probe(origin.url, "--ca-file", authority.path)["link"] == {"usable": False}
 
 
 # ---- TLS ----------------------------------------------------------------------------------------
@@ -381,6 +442,7 @@ def test_the_report(serve, run):
         ["answered", "200 to GET /v1/models, over HTTP/1.1"],
         ["TLS", "none"],
         ["m2mproxy", f"yes, with the same dictionaries as here ({STATIC}, m2m)"],
+        ["link", "no: its response over HTTP/1.1 does not say so"],
         ["shown", f"{STATIC}, m2m, zstd (accept-encoding of its response)"],
         ["response", f"plain, {len(MODELS)} bytes (asked for {ASKED})"],
         ["profile", "generic: says nothing of codings"],
@@ -467,31 +529,62 @@ def test_what_cannot_be_asked(run, argv, says):
 
 # ---- the real program ---------------------------------------------------------------------------
 
+LINK = {"usable": True, "version": 1, "memory": 32 << 20, "dictionaries": "same"}
+
 
 @pytest.fixture
-def proxy(serve: Callable[..., Origin]) -> Iterator[str]:
-    """The real program in front of an Origin; its base URL."""
-    command = [sys.executable, "-m", "m2mproxy", "--listen", "127.0.0.1:0"]
-    environment = {name: value for name, value in os.environ.items() if name[:4] != "M2M_"}
-    process = subprocess.Popen(
-        [*command, "--upstream", serve().url], stderr=subprocess.PIPE, text=True, env=environment
-    )
-    assert process.stderr is not None
-    found = None
-    for line in process.stderr:
-        if found := re.search(r"base_url is (\S+)", line):
-            break
-    assert found, "it has ended"
-    yield found[1]
-    process.terminate()
-    process.communicate(timeout=20)
+def start() -> Iterator[Callable[..., str]]:
+    """Starts the real program in front of an upstream; its base URL."""
+    processes = []
+
+    def go(upstream: str, *argv: str) -> str:
+        command = [sys.executable, "-m", "m2mproxy", "--listen", "127.0.0.1:0", *argv]
+        environment = {name: value for name, value in os.environ.items() if name[:4] != "M2M_"}
+        process = subprocess.Popen(
+            [*command, "--upstream", upstream], stderr=subprocess.PIPE, text=True, env=environment
+        )
+        processes.append(process)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if found := re.search(r"base_url is (\S+)", line):
+                return found[1]
+        raise AssertionError("it has ended")
+
+    yield go
+    for process in processes:
+        process.terminate()
+        process.communicate(timeout=20)
 
 
-@pytest.mark.parametrize("version", ["1.1", "2"])
-def test_an_m2mproxy(proxy, probe, version):
-    seen = probe(proxy, "--http", version, "--trial")
-    assert (seen["status"], seen["http"]) == (200, version)
+@pytest.mark.parametrize(
+    ("version", "spoken", "link"),
+    [
+        ("1.1", "1.1", {"usable": False, "learnt": "response"}),
+        ("auto", "1.1", {**LINK, "learnt": "prior knowledge"}),
+        ("2", "2", {**LINK, "learnt": "settings"}),
+    ],
+)
+def test_an_m2mproxy(serve, start, probe, version, spoken, link):
+    seen = probe(start(serve().url), "--http", version, "--trial")
+    assert (seen["status"], seen["http"]) == (200, spoken)
     assert seen["m2mproxy"] == {"forms": [STATIC, "m2m"], "dictionaries": "same"}
+    seen["link"].pop("error", None)
+    assert seen["link"] == link
     assert seen["shown"] == [STATIC, "m2m", "zstd", "br", "gzip", "deflate"]
     assert seen["requests"] == {"coding": STATIC, "why": "shown"}
     assert verdicts(seen) == {"zstd": "read", "gzip": "read"}
+
+
+def test_the_report_of_a_link_that_was_found_with_prior_knowledge(serve, start, run):
+    out = run(start(serve().url))[1]
+    assert (
+        "link         yes: version 1, 32768 KiB, the same dictionaries as here (m2m-link: v=1 of "
+        "its response, then SETTINGS of HTTP/2 with prior knowledge)\n" in out
+    )
+
+
+def test_an_m2mproxy_with_tls(serve, start, probe, authority, tmp_path):
+    cert, key = authority.issue("127.0.0.1").save(tmp_path, "proxy")
+    url = start(serve().url, "--cert", cert, "--key", key)
+    seen = probe(url, "--ca-file", authority.path)
+    assert (seen["http"], seen["link"]) == ("2", {**LINK, "learnt": "settings"})

@@ -1,0 +1,169 @@
+"""m2m-link(7) is a specification: its bytes are those of the code, read out of the page.
+
+Where a dictionary was trained anew the page's name and frames are old; each failure shows what the
+code makes now.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+
+from m2mproxy.codec import dictionaries, events, static
+from m2mproxy.codec.template import TemplateDecoder
+from m2mproxy.config import Link
+from m2mproxy.link.match import BLOCK, Run
+from m2mproxy.link.message import MOST_RUNS, Use, decode, encode, read_head
+from m2mproxy.link.reply import ReplyReader, render
+from m2mproxy.proxy import codings
+from m2mproxy.proxy.links import CODING, DICTIONARIES, HAVE, MISS, OFFER, SETTING, Links
+
+PAGE = (Path(__file__).parents[2] / "man" / "m2m-link.7").read_text()
+_HEX = re.compile(r"((?:[0-9a-f]{2} ?)+)(?:  .*)?")
+
+
+def block(kind: str, name: str) -> str:
+    """The literal text that stands below the comment of that name."""
+    found = re.findall(
+        rf'^\.\\" {kind}: {name}\n\.Bd -literal -offset indent\n(.*?)^\.Ed$', PAGE, re.M | re.S
+    )
+    assert len(found) == 1, f"{kind} {name}"
+    return str(found[0])
+
+
+def example(name: str) -> bytes:
+    """The bytes of an example, without what is said of them."""
+    lines = [_HEX.fullmatch(line) for line in block("example", name).splitlines()]
+    assert all(lines) and lines, name
+    return bytes.fromhex("".join(line[1] for line in lines if line))
+
+
+def text(name: str) -> bytes:
+    """A body that the page has on several lines."""
+    return block("text", name).replace("\n", "").encode()
+
+
+def test_the_settings() -> None:
+    pairs = dict(struct.iter_unpack(">HI", example("settings")))
+    assert pairs == dict(Links(Link(), lambda: 0.0).announce)
+    assert set(re.findall(r"^\.It 0x(\w{4})$", PAGE, re.M)) == {
+        f"{code:04X}" for code in (SETTING, DICTIONARIES)
+    }
+
+
+def test_the_dictionaries_name() -> None:
+    named = set(re.findall(r"^\.Ql (?:m2m-)?([0-9a-f]{8})\b", PAGE, re.M))
+    assert named == {dictionaries.version()} == {codings.static_form().decode()[4:]}
+
+
+def test_the_fields() -> None:
+    said = re.findall(r"^\.Dl (\S+): (\S+)$", PAGE, re.M)
+    assert said == [
+        ("m2m-link", OFFER.decode()),
+        ("content-encoding", CODING.decode()),
+        ("m2m-link", HAVE.decode()),
+        ("m2m-link", MISS.decode()),
+    ]
+
+
+def test_the_first_turn() -> None:
+    message = example("first")
+    head = read_head(message)
+    body = decode(message, head, None, 60)
+    assert body == text("first"), encode(text("first")).message(0).hex(" ")
+    assert (head.distance, head.length) == (0, 60)
+
+
+def test_the_reply() -> None:
+    reader = ReplyReader(events=False)
+    reader.feed(text("response"))
+    assert render(reader.finish(), text("first")) == text("reply")
+
+
+def test_the_reply_is_the_same_in_events() -> None:
+    reader = ReplyReader(events=True)
+    for delta in ('{"role":"assistant","content":""}', '{"content":"Hi"}', '{"content":"!"}'):
+        reader.feed(f'data: {{"choices":[{{"index":0,"delta":{delta}}}]}}\r\n\r\n'.encode())
+    reader.feed(b"data: [DONE]\n\n")
+    assert render(reader.finish(), text("first")) == text("reply")
+
+
+def test_the_second_turn() -> None:
+    message = example("second")
+    head = read_head(message)
+    assert (3 - head.distance, head.use) == (1, Use(reply=True, replaces=True))
+    prefix = head.use.of(text("first"), text("reply"))
+    assert decode(message, head, prefix, 129) == text("second")
+    assert len(message) < len(text("second")) / 3
+
+
+def test_the_runs() -> None:
+    head = read_head(example("runs"))
+    assert (9 - head.distance, head.use.runs) == (5, (Run(1, 2), Run(7, 1)))
+    assert (head.length, head.checksum, head.at) == (9000, 0x12345678, len(example("runs")))
+    body = bytes(range(256)) * (8 * BLOCK // 256)
+    known = (Path(dictionaries.__file__).parent / "request.zdict").read_bytes()
+    assert head.use.of(body, b"") == known + body[1024:3072] + body[7168:8192]
+    assert f"for n from 1 to {MOST_RUNS}\n" in PAGE
+
+
+def test_the_static_form() -> None:
+    body = static.decode(example("static"), static.Way.RESPONSE, 1024)
+    now = static.encode(text("response"), static.Way.RESPONSE)
+    assert body == text("response"), now.hex(" ")
+
+
+@pytest.fixture
+def three() -> list[bytes]:
+    """The page's events."""
+    blank = re.split(r"(?<=\n\n)", block("text", "events"))
+    assert blank.pop() == "" and len(blank) == 3
+    return [event.encode() for event in blank]
+
+
+def test_the_records(three: list[bytes]) -> None:
+    first, second, third = re.findall(r"^(.*?)  ", block("example", "records"), re.M)
+    assert bytes((0x1F, len(three[0]))) + three[0].startswith(b"data:") * b"data:" == (
+        bytes.fromhex(first)
+    )
+    decoder = TemplateDecoder()
+    assert decoder.decode(bytes((0x1F, len(three[0]))) + three[0], 4096) == three[0]
+    assert decoder.decode(bytes.fromhex(second), 4096) == three[1]
+    assert decoder.decode(bytes.fromhex(third), 4096) == three[2]
+
+
+def test_a_number_that_counts_on() -> None:
+    told = re.findall(r"^\.Ql data: (\S+)$", PAGE, re.M)
+    eight = ("data: " + told[0].replace("\\(dq", '"') + "\n\n").encode()
+    seven, nine = eight.replace(b"8", b"7"), eight.replace(b"8", b"9")
+    decoder = TemplateDecoder()
+    decoder.decode(bytes((0x1F, len(seven))) + seven, 4096)
+    assert decoder.decode(example("count"), 4096) == eight
+    assert decoder.decode(b"\x00", 4096) == nine
+
+
+def test_the_stream(three: list[bytes]) -> None:
+    coded = example("events")
+    encoder, now = events.EventsEncoder(), b""
+    for event in three:
+        now += b"".join([*encoder.feed(event), *encoder.flush()])
+    decoder = events.EventsDecoder(1024)
+    pieces = [piece for piece in decoder.feed(coded) if piece]
+    decoder.finish()
+    assert pieces == three, (now + b"\x00").hex(" ")
+
+
+def test_the_stream_as_the_page_describes_it(three: list[bytes]) -> None:
+    """Nothing of the package but the dictionary: lengths, deflate, the four bytes at the end."""
+    inflate, coded, records = zlib.decompressobj(-15, dictionaries.stream()), example("events"), []
+    while coded[0]:
+        length, coded = coded[0], coded[1:]
+        records.append(inflate.decompress(coded[:length] + b"\x00\x00\xff\xff"))
+        coded = coded[length:]
+    assert coded == b"\x00"
+    assert records[0] == bytes((0x1F, len(three[0]))) + three[0]
+    assert b"".join(records[1:]) == example("records")[7:]

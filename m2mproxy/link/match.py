@@ -14,11 +14,9 @@ from typing import NamedTuple
 BLOCK = 1024
 # Bytes that are compared at first; twice as many each time they are equal.
 _STEP = 256
-# Where messages end, in the two ways in which JSON is commonly written.
-_SEAMS = (b"},{", b"}, {")
 # The end of a message that is not the last one.
 _MORE = b"},"
-# How far they lie apart at least, and how many of them are looked at.
+# How far the beginnings of messages lie apart at least, and how many of them are looked at.
 _LEAST_APART, _MOST_STARTS = 48, 2048
 
 
@@ -98,8 +96,9 @@ class Run(NamedTuple):
 
 def starts(body: bytes) -> Iterator[int]:
     """Where the body's messages, tools and what else is an object in a list begin, but the first
-    of each list."""
-    seam = max(_SEAMS, key=body.count)
+    of each list. JSON is commonly written in two ways, with spaces or without."""
+    colon = body.find(b'":') + 2
+    seam = b"}, {" if body[colon : colon + 1] == b" " else b"},{"
     found = body.find(seam)
     for _ in range(_MOST_STARTS):
         if found < 0:

@@ -113,8 +113,8 @@ def test_a_message_starts_behind_a_seam(body: bytes) -> None:
 
 
 def test_messages_start_behind_either_seam() -> None:
-    message = b'{"role":"user","content":"' + b"x" * 50 + b'"}'
-    for seam in (b",", b", "):
+    for seam, colon in ((b",", b":"), (b", ", b": ")):
+        message = b'{"content"' + colon + b'"' + b"x" * 50 + b'"}'
         body = b"[" + seam.join([message] * 4) + b"]"
         step = len(message + seam)
         assert list(starts(body)) == [1 + step + 1, 1 + 2 * step + 1, 1 + 3 * step + 1]

@@ -26,7 +26,7 @@ def of_session(session: Session, learnt: str) -> dict[str, Any]:
     if offer is None:
         return {"usable": False, "learnt": learnt}
     return {
-        "usable": Links(Link(), time.monotonic).edge(session) is not None,
+        "usable": Links(Link(), time.monotonic, sealed=False).edge(session) is not None,
         "learnt": learnt,
         "version": offer >> 24,
         "memory": (offer & _MOST_KIB) << 10,

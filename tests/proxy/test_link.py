@@ -120,7 +120,7 @@ def test_a_reply_that_was_a_stream_does_not_cross_again() -> None:
 
 def test_a_reply_that_the_model_server_codes_does_not_cross_again_either() -> None:
     """The application takes gzip as well as nothing: what it gets is read on the way."""
-    for asks in ((), ((b"accept-encoding", b"gzip, zstd"),)):
+    for asks in ((), ((b"accept-encoding", b"gzip"),)):
         edge = two()
         for number, (body, message) in enumerate(conversation(5)):
             reply = json.dumps({"choices": [{"index": 0, "message": message}]}).encode()

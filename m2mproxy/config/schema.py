@@ -231,8 +231,8 @@ class Config:
     limits: Limits = Limits()
     compression: Compression = Compression()
     security: Security = Security()
-    link: Link = Link()
     peer: Peer = Peer()
+    link: Link = Link()
     logging: Logging = Logging()
     places: Mapping[str, Place] = field(default_factory=dict, repr=False, compare=False)
     """Where each key that was given was given, by its path: no key itself, but for errors."""
@@ -250,8 +250,8 @@ SECTIONS: Mapping[str, type[Any]] = {
     "proxy.limits": Limits,
     "proxy.compression": Compression,
     "proxy.security": Security,
-    "link": Link,
     "peer": Peer,
+    "link": Link,
     "logging": Logging,
 }
 

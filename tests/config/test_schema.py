@@ -57,7 +57,7 @@ def test_dataclasses_are_frozen_and_slotted(kind):
         setattr(instance, fields(kind)[0].name, None)
 
 
-SUBSECTIONS = ("tls", "timeouts", "limits", "compression", "security", "peer", "logging")
+SUBSECTIONS = ("tls", "timeouts", "limits", "compression", "security", "peer", "link", "logging")
 
 
 def test_every_field_has_a_docstring():
@@ -155,6 +155,13 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "proxy.security.blocking": ("false", "false", False),
     "proxy.security.threshold": ("0.5", "0.5", 0.5),
     "peer.seal": ('"hmac"', "hmac", "hmac"),
+    "link.enabled": ("false", "false", False),
+    "link.memory": ('"64MiB"', "64MiB", 64 << 20),
+    "link.connection_memory": ('"8MiB"', "8MiB", 8 << 20),
+    "link.credential_memory": ("1048576", "1MiB", 1 << 20),
+    "link.ttl": ('"5m"', "300", 300.0),
+    "link.isolation": ('"conversation"', "conversation", "conversation"),
+    "link.tenant_header": ('"x-tenant"', "x-tenant", "x-tenant"),
     "logging.format": ('"json"', "json", "json"),
     "logging.level": ('"debug"', "debug", "debug"),
     "logging.access": ("false", "false", False),

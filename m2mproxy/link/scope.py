@@ -17,8 +17,8 @@ from itertools import islice
 
 _KEY = os.urandom(32)  # a hash that leaves the process in a dump tells nothing
 _NAMES = (b'"user"', b'"safety_identifier"')
-# A body with more of them is nobody's but its own.
-_MOST_VALUES = 16
+# A body with more of them, or of what is spelt like them (a role is), is nobody's but its own.
+_MOST_VALUES, _MOST_KEYS = 16, 4096
 # In JSON a quote within a string is escaped, so what looks like a key and a text is that. The `*+`
 # keep nothing for going back: without them a text of 8 MiB takes a gigabyte.
 _value = re.compile(
@@ -48,10 +48,14 @@ def scope(tenant_is: bytes, body: bytes) -> bytes:
 
 
 def _values(body: bytes) -> Iterator[bytes]:
-    """Each of the keys that has a text or a number, with it."""
+    """Each of the keys that has a text or a number, with it; the body where they are too many."""
     for name in _NAMES:
         at = body.rfind(name)  # from the end: rfind takes half the time of find
-        while at >= 0:
+        for _ in range(_MOST_KEYS):
+            if at < 0:
+                break
             if match := _value(body, at + len(name)):
                 yield name + match[1]
             at = body.rfind(name, 0, at)
+        else:
+            yield body

@@ -120,17 +120,16 @@ def test_a_short_message_that_was_guessed_does_not_decide_whose_entry_it_is() ->
     assert len({str(probe(pin)) for pin in PINS}) == 1
 
 
-def test_a_short_message_that_was_guessed_does_not_change_what_is_borrowed() -> None:
+@pytest.mark.parametrize("before", range(0, 1024, 128))
+def test_a_short_message_that_was_guessed_does_not_change_what_is_borrowed(before: int) -> None:
     """It is followed by the beginning of a tool that the body has in full elsewhere: was the guess
     right, that place is found too, and must not stand in for the other."""
     link = ends()
-    link.exchange(
-        body([said("system", "a"), TOOLS[0], pin_is(4711), *TOOLS[1:], said("user", "x")])
-    )
+    link.exchange(body([said("system", "a" * before), pin_is(4711), *TOOLS, said("user", "x")]))
 
     def probe(pin: int) -> object:
-        cut = said("tool", TOOLS[1]["content"][:700])
-        messages = [said("system", "c"), TOOLS[2], pin_is(pin), cut, TOOLS[0], *TOOLS[1:]]
+        cut = said("tool", TOOLS[0]["content"][:700])
+        messages = [said("system", "c"), TOOLS[2], pin_is(pin), cut, *TOOLS]
         return choice(link, body([*messages, said("user", "y")]))
 
     assert len({str(probe(pin)) for pin in PINS}) == 1

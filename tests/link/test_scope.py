@@ -104,6 +104,13 @@ def test_a_body_with_very_many_users_is_nobodys_but_its_own() -> None:
     assert of(many[:16], indent=1) == of(many[:16])
 
 
+def test_a_body_in_which_a_key_may_be_anywhere_is_nobodys_but_its_own() -> None:
+    some, many = b'"user",' * 4095, b'"user",' * 4096
+    assert scope(TENANT, some) == TENANT
+    assert len({scope(TENANT, many), scope(TENANT, many + b" "), TENANT}) == 3
+    assert scope(TENANT, many) == scope(TENANT, many)
+
+
 @pytest.mark.parametrize("text", [b"a" * (4 << 20), b"\\a" * (2 << 20)])
 @pytest.mark.parametrize("end", [b'"}', b""])
 def test_a_very_long_user_costs_no_more_than_itself(text: bytes, end: bytes) -> None:

@@ -61,7 +61,7 @@ class Attempt:
 
     def closed(self, connection: Connection) -> None:
         """A connection of the origin is gone, this one or another."""
-        if connection is self._connection and not self.is_under_way:
+        if connection is self._connection:
             self._connection = None
 
     def close(self) -> None:

@@ -51,7 +51,8 @@ class Session:
     @property
     def idle_seconds(self) -> float | None:
         """How long the connection may stay open without a stream, in seconds, where that is more
-        than what is configured; None for no longer than that."""
+        than what is configured; None for no longer than that. In the client role such a
+        one comes before others, and a peer that is silent is asked whether it is still there."""
         return self._idle_seconds
 
     @idle_seconds.setter

@@ -114,9 +114,9 @@ class H1Client(H1):
         stream = self._stream
         if stream is not None and not self._head_sent:
             reason = "the upstream closed the connection before the request"
+            stream.end()  # who hears of the fault may call
             self._fault(UpstreamFault("disconnected", reason, retry=True))
             self._stream = None
-            stream.end()
 
     def _disconnected(self) -> None:
         silent = not self.has_held

@@ -4,7 +4,7 @@ In cleartext nothing is negotiated: whoever wants HTTP/2 begins with it (RFC 911
 the first bytes of the other side whether that was right.
 
 The one rule: no request is on such a connection before the peer's SETTINGS came and suit. What
-fails is a connection that nobody used, and it fails once an hour.
+fails is a connection that nobody used, and one that does not suit is tried once an hour.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from m2mproxy.net.connection import Connection, Owner, Session
 from m2mproxy.net.deadline import Deadline
 from m2mproxy.net.reusable import Dial, Reusable
 
-# Seconds from an attempt that failed to the next.
+# Seconds from an attempt to the next: when the origin was not reached, and when it did not suit.
+SOON = 30.0
 PAUSE = 3600.0
 
 Fits = Callable[[Session], bool]
@@ -74,7 +75,7 @@ class Attempt:
 
     def _dialled(self, fits: Fits, outcome: Reusable | Fault) -> None:
         if isinstance(outcome, Fault):
-            self._fail()
+            self._fail(SOON)
             return
         session = outcome.session
         if not self.is_under_way or session is None:
@@ -100,12 +101,12 @@ class Attempt:
         self.is_under_way = False
         self._on_success(connection)
 
-    def _fail(self) -> None:
+    def _fail(self, pause: float = PAUSE) -> None:
         if not self.is_under_way:
             return
         self.is_under_way = False
         self._deadline.cancel()
-        self._not_before = self._loop.time() + PAUSE
+        self._not_before = self._loop.time() + pause
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abort()

@@ -166,9 +166,8 @@ class H2Client(H2):
     # -- is it there? ---------------------------------------------------------------------------
 
     def received(self, data: bytes) -> None:
-        seen = self._frames_seen
         super().received(data)
-        if self.session.idle_seconds is not None and self._frames_seen != seen:
+        if self.session.idle_seconds is not None:  # half of a slow frame is a sign of life, too
             self._watch()
 
     def _watch(self) -> None:
@@ -178,6 +177,9 @@ class H2Client(H2):
             self._deadline.after(ASK_AFTER)
 
     def _expired(self) -> None:
+        if not (self._closing or self._reading):
+            self._watch()  # it may have said something that we do not read yet
+            return
         if self._closing or self._asked:
             super()._expired()
             return

@@ -164,19 +164,15 @@ class Destination:
         probes, self._probes = self._probes, []
         for probe in probes:
             probe.fail(outcome) if isinstance(outcome, Fault) else probe.set(None)
-        wait = self._next_in_line()
         if isinstance(outcome, Fault):
             # It fails for as many as it was made for.
             for _ in range(self._each):
-                if wait is None:
-                    break
-                wait.fail(outcome)
                 wait = self._next_in_line()
-            else:
                 if wait is not None:
-                    self._waiting.appendleft(wait)
+                    wait.fail(outcome)
             self._dial_if_needed()
             return
+        wait = self._next_in_line()
         self._live.add(outcome)
         self._each = outcome.expected_streams
         self._keep(outcome)

@@ -310,6 +310,15 @@ def test_a_failed_dial_is_the_oldest_waiters() -> None:
     assert bed.gave(second, bed.accept())
 
 
+def test_a_failed_dial_leaves_who_insists_on_a_new_one_insisting() -> None:
+    bed = Bed()
+    first, second = bed.pool.stream(fresh=True), bed.pool.stream(fresh=True)
+    bed.world.refuse()
+    assert first.done
+    second.leave()
+    assert bed.counts() == (0, 0, 1, 0)
+
+
 def test_a_failed_dial_makes_room_for_who_still_waits() -> None:
     bed = Bed(limit=1)
     first, second = bed.pool.stream(), bed.pool.stream()

@@ -253,11 +253,13 @@ def test_a_peer_that_is_heard_is_not_asked() -> None:
     assert pings(bed) == 0
 
 
-def test_half_a_frame_is_no_sign_of_life() -> None:
+def test_half_a_frame_is_a_sign_of_life_on_a_slow_wire() -> None:
     bed = lasting()
     bed.loop.advance(ASK_AFTER + 1)
     bed.say(window(0, 1)[:7])
     bed.loop.advance(GIVE_UP_AFTER)
+    assert "closed" not in bed.events
+    bed.loop.advance(ASK_AFTER)
     assert bed.events[-1] == "closed"
 
 

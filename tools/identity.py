@@ -19,6 +19,7 @@ SHORT_ROWS = 40
 
 sys.path.insert(0, str(ROOT / "tests"))
 
+from edge import JSON, ON, SSE, Edge  # type: ignore[import-not-found]  # noqa: E402
 from wire import read_request, read_response  # type: ignore[import-not-found]  # noqa: E402
 from world import (  # type: ignore[import-not-found]  # noqa: E402
     SSE_HEAD,
@@ -93,12 +94,50 @@ def check(short: bool) -> dict[str, int]:
     return counts
 
 
+def sessions(short: bool) -> Iterator[list[tuple[bytes, list[bytes]]]]:
+    """Conversations: each turn's body, and the pieces of its reply."""
+    for row in rows("C2", short):
+        streams = [list(map(raw, events)) for events in row["sse"]]
+        yield list(zip(map(raw, row["turns"]), streams, strict=False))
+    for row in rows("C3", short):
+        whole = [[raw(text)] for text in row["raw_replies"]]
+        yield list(zip(map(raw, row["turns"]), whole, strict=False))
+
+
+def check_link(short: bool) -> dict[str, int]:
+    """The conversations through two proxies with a link between them."""
+    edge = Edge(World(**ON, max_body="256MiB"), "2", max_body="256MiB")
+    counts = {"turns": 0, "by reference": 0}
+    for session in sessions(short):
+        for body, pieces in session:
+            ask = edge.ask(body, b"/v1/chat/completions", JSON, (b"authorization", b"Bearer k"))
+            call = edge.core.call()
+            call.respond(200, JSON if len(pieces) == 1 else SSE)
+            for piece in pieces:
+                call.send(piece)
+                edge.run()
+            call.end()
+            edge.run()
+            assert call.body == body, f"turn {counts['turns']}: the request"
+            assert ask.complete and ask.body == b"".join(pieces), f"turn {counts['turns']}"
+            assert len(pieces) == 1 or ask.chunks == pieces, f"turn {counts['turns']}: its events"
+            ledger = edge.ended[-1].ledger
+            counts["turns"] += 1
+            counts["by reference"] += ledger is not None and ledger.reference not in ("", "-")
+            for world in (edge, edge.core):
+                world.ended.clear()
+    assert edge.upstream_links.report()["misses"] == 0
+    return counts
+
+
 def main() -> int:
     if not corpora.are_there():
         print("identity: no ../shared/data here, nothing compared")
         return 0
-    counts = check("--short" in sys.argv[1:])
-    print("identity: equal, " + ", ".join(f"{count:,} {what}" for what, count in counts.items()))
+    short = "--short" in sys.argv[1:]
+    for where, counts in (("a proxy", check(short)), ("a link", check_link(short))):
+        told = ", ".join(f"{count:,} {what}" for what, count in counts.items())
+        print(f"identity through {where}: equal, {told}")
     return 0
 
 

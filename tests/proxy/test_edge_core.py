@@ -8,51 +8,19 @@ import random
 from typing import Any
 
 import pytest
-from ends import Ask, Call, H1Server
+from edge import JSON, ON, SSE, Edge
+from ends import Call, H1Server
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from link import Transport, join
 from world import Pair, World
 
-from m2mproxy.net.h1_client import H1Client
-from m2mproxy.net.h2_client import H2Client
-from m2mproxy.net.tcp import Tcp
 from m2mproxy.proxy import codings
-
-ON = {"compression_requests": "auto", "compression_responses": "auto"}
-SSE = (b"content-type", b"text/event-stream")
-JSON = (b"content-type", b"application/json")
 
 
 def chat(words: int) -> bytes:
     source = random.Random(words)
     text = " ".join(source.choice(["model", "answer", "token", "zebra"]) for _ in range(words))
     return json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
-
-
-class Edge(World):
-    """A proxy whose upstream is the proxy of another world."""
-
-    def __init__(self, core: World, http: str = "1.1", **more: Any) -> None:
-        self.core, self.http = core, http
-        core.neutral = True
-        super().__init__(pair=(core.pair[0], http), loop=core.loop, **{**ON, **more})
-        self.wires: list[Transport] = []
-
-    def dial(self, origin: Any, owner: Any, report: Any, http2: bool = False) -> None:
-        known = (self.turn, self.loop, self.config.timeouts, self.config.limits)
-        kind = H2Client if http2 or self.http == "2" else H1Client
-        near = Tcp(lambda _: kind(owner, *known))
-        self.wires.append(join(self.loop, near, self.core.proxy.accept())[0])
-        self.loop.call_soon(lambda: report(near.connection))
-
-    def exchange(self, body: bytes, reply: bytes, *fields: tuple[bytes, bytes]) -> tuple[Ask, Call]:
-        """One through both."""
-        ask = self.ask(body, b"/v1/chat/completions", JSON, *fields)
-        call = self.core.call()
-        call.reply(reply, JSON)
-        self.run()
-        return ask, call
 
 
 def two(http: str = "1.1", **more: Any) -> Edge:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from edge import JSON, ON, SSE, Edge
 from ends import Ask, Call
-from test_edge_core import JSON, ON, SSE, Edge
 from world import World
 
 from m2mproxy.link.core import Core

@@ -9,7 +9,7 @@ import random
 from typing import Any
 
 import pytest
-from test_edge_core import JSON, SSE, Edge
+from edge import JSON, SSE, Edge
 from test_link import KEY, two, words
 
 from m2mproxy.link.core import Core

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from edge import JSON, ON, SSE, Edge
 from ends import Ask, Call
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweep import WAYS, Way, sweep
-from test_edge_core import JSON, ON, SSE, Edge, chat
+from test_edge_core import chat
 from world import World, get, post, reply
 
 from m2mproxy.codec import frame

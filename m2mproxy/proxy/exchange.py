@@ -25,7 +25,7 @@ from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.errors import fault_event, fault_reply
 from m2mproxy.proxy.gather import gather
 from m2mproxy.proxy.ledger import Ledger
-from m2mproxy.proxy.linked import Linked, is_linked
+from m2mproxy.proxy.linked import Linked, hear, is_linked
 from m2mproxy.proxy.model import ModelFinder, model_of
 from m2mproxy.proxy.patience import Patience, Phase
 from m2mproxy.proxy.proof import prove
@@ -39,7 +39,7 @@ from m2mproxy.proxy.request_coding import (
     is_coded,
     whole,
 )
-from m2mproxy.proxy.response_coding import MARKS, is_near, is_peer
+from m2mproxy.proxy.response_coding import MARKS, is_near
 from m2mproxy.proxy.routes import Asked, Local, Upstream
 from m2mproxy.proxy.sse import COMMENT, Boundary, is_event_stream
 from m2mproxy.proxy.turn import Verdict, is_turn
@@ -59,10 +59,10 @@ class Exchange:
 
     __slots__ = (
         "_accepted", "_boundary", "_bytes_up", "_coded", "_context", "_done", "_download",
-        "_finder", "_flow", "_linked", "_model", "_on_end", "_patience", "_upload", "_upstream",
-        "_wait", "answered", "bug", "downstream", "ended", "fault", "forwarded", "ledger",
-        "method", "relayed", "request", "response", "retried", "sent", "started", "target",
-        "why",
+        "_finder", "_flow", "_is_clear", "_linked", "_model", "_on_end", "_patience", "_upload",
+        "_upstream", "_wait", "answered", "bug", "downstream", "ended", "fault", "forwarded",
+        "ledger", "method", "relayed", "request", "response", "retried", "sent", "started",
+        "target", "why",
     )
 
     def __init__(
@@ -93,7 +93,8 @@ class Exchange:
         self.ledger: Ledger | None = None  # where a coding was used, or considered
         self._accepted: Accepted | None = None
         self._coded: Coded | None = None
-        self._linked = Linked()
+        self._linked: Linked | None = None  # where a link has to do with it
+        self._is_clear = False  # the client's connection has no TLS
         self._finder: ModelFinder | None = None
         self._bytes_up = 0
         self._model = ""
@@ -175,7 +176,7 @@ class Exchange:
         config, request, body = self._context.config, self.request, self.downstream.body
         if request.length is not None and request.length > config.max_body:
             raise too_large(config.max_body)
-        self._linked.meet(self.downstream, request, self._context.links)
+        self._is_clear = request.scheme == b"http"
         watched = request.headers.named(WATCHED)
         self._accepted = accepted(watched)
         if is_coded(watched):
@@ -196,7 +197,8 @@ class Exchange:
             self._patience.enter(Phase.FIRST_BYTE, self._context.clock())
             await prove(stream, route)
         if route.links.is_open and is_turn(request, watched, MOST_HELD):
-            body = await self._linked.take(request, body, self._context.links, route.links)
+            linked = self._linked = self._linked or Linked()
+            body = await linked.take(request, body, self._context.links, route.links)
             return self._uploading(body)
         considered = route.requests.considers(request, watched)
         if considered:
@@ -210,7 +212,7 @@ class Exchange:
         upload = self._upload = Pump(
             body, self._uploaded, self._context.clock, config.max_body, config.limits.retry_body
         )
-        turn = self._linked.turn
+        turn = self._linked.turn if self._linked is not None else None
         if self._finder is not None and turn is not None:
             self._finder.feed(turn.plain)
         elif self._finder is not None and self._coded is None:
@@ -232,7 +234,7 @@ class Exchange:
         """What the client coded, unless the upstream reads that very coding."""
         links, limit = self._context.links, self._context.config.max_body
         if is_linked(self.request.headers):
-            self.ledger = Ledger()
+            self.ledger, self._linked = Ledger(), Linked()
             return await self._linked.receive(
                 self.downstream, self.request, limit, self.ledger, links, self._context.offload.run
             )
@@ -266,7 +268,7 @@ class Exchange:
         again, refused = False, None
         while True:
             stream = await self._stream(route, fresh=again)
-            turn = self._linked.turn
+            turn = self._linked.turn if self._linked is not None else None
             if turn is not None:
                 edge = route.links.edge(stream.session)
                 await turn.dress(self.request, edge, self._context.offload.run)
@@ -302,8 +304,8 @@ class Exchange:
             upload = self._plain_again(route, coded, upload, response)
         if refused is not None and refused[1] == response.status:
             route.requests.forgive(self.request, refused[0])
-        if self._linked.turn is not None:
-            self._linked.turn.settle()
+        if turn is not None:
+            turn.settle()
         if upload.ended:
             self._put_away(upload)
         return response
@@ -349,11 +351,14 @@ class Exchange:
         marks = response.headers.named(MARKS)
         if marks:
             route.requests.readable.learn(marks)
-            self._linked.hear(response, marks, route.links)
-        if not coding.may_change(taken, near, response, marks):
+            hear(response, marks, route.links)
+        offers = (
+            self._is_clear and self.downstream.session is None and self._context.links.enabled
+        )
+        if not coding.may_change(taken, near, response, marks, offers):
             return None
         self.ledger = self.ledger or Ledger()
-        opened = self._linked.wants(response)
+        opened = self._linked is not None and self._linked.wants(response)
         return coding.plan(self.request, taken, near, response, self.ledger, opened)
 
     def _relay(self, route: Upstream, response: Response) -> None:
@@ -368,12 +373,12 @@ class Exchange:
         if is_event_stream(response) or (coder is not None and coder.carries_events):
             self._boundary = Boundary()
             eyes.append(self._boundary.feed)
-        if coder is not None or response.headers.get(b"content-encoding") is None:
-            eyes += self._linked.listen(response)
+        if self._linked is not None:
+            if coder is not None or response.headers.get(b"content-encoding") is None:
+                eyes += self._linked.listen(response)
+            self._linked.say(response)
         if eyes:
             (coder or download).tap = all_of(eyes)
-        if self._accepted is not None:
-            self._linked.say(response, is_peer(self._accepted, self._context.forms.peers()))
         self.response = response
         self.downstream.send_response(response)
         self.relayed = clock()
@@ -385,7 +390,8 @@ class Exchange:
 
     def _downloaded(self, fault: Fault | None) -> None:
         if fault is None:
-            self._linked.complete()
+            if self._linked is not None:
+                self._linked.complete()
             self._done.set(None)
         else:
             self._done.fail(fault)
@@ -394,7 +400,8 @@ class Exchange:
 
     def _reply(self, response: Response, body: bytes) -> None:
         self.response = response
-        self._linked.say(response)
+        if self._linked is not None:
+            self._linked.say(response)
         if self.request.method == b"HEAD":
             response.length, body = 0, b""
         self.downstream.send_response(response)

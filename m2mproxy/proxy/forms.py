@@ -38,19 +38,20 @@ class Forms:
     is_required: bool = False
     most: int = 0
     vocabularies: Vocabularies = field(default_factory=dict)
+    peers: tuple[bytes, ...] = field(init=False)
+    """What another m2mproxy may send us, best first."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "peers", (*self.sealed, *codings.peer_forms()))
 
     @property
     def sealed(self) -> tuple[bytes, ...]:
         """The coding of the key, if there is one."""
         return () if self.seal is None else (self.seal.name,)
 
-    def peers(self) -> tuple[bytes, ...]:
-        """What another m2mproxy may send us, best first."""
-        return (*self.sealed, *codings.peer_forms())
-
     def readable(self) -> bytes:
         """Accept-Encoding for requests to us."""
-        return b", ".join([*self.peers(), *codings.STANDARD, coding.DEFLATE])
+        return b", ".join([*self.peers, *codings.STANDARD, coding.DEFLATE])
 
     def can_read_all(self, names: Sequence[bytes]) -> bool:
         """Whether a body can be decoded to which these were applied. Honest ones have few."""

@@ -20,7 +20,7 @@ from m2mproxy.net.connection import Stream
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.gather import gather
 from m2mproxy.proxy.ledger import Ledger
-from m2mproxy.proxy.links import CODING, FIELD, HAVE, HEARS, MISSED, OFFER, Links, UpstreamLinks
+from m2mproxy.proxy.links import CODING, FIELD, HAVE, HEARS, MISSED, Links, UpstreamLinks
 from m2mproxy.proxy.pump import too_large
 from m2mproxy.proxy.request_coding import set_length, whole
 from m2mproxy.proxy.turn import Turn
@@ -34,22 +34,25 @@ def is_linked(watched: Headers) -> bool:
     return watched.get(b"content-encoding") == CODING
 
 
+def hear(response: Response, marks: Headers, links: UpstreamLinks) -> None:
+    """What a response says of links is for us and not for the client."""
+    said = marks.get(FIELD)
+    if said is not None:
+        response.headers.drop((FIELD,))
+        links.heard(said)
+
+
 class Linked:
     """What is remembered of an exchange."""
 
-    __slots__ = ("_core", "_kept", "_offers", "_reader", "turn")
+    __slots__ = ("_core", "_kept", "_reader", "turn")
 
     def __init__(self) -> None:
         self.turn: Turn | None = None
         """The request, as it goes to an upstream."""
-        self._offers = False
         self._core: Core | None = None
         self._kept: Entry | None = None
         self._reader: ReplyReader | None = None
-
-    def meet(self, stream: Stream, request: Request, links: Links) -> None:
-        """A request came: could its client have a link with us on another connection?"""
-        self._offers = links.enabled and stream.session is None and request.scheme == b"http"
 
     async def take(
         self, request: Request, body: Body, links: Links, upstream: UpstreamLinks
@@ -99,19 +102,10 @@ class Linked:
         set_length(request, len(plain))
         return whole(plain)
 
-    def hear(self, response: Response, marks: Headers, links: UpstreamLinks) -> None:
-        """What a response says of links is for us and not for the client."""
-        said = marks.get(FIELD)
-        if said is not None:
-            response.headers.drop((FIELD,))
-            links.heard(said)
-
-    def say(self, response: Response, to_peer: bool = False) -> None:
-        """Tell an edge that its body is here, or that there can be a link."""
+    def say(self, response: Response) -> None:
+        """Tell the edge that its body is here."""
         if self._kept is not None:
             response.headers.append((FIELD, HEARS if self._reader is not None else HAVE))
-        elif to_peer and self._offers:
-            response.headers.append((FIELD, OFFER))
 
     def wants(self, response: Response) -> bool:
         """Whether the text of the response is to be remembered, if it can be seen."""

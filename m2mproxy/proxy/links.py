@@ -159,7 +159,7 @@ class UpstreamLinks:
     @property
     def is_open(self) -> bool:
         """Whether a connection to the upstream is a link."""
-        return any([self.edge(each) is not None for each in self._met])
+        return bool(self._met) and any([self.edge(each) is not None for each in self._met])
 
     def heard(self, value: bytes) -> None:
         """A response says that the upstream could have a link on another connection."""

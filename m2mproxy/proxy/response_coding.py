@@ -17,6 +17,7 @@ from m2mproxy.proxy import codings
 from m2mproxy.proxy.coder import Coder
 from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.ledger import Ledger
+from m2mproxy.proxy.links import FIELD, OFFER
 
 # What says something about the bytes as they were coded before (RFC 9110 8.8.1, RFC 9530, 14.3).
 _ABOUT_BYTES = (b"content-encoding", b"content-length", b"content-digest", b"content-md5")
@@ -41,7 +42,7 @@ class ResponseCoding:
     def ask(self, request: Request, watched: Headers, accepted: Accepted) -> None:
         """Tell the upstream what can be read here, beside what the client can read."""
         only_sealed = self.responses == "off" or watched.get(b"range") is not None
-        peers = self.forms.sealed if only_sealed else self.forms.peers()
+        peers = self.forms.sealed if only_sealed else self.forms.peers
         if not peers:
             return
         headers = request.headers
@@ -54,19 +55,22 @@ class ResponseCoding:
         headers.append(field)
 
     def may_change(
-        self, accepted: Accepted, near: bool, response: Response, marks: Headers
+        self, accepted: Accepted, near: bool, response: Response, marks: Headers, offers: bool
     ) -> bool:
         """Whether there is anything to do, by the MARKS of its head; for most there is not. To
-        another m2mproxy it says what its requests may be coded in (RFC 9110 12.5.3).
+        another m2mproxy it says what its requests may be coded in (RFC 9110 12.5.3), and, if it
+        `offers` that, that there can be a link on another connection.
 
         Raises:
             UpstreamFault: it has to be sealed, and is not.
         """
         headers = response.headers
-        peer_asks = is_peer(accepted, self.forms.peers())
+        peer_asks = is_peer(accepted, self.forms.peers)
         if peer_asks:
             headers.drop((b"accept-encoding",))
             headers.append((b"accept-encoding", self.forms.readable()))
+            if offers:
+                headers.append((FIELD, OFFER))
         if response.length != 0:
             self.forms.check_response(headers)
         if self.responses == "off":
@@ -137,7 +141,7 @@ class ResponseCoding:
         return names
 
     def _coding(self, accepted: Accepted, near: bool, response: Response, was_coded: bool) -> bytes:
-        peer = is_peer(accepted, self.forms.peers())
+        peer = is_peer(accepted, self.forms.peers)
         if self.responses == "off" or (self.responses == "auto" and near and not peer):
             return b""
         headers, size = response.headers, response.length

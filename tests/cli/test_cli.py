@@ -477,8 +477,8 @@ from m2mproxy.service import server
 given = []
 server.serve = lambda *args: given.append(args) or 0
 assert daemon.main(["--upstream", "http://model/v1"]) == 0
-(_, vocabularies), = given
-assert not vocabularies
+(_, vocabularies, key), = given
+assert not vocabularies and key is None
 assert daemon.main(["--upstream", "http://model/v1", "--check"]) == 0
 print(*[name for name in sys.modules if "tiktoken" in name or "m2mproxy.tokens" in name])
 """

@@ -68,8 +68,8 @@ def _value(text: str) -> Any:
 
 FIELDS = [
     "time", "client", "method", "path", "model", "status", "client_in", "client_out",
-    "upstream_out", "upstream_in", "coding", "client_coding", "why", "first_byte_ms", "added_ms",
-    "total_ms", "error",
+    "upstream_out", "upstream_in", "coding", "client_coding", "why", "ref", "saved",
+    "first_byte_ms", "added_ms", "total_ms", "error",
 ]  # fmt: skip
 
 
@@ -95,6 +95,8 @@ def test_the_line_of_an_exchange(form: str) -> None:
         "coding": "identity",
         "client_coding": "identity",
         "why": None,
+        "ref": None,
+        "saved": 0,
         "first_byte_ms": 1000.0,
         "added_ms": 0.75,
         "total_ms": 2500.0,

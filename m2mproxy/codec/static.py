@@ -1,9 +1,12 @@
-"""The stateless form of a whole body between two m2mproxy instances (LINK.md, a request body
-without ref).
+"""The stateless form of a body between two m2mproxy instances (LINK.md, a request body without
+ref). Of one that is there as a whole:
 
     varint length of the body | u32 crc32 of the body, little-endian | zstd frame
 
-The frame is a bare one (zstd.py) against the static dictionary of its way.
+The frame is a bare one (zstd.py) against the static dictionary of its way. And of one that comes by
+and by, and of which nobody has said how long it is:
+
+    0 | one ordinary zstd frame, with a checksum, against the same dictionary
 
 The one rule: nothing is decoded beyond the length that the limit allowed, and nothing is handed out
 whose length or checksum is another.
@@ -24,6 +27,9 @@ _checksum = struct.Struct("<I")
 # µs and save 2 points more than 3, which takes 350 µs for 100 KiB.
 _LEVELS = ((8 * 1024, 9), (64 * 1024, 6))
 _LEVEL_OF_LARGE = 3
+_BY_AND_BY = b"\0"
+# What a message may be longer than its body: no frame that we make is.
+_HEAD = 64
 
 
 class Way(enum.Enum):
@@ -71,3 +77,64 @@ def decode(
     if zlib.crc32(body) != _checksum.unpack_from(message, at)[0]:
         raise WireError("the body's checksum is not its own")
     return body
+
+
+class StaticEncoder:
+    """A Transform for a response of a length that is not known."""
+
+    __slots__ = ("_begun", "_frame")
+
+    def __init__(self) -> None:
+        self._frame = zstd.ZstdEncoder(_LEVEL_OF_LARGE, Way.RESPONSE.dictionary)
+        self._begun = False
+
+    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
+        return self._after_mark(self._frame.feed(chunk))
+
+    def flush(self) -> list[bytes]:
+        return self._after_mark(self._frame.flush())
+
+    def finish(self) -> list[bytes]:
+        return self._after_mark(self._frame.finish())
+
+    def _after_mark(self, pieces: list[bytes]) -> list[bytes]:
+        if self._begun or not pieces:
+            return pieces
+        self._begun = True
+        return [_BY_AND_BY, *pieces]
+
+
+class StaticDecoder:
+    """A Transform for a response in either of its forms."""
+
+    __slots__ = ("_held", "_limit", "_most", "_stream")
+
+    def __init__(self, limit: int, most: int) -> None:
+        """`limit` in bytes, of all that comes out; `most` of a body that comes as a whole."""
+        self._limit = limit
+        self._most = most
+        self._held: bytearray | None = None  # a message that has to be there as a whole
+        self._stream: zstd.ZstdDecoder | None = None
+
+    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
+        if self._held is None and self._stream is None and len(chunk):
+            if chunk[0] == _BY_AND_BY[0]:
+                self._stream = zstd.ZstdDecoder(self._limit, Way.RESPONSE.dictionary)
+                chunk = memoryview(chunk)[1:]
+            else:
+                self._held = bytearray()
+        if self._stream is not None:
+            return self._stream.feed(chunk)
+        if self._held is not None:
+            self._held += chunk
+            if len(self._held) > self._most + _HEAD:
+                raise TooLarge(f"the body is longer than {self._most} bytes")
+        return []
+
+    def flush(self) -> list[bytes]:
+        return []
+
+    def finish(self) -> list[bytes]:
+        if self._stream is not None:
+            return self._stream.finish()
+        return [decode(bytes(self._held or b""), Way.RESPONSE, self._most)]

@@ -55,13 +55,16 @@ class ZstdEncoder:
 
     __slots__ = ("_compressor",)
 
-    def __init__(self, level: int = DEFAULT_LEVEL) -> None:
-        self._compressor = zstd.ZstdCompressor(
-            options={
-                _parameter.compression_level: level,
-                _parameter.window_log: _STREAM_WINDOW_LOG,
-            }
-        )
+    def __init__(self, level: int = DEFAULT_LEVEL, dictionary: Dictionary | None = None) -> None:
+        """With a `dictionary` the frame has a checksum, and no dictionary id."""
+        options: dict[int, int] = {
+            _parameter.compression_level: level,
+            _parameter.window_log: _STREAM_WINDOW_LOG,
+        }
+        if dictionary is not None:
+            options[_parameter.checksum_flag] = 1
+            options[_parameter.dict_id_flag] = 0
+        self._compressor = zstd.ZstdCompressor(options=options, zstd_dict=dictionary)
 
     def feed(self, chunk: bytes | memoryview) -> list[bytes]:
         return _some(self._compressor.compress(chunk))
@@ -76,11 +79,13 @@ class ZstdEncoder:
 class ZstdDecoder:
     """A Transform: frames, skippable ones among them, one after the other."""
 
-    __slots__ = ("_allowance", "_any", "_frame")
+    __slots__ = ("_allowance", "_any", "_dictionary", "_frame")
 
-    def __init__(self, limit: int) -> None:
-        """`limit` in bytes, of all that comes out."""
+    def __init__(self, limit: int, dictionary: Dictionary | None = None) -> None:
+        """`limit` in bytes, of all that comes out; `dictionary` is what all frames were made
+        with."""
         self._allowance = Allowance(limit)
+        self._dictionary = dictionary
         self._frame: zstd.ZstdDecompressor | None = None  # None between frames
         self._any = False
 
@@ -100,7 +105,7 @@ class ZstdDecoder:
         if self._any:
             self._allowance.take(MEMBER_COST)
         self._any = True
-        self._frame = zstd.ZstdDecompressor(options=_WINDOW)
+        self._frame = zstd.ZstdDecompressor(zstd_dict=self._dictionary, options=_WINDOW)
         return self._frame
 
     def _drain(

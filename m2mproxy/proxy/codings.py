@@ -58,7 +58,7 @@ def responses(kind: Kind, size: int | None) -> tuple[bytes, ...]:
     if kind is Kind.EVENTS:
         return (static_form(), *STANDARD, coding.DEFLATE)
     if size is None or size > MOST_WAITING:
-        return (*STANDARD, coding.DEFLATE)
+        return (static_form(), *STANDARD, coding.DEFLATE)
     return (static_form(), *STANDARD, coding.DEFLATE, M2M)
 
 
@@ -156,13 +156,15 @@ def _write(name: bytes, body: bytes, level: int) -> bytes:
     return frame.encode(body) if name == M2M else coding.encode(name, body, level)
 
 
-def writer(name: bytes, kind: Kind, level: int) -> Transform:
-    """What codes a response."""
+def writer(name: bytes, kind: Kind, size: int | None, level: int) -> Transform:
+    """What codes a response of `size` bytes, None where nobody knows."""
     if name == M2M:
         return Whole(lambda body: frame.encode(body, schema=Schema.RESPONSE))
     if name == static_form():
         if kind is Kind.EVENTS:
             return EventsEncoder()
+        if size is None or size > MOST_WAITING:
+            return static.StaticEncoder()
         return Whole(lambda body: static.encode(body, static.Way.RESPONSE))
     return coding.encoder(name, level)
 
@@ -174,7 +176,7 @@ def reader(name: bytes, kind: Kind) -> Transform:
     if name == static_form():
         if kind is Kind.EVENTS:
             return EventsDecoder(_MOST_DECODED)
-        return Whole(lambda body: static.decode(body, static.Way.RESPONSE, MOST_WAITING))
+        return static.StaticDecoder(_MOST_DECODED, MOST_WAITING)
     return coding.decoder(name, _MOST_DECODED)
 
 

@@ -115,7 +115,7 @@ class Forms:
     ) -> Transform:
         """What codes a response of that size. `names` has a coding, or the key's, or both."""
         inner = [name for name in names if name not in self.sealed]
-        steps = [codings.writer(name, kind, level) for name in inner]
+        steps = [codings.writer(name, kind, size, level) for name in inner]
         if self.seal is not None and self.seal.name in names:
             whole = kind is Kind.BODY and size is not None and size <= codings.MOST_WAITING
             steps.append(self.seal.sealer(whole, inner))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import tracemalloc
 import zlib
@@ -137,3 +138,55 @@ def test_the_whole_of_a_prefix_of_megabytes_is_reached() -> None:
     frame = zstd.pack_after(before[: 1 << 16] + b"and more", 3, before)
     assert len(frame) < 100
     assert zstd.unpack_after(frame, (1 << 16) + 8, before) == before[: 1 << 16] + b"and more"
+
+
+def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
+    ends = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
+    return [data[a:b] for a, b in itertools.pairwise(ends)] or [b""]
+
+
+@given(st.lists(st.binary(max_size=300), max_size=8), st.lists(st.integers(0, 900)))
+def test_a_body_that_comes_by_and_by_is_read_as_far_as_it_came(
+    chunks: list[bytes], cuts: list[int]
+) -> None:
+    encoder, coded = static.StaticEncoder(), b""
+    reader, read = static.StaticDecoder(1 << 20, 1 << 10), b""
+    for chunk in chunks:
+        batch = b"".join([*encoder.feed(chunk), *encoder.flush()])
+        read += b"".join(reader.feed(batch))
+        coded += batch
+    assert read == b"".join(chunks)  # nothing of what was flushed waits for more
+    end = b"".join(encoder.finish())
+    assert b"".join([read, *reader.feed(end), *reader.finish()]) == b"".join(chunks)
+    again = static.StaticDecoder(1 << 20, 1 << 10)
+    out = [each for piece in pieces(coded + end, cuts) for each in again.feed(piece)]
+    assert b"".join(out + again.finish()) == b"".join(chunks)
+
+
+def test_a_body_that_is_cut_is_no_body() -> None:
+    encoder = static.StaticEncoder()
+    coded = b"".join([*encoder.feed(BODY), *encoder.finish()])
+    for end in range(len(coded)):
+        decoder = static.StaticDecoder(1 << 20, 1 << 20)
+        with pytest.raises(WireError):
+            decoder.feed(coded[:end])
+            decoder.finish()
+
+
+def test_a_body_that_comes_as_a_whole_is_read_by_the_same_decoder() -> None:
+    decoder = static.StaticDecoder(1 << 20, len(BODY))
+    assert not decoder.feed(static.encode(BODY, Way.RESPONSE))
+    assert decoder.finish() == [BODY]
+
+
+@pytest.mark.parametrize("first", [b"\x00", b"\x7f"])
+def test_more_than_a_limit_is_refused_while_it_comes(first: bytes) -> None:
+    encoder = static.StaticEncoder()
+    coded = first + b"".join([*encoder.feed(bytes(1 << 20)), *encoder.finish()])[1:]
+    decoder = static.StaticDecoder(1 << 18, 1 << 10)
+    with pytest.raises(WireError):
+        for at in range(0, len(coded), 50):
+            decoder.feed(coded[at : at + 50])
+        for _ in range(30):
+            decoder.feed(bytes(50))
+        decoder.finish()

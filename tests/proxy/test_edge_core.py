@@ -69,6 +69,25 @@ def test_events_cross_coded_and_one_by_one(http: str) -> None:
     assert ledger.upstream_in.wire < ledger.upstream_in.plain / 4
 
 
+def test_a_reply_of_unknown_length_crosses_in_what_both_know_and_waits_for_nothing() -> None:
+    edge = two()
+    ask = edge.ask(chat(10), b"/v1/chat/completions", JSON)
+    call = edge.core.call()
+    call.respond(200, JSON)
+    parts = [chat(200), b"\n", chat(300)]
+    for part in parts:
+        call.send(part)
+        edge.run()
+        assert ask.chunks[-1] == part
+    call.end()
+    edge.run()
+    assert ask.complete and ask.body == b"".join(parts)
+    ledger = edge.ended[-1].ledger
+    assert ledger is not None
+    assert ledger.upstream_in.coding == codings.static_form().decode()
+    assert ledger.upstream_in.wire < ledger.upstream_in.plain / 3
+
+
 def test_an_application_that_takes_gzip_gets_gzip_from_the_edge() -> None:
     edge = two()
     ask, _ = edge.exchange(chat(500), chat(500), (b"accept-encoding", b"gzip"))

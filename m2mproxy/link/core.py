@@ -29,6 +29,8 @@ class Received:
     data: bytes
     entry: Entry | None
     prefix: bytes | None
+    base: int = 0
+    """Bytes of the entry's body."""
 
     def decode(self, limit: int) -> bytes:
         """The body; touches nothing else.
@@ -39,7 +41,7 @@ class Received:
             WireError: it is damaged.
         """
         try:
-            return message.decode(self.data, self.head, self.prefix, limit)
+            return message.decode(self.data, self.head, self.prefix, limit, self.base)
         except TooLarge:
             raise
         except WireError:
@@ -79,7 +81,7 @@ class Core:
         except WireError:
             raise Miss from None
         self._window.use(entry)
-        return Received(head, data, entry, prefix)
+        return Received(head, data, entry, prefix, len(entry.body))
 
     def keep(self, number: int, tenant: bytes, received: Received, body: bytes) -> Entry | None:
         """Remember the body that was decoded, if it is not too large.

@@ -21,7 +21,7 @@ from itertools import islice
 
 from m2mproxy.link import message
 from m2mproxy.link.index import Index, chain, shared
-from m2mproxy.link.match import BLOCK, common_runs
+from m2mproxy.link.match import BLOCK, common_prefix, common_runs
 from m2mproxy.link.message import MOST_RUNS, Coded, Use
 from m2mproxy.link.window import Bounds, Entry, Memory, Window
 
@@ -58,11 +58,13 @@ class Plan:
     entry: Entry | None
     use: Use
     prefix: bytes
+    base: int = 0
+    """Bytes of the entry's body."""
 
     def encode(self) -> Coded:
         """Code the body; touches nothing else."""
         use = self.use if self.entry is not None else None
-        return message.encode(self.body, use, self.prefix)
+        return message.encode(self.body, use, self.prefix, self.base)
 
     def distance(self, number: int) -> int:
         """From the stream of that number back to the entry; 0 for none."""
@@ -99,7 +101,9 @@ class Edge:
         usable = (each for each in self._window.newest(scope) if each.usable)
         recent = list(islice(usable, _MOST_LOOKED_AT))
         if (own := self._continued(plan, recent)) is not None:
-            self._refer(plan, own, Use(reply=self._may_have_reply(own, plan), replaces=True))
+            same = shared(own.marks, plan.marks)
+            tail = len(own.body) - same - common_prefix(own.body, plan.body, same, same)
+            self._refer(plan, own, Use(self._may_have_reply(own, plan), replaces=True, tail=tail))
         elif (own := self._index.conversation(scope, body)) is not None:
             self._refer(plan, own, Use(reply=bool(own.reply), replaces=True))
         elif self._isolation is not Isolation.CONVERSATION:
@@ -148,7 +152,7 @@ class Edge:
         return found
 
     def _refer(self, plan: Plan, entry: Entry, use: Use) -> None:
-        plan.entry, plan.use = entry, use
+        plan.entry, plan.use, plan.base = entry, use, len(entry.body)
         plan.prefix = use.of(entry.body, entry.reply)
 
     def sent(self, number: int, plan: Plan) -> Entry | None:

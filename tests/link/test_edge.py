@@ -38,7 +38,8 @@ def test_a_turn_is_coded_after_the_one_before() -> None:
     second = link.exchange(turn(3))
     assert first.plan.entry is None
     assert second.plan.entry is first.entry
-    assert second.plan.use == Use(reply=True, replaces=True)
+    assert second.plan.use == Use(reply=True, replaces=True, tail=second.plan.use.tail)
+    assert second.plan.use.tail is not None
     assert len(second.message) < 700
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -42,7 +43,8 @@ uses = st.builds(Use, st.booleans(), st.booleans()) | st.builds(
 def read(message: bytes, body: bytes = b"", reply: bytes = b"", limit: int = LIMIT) -> bytes:
     """As a core that has one entry reads it."""
     head = read_head(message)
-    return decode(message, head, head.use.of(body, reply) if head.distance else None, limit)
+    prefix = head.use.of(body, reply) if head.distance else None
+    return decode(message, head, prefix, limit, len(body))
 
 
 @contextmanager
@@ -74,6 +76,36 @@ def test_a_body_comes_back_whatever_it_is_coded_after(
     assert (head.distance, head.use, head.length) == (distance, use, len(body))
     assert len(message) - len(coded.frame) <= MOST_HEAD
     assert read(message, before, reply) == body
+
+
+@given(some_bytes, some_bytes, some_bytes, some_bytes, st.booleans(), st.booleans())
+def test_an_insertion_comes_back(
+    front: bytes, inserted: bytes, tail: bytes, reply: bytes, after_reply: bool, replaces: bool
+) -> None:
+    before, body = front + tail, front + inserted + tail
+    use = Use(after_reply, replaces, len(tail))
+    coded = encode(body, use, use.of(before, reply), len(before))
+    message = coded.message(2)
+    assert read_head(message).use == use
+    assert read(message, before, reply) == body
+    for other in (before[:-1], before + b"x"):
+        with pytest.raises(WireError):
+            if read(message, other, reply) == body:
+                raise WireError  # all alike: what is left out or put in is put in or left out
+
+
+@pytest.mark.parametrize("tail,length", [(11, 20), (1 << 62, 20), (3, 9)])
+def test_an_insertion_into_what_is_not_there_is_refused(tail: int, length: int) -> None:
+    message = Coded(Use(tail=tail), length, 0, encode(b"", Use(), b"").frame).message(2)
+    with pytest.raises(WireError):
+        read(message, b"0123456789")
+
+
+def test_of_an_insertion_nothing_else_is_coded() -> None:
+    before = random.Random(1).randbytes(100_000)
+    body = before[:60_000] + b"this is new" + before[60_000:]
+    use = Use(tail=40_000)
+    assert len(encode(body, use, use.of(before, b""), len(before)).frame) < 30
 
 
 @pytest.mark.parametrize("size", [0, 1, 64 * 1024, 64 * 1024 + 1, 3 << 20])
@@ -171,11 +203,11 @@ def test_as_many_runs_as_are_allowed_and_one_more() -> None:
 
 def test_a_piece_of_no_blocks_is_refused() -> None:
     with pytest.raises(WireError):
-        read_head(bytes([1, 4, 0, 0, 0]) + REST)
+        read_head(bytes([1, 8, 0, 0, 0]) + REST)
 
 
 def test_the_runs_of_a_head_ascend_without_touching_what_was_before() -> None:
-    head = read_head(bytes([1, 5, 2, 1, 0, 3, 0]) + REST)
+    head = read_head(bytes([1, 9, 2, 1, 0, 3, 0]) + REST)
     assert head.use.runs == (Run(2, 1), Run(3, 3))
 
 

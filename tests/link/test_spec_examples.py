@@ -20,7 +20,7 @@ from m2mproxy.link.match import BLOCK, Run
 from m2mproxy.link.message import MOST_RUNS, Use, decode, encode, read_head
 from m2mproxy.link.reply import ReplyReader, render
 from m2mproxy.proxy import codings
-from m2mproxy.proxy.links import CODING, DICTIONARIES, HAVE, MISS, OFFER, SETTING, Links
+from m2mproxy.proxy.links import CODING, DICTIONARIES, HAVE, HEARS, MISS, OFFER, SETTING, Links
 
 PAGE = (Path(__file__).parents[2] / "man" / "m2m-link.7").read_text()
 _HEX = re.compile(r"((?:[0-9a-f]{2} ?)+)(?:  .*)?")
@@ -61,11 +61,12 @@ def test_the_dictionaries_name() -> None:
 
 
 def test_the_fields() -> None:
-    said = re.findall(r"^\.Dl (\S+): (\S+)$", PAGE, re.M)
+    said = re.findall(r"^\.Dl (\S+): (\S.*)$", PAGE, re.M)
     assert said == [
         ("m2m-link", OFFER.decode()),
         ("content-encoding", CODING.decode()),
         ("m2m-link", HAVE.decode()),
+        ("m2m-link", HEARS.decode()),
         ("m2m-link", MISS.decode()),
     ]
 
@@ -95,9 +96,9 @@ def test_the_reply_is_the_same_in_events() -> None:
 def test_the_second_turn() -> None:
     message = example("second")
     head = read_head(message)
-    assert (3 - head.distance, head.use) == (1, Use(reply=True, replaces=True))
+    assert (3 - head.distance, head.use) == (1, Use(reply=True, replaces=True, tail=2))
     prefix = head.use.of(text("first"), text("reply"))
-    assert decode(message, head, prefix, 129) == text("second")
+    assert decode(message, head, prefix, 129, 60) == text("second")
     assert len(message) < len(text("second")) / 3
 
 

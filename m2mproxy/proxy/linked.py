@@ -37,12 +37,13 @@ def is_linked(watched: Headers) -> bool:
 class Linked:
     """What is remembered of an exchange."""
 
-    __slots__ = ("_core", "_kept", "_offers", "_reader", "turn")
+    __slots__ = ("_core", "_kept", "_offers", "_reader", "_was_read", "turn")
 
     def __init__(self) -> None:
         self.turn: Turn | None = None
         """The request, as it goes to an upstream."""
         self._offers = False
+        self._was_read = False  # the body, whether it is remembered or not
         self._core: Core | None = None
         self._kept: Entry | None = None
         self._reader: ReplyReader | None = None
@@ -86,6 +87,7 @@ class Linked:
                 size if size > _AT_ONCE else 0, lambda: received.decode(limit)
             )
             self._core, self._kept = core, core.keep(stream.id, tenant, received, plain)
+            self._was_read = True
         except Miss:
             raise ClientFault(409, MISSED, "what the body continues is not here") from None
         except TooLarge:
@@ -107,8 +109,9 @@ class Linked:
             links.heard(said)
 
     def say(self, response: Response, to_peer: bool = False) -> None:
-        """Tell an edge that its body is here, or that there can be a link."""
-        if self._kept is not None:
+        """Tell an edge that its body was read, so that it is not sent again whatever the answer
+        is, or that there can be a link."""
+        if self._was_read:
             response.headers.append((FIELD, HEARS if self._reader is not None else HAVE))
         elif to_peer and self._offers:
             response.headers.append((FIELD, OFFER))

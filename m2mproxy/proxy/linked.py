@@ -13,8 +13,9 @@ from m2mproxy.http.body import Body, Chunk
 from m2mproxy.http.faults import ClientFault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
-from m2mproxy.link.core import Core, Miss
+from m2mproxy.link.core import Core, Miss, Received
 from m2mproxy.link.reply import ReplyReader, render
+from m2mproxy.link.scope import scope
 from m2mproxy.link.window import Entry
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy import codings
@@ -32,6 +33,12 @@ _AT_ONCE = 256 * 1024
 def is_linked(watched: Headers) -> bool:
     """Whether a request's body is coded for a link."""
     return watched.get(b"content-encoding") == CODING
+
+
+def _read(received: Received, tenant: bytes, limit: int) -> tuple[bytes, bytes]:
+    """The body, and whose it is."""
+    plain = received.decode(limit)
+    return plain, scope(tenant, plain)
 
 
 class Linked:
@@ -67,7 +74,7 @@ class Linked:
         limit: int,
         ledger: Ledger,
         links: Links,
-        run: Callable[..., Awaitable[bytes]],
+        run: Callable[..., Awaitable[tuple[bytes, bytes]]],
     ) -> Body:
         """The body that came coded from an edge, in plain; `request` says so.
 
@@ -82,11 +89,11 @@ class Linked:
         data, _ = await gather(stream.body, limit)
         try:
             received = core.receive(stream.id, tenant, data)
-            size = received.head.length
-            plain = await run(
-                size if size > _AT_ONCE else 0, lambda: received.decode(limit)
+            size = max(received.head.length, len(data))  # a little can be long in coming
+            plain, of = await run(
+                size if size > _AT_ONCE else 0, lambda: _read(received, tenant, limit)
             )
-            self._core, self._kept = core, core.keep(stream.id, tenant, received, plain)
+            self._core, self._kept = core, core.keep(stream.id, tenant, of, received, plain)
             self._was_read = True
         except Miss:
             raise ClientFault(409, MISSED, "what the body continues is not here") from None

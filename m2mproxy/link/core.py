@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.link import message
 from m2mproxy.link.message import Head
-from m2mproxy.link.scope import scope
 from m2mproxy.link.window import Bounds, Entry, Memory, Window
 
 
@@ -83,19 +82,20 @@ class Core:
         self._window.use(entry)
         return Received(head, data, entry, prefix, len(entry.body))
 
-    def keep(self, number: int, tenant: bytes, received: Received, body: bytes) -> Entry | None:
+    def keep(
+        self, number: int, tenant: bytes, scope: bytes, received: Received, body: bytes
+    ) -> Entry | None:
         """Remember the body that was decoded, if it is not too large.
 
         Raises:
             Miss: it continues what another scope has.
         """
-        of = scope(tenant, body)
         before = received.entry
-        if before is not None and before.scope != of:
+        if before is not None and before.scope != scope:
             raise Miss
         if not self._window.takes(len(body)):
             return None
-        entry = Entry(number, of, body, tenant)
+        entry = Entry(number, scope, body, tenant)
         if before is not None and received.head.use.replaces:
             entry.successor_of = before.number
         return entry if self._window.add(entry) else None

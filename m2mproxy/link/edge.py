@@ -92,9 +92,12 @@ class Edge:
         return self._window.size
 
     def choose(self, scope: bytes, body: bytes, fresh: bool = False) -> Plan:
-        """What `body` is coded after. `fresh` is for a body that was missed: the dictionary."""
-        marks = chain(scope, body)
-        plan = Plan(scope, body, marks, None, Use(), b"")
+        """What `body` is coded after. `fresh` is for a body that was missed: the dictionary, as for
+        one that is too large to be remembered, in which nothing is looked for."""
+        plan = Plan(scope, body, [], None, Use(), b"")
+        if not self._window.takes(len(body)):
+            return plan
+        plan.marks = chain(scope, body)
         if fresh:
             return plan
         self._window.expire()
@@ -134,7 +137,7 @@ class Edge:
         if 2 * same < len(plan.body):
             voted, places = self._vote(plan.body, recent)
             entry = voted or entry
-        if entry is None:
+        if entry is None or self._window.get(entry.number) is not entry:
             return
         if not strict:
             self._refer(plan, entry, Use(reply=bool(entry.reply)))

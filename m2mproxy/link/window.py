@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 MiB = 1 << 20
-# What an entry costs beside its bytes: itself, its places in tables.
-_OVERHEAD = 512
+# What an entry costs beside its bytes: itself, its places in tables, a scope of its own.
+_OVERHEAD = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,11 @@ class Entry:
     def size(self) -> int:
         """Bytes of memory."""
         return len(self.body) + len(self.reply) + self.extra + _OVERHEAD
+
+    def clear(self) -> None:
+        """Let go of what it holds."""
+        self.body = self.reply = b""
+        self.marks, self.secrets, self.extra = [], [], 0
 
 
 class Memory:
@@ -170,7 +175,7 @@ class Window:
             self.drop(before)
 
     def drop(self, entry: Entry) -> None:
-        """Forget one."""
+        """Forget one. It is empty then, for whoever still holds it."""
         if not self._has(entry):
             return
         del self._entries[entry.number]
@@ -181,6 +186,7 @@ class Window:
         self._count(entry, -entry.size)
         if self._on_drop is not None:
             self._on_drop(entry)
+        entry.clear()
 
     def newest(self, scope: bytes) -> Iterator[Entry]:
         """Those of a scope, the last used first."""
@@ -204,6 +210,8 @@ class Window:
         """The connection is gone, and everything with it."""
         self._ended = True
         self._memory.forget(self, self.size)
+        for entry in self._entries.values():
+            entry.clear()
         self._entries.clear()
         self._scopes.clear()
         self.size = 0

@@ -13,8 +13,9 @@ from m2mproxy.http.body import Body, Chunk
 from m2mproxy.http.faults import ClientFault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
-from m2mproxy.link.core import Core, Miss
+from m2mproxy.link.core import Core, Miss, Received
 from m2mproxy.link.reply import ReplyReader, render
+from m2mproxy.link.scope import scope
 from m2mproxy.link.window import Entry
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy import codings
@@ -42,14 +43,21 @@ def hear(response: Response, marks: Headers, links: UpstreamLinks) -> None:
         links.heard(said)
 
 
+def _read(received: Received, tenant: bytes, limit: int) -> tuple[bytes, bytes]:
+    """The body, and whose it is."""
+    plain = received.decode(limit)
+    return plain, scope(tenant, plain)
+
+
 class Linked:
     """What is remembered of an exchange."""
 
-    __slots__ = ("_core", "_kept", "_reader", "turn")
+    __slots__ = ("_core", "_kept", "_reader", "_was_read", "turn")
 
     def __init__(self) -> None:
         self.turn: Turn | None = None
         """The request, as it goes to an upstream."""
+        self._was_read = False  # the body, whether it is remembered or not
         self._core: Core | None = None
         self._kept: Entry | None = None
         self._reader: ReplyReader | None = None
@@ -69,7 +77,7 @@ class Linked:
         limit: int,
         ledger: Ledger,
         links: Links,
-        run: Callable[..., Awaitable[bytes]],
+        run: Callable[..., Awaitable[tuple[bytes, bytes]]],
     ) -> Body:
         """The body that came coded from an edge, in plain; `request` says so.
 
@@ -84,11 +92,12 @@ class Linked:
         data, _ = await gather(stream.body, limit)
         try:
             received = core.receive(stream.id, tenant, data)
-            size = received.head.length
-            plain = await run(
-                size if size > _AT_ONCE else 0, lambda: received.decode(limit)
+            size = max(received.head.length, len(data))  # a little can be long in coming
+            plain, of = await run(
+                size if size > _AT_ONCE else 0, lambda: _read(received, tenant, limit)
             )
-            self._core, self._kept = core, core.keep(stream.id, tenant, received, plain)
+            self._core, self._kept = core, core.keep(stream.id, tenant, of, received, plain)
+            self._was_read = True
         except Miss:
             raise ClientFault(409, MISSED, "what the body continues is not here") from None
         except TooLarge:
@@ -103,8 +112,9 @@ class Linked:
         return whole(plain)
 
     def say(self, response: Response) -> None:
-        """Tell the edge that its body is here."""
-        if self._kept is not None:
+        """Tell the edge that its body was read, so that it is not sent again whatever the answer
+        is."""
+        if self._was_read:
             response.headers.append((FIELD, HEARS if self._reader is not None else HAVE))
 
     def wants(self, response: Response) -> bool:

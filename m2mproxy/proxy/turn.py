@@ -64,6 +64,7 @@ class Turn:
         self._why = ""  # it goes plain
         self._headers = Headers(request.headers)
         self._tenant = tenant
+        self._scope = b""  # not known yet
         self._counts = counts
         self._edge: Edge | None = None
         self._plan: Plan | None = None
@@ -78,16 +79,21 @@ class Turn:
         self._edge = self._plan = self._coded = self.entry = None
 
     async def dress(
-        self, request: Request, edge: Edge | None, run: Callable[..., Awaitable[Coded]]
+        self, request: Request, edge: Edge | None, run: Callable[..., Awaitable[Any]]
     ) -> None:
         """Code the body for the connection that `edge` remembers, if it is a link."""
         self.undress(request)
         if edge is None or self._plain_only:
             self._why = "refused" if self._plain_only else "no link"
             return
-        plan = edge.choose(scope(self._tenant, self.plain), self.plain, self._fresh)
-        size = len(self.plain)
-        coded = await run(size if size > _AT_ONCE else 0, plan.encode)
+        plain, size = self.plain, len(self.plain)
+        if not self._scope:
+            tenant = self._tenant
+            self._scope = await run(size if size > _AT_ONCE else 0, lambda: scope(tenant, plain))
+        plan = edge.choose(self._scope, plain, self._fresh)
+        work = max(size, len(plan.prefix))
+        coded = await run(work if work > _AT_ONCE else 0, plan.encode)
+        plan.prefix = b""
         if len(coded.frame) + len(CODING) >= size:
             self._why = "no gain"
             return

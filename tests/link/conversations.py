@@ -85,7 +85,8 @@ class Ends:
     def receive(self, sent: Sent) -> bytes:
         received = self.core.receive(sent.number, sent.tenant, sent.message)
         text = received.decode(LIMIT)
-        sent.kept = self.core.keep(sent.number, sent.tenant, received, text)
+        whose = of(sent.tenant, text)
+        sent.kept = self.core.keep(sent.number, sent.tenant, whose, received, text)
         return text
 
     def have(self, sent: Sent) -> None:

@@ -121,6 +121,15 @@ def test_a_shortened_history_is_found() -> None:
     assert len(second.message) < len(encode(shortened).frame) / 2
 
 
+def test_what_has_to_go_for_a_list_of_places_is_not_referred_to() -> None:
+    for room in range(20_000, 40_000, 100):
+        link = ends(Bounds(scope=room, connection=room))
+        link.exchange(turn(8))
+        link.exchange(body([said("system", "other"), *PARTS[20:26]]))
+        second = link.send(body([said("system", "It is ten."), *PARTS[:9]]))
+        assert link.receive(second) == second.plan.body, room
+
+
 @pytest.mark.parametrize("isolation", list(Isolation))
 def test_another_conversation_is_borrowed_from_as_the_operator_wants(isolation: Isolation) -> None:
     link = ends(isolation=isolation)
@@ -233,7 +242,7 @@ def test_hostile_bodies_are_chosen_for_in_bounded_steps() -> None:
 def receive(core: Core, number: int, tenant: bytes, message: bytes) -> bytes:
     received = core.receive(number, tenant, message)
     text = received.decode(LIMIT)
-    core.keep(number, tenant, received, text)
+    core.keep(number, tenant, of(tenant, text), received, text)
     return text
 
 

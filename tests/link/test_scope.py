@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from m2mproxy.link import scope as scope_module
 from m2mproxy.link.scope import scope, tenant
 
 TENANT = tenant([(b"authorization", b"Bearer one")])
@@ -33,6 +34,13 @@ def test_a_tenant_is_all_of_its_fields_and_each_in_full() -> None:
         [],
     ]
     assert len(set(map(tenant, different))) == len(different)
+
+
+@pytest.mark.parametrize("before", range(scope_module._STRETCH - 25, scope_module._STRETCH + 25))
+def test_a_user_is_seen_wherever_the_search_goes_on(before: int) -> None:
+    end = b'"user":"u"}' + b" " * (before - 4)
+    whole = [scope(TENANT, b" " * size + end) for size in (0, 1, scope_module._STRETCH)]
+    assert len({TENANT, *whole}) == 2
 
 
 def test_a_body_that_names_nobody_is_its_tenants() -> None:

@@ -57,6 +57,17 @@ def test_a_connection_forgets_of_any_scope() -> None:
     assert held.size == memory.used == 32 * KiB
 
 
+def test_what_is_forgotten_is_empty_for_whoever_still_holds_it() -> None:
+    held, _, _ = window()
+    entries = [entry(1), entry(3)]
+    assert all(map(held.add, entries))
+    assert held.grow(entries[1], b"reply")
+    held.drop(entries[0])
+    assert (entries[0].body, entries[1].reply) == (b"", b"reply")
+    held.end()
+    assert (entries[1].body, entries[1].reply) == (b"", b"")
+
+
 def test_a_body_has_to_fit_in_every_bound() -> None:
     held, memory, _ = window(bounds=Bounds(entry=100 * KiB, scope=8 * KiB, connection=32 * KiB))
     overhead = entry(1).size - len(entry(1).body)

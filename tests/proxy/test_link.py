@@ -239,6 +239,43 @@ def test_an_error_of_the_model_server_is_passed_on_and_not_tried_again(status: i
     assert edge.at_rest and edge.core.at_rest
 
 
+@pytest.mark.parametrize("status", [400, 409, 415, 422])
+def test_a_body_that_is_too_large_to_be_remembered_is_forwarded_once(status: int) -> None:
+    edge = two(link_credential_memory="64KiB")
+    for body, message in conversation(2):
+        say(edge, body, message)
+    large = json.dumps({"model": "m", "prompt": words(12_000, 1)}).encode()
+    ask = edge.ask(large, b"/v1/chat/completions", JSON, KEY)
+    edge.core.call().reply(b'{"error":{}}', JSON, status=status)
+    edge.run()
+    assert crossed(edge)[0] == "m2m-link"
+    assert len(edge.core.calls) == 3 and not edge.ended[-1].retried
+    assert (ask.status, ask.body) == (status, b'{"error":{}}')
+
+
+def test_a_frame_that_is_long_to_decode_is_decoded_elsewhere() -> None:
+    """Of nothing: blocks that have no bytes."""
+    world = World(pair=("2", "1.1"), **ON)
+    blocks = bytes(3 * 100_000)
+    frame = b"\x00\x58" + blocks + b"\x01\x00\x00"
+    coding = (b"content-encoding", b"m2m-link")
+    world.ask(b"\x00\x00" + bytes(4) + frame, b"/v1/chat/completions", coding)
+    assert world.call().body == b""
+    assert world.context.offload.sizes[0] > len(blocks)  # type: ignore[attr-defined]
+
+
+def test_a_body_is_looked_at_elsewhere_if_it_is_large() -> None:
+    edge = two()
+    for body, message in conversation(2):
+        say(edge, body, message)
+    large = json.dumps({"model": "m", "prompt": words(60_000, 1)}).encode()
+    for world in (edge, edge.core):
+        world.context.offload.sizes.clear()  # type: ignore[attr-defined]
+    say(edge, large, {"content": "x"})
+    assert edge.context.offload.sizes == [len(large)] * 2  # type: ignore[attr-defined]
+    assert edge.core.context.offload.sizes[0] == len(large)  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("other", [{}, {links.SETTING: 2 << 24 | 1024}, {links.DICTIONARIES: 1}])
 def test_a_core_of_another_version_gets_what_both_know(other: dict[int, int]) -> None:
     announce = {**World().links.announce, **other} if other else {}

@@ -12,6 +12,7 @@ CONFIG = """\
 [proxy]
 listen = "127.0.0.1:{port}"
 upstream = "{upstream}"
+upstream_http = "{http}"
 drain = 0
 
 [logging]
@@ -22,11 +23,12 @@ DEFAULT_COMMAND = f"{shlex.quote(sys.executable)} -m m2mproxy --config {{config}
 
 
 def command(
-    template: str, directory: Path, port: int, upstream: int, access_log: bool
+    template: str, directory: Path, port: int, upstream: int, access_log: bool, http: str = "auto"
 ) -> list[str]:
-    """`template` filled in; another build than this one may use {port} and {upstream} instead."""
+    """`template` filled in; another build than this one may use {port} and {upstream} instead.
+    `http` is the version towards the upstream."""
     url = f"http://127.0.0.1:{upstream}/v1"
     config = directory / "m2m.toml"
     access = "true" if access_log else "false"
-    config.write_text(CONFIG.format(port=port, upstream=url, access=access))
+    config.write_text(CONFIG.format(port=port, upstream=url, access=access, http=http))
     return shlex.split(template.format(port=port, upstream=url, config=config))

@@ -76,6 +76,15 @@ class Bench:
             yield server
 
     @contextlib.contextmanager
+    def proxy(self, upstream: int, http: str = "auto") -> Iterator[Server]:
+        """Another instance of ours; `http` is the version towards its upstream."""
+        port, directory = machine.free_port(), self.path("proxy")
+        directory.mkdir()
+        command = m2m.command(self.proxy_command, directory, port, upstream, False, http)
+        with self._server("proxy", command, port, directory) as server:
+            yield server
+
+    @contextlib.contextmanager
     def hypercorn(self) -> Iterator[Server]:
         """It answers by itself, with the model server's reply."""
         port, directory = machine.free_port(), self.path("hypercorn")

@@ -81,6 +81,11 @@ class Count:
         return self.bytes[DATA]
 
     @property
+    def payload(self) -> int:
+        """What is in DATA frames."""
+        return self.bodies - _HEADER * self.frames[DATA]
+
+    @property
     def heads(self) -> int:
         return self.bytes[HEADERS] + self.bytes[CONTINUATION]
 

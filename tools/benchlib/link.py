@@ -1,15 +1,16 @@
 """The part `link`: what crosses between an edge and a core when sessions pass through both.
 
-Edge and core are processes, and between them a relay counts every byte by type of frame (replay.py).
-Each session has a connection of its own, made warm by one tiny request: the very first one on a
-connection goes before the core's SETTINGS are here. What it costs without that is a row, too.
+Edge and core are processes, and between them a relay counts every byte by type of frame
+(replay.py). Each session has a connection of its own, made warm by one tiny request: the very first
+one on a connection goes before the core's SETTINGS are here. "Not warmed" is without that.
 
-"Plain" is what would cross without the two: heads and bodies as HTTP/1.1 has them. Of requests, all
-columns are bodies only; the link's are its DATA frames with their frame headers. The rows "all that
-crosses" are everything, both ways: heads, SETTINGS, window updates, PINGs.
+Plain is what would cross without the two: heads and bodies, and the sizes of chunks, as the client
+and the model server write them in HTTP/1.1. "Requests" are bodies only in all columns; the link's
+are its DATA frames with their headers. "All that crosses" is everything, both ways: heads,
+SETTINGS, window updates. The link's figures are the relay's, the others are computed.
 
-Recorded sessions flatter the first turns of whatever has a dictionary: C2 to C5 are what ours were
-trained on. Generated ones do not (sessions.py).
+Recorded sessions flatter whatever has a dictionary: C2 to C5 are what ours were trained on.
+Generated ones do not (sessions.py).
 """
 
 import asyncio
@@ -17,12 +18,13 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import sessions
 from sessions import Corpus, Session, Shape, Turn
 
 from . import linkcost, linkforms, linkspeed
-from .h2count import DATA, Count
+from .h2count import Count
 from .process import ProcessFailed
 from .replay import Played, Rig
 from .results import Results, Row, Target
@@ -35,11 +37,10 @@ COLUMNS = (
     *linkforms.STATELESS,
     LINK,
     linkforms.NEW,
-    linkforms.FLOOR,
+    linkforms.AFTER,
     *linkcost.COLUMNS,
     *linkspeed.COLUMNS,
 )
-_FRAME_HEADER = 9
 _AT_ONCE = 8
 _WARM = Turn(
     sessions.compact({"messages": [{"role": "user", "content": "hi"}], "model": sessions.MODEL}),
@@ -51,22 +52,15 @@ _WARM = Turn(
 class Case:
     """A corpus, how much of it, and what the prototypes saved of its later turns, in per cent."""
 
-    name: str
     make: Callable[[int, int | None], Corpus]
-    sessions: int
+    sessions: int = 1000
+    name: str = ""
     later: float | None = None
     cold: float | None = None
 
 
-def _of(shape: Shape, sessions: int, later: float, cold: float | None = 97.2) -> Case:
-    def make(count: int, turns: int | None) -> Corpus:
-        return _generated(shape, count, turns)
-
-    return Case(shape.name, make, sessions, later, cold)
-
-
-def _generated(shape: Shape, count: int, turns: int | None) -> Corpus:
-    return sessions.generated(shape, count, turns)
+def _of(shape: Shape, count: int, later: float, cold: float | None = 97.2) -> Case:
+    return Case(partial(sessions.generated, shape), count, shape.name, later, cold)
 
 
 _CLERK, _ENGINEER = sessions.CLERK, sessions.ENGINEER
@@ -83,9 +77,9 @@ GENERATED = (
     _of(replace(_CLERK, name="results cleared", rewrite=sessions.with_cleared), 4, 95, None),
 )
 RECORDED = (
-    Case("C2, chats", lambda count, turns: _cut(sessions.recorded_chats(), count, turns), 999),
-    Case("C3, agents", lambda count, turns: _cut(sessions.recorded_agents(), count, turns), 999),
-    Case("C4, streams", lambda count, turns: _cut(sessions.recorded_streams(), count, turns), 999),
+    Case(lambda count, turns: _cut(sessions.recorded_chats(), count, turns)),
+    Case(lambda count, turns: _cut(sessions.recorded_agents(), count, turns)),
+    Case(lambda count, turns: _cut(sessions.recorded_streams(), count, turns)),
 )
 
 
@@ -105,12 +99,12 @@ class Size:
         recorded = RECORDED if sessions.are_recorded() else ()
         if bench.short:
             return cls(1, 4, (*GENERATED[:2], *GENERATED[3:4], *GENERATED[5:], *recorded[1:2]))
-        return cls(999, None, (*GENERATED, *recorded))
+        return cls(1000, None, (*GENERATED, *recorded))
 
 
 def measure(bench: Bench) -> None:
     bench.results.notes[PART] = (
-        "requests: bodies only, the link's with frame headers; * recorded, others generated"
+        f"* recorded, others generated; {linkforms.AFTER}: after the last body and its reply"
     )
     asyncio.run(_measure(bench, Size.of(bench)))
     linkcost.measure(bench)
@@ -145,11 +139,15 @@ class Tally:
     plain_back: int = 0
     out: Count = field(default_factory=Count)
     back: Count = field(default_factory=Count)
+    streams: Count = field(default_factory=Count)
+    """Of `back`, the turns whose replies were event streams."""
     forms: Counter[str] = field(default_factory=Counter)
 
     def add(self, played: Played) -> None:
         self.turns += 1
-        self.events += len(played.turn.reply) if played.turn.is_stream else 0
+        if played.turn.is_stream:
+            self.events += len(played.turn.reply)
+            self.streams += played.back
         self.requests += len(played.turn.request)
         self.plain_out += played.plain_out
         self.plain_back += played.plain_back
@@ -161,6 +159,7 @@ class Tally:
         for each in (self, other):
             both.out += each.out
             both.back += each.back
+            both.streams += each.streams
             both.forms += each.forms
         return both
 
@@ -180,6 +179,10 @@ def cold_row(name: str) -> Row:
     return row(name, "whole sessions, saved", "%", 2)
 
 
+def unwarmed_row(name: str) -> Row:
+    return row(name, "whole sessions, not warmed, saved", "%", 2)
+
+
 def both_row(name: str) -> Row:
     return row(name, "all that crosses, saved", "%", 2)
 
@@ -194,16 +197,16 @@ async def _case(results: Results, rig: Rig, corpus: Corpus) -> None:
     for session in corpus.sessions:
         _compute(session, tallies)
     first, later, last = tallies
-    name = f"{corpus.name} *" if corpus.recorded else corpus.name
+    name = _title(corpus)
     _report(results, name, first, later + last)
     if later.turns:
         whole = first + later + last
-        beginning = unwarmed.out.bodies + last.out.bodies
-        results.add(
-            row(name, "the same, connection not warmed", "%", 2),
-            LINK,
-            _saved(beginning, whole.requests),
-        )
+        crossed = unwarmed.out.bodies + last.out.bodies
+        results.add(unwarmed_row(name), LINK, _saved(crossed, whole.requests))
+
+
+def _title(corpus: Corpus) -> str:
+    return f"{corpus.name} *" if corpus.recorded else corpus.name
 
 
 def _nth(number: int) -> int:
@@ -248,12 +251,7 @@ def _report(results: Results, name: str, first: Tally, later: Tally) -> None:
     results.add(row(name, "all bytes, both ways", "bytes"), PLAIN, plain)
     if later.turns:
         _requests(results, name, first, later)
-    _heads(results, name, whole)
-    if whole.events:
-        payload = whole.back.bodies - _FRAME_HEADER * whole.back.frames[DATA]
-        framed = row(name, "an event, all its frames", "bytes", 1)
-        results.add(event_row(name), LINK, payload / whole.events)
-        results.add(framed, LINK, whole.back.bodies / whole.events)
+    _replies(results, name, whole)
     crossed = whole.out.all + whole.back.all
     results.add(both_row(name), LINK, _saved(crossed, plain))
 
@@ -261,7 +259,7 @@ def _report(results: Results, name: str, first: Tally, later: Tally) -> None:
 def _requests(results: Results, name: str, first: Tally, later: Tally) -> None:
     a_turn, whole = row(name, "a later turn's request", "bytes"), first + later
     results.add(a_turn, PLAIN, later.requests / later.turns)
-    for form in (*linkforms.STATELESS, linkforms.NEW, linkforms.FLOOR):
+    for form in (*linkforms.STATELESS, linkforms.NEW, linkforms.AFTER):
         results.add(a_turn, form, later.forms[form] / later.turns)
         results.add(later_row(name), form, _saved(later.forms[form], later.requests))
     results.add(a_turn, LINK, later.out.bodies / later.turns)
@@ -273,19 +271,21 @@ def _requests(results: Results, name: str, first: Tally, later: Tally) -> None:
     results.add(all_out, LINK, _saved(later.out.all, later.plain_out))
 
 
-def _heads(results: Results, name: str, whole: Tally) -> None:
-    turns = whole.turns
-    for what, plain, count in (
-        ("a request's head", whole.plain_out - whole.requests, whole.out),
-        ("a reply's head", None, whole.back),
-    ):
-        if plain is not None:
-            results.add(row(name, what, "bytes"), PLAIN, plain / turns)
-        results.add(row(name, what, "bytes"), LINK, count.heads / turns)
+def _replies(results: Results, name: str, whole: Tally) -> None:
+    """Replies, and what neither they nor the requests are."""
+    turns, bodies = whole.turns, whole.back.bodies - whole.streams.bodies
+    head = row(name, "a request's head", "bytes")
+    results.add(head, PLAIN, (whole.plain_out - whole.requests) / turns)
+    results.add(head, LINK, whole.out.heads / turns)
+    results.add(row(name, "a reply's head", "bytes"), LINK, whole.back.heads / turns)
     others = (whole.out.others + whole.back.others) / turns
     results.add(row(name, "other frames, a turn", "bytes", 1), LINK, others)
-    if not whole.events:
-        results.add(row(name, "a reply's body", "bytes"), LINK, whole.back.bodies / turns)
+    if bodies:
+        results.add(row(name, "bodies of replies, a turn", "bytes"), LINK, bodies / turns)
+    if whole.events:
+        framed = row(name, "an event, with frame header", "bytes", 1)
+        results.add(event_row(name), LINK, whole.streams.payload / whole.events)
+        results.add(framed, LINK, whole.streams.bodies / whole.events)
 
 
 def _saved(crossed: float, plain: float) -> float:
@@ -302,13 +302,12 @@ def lost_row(name: str) -> Row:
 async def _interleaved(bench: Bench, rig: Rig) -> None:
     """All on one connection: one conversation after the other, and eight turn by turn."""
     shapes = [_CLERK] if bench.short else [_CLERK, replace(sessions.CHAT, stream=False)]
-    corpora = [
-        _generated(shape, 8 if bench.short else 16, 3 if bench.short else None) for shape in shapes
-    ]
+    count, turns = (_AT_ONCE, 3) if bench.short else (2 * _AT_ONCE, None)
+    corpora = [sessions.generated(shape, count, turns) for shape in shapes]
     if not bench.short and sessions.are_recorded():
         corpora.append(sessions.recorded_agents())
     for corpus in corpora:
-        name = f"{corpus.name} *" if corpus.recorded else corpus.name
+        name = _title(corpus)
         saved = [await _play_together(rig, corpus.sessions, n) for n in (1, _AT_ONCE)]
         together = row(name, f"one connection, {_AT_ONCE} at a time, saved", "%", 2)
         bench.results.add(together, LINK, saved[1])
@@ -355,7 +354,7 @@ def targets(results: Results) -> list[Target]:
         *cold,
         *both,
         Target(event.name, results.value(event, LINK), 20.7, event.unit),
-        Target(lost.name, results.value(lost, LINK), 0.3, "points"),
+        Target(lost.name, results.value(lost, LINK), 0.3, ""),
         *linkcost.targets(results),
         *linkspeed.targets(results),
     ]

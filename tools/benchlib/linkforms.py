@@ -1,8 +1,9 @@
 """What a session's requests are in other forms than the link's: computed, nothing is sent.
 
-Two of them are bounds. *new* is what a sender needs that keeps the history but no reply: the
-messages that the last request had not, brotli 11, without a frame. *floor* is what the last request
-and its reply leave to say: zstd 19 after both, without a frame.
+Two of them say what there is to say at all. NEW is the oracle of a sender that keeps the history
+but no reply: only the messages that the last request had not, brotli 11, without a frame. AFTER is
+zstd 19 after the last request and its reply, without a frame: nothing that goes on from them alone
+is much smaller. The link knows its other entries, too, and can be.
 """
 
 import json
@@ -15,7 +16,7 @@ from sessions import Turn
 from m2mproxy.codec import coding, dictionaries, frame, zstd
 from m2mproxy.link.reply import ReplyReader, render
 
-GZIP, DICTIONARY, M2M, NEW, FLOOR = "gzip -6", "zstd -3+dict", "m2m", "new br 11", "floor"
+GZIP, DICTIONARY, M2M, NEW, AFTER = "gzip -6", "zstd -3 d.", "m2m", "new br 11", "zstd 19 aft"
 STATELESS = (GZIP, DICTIONARY, M2M)
 
 
@@ -40,7 +41,7 @@ def bounds(before: Turn, body: bytes) -> Counter[str]:
     return Counter(
         {
             NEW: len(coding.encode(coding.BR, new, 11)),
-            FLOOR: len(zstd.pack_after(body, 19, prefix)),
+            AFTER: len(zstd.pack_after(body, 19, prefix)),
         }
     )
 

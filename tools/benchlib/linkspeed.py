@@ -1,8 +1,8 @@
 """How late a reply's first byte and its events are: direct, through the proxy, and through an edge
-and a core with a link between them.
+and a core over HTTP/2, with a link between them and without.
 
 A client sends the turns of an agent's session; the model server answers each with a few events at a
-fixed pace. The three take turns with each request, so that a slow moment of the machine falls on
+fixed pace. They take turns with each request, so that a slow moment of the machine falls on
 each alike. Client and model server are one process, which adds the same to all.
 """
 
@@ -22,8 +22,8 @@ from .results import Results, Row, Target
 from .servers import Bench
 
 PART = "link speed"
-DIRECT, PROXY, LINK = "direct", "proxy", "edge+core"
-COLUMNS = (LINK,)
+DIRECT, PROXY, PAIR, LINK = "direct", "proxy", "no link", "with link"
+COLUMNS = (PAIR, LINK)
 PERIOD = 0.004
 EVENTS = 8
 _PATIENCE = 20.0
@@ -64,7 +64,8 @@ async def _measure(bench: Bench) -> None:
         proxy = stack.enter_context(bench.proxy(origin))
         core = stack.enter_context(bench.proxy(origin))
         edge = stack.enter_context(bench.proxy(core.port, http="2"))
-        ports = {DIRECT: origin, PROXY: proxy.port, LINK: edge.port}
+        plain_edge = stack.enter_context(bench.proxy(core.port, http="2", link=False))
+        ports = {DIRECT: origin, PROXY: proxy.port, PAIR: plain_edge.port, LINK: edge.port}
         clients = {
             name: await asyncio.open_connection(HOST, port) for name, port in ports.items()
         }

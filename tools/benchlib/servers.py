@@ -76,11 +76,12 @@ class Bench:
             yield server
 
     @contextlib.contextmanager
-    def proxy(self, upstream: int, http: str = "auto") -> Iterator[Server]:
-        """Another instance of ours; `http` is the version towards its upstream."""
+    def proxy(self, upstream: int, http: str = "auto", link: bool = True) -> Iterator[Server]:
+        """Another instance of ours: `http` is the version towards its upstream, `link` whether
+        there may be links."""
         port, directory = machine.free_port(), self.path("proxy")
         directory.mkdir()
-        command = m2m.command(self.proxy_command, directory, port, upstream, False, http)
+        command = m2m.command(self.proxy_command, directory, port, upstream, False, http, link)
         with self._server("proxy", command, port, directory) as server:
             yield server
 

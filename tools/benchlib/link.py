@@ -50,36 +50,48 @@ _WARM = Turn(
 
 @dataclass(frozen=True)
 class Case:
-    """A corpus, how much of it, and what the prototypes saved of its later turns, in per cent."""
+    """A corpus, how much of it, and what is to be saved, in per cent: of the requests of later
+    turns and of whole sessions, and of all that crosses."""
 
+    name: str
     make: Callable[[int, int | None], Corpus]
-    sessions: int = 1000
-    name: str = ""
+    sessions: int
     later: float | None = None
     cold: float | None = None
+    both: float | None = None
 
 
-def _of(shape: Shape, count: int, later: float, cold: float | None = 97.2) -> Case:
-    return Case(partial(sessions.generated, shape), count, shape.name, later, cold)
+def _generated(shape: Shape, count: int, later: float, whole: bool = True) -> Case:
+    make = partial(sessions.generated, shape)
+    return Case(shape.name, make, count, later, *((97.2, 96.5) if whole else ()))
+
+
+def _recorded(name: str, read: Callable[[], Corpus]) -> Case:
+    return Case(name, lambda count, turns: _cut(read(), count, turns), 1000)
 
 
 _CLERK, _ENGINEER = sessions.CLERK, sessions.ENGINEER
 GENERATED = (
-    _of(sessions.CHAT, 4, 99.2),
-    _of(_CLERK, 6, 99.2),
-    _of(replace(_CLERK, name="tool agent, streams", stream=True, objects=False), 4, 99.2),
-    _of(_ENGINEER, 6, 98.8),
-    _of(replace(_ENGINEER, name="software agent, ASCII", ascii=True, stream=True), 4, 98.8),
-    _of(sessions.TOOLBOX, 4, 99.7),
-    _of(sessions.TALK, 16, 91, None),
-    _of(replace(_CLERK, name="time in front", rewrite=sessions.with_time), 4, 95, None),
-    _of(replace(_CLERK, name="last ten messages", rewrite=sessions.with_window), 4, 95, None),
-    _of(replace(_CLERK, name="results cleared", rewrite=sessions.with_cleared), 4, 95, None),
+    _generated(sessions.CHAT, 4, 99.2),
+    _generated(_CLERK, 6, 99.2),
+    _generated(replace(_CLERK, name="tool agent, streams", stream=True, objects=False), 4, 99.2),
+    _generated(_ENGINEER, 6, 98.8),
+    _generated(replace(_ENGINEER, name="software agent, ASCII", ascii=True, stream=True), 4, 98.8),
+    _generated(sessions.TOOLBOX, 4, 99.7),
+    _generated(sessions.TALK, 16, 91, whole=False),
+    *(
+        _generated(replace(_CLERK, name=name, rewrite=rewrite), 4, 95, whole=False)
+        for name, rewrite in (
+            ("time in front", sessions.with_time),
+            ("last ten messages", sessions.with_window),
+            ("results cleared", sessions.with_cleared),
+        )
+    ),
 )
 RECORDED = (
-    Case(lambda count, turns: _cut(sessions.recorded_chats(), count, turns)),
-    Case(lambda count, turns: _cut(sessions.recorded_agents(), count, turns)),
-    Case(lambda count, turns: _cut(sessions.recorded_streams(), count, turns)),
+    _recorded("C2, chats", sessions.recorded_chats),
+    _recorded("C3, agents", sessions.recorded_agents),
+    _recorded("C4, streams", sessions.recorded_streams),
 )
 
 
@@ -98,14 +110,11 @@ class Size:
     def of(cls, bench: Bench) -> "Size":
         recorded = RECORDED if sessions.are_recorded() else ()
         if bench.short:
-            return cls(1, 4, (*GENERATED[:2], *GENERATED[3:4], *GENERATED[5:], *recorded[1:2]))
+            return cls(1, 20, (*GENERATED[:2], *GENERATED[3:4], *GENERATED[5:], *recorded[1:2]))
         return cls(1000, None, (*GENERATED, *recorded))
 
 
 def measure(bench: Bench) -> None:
-    bench.results.notes[PART] = (
-        f"* recorded, others generated; {linkforms.AFTER}: after the last body and its reply"
-    )
     asyncio.run(_measure(bench, Size.of(bench)))
     linkcost.measure(bench)
     linkspeed.measure(bench)
@@ -168,23 +177,24 @@ _NUMBERS = ("turns", "events", "requests", "plain_out", "plain_back")
 
 
 def row(name: str, what: str, unit: str, digits: int = 0) -> Row:
-    return Row(PART, f"{name}: {what}", unit, digits)
+    """Each corpus is a part of its own in the table."""
+    return Row(f"{PART}, {name}", what, unit, digits)
 
 
 def later_row(name: str) -> Row:
-    return row(name, "later turns, saved", "%", 2)
+    return row(name, "later requests, saved", "%", 2)
 
 
 def cold_row(name: str) -> Row:
-    return row(name, "whole sessions, saved", "%", 2)
+    return row(name, "all requests, saved", "%", 2)
 
 
 def unwarmed_row(name: str) -> Row:
-    return row(name, "whole sessions, not warmed, saved", "%", 2)
+    return row(name, "all requests, connections not warmed, saved", "%", 2)
 
 
 def both_row(name: str) -> Row:
-    return row(name, "all that crosses, saved", "%", 2)
+    return row(name, "both ways, saved", "%", 2)
 
 
 def event_row(name: str) -> Row:
@@ -196,17 +206,17 @@ async def _case(results: Results, rig: Rig, corpus: Corpus) -> None:
     unwarmed = await _play_unwarmed(rig, corpus.sessions)
     for session in corpus.sessions:
         _compute(session, tallies)
-    first, later, last = tallies
-    name = _title(corpus)
-    _report(results, name, first, later + last)
-    if later.turns:
-        whole = first + later + last
+    first, second, last = tallies
+    name = corpus.name
+    kind = "recorded" if corpus.recorded else "generated"
+    results.notes[row(name, "", "").part] = f"{kind}, {len(corpus.sessions)} sessions"
+    if second.turns:
+        _requests(results, name, first, second + last)
         crossed = unwarmed.out.bodies + last.out.bodies
-        results.add(unwarmed_row(name), LINK, _saved(crossed, whole.requests))
-
-
-def _title(corpus: Corpus) -> str:
-    return f"{corpus.name} *" if corpus.recorded else corpus.name
+        plain = first.requests + second.requests + last.requests
+        results.add(unwarmed_row(name), LINK, _saved(crossed, plain))
+    _replies(results, name, first + second + last)
+    _all(results, name, first + second + last)
 
 
 def _nth(number: int) -> int:
@@ -244,31 +254,19 @@ def _compute(session: Session, tallies: Sequence[Tally]) -> None:
             forms += linkforms.bounds(session[number - 1], turn.request)
 
 
-def _report(results: Results, name: str, first: Tally, later: Tally) -> None:
-    whole = first + later
-    results.add(row(name, "turns", ""), PLAIN, whole.turns)
-    plain = whole.plain_out + whole.plain_back
-    results.add(row(name, "all bytes, both ways", "bytes"), PLAIN, plain)
-    if later.turns:
-        _requests(results, name, first, later)
-    _replies(results, name, whole)
-    crossed = whole.out.all + whole.back.all
-    results.add(both_row(name), LINK, _saved(crossed, plain))
-
-
 def _requests(results: Results, name: str, first: Tally, later: Tally) -> None:
-    a_turn, whole = row(name, "a later turn's request", "bytes"), first + later
+    a_turn, whole = row(name, "a later request", "bytes"), first + later
     results.add(a_turn, PLAIN, later.requests / later.turns)
     for form in (*linkforms.STATELESS, linkforms.NEW, linkforms.AFTER):
         results.add(a_turn, form, later.forms[form] / later.turns)
         results.add(later_row(name), form, _saved(later.forms[form], later.requests))
     results.add(a_turn, LINK, later.out.bodies / later.turns)
     results.add(later_row(name), LINK, _saved(later.out.bodies, later.requests))
+    with_heads = row(name, "later requests with heads and all, saved", "%", 2)
+    results.add(with_heads, LINK, _saved(later.out.all, later.plain_out))
     for form in linkforms.STATELESS:
         results.add(cold_row(name), form, _saved(whole.forms[form], whole.requests))
     results.add(cold_row(name), LINK, _saved(whole.out.bodies, whole.requests))
-    all_out = row(name, "later turns, heads and all, saved", "%", 2)
-    results.add(all_out, LINK, _saved(later.out.all, later.plain_out))
 
 
 def _replies(results: Results, name: str, whole: Tally) -> None:
@@ -288,6 +286,14 @@ def _replies(results: Results, name: str, whole: Tally) -> None:
         results.add(framed, LINK, whole.streams.bodies / whole.events)
 
 
+def _all(results: Results, name: str, whole: Tally) -> None:
+    plain, crossed = whole.plain_out + whole.plain_back, whole.out.all + whole.back.all
+    both = row(name, f"both ways, all that crosses in {whole.turns} turns", "bytes")
+    results.add(both, PLAIN, plain)
+    results.add(both, LINK, crossed)
+    results.add(both_row(name), LINK, _saved(crossed, plain))
+
+
 def _saved(crossed: float, plain: float) -> float:
     return 100 * (1 - crossed / plain)
 
@@ -296,7 +302,7 @@ def _saved(crossed: float, plain: float) -> float:
 
 
 def lost_row(name: str) -> Row:
-    return row(name, f"{_AT_ONCE} at a time, points lost", "", 2)
+    return Row(f"{PART}, side by side", f"{name}: points lost by {_AT_ONCE} at a time", "", 2)
 
 
 async def _interleaved(bench: Bench, rig: Rig) -> None:
@@ -307,11 +313,13 @@ async def _interleaved(bench: Bench, rig: Rig) -> None:
     if not bench.short and sessions.are_recorded():
         corpora.append(sessions.recorded_agents())
     for corpus in corpora:
-        name = _title(corpus)
+        name = corpus.name
+        lost = lost_row(name)
         saved = [await _play_together(rig, corpus.sessions, n) for n in (1, _AT_ONCE)]
-        together = row(name, f"one connection, {_AT_ONCE} at a time, saved", "%", 2)
+        together = replace(lost, name=f"{name}: {_AT_ONCE} at a time, saved", unit="%")
         bench.results.add(together, LINK, saved[1])
-        bench.results.add(lost_row(name), LINK, saved[0] - saved[1])
+        bench.results.add(lost, LINK, saved[0] - saved[1])
+    bench.results.notes[lost.part] = "all requests, on one connection"
 
 
 async def _play_together(rig: Rig, some: Sequence[Session], at_once: int) -> float:
@@ -342,18 +350,18 @@ def _in_turns(some: Sequence[Session], at_once: int) -> list[Turn]:
 
 
 def targets(results: Results) -> list[Target]:
-    def least(row: Row, limit: float) -> Target:
-        return Target(row.name, results.value(row, LINK), limit, row.unit, at_most=False)
+    def least(case: Case, row: Row, limit: float | None) -> list[Target]:
+        if limit is None:
+            return []
+        name = f"{case.name}: {row.name}"
+        return [Target(name, results.value(row, LINK), limit, row.unit, at_most=False)]
 
-    later = [least(later_row(each.name), each.later) for each in GENERATED if each.later]
-    cold = [least(cold_row(each.name), each.cold) for each in GENERATED if each.cold]
-    both = [least(both_row(each.name), 96.5) for each in GENERATED if each.cold]
-    event, lost = event_row("C4, streams *"), lost_row(_CLERK.name)
+    event, lost = event_row(RECORDED[2].name), lost_row(_CLERK.name)
     return [
-        *later,
-        *cold,
-        *both,
-        Target(event.name, results.value(event, LINK), 20.7, event.unit),
+        *(each for case in GENERATED for each in least(case, later_row(case.name), case.later)),
+        *(each for case in GENERATED for each in least(case, cold_row(case.name), case.cold)),
+        *(each for case in GENERATED for each in least(case, both_row(case.name), case.both)),
+        Target(f"{RECORDED[2].name}: {event.name}", results.value(event, LINK), 20.7, event.unit),
         Target(lost.name, results.value(lost, LINK), 0.3, ""),
         *linkcost.targets(results),
         *linkspeed.targets(results),

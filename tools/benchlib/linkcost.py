@@ -80,7 +80,7 @@ def measure(bench: Bench) -> None:
     bench.results.notes[PART] = "in this process; the best of many, the median of several sessions"
     rounds = 20 if bench.short else 100
     first = [_of_size(session, 4 * KiB) for session in _some(sessions.CLERK, 4)]
-    agent = replace(sessions.TOOLBOX, tools=75, system=9000)
+    agent = replace(sessions.TOOLBOX, tools=105, system=9000)
     _turns(bench.results, FIRST, first, 0, rounds)
     _turns(bench.results, TURN, _some(agent, 2), 5, rounds // 2)
     _events(bench.results, [turn for session in _some(sessions.CHAT, 1) for turn in session])

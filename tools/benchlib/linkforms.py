@@ -16,7 +16,7 @@ from sessions import Turn
 from m2mproxy.codec import coding, dictionaries, frame, zstd
 from m2mproxy.link.reply import ReplyReader, render
 
-GZIP, DICTIONARY, M2M, NEW, AFTER = "gzip -6", "zstd -3 d.", "m2m", "new br 11", "zstd 19 aft"
+GZIP, DICTIONARY, M2M, NEW, AFTER = "gzip -6", "zstd3+dict", "m2m", "new, br 11", "last, z 19"
 STATELESS = (GZIP, DICTIONARY, M2M)
 
 

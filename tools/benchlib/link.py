@@ -16,15 +16,16 @@ Generated ones do not (sessions.py).
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import sessions
-from sessions import Corpus, Session, Shape, Turn
+from openai_replies import MODEL, compact
+from sessions import Corpus, Session, Turn
 
 from . import linkcost, linkforms, linkspeed
 from .h2count import Count
+from .linkcases import GENERATED, RECORDED, Case, Size
 from .process import ProcessFailed
 from .replay import Played, Rig
 from .results import Results, Row, Target
@@ -43,79 +44,13 @@ COLUMNS = (
 )
 _AT_ONCE = 8
 _WARM = Turn(
-    sessions.compact({"messages": [{"role": "user", "content": "hi"}], "model": sessions.MODEL}),
+    compact({"messages": [{"role": "user", "content": "hi"}], "model": MODEL}),
     (b'{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"}}]}',),
 )
 
 
-@dataclass(frozen=True)
-class Case:
-    """A corpus, how much of it, and what is to be saved, in per cent: of the requests of later
-    turns and of whole sessions, and of all that crosses."""
-
-    name: str
-    make: Callable[[int, int | None], Corpus]
-    sessions: int
-    later: float | None = None
-    cold: float | None = None
-    both: float | None = None
-
-
-def _generated(shape: Shape, count: int, later: float, whole: bool = True) -> Case:
-    make = partial(sessions.generated, shape)
-    return Case(shape.name, make, count, later, *((97.2, 96.5) if whole else ()))
-
-
-def _recorded(name: str, read: Callable[[], Corpus]) -> Case:
-    return Case(name, lambda count, turns: _cut(read(), count, turns), 1000)
-
-
-_CLERK, _ENGINEER = sessions.CLERK, sessions.ENGINEER
-GENERATED = (
-    _generated(sessions.CHAT, 4, 99.2),
-    _generated(_CLERK, 6, 99.2),
-    _generated(replace(_CLERK, name="tool agent, streams", stream=True, objects=False), 4, 99.2),
-    _generated(_ENGINEER, 6, 98.8),
-    _generated(replace(_ENGINEER, name="software agent, ASCII", ascii=True, stream=True), 4, 98.8),
-    _generated(sessions.TOOLBOX, 4, 99.7),
-    _generated(sessions.TALK, 16, 91, whole=False),
-    *(
-        _generated(replace(_CLERK, name=name, rewrite=rewrite), 4, 95, whole=False)
-        for name, rewrite in (
-            ("time in front", sessions.with_time),
-            ("last ten messages", sessions.with_window),
-            ("results cleared", sessions.with_cleared),
-        )
-    ),
-)
-RECORDED = (
-    _recorded("C2, chats", sessions.recorded_chats),
-    _recorded("C3, agents", sessions.recorded_agents),
-    _recorded("C4, streams", sessions.recorded_streams),
-)
-
-
-def _cut(corpus: Corpus, count: int, turns: int | None) -> Corpus:
-    some = [session[:turns] for session in corpus.sessions[:count]]
-    return replace(corpus, sessions=some)
-
-
-@dataclass(frozen=True)
-class Size:
-    sessions: int
-    turns: int | None
-    cases: tuple[Case, ...]
-
-    @classmethod
-    def of(cls, bench: Bench) -> "Size":
-        recorded = RECORDED if sessions.are_recorded() else ()
-        if bench.short:
-            return cls(1, 20, (*GENERATED[:2], *GENERATED[3:4], *GENERATED[5:], *recorded[1:2]))
-        return cls(1000, None, (*GENERATED, *recorded))
-
-
 def measure(bench: Bench) -> None:
-    asyncio.run(_measure(bench, Size.of(bench)))
+    asyncio.run(_measure(bench, Size.of(bench.short)))
     linkcost.measure(bench)
     linkspeed.measure(bench)
 
@@ -307,7 +242,7 @@ def lost_row(name: str) -> Row:
 
 async def _interleaved(bench: Bench, rig: Rig) -> None:
     """All on one connection: one conversation after the other, and eight turn by turn."""
-    shapes = [_CLERK] if bench.short else [_CLERK, replace(sessions.CHAT, stream=False)]
+    shapes = [sessions.CLERK, replace(sessions.CHAT, stream=False)][: 1 if bench.short else 2]
     count, turns = (_AT_ONCE, 3) if bench.short else (2 * _AT_ONCE, None)
     corpora = [sessions.generated(shape, count, turns) for shape in shapes]
     if not bench.short and sessions.are_recorded():
@@ -356,7 +291,7 @@ def targets(results: Results) -> list[Target]:
         name = f"{case.name}: {row.name}"
         return [Target(name, results.value(row, LINK), limit, row.unit, at_most=False)]
 
-    event, lost = event_row(RECORDED[2].name), lost_row(_CLERK.name)
+    event, lost = event_row(RECORDED[2].name), lost_row(sessions.CLERK.name)
     return [
         *(each for case in GENERATED for each in least(case, later_row(case.name), case.later)),
         *(each for case in GENERATED for each in least(case, cold_row(case.name), case.cold)),

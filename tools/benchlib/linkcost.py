@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import sessions
+from openai_replies import compact
 from sessions import Session, Turn
 
 from m2mproxy.codec.events import EventsDecoder, EventsEncoder
@@ -94,10 +95,10 @@ def _of_size(session: Session, size: int) -> Session:
     """A first request of just that size: its messages' texts are cut."""
     body = json.loads(session[0].request)
     del body["tools"]
-    over = len(sessions.compact(body)) - size
+    over = len(compact(body)) - size
     system = body["messages"][0]
     system["content"] = system["content"][over:] if over > 0 else system["content"] + " " * -over
-    return [Turn(sessions.compact(body), session[0].reply)]
+    return [Turn(compact(body), session[0].reply)]
 
 
 def _turns(

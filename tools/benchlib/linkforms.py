@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from typing import Any
 
-import sessions
+from openai_replies import compact
 from sessions import Turn
 
 from m2mproxy.codec import coding, dictionaries, frame, zstd
@@ -47,8 +47,8 @@ def bounds(before: Turn, body: bytes) -> Counter[str]:
 
 
 def _new_messages(before: bytes, body: bytes) -> bytes:
-    known = {sessions.compact(each) for each in _messages(before)}
-    spelt = [sessions.compact(each) for each in _messages(body)]
+    known = {compact(each) for each in _messages(before)}
+    spelt = [compact(each) for each in _messages(body)]
     return b",".join(each for each in spelt if each not in known) if spelt else body
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import sessions
+from openai_replies import compact
 from sessions import Session
 
 from .loopback import CHUNKED, HOST, LAST_CHUNK, chunk, read_body, read_head, read_request, serve
@@ -126,7 +127,7 @@ def _events() -> Iterator[bytes]:
     for number in range(EVENTS):
         delta = {"content": f" word{number}"}
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
-        yield b"data: " + sessions.compact({"id": "chatcmpl-bench", "choices": [choice]}) + b"\n\n"
+        yield b"data: " + compact({"id": "chatcmpl-bench", "choices": [choice]}) + b"\n\n"
 
 
 def _report(results: Results, clocked: dict[str, Clocked]) -> None:

@@ -1,8 +1,9 @@
 """What `tools/demo` shows once everything is installed.
 
 An unmodified OpenAI SDK talks to a real model server on this machine through two proxies, an edge
-beside the application and a core beside the model; then what crossed each of the two wires, by the
-proxies' own figures, and the proof that nothing was changed. Exit 0 only if that proof holds.
+beside the application and a core beside the model: a short chat, and six turns of an agent with
+what each took on either wire, counted by witnesses on both; then the proof that nothing was
+changed. Exit 0 only if that proof holds.
 """
 
 import contextlib
@@ -22,8 +23,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import demo_agent
 import openai
 from benchlib.process import die_with_parent
+from demo_agent import Leg, Step
 from openai.types.chat import ChatCompletionMessageParam
 from tap import Tap, tapped
 
@@ -32,12 +35,11 @@ MODEL = "smollm2"
 QUESTIONS = (
     "What is the capital of France?",
     "Name three things to see there.",
-    "Which of them is the oldest?",
-    "How long does it take to see all three?",
 )
 MAX_TOKENS = 90
 WIDTH = 92
 INDENT = " " * 11
+BAR = 36
 
 
 class Failed(Exception):
@@ -121,11 +123,11 @@ def model_server(directory: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def proxy(directory: Path, name: str, upstream: str) -> Iterator[str]:
+def proxy(directory: Path, name: str, upstream: str, *options: str) -> Iterator[str]:
     """A proxy in front of `upstream`; its base URL."""
     log = directory / f"{name}.log"
     port = free_port()
-    command = ["m2m", "proxy", "--port", str(port), "--upstream", upstream]
+    command = ["m2m", "proxy", "--port", str(port), "--upstream", upstream, *options]
     with child([str(Path(sys.executable).with_name("m2m")), *command[1:]], log):
         wait_for(f"http://127.0.0.1:{port}/health", log)
         line(name, " ".join(command))
@@ -185,37 +187,45 @@ def stream_answer(client: openai.OpenAI, messages: list[ChatCompletionMessagePar
     return answer
 
 
-def show_stats(edge: str, core: str, waited: float) -> None:
-    at_edge, at_core = figures(edge), figures(core)
-    title("What crossed the two wires: bodies of requests and responses (GET /stats)")
-    plain = wire(at_edge, at_core)
-    line("to model", f"{plain:,} bytes, plain, as the application and the model have them")
-    title("What the two proxies added")
-    for name, stats in (("edge", at_edge), ("core", at_core)):
+def show_agent(base_url: str, plain: Tap, link: Tap) -> None:
+    """The agent's turns as they end, and then what they took."""
+    title("An agent of six turns: each sends the whole history again")
+    client, steps = openai.OpenAI(base_url=base_url, api_key="none-needed"), list[Step]()
+    for step in demo_agent.work(client, MODEL, plain, link):
+        steps.append(step)
+        line(f"turn {len(steps)}", f"{step.asked:28} {first_words(step.answered, 48)}")
+    title("Bytes of each turn, heads and all: core to model, and on the link from edge to core")
+    for number, wire, bar, leg in demo_agent.rows(steps, BAR):
+        print(f"  {number:3}{wire:9}{painted(wire, f'{bar:{BAR}}')} {shown(leg)}")
+    without = sum(step.plain.both for step in steps)
+    linked = sum(step.link.both for step in steps)
+    line("all six", f"{linked:,} bytes instead of {without:,}: {1 - linked / without:.1%} saved")
+
+
+def first_words(text: str, size: int) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= size else words[: size - 1] + "…"
+
+
+def painted(wire: str, bar: str) -> str:
+    return style("32" if wire == "link" else "33", bar)
+
+
+def shown(leg: Leg) -> str:
+    return f"{leg.both:7,} = {leg.sent:6,} out + {leg.received:6,} back"
+
+
+def show_added(edge: str, core: str, waited: float) -> None:
+    title("What the two proxies added (GET /stats)")
+    for name, stats in (("edge", figures(edge)), ("core", figures(core))):
         line(name, f"{stats['avg_latency_ms']:.3f} ms a request")
-    line("model", f"{waited * 1e3:,.0f} ms for {len(QUESTIONS)} answers")
+    line("model", f"{waited * 1e3:,.0f} ms for the {len(QUESTIONS)} answers of the chat")
 
 
 def figures(base_url: str) -> dict[str, Any]:
     with urllib.request.urlopen(base_url.removesuffix("/v1") + "/stats", timeout=5) as reply:
         stats: dict[str, Any] = json.load(reply)
     return stats
-
-
-def wire(at_edge: dict[str, Any], at_core: dict[str, Any]) -> int:
-    """What crossed between the two, and what it is plain; returns the latter."""
-    coded = at_edge["request_bytes"]["out"] + at_edge["response_bytes"]["in"]
-    plain: int = at_core["request_bytes"]["out"] + at_core["response_bytes"]["in"]
-    line("to core", f"{coded:,} bytes instead of {plain:,}: {1 - coded / plain:.0%} saved")
-    for each in at_edge["codings"]:
-        if each["leg"].startswith("upstream"):
-            what = each["leg"].removeprefix("upstream ")
-            line(
-                "",
-                f"{each['messages']} {what}s as {each['coding']}: "
-                f"{each['wire']:,} bytes of {each['plain']:,}",
-            )
-    return plain
 
 
 def prove_identity(tap: Tap, direct: str, proxied: str) -> bool:
@@ -288,11 +298,14 @@ def show(directory: Path) -> bool:
         line("model", f"llama.cpp with SmolLM2-135M-Instruct at {model}")
         tap = stack.enter_context(tapped(port_of(model)))
         core = stack.enter_context(proxy(directory, "core", f"http://127.0.0.1:{tap.port}/v1"))
-        base_url = stack.enter_context(proxy(directory, "edge", core))
+        between = stack.enter_context(tapped(port_of(core)))
+        link = f"http://127.0.0.1:{between.port}/v1"
+        base_url = stack.enter_context(proxy(directory, "edge", link, "--upstream-http", "2"))
         sdk = importlib.metadata.version("openai")
         line("client", f"OpenAI SDK {sdk}, base_url={base_url}")
         waited = converse(base_url)
-        show_stats(base_url, core, waited)
+        show_agent(base_url, tap, between)
+        show_added(base_url, core, waited)
         return prove_identity(tap, model, base_url)
 
 

@@ -1,7 +1,8 @@
 """A relay that remembers what it relays: the demo's witness between the proxy and the model server.
 
 It copies bytes both ways without looking at them. Afterwards `exchange()` reads the one request and
-reply that went by, so that they can be compared with what the application sent and received.
+reply that went by, so that they can be compared with what the application sent and received, and
+`counts()` says how many bytes they were; so it can stand between edge and core, too.
 """
 
 import http.client
@@ -34,11 +35,19 @@ class Tap:
 
         An SDK is content with a stream before its last bytes are in, so first let those go by.
         """
+        self._settle()
+        self._sent, self._received = bytearray(), bytearray()
+
+    def counts(self) -> tuple[int, int]:
+        """Bytes that went by since, heads and framing included: those sent, and those received."""
+        self._settle()
+        return len(self._sent), len(self._received)
+
+    def _settle(self) -> None:
         seen = -1
         while seen != len(self._received):
             seen = len(self._received)
             time.sleep(0.1)
-        self._sent, self._received = bytearray(), bytearray()
 
     def exchange(self) -> Exchange:
         head, _, rest = bytes(self._sent).partition(b"\r\n\r\n")

@@ -1,10 +1,10 @@
 """The suite `http1`: the proxy beside its peers, and the targets it was given.
 
 The upstream speaks HTTP/1.1 in all parts, and so do the clients in all but `h2`. `savings` has
-neither: it measures forms of bodies.
+neither: it measures forms of bodies. In `link` two instances speak HTTP/2 with each other.
 """
 
-from . import bodies, h2, memory, requests, savings, streams
+from . import bodies, h2, link, memory, requests, savings, streams
 from .results import Results, Target
 
 PARTS = {
@@ -14,6 +14,7 @@ PARTS = {
     "bodies": bodies.measure,
     "h2": h2.measure,
     "savings": savings.measure,
+    "link": link.measure,
 }
 
 PROXY, NGINX = "proxy", "nginx"
@@ -41,6 +42,7 @@ def targets(results: Results) -> list[Target]:
         Target("h2 requests a second, of hypercorn's", h2_rate, 2, "times", at_most=False),
         Target("h2 rate beside a stalled download", kept, 0.9, "times", at_most=False),
         *_savings(results),
+        *link.targets(results),
     ]
 
 

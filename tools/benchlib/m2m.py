@@ -12,7 +12,11 @@ CONFIG = """\
 [proxy]
 listen = "127.0.0.1:{port}"
 upstream = "{upstream}"
+upstream_http = "{http}"
 drain = 0
+
+[link]
+enabled = {link}
 
 [logging]
 access = {access}
@@ -22,11 +26,20 @@ DEFAULT_COMMAND = f"{shlex.quote(sys.executable)} -m m2mproxy --config {{config}
 
 
 def command(
-    template: str, directory: Path, port: int, upstream: int, access_log: bool
+    template: str,
+    directory: Path,
+    port: int,
+    upstream: int,
+    access_log: bool,
+    http: str = "auto",
+    link: bool = True,
 ) -> list[str]:
-    """`template` filled in; another build than this one may use {port} and {upstream} instead."""
+    """`template` filled in; another build than this one may use {port} and {upstream} instead.
+    `http` is the version towards the upstream, `link` whether there may be links."""
     url = f"http://127.0.0.1:{upstream}/v1"
     config = directory / "m2m.toml"
-    access = "true" if access_log else "false"
-    config.write_text(CONFIG.format(port=port, upstream=url, access=access))
+    access, linked = ("true" if switch else "false" for switch in (access_log, link))
+    config.write_text(
+        CONFIG.format(port=port, upstream=url, access=access, http=http, link=linked)
+    )
     return shlex.split(template.format(port=port, upstream=url, config=config))

@@ -76,6 +76,16 @@ class Bench:
             yield server
 
     @contextlib.contextmanager
+    def proxy(self, upstream: int, http: str = "auto", link: bool = True) -> Iterator[Server]:
+        """Another instance of ours: `http` is the version towards its upstream, `link` whether
+        there may be links."""
+        port, directory = machine.free_port(), self.path("proxy")
+        directory.mkdir()
+        command = m2m.command(self.proxy_command, directory, port, upstream, False, http, link)
+        with self._server("proxy", command, port, directory) as server:
+            yield server
+
+    @contextlib.contextmanager
     def hypercorn(self) -> Iterator[Server]:
         """It answers by itself, with the model server's reply."""
         port, directory = machine.free_port(), self.path("hypercorn")

@@ -1,0 +1,154 @@
+"""How late a reply's first byte and its events are: direct, through the proxy, and through an edge
+and a core over HTTP/2, with a link between them and without.
+
+A client sends the turns of an agent's session; the model server answers each with a few events at a
+fixed pace. They take turns with each request, so that a slow moment of the machine falls on
+each alike. Client and model server are one process, which adds the same to all.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import sessions
+from openai_replies import compact
+from sessions import Session
+
+from .loopback import CHUNKED, HOST, LAST_CHUNK, chunk, read_body, read_head, read_request, serve
+from .messages import SDK_FIELDS, chat_request
+from .process import ProcessFailed
+from .results import Results, Row, Target
+from .servers import Bench
+
+PART = "link speed"
+DIRECT, PROXY, PAIR, LINK = "direct", "proxy", "no link", "with link"
+COLUMNS = (PAIR, LINK)
+PERIOD = 0.004
+EVENTS = 8
+_PATIENCE = 20.0
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n" + CHUNKED + b"\r\n\r\n"
+
+
+def _row(what: str, percentile: int) -> Row:
+    return Row(PART, f"{what}, p{percentile}", "µs", 0, added=True)
+
+
+def first_row(percentile: int) -> Row:
+    return _row("time to the first event", percentile)
+
+
+def gap_row(percentile: int) -> Row:
+    return _row("between two events", percentile)
+
+
+@dataclass
+class Clocked:
+    """In seconds."""
+
+    first: list[float] = field(default_factory=list)
+    gaps: list[float] = field(default_factory=list)
+
+
+def measure(bench: Bench) -> None:
+    bench.results.notes[PART] = (
+        f"an agent's turns of 15 to 28 KiB; {EVENTS} events, one each {PERIOD * 1e3:.0f} ms"
+    )
+    asyncio.run(_measure(bench))
+
+
+async def _measure(bench: Bench) -> None:
+    some = sessions.generated(sessions.CLERK, 1 if bench.short else 12).sessions
+    async with contextlib.AsyncExitStack() as stack:
+        origin = await serve(stack, _serve)
+        proxy = stack.enter_context(bench.proxy(origin))
+        core = stack.enter_context(bench.proxy(origin))
+        edge = stack.enter_context(bench.proxy(core.port, http="2"))
+        plain_edge = stack.enter_context(bench.proxy(core.port, http="2", link=False))
+        ports = {DIRECT: origin, PROXY: proxy.port, PAIR: plain_edge.port, LINK: edge.port}
+        clients = {
+            name: await asyncio.open_connection(HOST, port) for name, port in ports.items()
+        }
+        clocked = {name: Clocked() for name in clients}
+        for session in (some[0][:3], *some):  # the first one warms
+            if session is some[0]:
+                clocked = {name: Clocked() for name in clients}
+            await _play(clients, clocked, session)
+        for _, writer in clients.values():
+            writer.close()
+    _report(bench.results, clocked)
+
+
+Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def _play(
+    clients: dict[str, Client], clocked: dict[str, Clocked], session: Session
+) -> None:
+    for turn in session:
+        for name, client in clients.items():
+            async with asyncio.timeout(_PATIENCE):
+                await _clock(client, turn.request, clocked[name])
+
+
+async def _clock(client: Client, body: bytes, into: Clocked) -> None:
+    reader, writer = client
+    request = chat_request(SDK_FIELDS, 80, body)
+    start = time.perf_counter()
+    writer.write(request)
+    head = await read_head(reader)
+    if b" 200 " not in head[:16]:
+        raise ProcessFailed(f"link speed: {head!r}")
+    before, events = 0.0, 0
+    async for piece in read_body(reader, head):
+        now = time.perf_counter()
+        if before:
+            into.gaps.append(now - before)
+        else:
+            into.first.append(now - start)
+        before, events = now, events + piece.count(b"\n\n")
+    if events != EVENTS:
+        raise ProcessFailed(f"link speed: {events} events of {EVENTS}")
+
+
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A model server that answers with events at a fixed pace."""
+    while True:
+        await read_request(reader)
+        writer.write(_HEAD)
+        for number, event in enumerate(_events()):
+            await asyncio.sleep(PERIOD if number else 0)
+            writer.write(chunk(event))
+        writer.write(LAST_CHUNK)
+
+
+def _events() -> Iterator[bytes]:
+    for number in range(EVENTS):
+        delta = {"content": f" word{number}"}
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
+        yield b"data: " + compact({"id": "chatcmpl-bench", "choices": [choice]}) + b"\n\n"
+
+
+def _report(results: Results, clocked: dict[str, Clocked]) -> None:
+    for row_of, name_of in ((first_row, "first"), (gap_row, "gaps")):
+        for percentile in (50, 99):
+            row = row_of(percentile)
+            direct = _percentile(getattr(clocked[DIRECT], name_of), percentile)
+            for name, clock in clocked.items():
+                value = _percentile(getattr(clock, name_of), percentile)
+                added = value if name == DIRECT else value - direct
+                results.add(row, name, added * 1e6)
+
+
+def _percentile(values: list[float], percentile: int) -> float:
+    return sorted(values)[min(len(values) - 1, len(values) * percentile // 100)]
+
+
+def targets(results: Results) -> list[Target]:
+    def over_proxy(row: Row) -> Target:
+        ours, plain = results.value(row, LINK), results.value(row, PROXY)
+        value = None if ours is None or plain is None else (ours - plain) / 1e3
+        return Target(f"link, {row.name}, over the proxy's", value, 1, "ms")
+
+    return [over_proxy(first_row(99)), over_proxy(gap_row(99))]

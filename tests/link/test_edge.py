@@ -128,7 +128,6 @@ def test_what_has_to_go_for_a_list_of_places_is_not_referred_to() -> None:
         plan = link.edge.choose(of(ONE, text), text)
         assert plan.entry in (None, link.edge._window.get(first.number))
         assert link.receive(link.send_plan(plan)) == text
-        assert link.receive(second) == second.plan.body, room
 
 
 @pytest.mark.parametrize("isolation", list(Isolation))

@@ -23,6 +23,8 @@ _MOST_CHOICES = 16
 # Tool calls of a choice that have numbers of their own in a stream.
 _MOST_CALLS = 256
 _EVENT: Final = b"data:"
+# An id of more characters is nobody's secret.
+_LONGEST_ID = 256
 _ONCE = frozenset(("role", "id", "type", "name"))
 _parts = re.compile("[A-Za-z0-9]{8,}").findall
 _escaped = re.compile(rb"\\u(?!00)[0-9A-Fa-f]{4}").search
@@ -32,13 +34,12 @@ _digit, _letter = re.compile("[0-9]"), re.compile("[A-Za-z]")
 class ReplyReader:
     """Reads one response as it passes. `feed` never fails: what is not understood is no reply."""
 
-    __slots__ = ("_events", "_given_up", "_held", "_size", "_stream")
+    __slots__ = ("_events", "_given_up", "_held", "_stream")
 
     def __init__(self, events: bool) -> None:
         """`events` tells an event stream from a JSON body."""
         self._events = events
-        self._held: list[bytes] = []  # the line, or the body, so far
-        self._size = 0
+        self._held = bytearray()  # the line, or the body, so far
         self._stream = _Stream()
         self._given_up = False
 
@@ -48,19 +49,18 @@ class ReplyReader:
             return
         if self._events and b"\n" in (piece := bytes(chunk)):
             first, *lines = piece.split(b"\n")
-            self._line(b"".join([*self._held, first]))
+            self._line(bytes(self._held + first) if self._held else first)
             for line in lines[:-1]:
                 self._line(line)
-            self._held, self._size = [lines[-1]], len(lines[-1])
+            self._held = bytearray(lines[-1])
         else:
-            self._held.append(bytes(chunk))
-            self._size += len(chunk)
-        if self._size > MOST:
+            self._held += chunk
+        if len(self._held) > MOST:
             self._give_up()
 
     def _give_up(self) -> None:
         self._given_up = True
-        self._held, self._stream = [], _Stream()
+        self._held, self._stream = bytearray(), _Stream()
 
     def _line(self, line: bytes) -> None:
         if len(line) > MOST or self._stream.size > MOST:
@@ -74,10 +74,10 @@ class ReplyReader:
             return []
         if self._events:
             return self._stream.messages()
-        return _of_body(_parsed(b"".join(self._held)))
+        return _of_body(_parsed(self._held))
 
 
-def _parsed(text: bytes) -> Any:
+def _parsed(text: bytes | bytearray) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -223,7 +223,7 @@ def secrets(messages: list[dict[str, Any]]) -> list[bytes]:
 
 def _is_random(name: str, function: str) -> bool:
     """Whether a part of it has letters and digits mixed as no word has."""
-    return name.isascii() and any(
+    return name.isascii() and len(name) <= _LONGEST_ID and any(
         len(_digit.findall(part)) >= 2 and len(_letter.findall(part)) >= 2 and part not in function
         for part in _parts(name)
     )

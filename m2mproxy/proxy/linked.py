@@ -65,8 +65,11 @@ class Linked:
     async def take(
         self, request: Request, body: Body, links: Links, upstream: UpstreamLinks
     ) -> Body:
-        """Hold the body of a request that may go on a link."""
+        """Hold the body of a request that may go on a link. One with trailers does not: they would
+        be lost."""
         plain, body = await gather(body, request.length or 0)
+        if body.trailers:
+            return body
         self.turn = Turn(request, plain, links.tenant(request.headers), upstream.counts)
         return body
 

@@ -105,7 +105,7 @@ class ResponseCoding:
         names = codings.applied(headers)
         if names:
             ledger.upstream_in.coding = self.forms.label(names)
-            passes = accepted.takes_all(names) and not opened
+            passes = accepted.takes_all(names) and not (opened and _transforms(headers))
             if passes or not self._reads(names, sealed):
                 ledger.client_out.coding = self.forms.label(names)
                 return None
@@ -145,7 +145,7 @@ class ResponseCoding:
         if self.responses == "off" or (self.responses == "auto" and near and not peer):
             return b""
         headers, size = response.headers, response.length
-        if b"no-transform" in headers.tokens(b"cache-control"):  # RFC 9110 7.7
+        if not _transforms(headers):
             return b""
         least = min(_LEAST_FOR_PEERS, self.min_size) if peer else self.min_size
         if size is not None and size < least and not was_coded:
@@ -153,6 +153,11 @@ class ResponseCoding:
         if not codings.compresses(codings.media_type(headers)):
             return b""
         return accepted.best(codings.responses(codings.Kind.of(response), size))
+
+
+def _transforms(headers: Headers) -> bool:
+    """Whether the upstream leaves us to change the coding (RFC 9110 7.7)."""
+    return b"no-transform" not in headers.tokens(b"cache-control")
 
 
 @lru_cache(256)

@@ -137,6 +137,35 @@ def test_a_reply_that_the_model_server_codes_does_not_cross_again_either() -> No
         assert edge.upstream_links.report()["misses"] == 0
 
 
+def test_what_must_not_be_transformed_is_not_opened_to_be_read() -> None:
+    edge = two()
+    for body, message in conversation(3):
+        reply = gzip.compress(json.dumps({"choices": [{"index": 0, "message": message}]}).encode())
+        ask = edge.ask(body, b"/v1/chat/completions", JSON, KEY, (b"accept-encoding", b"gzip"))
+        how = (b"content-encoding", b"gzip"), (b"cache-control", b"no-transform")
+        edge.core.call().reply(reply, JSON, *how)
+        edge.run()
+        assert (ask.body, ask.complete, ask.get(b"content-encoding")) == (reply, True, b"gzip")
+    assert crossed(edge)[0] == "m2m-link"
+    assert edge.upstream_links.report()["misses"] == 0
+
+
+def test_trailers_of_a_request_reach_the_model_server() -> None:
+    edge = Edge(World(pair=("2", "2"), **ON), "2", **ON)
+    for body, message in conversation(2):
+        say(edge, body, message)
+    body = b'{"model":"m","prompt":"%b"}' % (b"x" * 100)
+    length = (b"content-length", b"%d" % len(body))
+    ask = edge.ask(body, b"/v1/completions", JSON, KEY, length, whole=False, counted=False)
+    ask.send(body)
+    ask.end((b"x-sum", b"1"))
+    call = edge.core.call()
+    assert (call.body, call.trailers) == (body, [(b"x-sum", b"1")])
+    call.reply(b"{}", JSON)
+    edge.run()
+    assert ask.complete
+
+
 def test_a_core_that_hears_otherwise_is_no_longer_believed_to_know_replies() -> None:
     edge = two()
     for body, message in conversation(12):

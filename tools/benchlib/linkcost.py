@@ -57,7 +57,7 @@ class _Pair:
         times.append(time.perf_counter())
         received = self.core.receive(number, _TENANT, message)
         plain = received.decode(_LIMIT)
-        kept = self.core.keep(number, _TENANT, received, plain)
+        kept = self.core.keep(number, _TENANT, scope(_TENANT, plain), received, plain)
         times.append(time.perf_counter())
         if plain != body or sent is None or kept is None:
             raise ProcessFailed("link cost: a body came out changed")

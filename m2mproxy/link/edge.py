@@ -82,6 +82,8 @@ class Edge:
         isolation: Isolation = Isolation.BLOCK,
     ) -> None:
         self._isolation = isolation
+        self.is_given_up = False
+        """Whether the core has not read what any core reads: it is no link any more."""
         self._doubts = 0
         self._index = Index()
         self._window = Window(bounds, memory, clock, self._index.drop)
@@ -197,6 +199,11 @@ class Edge:
         known, cost = self._index.known_by(secrets)
         if self._window.grow(entry, reply, cost) and entry.usable:
             self._index.add_secrets(entry, known)
+
+    def give_up(self) -> None:
+        """The core has not read a body that continues nothing, or that it did not say it misses."""
+        self.is_given_up = True
+        self.end()
 
     def end(self) -> None:
         """The connection is gone."""

@@ -137,12 +137,14 @@ class UpstreamLinks:
         self.counts = Counts()
 
     def edge(self, session: Session | None) -> Edge | None:
-        """What a connection remembers; None where it is no link, as far as is known."""
+        """What a connection remembers; None where it is no link, as far as is known, or none any
+        more."""
         if session is None or not self._wanted:
             return None
         if session.kept is None:
             self._meet(session)
-        return session.kept if isinstance(session.kept, Edge) else None
+        edge = session.kept
+        return edge if isinstance(edge, Edge) and not edge.is_given_up else None
 
     def _meet(self, session: Session) -> None:
         if session not in self._met:

@@ -135,6 +135,8 @@ class Turn:
             return Verdict.READ
         self._counts.misses += 1
         self._plain_only = self._fresh or said != MISS
+        if self._plain_only:
+            self._edge.give_up()
         self._fresh = True
         return Verdict.AGAIN
 

@@ -227,6 +227,26 @@ def test_an_entry_that_differs_is_missed_and_nothing_of_it_is_forwarded() -> Non
     assert edge.upstream_links.report()["misses"] == 1
 
 
+@pytest.mark.parametrize("status", [400, 409, 415, 422])
+@pytest.mark.parametrize("said", [None, b"miss"])
+def test_a_core_that_reads_nothing_is_asked_once(status: int, said: bytes | None) -> None:
+    world = World(pair=("1.1", "2"), **ON)
+    world.upstream_settings = dict(world.links.announce)
+    fields = [(b"m2m-link", said)] if said else []
+    for number, (body, _) in enumerate(conversation(3)):
+        ask = world.ask(body, b"/v1/chat/completions", JSON, KEY)
+        for _ in range(2 if said == b"miss" else 1):
+            if number == 1:
+                assert world.call().get(b"content-encoding") == b"m2m-link"
+                world.call().reply(b"", *fields, status=status)
+        call = world.call()
+        assert call.body == body and call.get(b"content-encoding") is None
+        call.reply(b"{}", JSON)
+        world.run()
+        assert (ask.status, ask.body) == (200, b"{}")
+    assert world.links.report()["memory"] == 0 and not world.upstream_links.is_open
+
+
 def test_a_core_that_was_restarted_answers_as_before() -> None:
     edge = two()
     bodies = list(conversation(6))

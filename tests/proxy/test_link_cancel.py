@@ -44,13 +44,14 @@ class Later:
         return await done
 
 
-def make() -> Edge:
-    """Two proxies with a link on which one turn has crossed."""
-    edge = Edge(World(limits_upstream_connections=1, **ON), "2", **ON)
+def make(http: str = "2", **more: Any) -> Edge:
+    """Two proxies with a link on which turns have crossed."""
+    edge = Edge(World(**more, **ON), http, **ON)
     for world in (edge, edge.core):
         world.context.offload.run = Later(edge.loop).run  # type: ignore[method-assign]
-    for number in range(2):
-        edge.exchange(BODIES[number][0], answer(number), KEY)
+    for _ in range(2):
+        for number in range(2):
+            edge.exchange(BODIES[number][0], answer(number), KEY)
     assert edge.upstream_links.is_open
     return edge
 
@@ -214,7 +215,7 @@ def test_nothing_is_left_behind_at_either_end(scenario: Scenario, end: Way) -> N
     while not finished:
         turns += 1
         assert turns < 500
-        edge = make()
+        edge = make(limits_upstream_connections=1)
         finished = play(edge, scenario, turns)
         end(edge)
         edge.run()
@@ -223,3 +224,42 @@ def test_nothing_is_left_behind_at_either_end(scenario: Scenario, end: Way) -> N
         the_next_one_works(edge)
         assert_nothing_is_left(edge)
     assert turns > 10  # the sweep did sweep
+
+
+def answered_all(cores: list[World]) -> None:
+    for core in cores:
+        for call in core.calls:
+            if call.complete and not call.headers_sent:
+                call.reply(answer(2), JSON)
+
+
+@pytest.mark.parametrize("http", ["1.1", "2"])
+def test_a_core_that_is_restarted_gracefully_fails_no_request(http: str) -> None:
+    turns, finished = 0, False
+    while not finished:
+        turns += 1
+        edge = make(http)
+        old = edge.core
+        asks = []
+
+        def load(edge: Edge = edge, old: World = old, asks: list[Any] = asks) -> Iterator[None]:
+            for number in (2, 3, 2):
+                asks.append(edge.start(BODIES[number][0], PATH, JSON, KEY, new=True))
+                yield
+                answered_all([old])
+                yield
+
+        finished = play(edge, lambda _: load(), turns)
+        edge.core = World(loop=edge.loop, **ON)
+        edge.core.neutral = True
+        old.proxy.drain()
+        for number in (2, 3):
+            asks.append(edge.start(BODIES[number][0], PATH, JSON, KEY, new=True))
+        for _ in range(4):
+            edge.run()
+            answered_all([old, edge.core])
+        edge.run()
+        assert [(ask.status, ask.body) for ask in asks] == [(200, answer(2))] * len(asks), turns
+        edge.advance(1)
+        assert old.proxy.exchanges == edge.core.proxy.exchanges == edge.proxy.exchanges == 0
+    assert turns > 10

@@ -385,6 +385,7 @@ def test_each_connection_has_its_own_idle_time() -> None:
     would be asked whether it is there."""
     bed = Bed(idle_seconds=4)
     bed.world.pair = ("1.1", "2")
+    bed.world.neutral = True  # ends that answer when they are asked whether they are there
     streams, ends = [], []
     for _ in range(3):
         streams.append(bed.pool.stream(fresh=True))

@@ -17,7 +17,7 @@ from typing import Any, Final
 import orjson
 
 # A reply of which there is more is not remembered: neither it nor what is left of an event.
-MOST = 1 << 20
+MOST = 256 * 1024
 # Choices (`n`) of which the texts are kept apart.
 _MOST_CHOICES = 16
 # Tool calls of a choice that have numbers of their own in a stream.

@@ -52,6 +52,10 @@ class Counts:
     wire: int = 0
     misses: int = 0
 
+    def reset(self) -> None:
+        """Begin again at zero."""
+        self.turns = self.plain = self.wire = self.misses = 0
+
 
 class Links:
     """What all links of the process share."""

@@ -123,7 +123,7 @@ class Server:
         self._over = asyncio.Event()
 
     def _routes(self, built: Parts, forms: Forms) -> Routes:
-        endpoints = Endpoints(self._snapshot, self._stats.reset)
+        endpoints = Endpoints(self._snapshot, self._reset)
         self._requests = request_coding(
             self._config.compression, built.profile, time.monotonic, forms
         )
@@ -178,6 +178,10 @@ class Server:
 
     def _room(self) -> int:
         return self._config.limits.connections + _SPARE - self._proxy.connections
+
+    def _reset(self) -> None:
+        self._stats.reset()
+        self._upstream_links.counts.reset()
 
     def _snapshot(self) -> dict[str, object]:
         return {

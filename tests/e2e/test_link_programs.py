@@ -65,6 +65,9 @@ def test_two_programs_find_their_link(model: Upstream, start_proxy: Any) -> None
         # What is new is 100 random bytes; the answer, which is no reply of a model, crosses coded.
         assert said["wire_bytes"] < said["conversation_bytes"] / 3
         assert crossed[-1] < crossed[0]
+        reset = edge.url.removesuffix("/v1") + "/stats/reset"
+        assert curl("-X", "POST", reset, http2=False)[0] == 200
+        assert (links(edge.url)["turns"], links(edge.url)["links"]) == (0, 1)
         line = next(line for line in reversed(edge.lines) if "m2m-link" in line)
         assert " why=linked " in line and " ref=" in line
 

@@ -108,7 +108,8 @@ class Edge:
         if (own := self._continued(plan, recent)) is not None:
             same = shared(own.marks, plan.marks)
             tail = len(own.body) - same - common_prefix(own.body, plan.body, same, same)
-            self._refer(plan, own, Use(self._may_have_reply(own, plan), replaces=True, tail=tail))
+            reply = self._may_have_reply(own, plan.body, same)
+            self._refer(plan, own, Use(reply, replaces=True, tail=tail))
         elif (own := self._index.conversation(scope, body)) is not None:
             self._refer(plan, own, Use(reply=bool(own.reply), replaces=True))
         elif self._isolation is not Isolation.CONVERSATION:
@@ -123,13 +124,14 @@ class Edge:
             found = self._index.continued(plan.body, plan.marks, [nearest])
         return found or self._index.continued(plan.body, plan.marks, recent)
 
-    def _may_have_reply(self, own: Entry, plan: Plan) -> bool:
-        """Whether the body has what the reply says, but for space around it."""
+    def _may_have_reply(self, own: Entry, body: bytes, same: int) -> bool:
+        """Whether the body has what the reply says, but for space around it, after the first bytes,
+        which are the `same`."""
         if self._isolation is Isolation.CREDENTIAL:
             return bool(own.reply)
         match = _says(own.reply)
         text = match[1].strip(_SPACE) if match is not None else b""
-        return bool(text) and plan.body.find(text, shared(own.marks, plan.marks)) >= 0
+        return bool(text) and body.find(text, same) >= 0
 
     def _borrow(self, plan: Plan, recent: list[Entry]) -> None:
         """Refer to what of another entry the body has, too."""

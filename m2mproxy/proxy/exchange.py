@@ -199,6 +199,8 @@ class Exchange:
         if route.links.is_open and is_turn(request, watched, MOST_HELD):
             linked = self._linked = self._linked or Linked()
             body = await linked.take(request, body, self._context.links, route.links)
+            if self._finder is not None and linked.turn is not None:
+                self._finder.feed(linked.turn.plain)
             return self._uploading(body)
         considered = route.requests.considers(request, watched)
         if considered:
@@ -212,10 +214,8 @@ class Exchange:
         upload = self._upload = Pump(
             body, self._uploaded, self._context.clock, config.max_body, config.limits.retry_body
         )
-        turn = self._linked.turn if self._linked is not None else None
-        if self._finder is not None and turn is not None:
-            self._finder.feed(turn.plain)
-        elif self._finder is not None and self._coded is None:
+        is_held = self._linked is not None and self._linked.turn is not None
+        if self._finder is not None and self._coded is None and not is_held:
             upload.tap = self._finder.feed
         return upload
 

@@ -33,16 +33,21 @@ class Session:
             (RFC 9113 6.5.2); empty until they came.
         opened: whether the peer's first SETTINGS came, once that is known: False when the
             connection ended before.
+        is_direct: whether the user of the streams knows that nobody stands between the two ends,
+            so that a key may be remembered by both with the other fields of a head.
         kept: whatever the user of the streams wants to find again.
         on_end: called once when the connection is gone.
     """
 
-    __slots__ = ("_idle_seconds", "_on_change", "kept", "on_end", "opened", "settings")
+    __slots__ = (
+        "_idle_seconds", "_on_change", "is_direct", "kept", "on_end", "opened", "settings"
+    )
 
     def __init__(self, settings: Mapping[int, int], on_change: Callable[[], None]) -> None:
         """`on_change` is called when `idle_seconds` was set."""
         self.settings = settings
         self.opened: Signal[bool] = Signal()
+        self.is_direct = False
         self.kept: object | None = None
         self.on_end: Callable[[], None] | None = None
         self._idle_seconds: float | None = None

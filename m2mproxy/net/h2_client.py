@@ -38,6 +38,9 @@ PROVISIONAL_STREAMS = 10
 # the two forgets a silent connection, and tells neither.
 ASK_AFTER, GIVE_UP_AFTER = 45.0, 15.0
 _ALIVE = b"m2malive"
+# Bytes of a key that is remembered on a direct connection: "Bearer " and 33 more, which nobody
+# guesses, and few enough to leave room for other fields (the table has 4096).
+LEAST_OF_KEYS, MOST_OF_KEYS = 40, 512
 
 
 class H2Client(H2):
@@ -102,7 +105,8 @@ class H2Client(H2):
         stream.method = request.method
         stream.seen = self._frames_seen
         no_body = request.length == 0
-        section = [_guarded(field) for field in fields.request_fields(request)]
+        direct = self.session.is_direct
+        section = [_guarded(field, direct) for field in fields.request_fields(request)]
         stream.id = self._engine.open(section, no_body)
         if not stream.id:  # it takes fewer now than when the stream was promised
             self._fault(stream, _refused("takes no more streams"))
@@ -258,6 +262,13 @@ def _refused(what: str) -> UpstreamFault:
     return UpstreamFault("disconnected", f"the upstream {what}", retry=True)
 
 
-def _guarded(field: Field) -> Field:
-    """Credentials stay out of the compression's memory, which others share (RFC 7541 7.1.3)."""
-    return NeverIndexedHeaderTuple(*field) if field[0] in CREDENTIALS else field
+def _guarded(field: Field, direct: bool) -> Field:
+    """Credentials stay out of the compression's memory, which others share (RFC 7541 7.1.3): who
+    sees how long heads are could find one out by guessing. Not so a long one on a direct
+    connection: it is found by guessing all of it, and such a guess can as well be sent."""
+    name, value = field
+    if name not in CREDENTIALS or (
+        direct and name != b"cookie" and LEAST_OF_KEYS <= len(value) <= MOST_OF_KEYS
+    ):
+        return field
+    return NeverIndexedHeaderTuple(name, value)

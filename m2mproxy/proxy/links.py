@@ -111,6 +111,7 @@ class Links:
             seconds=config.ttl,
         )
         session.idle_seconds = bounds.seconds
+        session.is_direct = True
         return Edge(bounds, self._memory, self._clock, Isolation(config.isolation))
 
     def _offered(self, session: Session) -> int:

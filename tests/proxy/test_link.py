@@ -388,3 +388,38 @@ def test_an_upstream_cannot_speak_to_the_application_of_links() -> None:
     call.reply(b"{}", (b"m2m-link", b"have"))
     world.run()
     assert ask.get(b"m2m-link") is None
+
+
+def remembered(edge: Edge) -> set[tuple[bytes, bytes]]:
+    """The fields that the core's end of each connection has in its compression's memory."""
+    return {
+        tuple(field)
+        for connection in edge.core.proxy._connections
+        for field in connection._engine.decoder.header_table.dynamic_entries
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "is_kept"),
+    [
+        ((b"authorization", b"Bearer " + b"k" * 33), True),
+        ((b"x-api-key", b"k" * 40), True),
+        ((b"authorization", b"Bearer " + b"k" * 32), False),  # it could be guessed
+        ((b"authorization", b"Bearer " + b"k" * 506), False),  # other fields need the room
+        ((b"cookie", b"k" * 40), False),
+    ],
+)
+def test_a_long_key_crosses_a_link_once(field: tuple[bytes, bytes], is_kept: bool) -> None:
+    edge = two()
+    for number, (body, message) in enumerate(conversation(3)):
+        say(edge, body, message, field)
+        assert (field in remembered(edge)) == (is_kept and number > 0), number
+
+
+def test_a_key_is_not_remembered_where_there_is_no_link() -> None:
+    """Whatever stands at the other end could let others guess it."""
+    edge = two(link_enabled=False)
+    field = (b"authorization", b"Bearer " + b"k" * 33)
+    for body, message in conversation(3):
+        say(edge, body, message, field)
+    assert remembered(edge) and field not in remembered(edge)

@@ -12,12 +12,11 @@ from typing import Any
 from m2mproxy.codec import dictionaries
 from m2mproxy.config import Link
 from m2mproxy.net.connection import Session
-from m2mproxy.proxy.links import DICTIONARIES, SETTING, Links
+from m2mproxy.proxy.links import DICTIONARIES, SETTING, Links, memory_of
 
 # How it was learnt: by the SETTINGS of the connection that was asked on; by those of another one,
 # with prior knowledge, since a response said that there is a link; by that response alone.
 SETTINGS, PRIOR_KNOWLEDGE, FIELD = "settings", "prior knowledge", "response"
-_MOST_KIB = (1 << 24) - 1
 
 
 def of_session(session: Session, learnt: str) -> dict[str, Any]:
@@ -26,10 +25,10 @@ def of_session(session: Session, learnt: str) -> dict[str, Any]:
     if offer is None:
         return {"usable": False, "learnt": learnt}
     return {
-        "usable": Links(Link(), time.monotonic, sealed=False).edge(session) is not None,
+        "usable": Links(Link(), time.monotonic, sealed=False).offered(session) > 0,
         "learnt": learnt,
         "version": offer >> 24,
-        "memory": (offer & _MOST_KIB) << 10,
+        "memory": memory_of(offer),
         "dictionaries": _dictionaries(session.settings.get(DICTIONARIES)),
     }
 

@@ -204,7 +204,11 @@ class Exchange:
             if self._finder is not None and linked.turn is not None:
                 self._finder.feed(linked.turn.plain)
             return self._uploading(body)
-        considered = route.requests.considers(request, watched)
+        return await self._coding(route, body, watched)
+
+    async def _coding(self, route: Upstream, body: Body, watched: Headers) -> Pump:
+        """Code the body for the upstream, link or not, if that reads it."""
+        considered = route.requests.considers(self.request, watched)
         if considered:
             body = await self._encoded(route, body)
         elif considered is None:
@@ -244,14 +248,8 @@ class Exchange:
             return body
         self._invite()
         self.ledger = Ledger()
-        return await decode(
-            self.request,
-            body,
-            limit,
-            self.ledger,
-            self._context.offload.run,
-            self._context.forms,
-        )
+        run, forms = self._context.offload.run, self._context.forms
+        return await decode(self.request, body, limit, self.ledger, run, forms)
 
     async def _encoded(self, route: Upstream, body: Body) -> Body:
         self._invite()
@@ -270,10 +268,15 @@ class Exchange:
         again, refused = False, None
         while True:
             stream = await self._stream(route, fresh=again)
-            turn = self._linked.turn if self._linked is not None else None
-            if turn is not None:
+            linked = self._linked
+            turn = linked.turn if linked is not None else None
+            replays = again and turn is None
+            if linked is not None and turn is not None:
                 edge = route.links.edge(stream.session)
-                await turn.dress(self.request, edge, self._context.offload.run)
+                if edge is not None or turn.is_refused:
+                    await turn.dress(self.request, edge, self._context.offload.run)
+                else:
+                    upload, turn = await self._without_link(route, linked, upload), None
             stream.send_request(self.request)
             if turn is not None:
                 self.ledger = self.ledger or Ledger()
@@ -281,7 +284,7 @@ class Exchange:
             now = self._context.clock()
             self.sent = self.sent or now
             self._patience.enter(Phase.FIRST_BYTE, now)
-            if again and turn is None:
+            if replays:
                 upload.replay(stream)
             else:
                 upload.start(stream)
@@ -311,6 +314,12 @@ class Exchange:
         if upload.ended:
             self._put_away(upload)
         return response
+
+    async def _without_link(self, route: Upstream, linked: Linked, upload: Pump) -> Pump:
+        """The connection is none: the body goes as it would have gone without links."""
+        upload.close()
+        body = linked.leave(self.request)
+        return await self._coding(route, body, self.request.headers.named(WATCHED))
 
     def _refused(self, upload: Pump, response: Response) -> None:
         """The upstream did not read the request, which goes again, coded otherwise or plain."""

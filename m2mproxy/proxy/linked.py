@@ -73,6 +73,13 @@ class Linked:
         self.turn = Turn(request, plain, links.tenant(request.headers), upstream.counts)
         return body
 
+    def leave(self, request: Request) -> Body:
+        """The request goes by no link after all: its body as it is plain; `request` says so."""
+        turn, self.turn = self.turn, None
+        assert turn is not None
+        turn.undress(request)
+        return whole(turn.plain)
+
     async def receive(
         self,
         stream: Stream,

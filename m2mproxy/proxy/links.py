@@ -66,7 +66,9 @@ class Links:
         self.enabled = config.enabled and not sealed
         """Whether there are any."""
         self._config = config
-        self._clock = clock
+        self.clock = clock
+        self.seconds = config.ttl
+        """How long what is not used is kept."""
         self._memory = Memory(config.memory)
         self._telling = _TELLING | {config.tenant_header.lower().encode()} - {b""}
 
@@ -94,36 +96,36 @@ class Links:
             connection=config.connection_memory,
             seconds=config.ttl + _CORE_GRACE,
         )
-        core = session.kept = Core(bounds, self._memory, self._clock)
+        core = session.kept = Core(bounds, self._memory, self.clock)
         session.on_end = core.end
         session.idle_seconds = bounds.seconds
         return core
 
-    def edge(self, session: Session) -> Edge | None:
-        """What the connection to an upstream is to remember; None where it is no link."""
-        offered = self._offered(session)
-        if not offered:
-            return None
+    def edge(self, offered: int) -> Edge:
+        """What a connection is to remember where the upstream offers so many bytes for it."""
         config = self._config
         bounds = Bounds(
             scope=int(config.credential_memory * _EDGE_SHARE),
             connection=int(min(offered, config.connection_memory) * _EDGE_SHARE),
             seconds=config.ttl,
         )
-        session.idle_seconds = bounds.seconds
-        session.is_direct = True
-        return Edge(bounds, self._memory, self._clock, Isolation(config.isolation))
+        return Edge(bounds, self._memory, self.clock, Isolation(config.isolation))
 
-    def _offered(self, session: Session) -> int:
-        """Bytes that the upstream will remember for us."""
+    def offered(self, session: Session) -> int:
+        """Bytes that the upstream will remember for us; 0 where it is no link."""
         offer, ours = session.settings.get(SETTING, 0), int(dictionaries.version(), 16)
         if not self.enabled or session.settings.get(DICTIONARIES) != ours:
             return 0
-        return (offer & _MOST_KIB) << 10 if offer >> 24 == _VERSION else 0
+        return memory_of(offer) if offer >> 24 == _VERSION else 0
 
     def report(self) -> dict[str, object]:
         """For people."""
         return {"memory": self._memory.used}
+
+
+def memory_of(offer: int) -> int:
+    """Bytes that a connection may hold, by its setting."""
+    return (offer & _MOST_KIB) << 10
 
 
 class UpstreamLinks:
@@ -139,38 +141,76 @@ class UpstreamLinks:
         self._wanted = wanted and links.enabled
         self._may_choose = versions == "auto"
         self._met: set[Session] = set()  # links, and what may turn out to be one
+        self._expected = 0  # what the last link offered, in bytes, and until when it counts
+        self._expected_until = 0.0
         self.counts = Counts()
 
     def edge(self, session: Session | None) -> Edge | None:
         """What a connection remembers; None where it is no link, as far as is known, or none any
-        more."""
+        more. What comes after a link to the same origin, and has not said yet whether it is one,
+        counts as one: should it be none, it refuses the first request, which goes again."""
         if session is None or not self._wanted:
             return None
-        if session.kept is None:
+        if session not in self._met:
             self._meet(session)
         edge = session.kept
-        return edge if isinstance(edge, Edge) and not edge.is_given_up else None
+        if not isinstance(edge, Edge):
+            return None
+        if edge.is_given_up:
+            self._expected = 0
+            return None
+        return edge
 
     def _meet(self, session: Session) -> None:
-        if session not in self._met:
-            self._met.add(session)
-            session.on_end = lambda: self._lost(session)
+        self._met.add(session)
+        session.on_end = lambda: self._lost(session)
         if session.opened.done:
-            session.kept = self._links.edge(session) or _NO_LINK
+            self._opened(session)
+            return
+        if self._expects:
+            session.kept = self._links.edge(self._expected)
+        session.opened.subscribe(lambda: self._opened(session))
+
+    def _opened(self, session: Session) -> None:
+        """The SETTINGS are here, or the connection is gone without."""
+        offered = self._links.offered(session)
+        edge, known = session.kept, session.opened.result()
+        if isinstance(edge, Edge) and offered != self._expected:
+            edge.give_up()
+            edge = None
+        if not offered:
+            session.kept = _NO_LINK
+        elif edge is None:
+            session.kept = self._links.edge(offered)
+        if offered:
+            session.idle_seconds, session.is_direct = self._links.seconds, True
+        if known:
+            self._expected = offered
+            self._expected_until = self._links.clock() + self._links.seconds
 
     def _lost(self, session: Session) -> None:
         self._met.discard(session)
         if isinstance(session.kept, Edge):
             session.kept.end()
+            if self._expected:
+                self._expected_until = self._links.clock() + self._links.seconds
+
+    @property
+    def _expects(self) -> bool:
+        return self._expected > 0 and self._links.clock() < self._expected_until
 
     @property
     def is_open(self) -> bool:
-        """Whether a connection to the upstream is a link."""
+        """Whether a connection to the upstream is a link, or the next one is expected to be."""
+        return self._expects or self._has_one
+
+    @property
+    def _has_one(self) -> bool:
         return bool(self._met) and any([self.edge(each) is not None for each in self._met])
 
     def heard(self, value: bytes) -> None:
         """A response says that the upstream could have a link on another connection."""
-        if value == OFFER and self._wanted and self._may_choose and not self.is_open:
+        if value == OFFER and self._wanted and self._may_choose and not self._has_one:
             self._destination.try_http2(lambda session: self.edge(session) is not None)
 
     def report(self) -> dict[str, object]:

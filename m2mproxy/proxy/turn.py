@@ -70,7 +70,8 @@ class Turn:
         self._plan: Plan | None = None
         self._coded: Coded | None = None
         self._fresh = False  # the body was missed
-        self._plain_only = False  # it was refused
+        self.is_refused = False
+        """Whether it goes plain, since a core that should have read it did not."""
 
     def undress(self, request: Request) -> None:
         """Make the request plain."""
@@ -83,8 +84,8 @@ class Turn:
     ) -> None:
         """Code the body for the connection that `edge` remembers, if it is a link."""
         self.undress(request)
-        if edge is None or self._plain_only:
-            self._why = "refused" if self._plain_only else "no link"
+        if edge is None or self.is_refused:
+            self._why = "refused"
             return
         plain, size = self.plain, len(self.plain)
         if not self._scope:
@@ -134,8 +135,8 @@ class Turn:
         if response.status not in _REFUSED:
             return Verdict.READ
         self._counts.misses += 1
-        self._plain_only = self._fresh or said != MISS
-        if self._plain_only:
+        self.is_refused = self._fresh or said != MISS
+        if self.is_refused:
             self._edge.give_up()
         self._fresh = True
         return Verdict.AGAIN

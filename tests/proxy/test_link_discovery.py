@@ -1,0 +1,158 @@
+"""When a connection is known to be a link, when it is taken for one before, and what happens to
+requests that were to go by one and meet another connection."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from edge import JSON, ON, Edge
+from test_link import KEY, conversation, crossed, sessions, two, words
+from world import World
+
+STATIC = "m2m-"
+
+
+def turn(edge: Edge, body: bytes, message: dict[str, Any]) -> tuple[str, int]:
+    """One turn; the form in which it went to the core, and in how many bytes."""
+    reply = json.dumps({"choices": [{"index": 0, "message": message}]}).encode()
+    ask, call = edge.exchange(body, reply, KEY)
+    assert call.body == body and (ask.status, ask.body) == (200, reply)
+    return crossed(edge)
+
+
+def lose(edge: Edge) -> None:
+    """The connection to the core breaks."""
+    for wire in edge.wires:
+        wire.die()
+    edge.run()
+
+
+def test_who_reads_a_reply_for_a_minute_still_has_a_link() -> None:
+    """The second request on a connection comes long after its SETTINGS."""
+    edge = two()
+    found = []
+    for body, message in conversation(4):
+        found.append(turn(edge, body, message))
+        edge.advance(60)
+    assert [coding for coding, _ in found[1:]] == ["m2m-link"] * 3
+    assert found[3][1] < 150
+    assert len(edge.wires) == 1
+
+
+def test_the_first_request_after_a_lost_link_is_coded_and_remembered() -> None:
+    edge = two()
+    bodies = list(conversation(6))
+    for body, message in bodies[:3]:
+        turn(edge, body, message)
+    lose(edge)
+    coding, wire = turn(edge, *bodies[3])
+    assert coding == "m2m-link" and wire < len(bodies[3][0])
+    coding, wire = turn(edge, *bodies[4])
+    assert coding == "m2m-link" and wire < 150
+    assert edge.upstream_links.report()["misses"] == 0 and not edge.ended[-2].retried
+
+
+def test_after_a_while_nothing_is_expected_any_more() -> None:
+    edge = two(link_ttl=30)
+    bodies = list(conversation(6))
+    for body, message in bodies[:3]:
+        turn(edge, body, message)
+    lose(edge)
+    edge.advance(31)
+    assert turn(edge, *bodies[3])[0].startswith(STATIC)
+    assert turn(edge, *bodies[4])[0] == "m2m-link"
+
+
+@pytest.mark.parametrize("status", [400, 415, 422])
+def test_what_is_no_link_any_more_gets_the_bytes_after_all(status: int) -> None:
+    """Another server took the place of the core: the edge learns it and the client never does."""
+    world = World(pair=("1.1", "2"), **ON)
+    world.upstream_settings = dict(world.links.announce)
+    bodies = [body for body, _ in conversation(5)]
+
+    def ask(body: bytes, refused: bool) -> bytes | None:
+        asked = world.ask(body, b"/v1/chat/completions", JSON, KEY)
+        coding = world.call().get(b"content-encoding")
+        if refused:
+            assert coding == b"m2m-link"
+            world.call().reply(b"what?", status=status)
+            assert world.call().get(b"content-encoding") is None
+        call = world.call()
+        have = [(b"m2m-link", b"have")] if coding and not refused else []
+        call.reply(b"{}", JSON, *have)
+        world.run()
+        assert (asked.status, asked.body) == (200, b"{}")
+        if call.get(b"content-encoding") is None:
+            assert call.body == body
+        return coding
+
+    assert ask(bodies[0], False) is None
+    assert ask(bodies[1], False) == b"m2m-link"
+    for upstream in world.upstreams:
+        upstream.transport.abort()
+    world.run()
+    world.upstream_settings = {}
+    ask(bodies[2], True)
+    assert ask(bodies[3], False) is None
+    assert not world.upstream_links.is_open and world.links.report()["memory"] == 0
+
+
+def test_a_key_is_not_remembered_by_what_is_only_expected_to_be_a_link() -> None:
+    edge = two()
+    field = (b"authorization", b"Bearer " + b"k" * 33)
+    for number, (body, message) in enumerate(conversation(4)):
+        if number == 2:
+            lose(edge)
+        reply = json.dumps({"choices": [{"index": 0, "message": message}]}).encode()
+        edge.exchange(body, reply, field)
+        [connection] = edge.core.proxy._connections
+        table = connection._engine.decoder.header_table.dynamic_entries
+        assert (field in map(tuple, table)) == (number in (1, 3))
+
+
+def test_a_link_that_offers_less_than_the_last_one_is_taken_at_its_word() -> None:
+    edge = two()
+    bodies = list(conversation(6))
+    for body, message in bodies[:3]:
+        turn(edge, body, message)
+    lose(edge)
+    settings, dictionaries = edge.core.links.announce
+    less = {settings: 1 << 24 | 1024, dictionaries: edge.core.links.announce[dictionaries]}
+    edge.core.proxy._announce = less
+    for body, message in bodies[3:]:
+        assert turn(edge, body, message)[0] == "m2m-link"
+    [session] = edge.upstream_links._met
+    assert session.kept._window._bounds.connection < 1 << 20
+    assert crossed(edge)[1] < 150
+
+
+def test_while_a_link_drains_other_connections_get_what_both_know() -> None:
+    """Its long stream goes on, it takes no more requests: those go over HTTP/1.1, not plain."""
+    edge = Edge(World(**ON), "1.1")
+    bodies = list(conversation(8))
+    for body, message in bodies[:5]:
+        coding, _ = turn(edge, body, message)
+    assert coding == "m2m-link"
+    long = edge.ask(bodies[5][0], b"/v1/chat/completions", JSON, KEY)
+    call = edge.core.call()
+    [drained] = [each for each in edge.core.proxy._connections if hasattr(each, "session")]
+    drained.drain()
+    edge.run()
+    coding, wire = turn(edge, *bodies[6])
+    assert coding.startswith(STATIC) and wire < len(bodies[6][0])
+    call.reply(b"{}", JSON)
+    edge.run()
+    assert (long.status, long.body) == (200, b"{}")
+    assert edge.at_rest and edge.core.at_rest
+
+
+def test_a_lost_link_leaves_no_memory_for_what_never_came() -> None:
+    edge = two()
+    for body, message in conversation(3):
+        turn(edge, body, message)
+    lose(edge)
+    edge.ask(words(300, 1).encode(), b"/v1/chat/completions", JSON, KEY)
+    lose(edge)
+    assert edge.links.report()["memory"] == 0 and not sessions(edge.core)

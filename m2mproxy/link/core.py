@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.link import message
 from m2mproxy.link.message import Head
+from m2mproxy.link.scope import NOTHING, Earlier, Names
 from m2mproxy.link.window import Bounds, Entry, Memory, Window
 
 
@@ -30,6 +31,14 @@ class Received:
     prefix: bytes | None
     base: int = 0
     """Bytes of the entry's body."""
+    names: Names = NOTHING
+    """What that says of whose it is."""
+
+    @property
+    def earlier(self) -> Earlier | None:
+        """What is known of the body before it is looked at."""
+        tail = self.head.use.tail
+        return None if tail is None else Earlier(self.names, self.base, self.base - tail)
 
     def decode(self, limit: int) -> bytes:
         """The body; touches nothing else.
@@ -80,12 +89,18 @@ class Core:
         except WireError:
             raise Miss from None
         self._window.use(entry)
-        return Received(head, data, entry, prefix, len(entry.body))
+        return Received(head, data, entry, prefix, len(entry.body), entry.names)
 
     def keep(
-        self, number: int, tenant: bytes, scope: bytes, received: Received, body: bytes
+        self,
+        number: int,
+        tenant: bytes,
+        scope: bytes,
+        received: Received,
+        body: bytes,
+        names: Names = NOTHING,
     ) -> Entry | None:
-        """Remember the body that was decoded, if it is not too large.
+        """Remember the body that was decoded, if it is not too large, and the `names` in it.
 
         Raises:
             Miss: it continues what another scope has.
@@ -95,7 +110,7 @@ class Core:
             raise Miss
         if not self._window.takes(len(body)):
             return None
-        entry = Entry(number, scope, body, tenant)
+        entry = Entry(number, scope, body, tenant, names=names)
         if before is not None and received.head.use.replaces:
             entry.successor_of = before.number
         return entry if self._window.add(entry) else None

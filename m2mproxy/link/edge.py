@@ -16,19 +16,22 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from m2mproxy.link import message
-from m2mproxy.link.index import Index, chain, shared
-from m2mproxy.link.match import BLOCK, common_prefix, common_runs
+from m2mproxy.link.index import Index, chain, shared, whole_blocks
+from m2mproxy.link.match import BLOCK, common_prefix, common_runs, insertion
 from m2mproxy.link.message import MOST_RUNS, Coded, Use
+from m2mproxy.link.scope import NOTHING, Earlier, Names, names_in, scope
 from m2mproxy.link.window import Bounds, Entry, Memory, Window
 
 # Misses in a row after which no reply is referred to any more: the core has other texts of them.
 _MOST_DOUBTS = 3
 # Entries of a scope that are looked at one by one, the last used ones.
 _MOST_LOOKED_AT = 64
+# And of a tenant's, to find what a body continues before its scope is known.
+_MOST_COMPARED = 8
 
 # What a reply says first: its text, or the arguments of its first call.
 _says = re.compile(
@@ -49,22 +52,47 @@ class Isolation(enum.Enum):
 
 
 @dataclass(slots=True)
+class Look:
+    """A body, and what is found out about it: most of that is known where it continues another."""
+
+    tenant: bytes
+    body: bytes
+    earlier: Earlier | None = None
+    """The body that it most likely continues, whoever's that is."""
+    marks: list[int] = field(default_factory=list)
+    """The marks that it has in common with it, if they have the same scope."""
+    marks_scope: bytes = b""
+    names: Names = NOTHING
+    scope: bytes = b""
+
+    def find(self) -> Look:
+        """Whose it is. May take long, and touches nothing else."""
+        self.names = names_in(self.body, self.earlier)
+        self.scope = scope(self.tenant, self.body, self.names)
+        return self
+
+    def chain(self) -> list[int]:
+        """The body's marks."""
+        known = self.marks if self.marks_scope == self.scope else ()
+        return chain(self.scope, self.body, known)
+
+
+@dataclass(slots=True)
 class Plan:
     """What a body is to be coded after. `entry` is None for the static dictionary."""
 
-    scope: bytes
-    body: bytes
-    marks: list[int]
-    entry: Entry | None
-    use: Use
-    prefix: bytes
+    look: Look
+    marks: list[int] = field(default_factory=list)
+    entry: Entry | None = None
+    use: Use = field(default_factory=Use)
+    prefix: bytes = b""
     base: int = 0
     """Bytes of the entry's body."""
 
     def encode(self) -> Coded:
         """Code the body; touches nothing else."""
         use = self.use if self.entry is not None else None
-        return message.encode(self.body, use, self.prefix, self.base)
+        return message.encode(self.look.body, use, self.prefix, self.base)
 
     def distance(self, number: int) -> int:
         """From the stream of that number back to the entry; 0 for none."""
@@ -93,13 +121,24 @@ class Edge:
         """Bytes of memory that it holds."""
         return self._window.size
 
-    def choose(self, scope: bytes, body: bytes, fresh: bool = False) -> Plan:
-        """What `body` is coded after. `fresh` is for a body that was missed: the dictionary, as for
+    def look(self, tenant: bytes, body: bytes) -> Look:
+        """A body of that tenant, with what is known of it from the last one that it contains. What
+        is found out about it does not depend on that, only how long that
+        takes."""
+        for entry in self._window.last_used(_MOST_COMPARED):
+            at = insertion(entry.body, body) if entry.tenant == tenant else -1
+            if at >= 0:
+                earlier = Earlier(entry.names, len(entry.body), at)
+                return Look(tenant, body, earlier, entry.marks[: whole_blocks(at)], entry.scope)
+        return Look(tenant, body)
+
+    def choose(self, look: Look, fresh: bool = False) -> Plan:
+        """What the body is coded after. `fresh` is for one that was missed: the dictionary, as for
         one that is too large to be remembered, in which nothing is looked for."""
-        plan = Plan(scope, body, [], None, Use(), b"")
+        plan, scope, body = Plan(look), look.scope, look.body
         if not self._window.takes(len(body)):
             return plan
-        plan.marks = chain(scope, body)
+        plan.marks = look.chain()
         if fresh:
             return plan
         self._window.expire()
@@ -107,8 +146,8 @@ class Edge:
         recent = list(islice(usable, _MOST_LOOKED_AT))
         if (own := self._continued(plan, recent)) is not None:
             same = shared(own.marks, plan.marks)
-            tail = len(own.body) - same - common_prefix(own.body, plan.body, same, same)
-            reply = self._may_have_reply(own, plan.body, same)
+            tail = len(own.body) - same - common_prefix(own.body, body, same, same)
+            reply = self._may_have_reply(own, body, same)
             self._refer(plan, own, Use(reply, replaces=True, tail=tail))
         elif (own := self._index.conversation(scope, body)) is not None:
             self._refer(plan, own, Use(reply=bool(own.reply), replaces=True))
@@ -118,11 +157,11 @@ class Edge:
 
     def _continued(self, plan: Plan, recent: list[Entry]) -> Entry | None:
         """The entry of which the body is the next turn."""
-        nearest, _ = self._index.longest(plan.scope, plan.marks, unit=1)
+        nearest, _ = self._index.longest(plan.look.scope, plan.marks, unit=1)
         found = None
         if nearest is not None:
-            found = self._index.continued(plan.body, plan.marks, [nearest])
-        return found or self._index.continued(plan.body, plan.marks, recent)
+            found = self._index.continued(plan.look.body, plan.marks, [nearest])
+        return found or self._index.continued(plan.look.body, plan.marks, recent)
 
     def _may_have_reply(self, own: Entry, body: bytes, same: int) -> bool:
         """Whether the body has what the reply says, but for space around it, after the first bytes,
@@ -135,17 +174,17 @@ class Edge:
 
     def _borrow(self, plan: Plan, recent: list[Entry]) -> None:
         """Refer to what of another entry the body has, too."""
-        strict = self._isolation is Isolation.BLOCK
-        entry, same = self._index.longest(plan.scope, plan.marks, unit=BLOCK if strict else 1)
+        body, strict = plan.look.body, self._isolation is Isolation.BLOCK
+        entry, same = self._index.longest(plan.look.scope, plan.marks, unit=BLOCK if strict else 1)
         places: list[tuple[int, int]] = []
-        if 2 * same < len(plan.body):
-            voted, places = self._vote(plan.body, recent)
+        if 2 * same < len(body):
+            voted, places = self._vote(body, recent)
             entry = voted or entry
         if entry is None or self._window.get(entry.number) is not entry:
             return
         if not strict:
             self._refer(plan, entry, Use(reply=bool(entry.reply)))
-        elif runs := common_runs(entry.body, plan.body, [(0, 0), *places]):
+        elif runs := common_runs(entry.body, body, [(0, 0), *places]):
             self._refer(plan, entry, Use(runs=tuple(runs[:MOST_RUNS])))
 
     def _vote(
@@ -166,9 +205,17 @@ class Edge:
         """The body goes out on the stream of that number. Its entry, where it becomes one."""
         if plan.entry is not None:
             self._window.use(plan.entry)
-        if not self._window.takes(len(plan.body)):
+        look = plan.look
+        if not self._window.takes(len(look.body)):
             return None
-        entry = Entry(number, plan.scope, plan.body, extra=Index.cost(plan.marks))
+        entry = Entry(
+            number,
+            look.scope,
+            look.body,
+            look.tenant,
+            extra=Index.cost(plan.marks),
+            names=look.names,
+        )
         entry.marks = plan.marks
         entry.after_reply = plan.use.reply
         if plan.entry is not None and plan.use.replaces:

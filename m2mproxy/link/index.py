@@ -15,7 +15,8 @@ show what was guessed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from m2mproxy.link.match import BLOCK, continues, starts
 from m2mproxy.link.window import Entry
@@ -32,20 +33,27 @@ _CALLS = (b'"tool_call_id"', b'"call_id"')
 _text = re.compile(rb'\s*:\s*"([^"\\]{8,256})"').match
 
 
-def chain(scope: bytes, body: bytes) -> list[int]:
-    """The hashes of a body's whole blocks, each over all before it and its scope."""
-    marks, so_far = [], hash(scope)
-    for start, size in _blocks(len(body)):
+def chain(scope: bytes, body: bytes, known: Sequence[int] = ()) -> list[int]:
+    """The hashes of a body's whole blocks, each over all before it and its scope; the first are
+    `known` where another body of that scope has the same blocks."""
+    marks = list(known)
+    so_far = marks[-1] if marks else hash(scope)
+    for start, size in islice(_blocks(len(body)), len(marks), None):
         so_far = hash((so_far, body[start : start + size]))
         marks.append(so_far)
     return marks
 
 
-def _blocks(length: int) -> Iterable[tuple[int, int]]:
+def _blocks(length: int) -> Iterator[tuple[int, int]]:
     for start in range(0, min(length, _SHORT_UNTIL) - _SHORT + 1, _SHORT):
         yield start, _SHORT
     for start in range(_SHORT_UNTIL, length - _LONG + 1, _LONG):
         yield start, _LONG
+
+
+def whole_blocks(length: int) -> int:
+    """How many marks stand for no more than the first `length` bytes."""
+    return min(length, _SHORT_UNTIL) // _SHORT + max(length - _SHORT_UNTIL, 0) // _LONG
 
 
 def covered(marks: int) -> int:

@@ -79,6 +79,12 @@ def continues(old: bytes, new: bytes, likely: int = 0) -> bool:
     return is_turn and new.startswith(old[:likely])
 
 
+def insertion(old: bytes, new: bytes) -> int:
+    """Where `new` has more than `old`, if that is all it has more; -1 where it is not."""
+    at = common_prefix(old, new)
+    return at if len(new) >= len(old) and new.endswith(old[at:]) else -1
+
+
 class Run(NamedTuple):
     """Whole blocks that follow each other: the first one's number, and how many there are."""
 

@@ -4,7 +4,11 @@ A scope is what the credential, the configured tenant header and the body's own 
 `safety_identifier` say, as one keyed hash: each end makes it of the same request and keeps it to
 itself.
 
-The one rule: two requests have the same scope only if all of these are the same.
+A body that is an earlier one with something inserted has nearly all of its keys, so only what is
+around the place is searched.
+
+The one rule: two requests have the same scope only if all of these are the same; and what is known
+of an earlier body changes what is searched, never what is found.
 """
 
 from __future__ import annotations
@@ -12,13 +16,15 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable
+from typing import NamedTuple
 
 _KEY = os.urandom(32)  # a hash that leaves the process in a dump tells nothing
 _NAMES = (b'"user"', b'"safety_identifier"')
 # A body with more of them, or of what is spelt like them (a role is), is nobody's but its own.
 _MOST_VALUES, _MOST_KEYS = 16, 4096
+# Bytes of keys and values that are kept with a body.
+_MOST_TEXT = 512
 # So many bytes are searched at once: the interpreter's lock is held for as long.
 _STRETCH = 256 * 1024
 # In JSON a quote within a string is escaped, so what looks like a key and a text is that. The `*+`
@@ -26,6 +32,42 @@ _STRETCH = 256 * 1024
 _value = re.compile(
     rb'\s*+:\s*+("[^"\\]*+(?:\\.[^"\\]*+)*+"|-?[0-9][^\s,}\]]*+)', re.DOTALL
 ).match
+# What has no value, and shows it at once: all of it, and a name, is less than a margin.
+_none = re.compile(rb'\s{0,64}+(?:[^\s:]|:\s{0,64}+(?:[^\s"0-9-]|-[^0-9]))').match
+_MARGIN = 256
+
+
+class Key(NamedTuple):
+    """One that has a text or a number: where it is, where that ends, and both."""
+
+    start: int
+    end: int
+    text: bytes
+
+
+class Names(NamedTuple):
+    """The keys of a body."""
+
+    found: tuple[Key, ...]
+    """In their order."""
+    total: int
+    """How many there are, with those that have no value."""
+    is_settled: bool
+    """Whether none is such that what comes long after it could give it a value, and all are few and
+    short: what is found for a body is of use for the next one."""
+
+
+NOTHING = Names((), 0, False)
+"""Of a body of which nothing is known."""
+
+
+class Earlier(NamedTuple):
+    """What is known of a body that is most likely contained in another one."""
+
+    names: Names
+    length: int
+    at: int
+    """Where the other one has more, which is all that it has more."""
 
 
 def tenant(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -36,40 +78,73 @@ def tenant(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     return digest.digest()
 
 
-def scope(tenant_is: bytes, body: bytes) -> bytes:
-    """The scope of a request of that `tenant` with that body."""
-    named = list(islice(_values(body), _MOST_VALUES + 1))
-    if not named:
+def scope(tenant_is: bytes, body: bytes, names: Names | None = None) -> bytes:
+    """The scope of a request of that `tenant` with that body, in which these `names` were found, if
+    that is known."""
+    names = names_in(body) if names is None else names
+    if not names.found and names.total <= _MOST_KEYS:
         return tenant_is
-    if len(named) > _MOST_VALUES:
-        named = [body]
+    texts = [key.text for key in names.found]
+    if len(texts) > _MOST_VALUES or names.total > _MOST_KEYS:
+        texts = [body]
     digest = hashlib.blake2b(tenant_is, key=_KEY, digest_size=16)
-    for text in named:
+    for text in texts:
         digest.update(b"%d %b" % (len(text), text))
     return digest.digest()
 
 
-def _values(body: bytes) -> Iterator[bytes]:
-    """Each of the keys that has a text or a number, with it; the body where they are too many."""
+def names_in(body: bytes, earlier: Earlier | None = None) -> Names:
+    """The keys of `body`, which is known to be the `earlier` one with something inserted."""
+    if earlier is None or not earlier.names.is_settled:
+        return _search(body, 0, len(body))
+    old, at, more = earlier.names, earlier.at, len(body) - earlier.length
+    first = max(at - _MARGIN, 0)
+    # Around the place all is as it is found there, in the old body and in the new one.
+    around = _search(body, first, at + more)
+    was = _search(body[first:at] + body[at + more : at + more + _MARGIN], 0, at - first)
+    found = [key for key in old.found if key.start < first]
+    if any(key.end >= at for key in found):  # a long value was cut into
+        return _search(body, 0, len(body))
+    found += around.found
+    found += [
+        Key(start + more, end + more, text) for start, end, text in old.found if start >= at
+    ]
+    return _names(found, old.total - was.total + around.total, around.is_settled)
+
+
+def _names(found: list[Key], total: int, is_settled: bool) -> Names:
+    few = len(found) <= _MOST_VALUES and total <= _MOST_KEYS
+    short = sum(len(key.text) for key in found) <= _MOST_TEXT
+    return Names(tuple(found), total, is_settled and few and short)
+
+
+def _search(body: bytes, first: int, last: int) -> Names:
+    """The keys that begin from `first` on and before `last`."""
+    found: list[Key] = []
+    total, is_settled = 0, True
     for name in _NAMES:
-        at = _last(body, name, len(body))
-        for _ in range(_MOST_KEYS):
-            if at < 0:
-                break
-            if match := _value(body, at + len(name)):
-                yield name + match[1]
-            at = _last(body, name, at)
-        else:
-            yield body
+        at = _last(body, name, first, last)
+        while at >= 0:
+            total += 1
+            end = at + len(name)
+            if match := _value(body, end):
+                found.append(Key(at, match.end(), name + match[1]))
+            elif not _none(body, end):
+                is_settled = False
+            if len(found) > _MOST_VALUES or total > _MOST_KEYS:
+                return _names(sorted(found), total, False)
+            at = _last(body, name, first, at)
+    return _names(sorted(found), total, is_settled)
 
 
-def _last(body: bytes, name: bytes, end: int) -> int:
-    """Where `name` is before `end` for the last time; -1 where it is not. From the end: rfind takes
-    half the time of find."""
-    while end > 0:
-        start = max(end - _STRETCH, 0)
+def _last(body: bytes, name: bytes, first: int, last: int) -> int:
+    """Where `name` begins before `last` for the last time, from `first` on; -1 where it does not.
+    From the end: rfind takes half the time of find."""
+    end = min(last + len(name) - 1, len(body))
+    while end > first:
+        start = max(end - _STRETCH, first)
         at = body.rfind(name, start, end)
-        if at >= 0 or not start:
+        if at >= 0 or start == first:
             return at
         end = start + len(name) - 1  # it can lie across
     return -1

@@ -12,6 +12,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
+
+from m2mproxy.link.scope import NOTHING, Names
 
 MiB = 1 << 20
 # What an entry costs beside its bytes: itself, its places in tables, a scope of its own.
@@ -54,6 +57,8 @@ class Entry:
     """Where an index has it."""
     secrets: list[bytes] = field(default_factory=list)
     """What its reply has and nobody can guess."""
+    names: Names = NOTHING
+    """What its body says of whose it is, where that is worth to be known again."""
 
     @property
     def size(self) -> int:
@@ -63,7 +68,7 @@ class Entry:
     def clear(self) -> None:
         """Let go of what it holds."""
         self.body = self.reply = b""
-        self.marks, self.secrets, self.extra = [], [], 0
+        self.marks, self.secrets, self.extra, self.names = [], [], 0, NOTHING
 
 
 class Memory:
@@ -192,6 +197,10 @@ class Window:
         """Those of a scope, the last used first."""
         held = self._scopes.get(scope)
         return iter(reversed(held.entries.values()) if held is not None else ())
+
+    def last_used(self, most: int) -> Iterator[Entry]:
+        """Those that were used last, whosever they are: the last first."""
+        return islice(reversed(self._entries.values()), most)
 
     def drop_oldest(self) -> bool:
         """Forget the one that was unused for longest. False where there is none."""

@@ -15,7 +15,7 @@ from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.link.core import Core, Miss, Received
 from m2mproxy.link.reply import ReplyReader, render
-from m2mproxy.link.scope import scope
+from m2mproxy.link.scope import Names, names_in, scope
 from m2mproxy.link.window import Entry
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy import codings
@@ -43,10 +43,11 @@ def hear(response: Response, marks: Headers, links: UpstreamLinks) -> None:
         links.heard(said)
 
 
-def _read(received: Received, tenant: bytes, limit: int) -> tuple[bytes, bytes]:
-    """The body, and whose it is."""
+def _read(received: Received, tenant: bytes, limit: int) -> tuple[bytes, bytes, Names]:
+    """The body, whose it is, and what says so."""
     plain = received.decode(limit)
-    return plain, scope(tenant, plain)
+    names = names_in(plain, received.earlier)
+    return plain, scope(tenant, plain, names), names
 
 
 class Linked:
@@ -87,7 +88,7 @@ class Linked:
         limit: int,
         ledger: Ledger,
         links: Links,
-        run: Callable[..., Awaitable[tuple[bytes, bytes]]],
+        run: Callable[..., Awaitable[tuple[bytes, bytes, Names]]],
     ) -> Body:
         """The body that came coded from an edge, in plain; `request` says so.
 
@@ -103,10 +104,11 @@ class Linked:
         try:
             received = core.receive(stream.id, tenant, data)
             size = max(received.head.length, len(data))  # a little can be long in coming
-            plain, of = await run(
+            plain, of, names = await run(
                 size if size > _AT_ONCE else 0, lambda: _read(received, tenant, limit)
             )
-            self._core, self._kept = core, core.keep(stream.id, tenant, of, received, plain)
+            self._core = core
+            self._kept = core.keep(stream.id, tenant, of, received, plain, names)
             self._was_read = True
         except Miss:
             raise ClientFault(409, MISSED, "what the body continues is not here") from None

@@ -15,10 +15,9 @@ from typing import Any
 
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
-from m2mproxy.link.edge import Edge, Plan
+from m2mproxy.link.edge import Edge, Look, Plan
 from m2mproxy.link.message import Coded
 from m2mproxy.link.reply import render, secrets
-from m2mproxy.link.scope import scope
 from m2mproxy.link.window import Entry
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.ledger import Ledger
@@ -64,7 +63,7 @@ class Turn:
         self._why = ""  # it goes plain
         self._headers = Headers(request.headers)
         self._tenant = tenant
-        self._scope = b""  # not known yet
+        self._look: Look | None = None  # not yet
         self._counts = counts
         self._edge: Edge | None = None
         self._plan: Plan | None = None
@@ -88,10 +87,10 @@ class Turn:
             self._why = "refused"
             return
         plain, size = self.plain, len(self.plain)
-        if not self._scope:
-            tenant = self._tenant
-            self._scope = await run(size if size > _AT_ONCE else 0, lambda: scope(tenant, plain))
-        plan = edge.choose(self._scope, plain, self._fresh)
+        if self._look is None:
+            self._look = edge.look(self._tenant, plain)
+            await run(size if size > _AT_ONCE else 0, self._look.find)
+        plan = edge.choose(self._look, self._fresh)
         work = max(size, len(plan.prefix))
         coded = await run(work if work > _AT_ONCE else 0, plan.encode)
         plan.prefix = b""
@@ -143,7 +142,7 @@ class Turn:
 
     def settle(self) -> None:
         """The request has its answer and is not sent again: let go of the body."""
-        self.plain, self._headers, self._plan = b"", Headers(), None
+        self.plain, self._headers, self._plan, self._look = b"", Headers(), None, None
 
     def replied(self, messages: list[dict[str, Any]]) -> None:
         """The response is complete."""

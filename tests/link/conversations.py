@@ -9,8 +9,9 @@ from typing import Any
 
 from m2mproxy.link.core import Core
 from m2mproxy.link.edge import Edge, Isolation, Plan
+from m2mproxy.link.index import chain
 from m2mproxy.link.reply import render, secrets
-from m2mproxy.link.scope import scope, tenant
+from m2mproxy.link.scope import names_in, scope, tenant
 from m2mproxy.link.window import Bounds, Entry, Memory
 
 ONE = tenant([(b"authorization", b"Bearer one")])
@@ -46,10 +47,6 @@ def said(role: str, content: str) -> dict[str, Any]:
     return {"role": role, "content": content}
 
 
-def of(tenant_is: bytes, text: bytes) -> bytes:
-    return scope(tenant_is, text)
-
-
 @dataclass
 class Sent:
     """One request on its way: what the edge knows of it."""
@@ -73,9 +70,13 @@ class Ends:
     number: int = 1
     sizes: list[int] = field(default_factory=list)
 
+    def choose(self, text: bytes, tenant_is: bytes = ONE, fresh: bool = False) -> Plan:
+        look = self.edge.look(tenant_is, text).find()
+        assert (look.scope, look.chain()) == (scope(tenant_is, text), chain(look.scope, text))
+        return self.edge.choose(look, fresh)
+
     def send(self, text: bytes, tenant_is: bytes = ONE, fresh: bool = False) -> Sent:
-        plan = self.edge.choose(of(tenant_is, text), text, fresh)
-        return self.send_plan(plan, tenant_is)
+        return self.send_plan(self.choose(text, tenant_is, fresh), tenant_is)
 
     def send_plan(self, plan: Plan, tenant_is: bytes = ONE) -> Sent:
         number, self.number = self.number, self.number + 2
@@ -85,8 +86,10 @@ class Ends:
     def receive(self, sent: Sent) -> bytes:
         received = self.core.receive(sent.number, sent.tenant, sent.message)
         text = received.decode(LIMIT)
-        whose = of(sent.tenant, text)
-        sent.kept = self.core.keep(sent.number, sent.tenant, whose, received, text)
+        names = names_in(text, received.earlier)
+        whose = scope(sent.tenant, text, names)
+        assert whose == scope(sent.tenant, text)
+        sent.kept = self.core.keep(sent.number, sent.tenant, whose, received, text, names)
         return text
 
     def have(self, sent: Sent) -> None:
@@ -94,7 +97,7 @@ class Ends:
             self.edge.have(sent.entry)
 
     def replied(self, sent: Sent, messages: list[dict[str, Any]]) -> None:
-        text = render(messages, sent.plan.body)
+        text = render(messages, sent.plan.look.body)
         if sent.kept is not None:
             self.core.replied(sent.kept, text)
         if sent.entry is not None:

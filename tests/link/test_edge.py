@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 import pytest
-from conversations import LIMIT, ONE, TWO, Clock, Ends, Sent, body, ends, of, said, words
+from conversations import LIMIT, ONE, TWO, Clock, Ends, Sent, body, ends, said, words
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -17,6 +17,7 @@ from m2mproxy.link.core import Core, Miss
 from m2mproxy.link.edge import Isolation
 from m2mproxy.link.match import Run
 from m2mproxy.link.message import Coded, Use, encode
+from m2mproxy.link.scope import scope
 from m2mproxy.link.window import Bounds, Memory
 
 rng = random.Random(3)
@@ -93,7 +94,7 @@ def test_a_turn_is_found_although_a_fork_of_it_goes_further() -> None:
     other = link.send(turn(3, said("user", "the other way")))
     assert other.plan.entry is fork.entry
     assert other.plan.use.runs
-    assert link.receive(other) == other.plan.body
+    assert link.receive(other) == other.plan.look.body
     assert first.number
 
 
@@ -107,8 +108,8 @@ def test_a_changed_beginning_does_not_hide_the_messages() -> None:
     second = link.send(dated(11, 13))
     assert second.plan.entry is first.entry
     assert second.plan.use.runs
-    assert len(second.message) < len(encode(second.plan.body).frame) * 0.6
-    assert link.receive(second) == second.plan.body
+    assert len(second.message) < len(encode(second.plan.look.body).frame) * 0.6
+    assert link.receive(second) == second.plan.look.body
 
 
 def test_a_shortened_history_is_found() -> None:
@@ -126,7 +127,7 @@ def test_what_has_to_go_for_a_list_of_places_is_not_referred_to() -> None:
         link = ends(Bounds(scope=room, connection=room), isolation=Isolation.CREDENTIAL)
         first = link.exchange(turn(8))
         text = body([said("system", "It is ten."), *PARTS[:9]])
-        plan = link.edge.choose(of(ONE, text), text)
+        plan = link.choose(text)
         assert plan.entry in (None, link.edge._window.get(first.number))
         assert link.receive(link.send_plan(plan)) == text
 
@@ -143,7 +144,7 @@ def test_another_conversation_is_borrowed_from_as_the_operator_wants(isolation: 
     }
     assert other.plan.use == expected[isolation]
     assert (other.plan.entry is first.entry) == (isolation is not Isolation.CONVERSATION)
-    assert link.receive(other) == other.plan.body
+    assert link.receive(other) == other.plan.look.body
 
 
 def test_another_tenants_or_users_entry_is_never_referred_to() -> None:
@@ -194,7 +195,7 @@ def test_a_miss_is_sent_again_after_the_dictionary() -> None:
     again = link.send(turn(2), fresh=True)
     assert again.plan.entry is None
     assert link.receive(again) == turn(2)
-    assert len(list(link.edge._window.newest(of(ONE, turn(2))))) == 1
+    assert len(list(link.edge._window.newest(scope(ONE, turn(2))))) == 1
 
 
 def test_ids_of_replies_are_counted_with_their_entries() -> None:
@@ -214,7 +215,7 @@ def test_nothing_is_left_at_the_end_whatever_comes_after() -> None:
     on_its_way = link.send(turn(6))
     link.edge.end()
     link.core.end()
-    assert link.edge.choose(of(ONE, turn(6)), turn(6)).entry is None
+    assert link.choose(turn(6)).entry is None
     assert sent.entry is not None and on_its_way.entry is not None
     link.edge.have(on_its_way.entry)
     link.edge.replied(on_its_way.entry, b"late", [b"call_1a2b3c4d"])
@@ -243,7 +244,7 @@ def test_hostile_bodies_are_chosen_for_in_bounded_steps() -> None:
 def receive(core: Core, number: int, tenant: bytes, message: bytes) -> bytes:
     received = core.receive(number, tenant, message)
     text = received.decode(LIMIT)
-    core.keep(number, tenant, of(tenant, text), received, text)
+    core.keep(number, tenant, scope(tenant, text), received, text)
     return text
 
 
@@ -389,12 +390,12 @@ class Machine(RuleBasedStateMachine):
         at = data.draw(st.integers(0, len(self.on_the_way) - 1))
         over, sent = self.on_the_way.pop(at)
         try:
-            assert over.receive(sent) == sent.plan.body
+            assert over.receive(sent) == sent.plan.look.body
         except Miss:
             assert sent.plan.entry is not None
             over.edge.miss(sent.plan, sent.entry)
-            sent = over.send(sent.plan.body, sent.tenant, fresh=True)
-            assert over.receive(sent) == sent.plan.body
+            sent = over.send(sent.plan.look.body, sent.tenant, fresh=True)
+            assert over.receive(sent) == sent.plan.look.body
         self.answered.append((over, sent))
 
     @precondition(lambda self: self.on_the_way)
@@ -442,8 +443,8 @@ class Machine(RuleBasedStateMachine):
             for window in windows:
                 held = list(window._entries.values())
                 assert window.size == sum(each.size for each in held) <= SMALL.connection
-                for scope in {each.scope for each in held}:
-                    mine = [each for each in held if each.scope == scope]
+                for whose in {each.scope for each in held}:
+                    mine = [each for each in held if each.scope == whose]
                     assert sum(each.size for each in mine) <= SMALL.scope
                     assert {*window.newest(scope)} == {*mine}
                 assert len(window._scopes) == len({each.scope for each in held})

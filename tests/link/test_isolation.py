@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 import pytest
-from conversations import ONE, Ends, Sent, body, ends, of, said, words
+from conversations import Ends, Sent, body, ends, said, words
 
 from m2mproxy.link.edge import Isolation
 
@@ -27,7 +27,7 @@ def texts(rng: random.Random) -> tuple[dict[str, Any], str, str]:
 
 
 def size_of(link: Ends, text: bytes) -> int:
-    plan = link.edge.choose(of(ONE, text), text)
+    plan = link.choose(text)
     return len(plan.encode().frame)
 
 
@@ -102,7 +102,7 @@ def pin_is(pin: int) -> dict[str, Any]:
 
 
 def choice(link: Ends, text: bytes) -> object:
-    plan = link.edge.choose(of(ONE, text), text)
+    plan = link.choose(text)
     return plan.entry.number if plan.entry is not None else None, plan.use
 
 

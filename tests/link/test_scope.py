@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2mproxy.link import scope as scope_module
-from m2mproxy.link.scope import scope, tenant
+from m2mproxy.link.scope import Earlier, names_in, scope, tenant
 
 TENANT = tenant([(b"authorization", b"Bearer one")])
 values = st.text(max_size=20) | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -113,7 +113,7 @@ def test_a_body_with_very_many_users_is_nobodys_but_its_own() -> None:
 
 
 def test_a_body_in_which_a_key_may_be_anywhere_is_nobodys_but_its_own() -> None:
-    some, many = b'"user",' * 4095, b'"user",' * 4096
+    some, many = b'"user",' * 4096, b'"user",' * 4097
     assert scope(TENANT, some) == TENANT
     assert len({scope(TENANT, many), scope(TENANT, many + b" "), TENANT}) == 3
     assert scope(TENANT, many) == scope(TENANT, many)
@@ -133,3 +133,44 @@ def test_a_very_long_user_costs_no_more_than_itself(text: bytes, end: bytes) -> 
 @given(st.binary())
 def test_any_bytes_have_a_scope(body: bytes) -> None:
     assert len(scope(TENANT, b'{"user":' + body)) == 16
+
+
+# What keys are made of, and what can stand between them and around the place of an insertion.
+_PIECES = [
+    b'"user"', b'"safety_identifier"', b'"', b":", b" ", b" " * 70, b"\\", b'"a"', b"-", b"12",
+    b",", b"}", b"x" * 300, b'"role":"user",', b'"user":"', b'"user": 7', b'"us', b'er"',
+]  # fmt: skip
+pieces = st.lists(st.sampled_from(_PIECES), max_size=12).map(b"".join)
+
+
+@given(pieces, pieces, pieces, st.data())
+def test_what_an_earlier_body_said_is_what_a_search_finds(
+    front: bytes, more: bytes, back: bytes, data: st.DataObject
+) -> None:
+    """Wherever the place is: also within a name, a value or the space between."""
+    old = front + back
+    at = data.draw(st.sampled_from([len(front), data.draw(st.integers(0, len(old)))]))
+    new = old[:at] + more + old[at:]
+    earlier = Earlier(names_in(old), len(old), at)
+    assert scope(TENANT, new, names_in(new, earlier)) == scope(TENANT, new)
+    if names_in(new, earlier).is_settled:
+        assert names_in(new, earlier)[:2] == names_in(new)[:2]
+
+
+def test_a_conversation_is_searched_only_where_it_grew() -> None:
+    turns = [b'{"role":"user","content":"%d"}' % number for number in range(400)]
+    body = b'{"user":"u","messages":[' + b",".join(turns) + b"]}"
+    more = b',{"role":"assistant"},{"role":"user","content":"more"}'
+    at = len(body) - 2
+    names = names_in(body)
+    assert names.is_settled and names.total == 401
+    poisoned = b"x" * (at - 300) + body[at - 300 : at] + more + body[at:]
+    assert names_in(poisoned, Earlier(names, len(body), at)) == names._replace(total=402)
+
+
+@pytest.mark.parametrize("many", [15, 16, 17])
+def test_users_are_counted_over_all_turns(many: int) -> None:
+    old, new = (b'{"user":"%d"}' % 0 * count for count in (15, many))
+    names = names_in(new, Earlier(names_in(old), len(old), len(old)))
+    assert scope(TENANT, new, names) == scope(TENANT, new)
+    assert names.is_settled == (many <= 16)

@@ -19,7 +19,7 @@ from m2mproxy.codec.events import EventsDecoder, EventsEncoder
 from m2mproxy.link.core import Core
 from m2mproxy.link.edge import Edge
 from m2mproxy.link.reply import ReplyReader, render, secrets
-from m2mproxy.link.scope import scope, tenant
+from m2mproxy.link.scope import names_in, scope, tenant
 from m2mproxy.link.window import Bounds, Memory
 
 from .process import ProcessFailed
@@ -51,13 +51,15 @@ class _Pair:
         """Seconds to code a request, to read it, and to read its reply, at one of the ends."""
         number, body = next(self._numbers), turn.request
         times = [time.perf_counter()]
-        plan = self.edge.choose(scope(_TENANT, body), body)
+        plan = self.edge.choose(self.edge.look(_TENANT, body).find())
         message = plan.encode().message(plan.distance(number))
         sent = self.edge.sent(number, plan)
         times.append(time.perf_counter())
         received = self.core.receive(number, _TENANT, message)
         plain = received.decode(_LIMIT)
-        kept = self.core.keep(number, _TENANT, scope(_TENANT, plain), received, plain)
+        names = names_in(plain, received.earlier)
+        whose = scope(_TENANT, plain, names)
+        kept = self.core.keep(number, _TENANT, whose, received, plain, names)
         times.append(time.perf_counter())
         if plain != body or sent is None or kept is None:
             raise ProcessFailed("link cost: a body came out changed")

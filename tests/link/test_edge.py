@@ -446,7 +446,7 @@ class Machine(RuleBasedStateMachine):
                 for whose in {each.scope for each in held}:
                     mine = [each for each in held if each.scope == whose]
                     assert sum(each.size for each in mine) <= SMALL.scope
-                    assert {*window.newest(scope)} == {*mine}
+                    assert {*window.newest(whose)} == {*mine}
                 assert len(window._scopes) == len({each.scope for each in held})
             assert memory.used == sum(window.size for window in windows) <= 16_000
 

@@ -1,8 +1,9 @@
 """The part `link`: what crosses between an edge and a core when sessions pass through both.
 
 Edge and core are processes, and between them a relay counts every byte by type of frame
-(replay.py). Each session has a connection of its own, made warm by one tiny request: the very first
-one on a connection goes before the core's SETTINGS are here. "Not warmed" is without that.
+(replay.py). Each session has a connection of its own, made warm by one tiny request. "Not warmed" is
+without that: the session's first request goes before the core's SETTINGS are here, and the edge takes
+the connection for a link since the one before was.
 
 Plain is what would cross without the two: heads and bodies, and the sizes of chunks, as the client
 and the model server write them in HTTP/1.1. "Requests" are bodies only in all columns; the link's
@@ -172,7 +173,7 @@ async def _play_cold(rig: Rig, some: Sequence[Session]) -> tuple[Tally, Tally, T
 
 
 async def _play_unwarmed(rig: Rig, some: Sequence[Session]) -> Tally:
-    """The first two turns of each: the second can refer to none, the third is as ever."""
+    """The first two turns of each; the third is as ever."""
     tally = Tally()
     for session in some:
         await rig.cut()

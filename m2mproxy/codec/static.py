@@ -23,8 +23,8 @@ from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.codec.varint import read_varint, write_varint
 
 _checksum = struct.Struct("<I")
-# Level 6 takes 600 µs for 64 KiB and saves 2 points more than 3, which takes 350 µs for 100 KiB. For
-# 4 KiB, 9 would take twice as long as 6 and save half a point more.
+# Level 6 takes 600 µs for 64 KiB and saves 2 points more than 3, which takes 350 µs for 100 KiB.
+# For 4 KiB, 9 would take twice as long as 6 and save half a point more.
 _LEVEL, _LARGE, _LEVEL_OF_LARGE = 6, 64 * 1024, 3
 _BY_AND_BY = b"\0"
 # What a message may be longer than its body: no frame that we make is.

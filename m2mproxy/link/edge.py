@@ -1,7 +1,7 @@
 """The edge's side of a link: codes bodies after what the core is known to have.
 
-For each request: `choose` what to refer to, `Plan.encode` (in a thread, if it is long), `sent` when
-its stream has a number; then what the response says, `have` or `miss`, and `replied` once it is
+For each request: `look` at the body, `Look.find` out about it, `choose` what to refer to,
+`Plan.encode` (both in a thread, if they are long), `sent` when its stream has a number; then what the response says, `have` or `miss`, and `replied` once it is
 complete. A request that ends otherwise leaves an entry that is never referred to.
 
 The one rule: an entry is referred to only by requests of its own scope, only after the core has
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from m2mproxy.link import message
-from m2mproxy.link.index import Index, chain, shared, whole_blocks
+from m2mproxy.link.index import Index, chain, last_calls, shared, whole_blocks
 from m2mproxy.link.match import BLOCK, common_prefix, common_runs, insertion
 from m2mproxy.link.message import MOST_RUNS, Coded, Use
 from m2mproxy.link.scope import NOTHING, Earlier, Names, names_in, scope
@@ -53,28 +53,28 @@ class Isolation(enum.Enum):
 
 @dataclass(slots=True)
 class Look:
-    """A body, and what is found out about it: most of that is known where it continues another."""
+    """A body, and what is found out about it."""
 
     tenant: bytes
     body: bytes
     earlier: Earlier | None = None
     """The body that it most likely continues, whoever's that is."""
-    marks: list[int] = field(default_factory=list)
-    """The marks that it has in common with it, if they have the same scope."""
-    marks_scope: bytes = b""
+    known: tuple[bytes, list[int]] = (b"", [])
+    """The marks that it has in common with that, if they have the same scope: this one."""
     names: Names = NOTHING
     scope: bytes = b""
+    marks: list[int] = field(default_factory=list)
+    calls: list[bytes] = field(default_factory=list)
 
     def find(self) -> Look:
-        """Whose it is. May take long, and touches nothing else."""
-        self.names = names_in(self.body, self.earlier)
-        self.scope = scope(self.tenant, self.body, self.names)
+        """Find it out. May take long, and touches nothing else."""
+        body = self.body
+        self.names = names_in(body, self.earlier)
+        self.scope = scope(self.tenant, body, self.names)
+        whose, marks = self.known
+        self.marks = chain(self.scope, body, marks if whose == self.scope else ())
+        self.calls = last_calls(body)
         return self
-
-    def chain(self) -> list[int]:
-        """The body's marks."""
-        known = self.marks if self.marks_scope == self.scope else ()
-        return chain(self.scope, self.body, known)
 
 
 @dataclass(slots=True)
@@ -82,7 +82,6 @@ class Plan:
     """What a body is to be coded after. `entry` is None for the static dictionary."""
 
     look: Look
-    marks: list[int] = field(default_factory=list)
     entry: Entry | None = None
     use: Use = field(default_factory=Use)
     prefix: bytes = b""
@@ -129,39 +128,37 @@ class Edge:
             at = insertion(entry.body, body) if entry.tenant == tenant else -1
             if at >= 0:
                 earlier = Earlier(entry.names, len(entry.body), at)
-                return Look(tenant, body, earlier, entry.marks[: whole_blocks(at)], entry.scope)
+                known = entry.scope, entry.marks[: whole_blocks(at)]
+                return Look(tenant, body, earlier, known)
         return Look(tenant, body)
 
     def choose(self, look: Look, fresh: bool = False) -> Plan:
         """What the body is coded after. `fresh` is for one that was missed: the dictionary, as for
         one that is too large to be remembered, in which nothing is looked for."""
-        plan, scope, body = Plan(look), look.scope, look.body
-        if not self._window.takes(len(body)):
-            return plan
-        plan.marks = look.chain()
-        if fresh:
+        plan, body = Plan(look), look.body
+        if fresh or not self._window.takes(len(body)):
             return plan
         self._window.expire()
-        usable = (each for each in self._window.newest(scope) if each.usable)
+        usable = (each for each in self._window.newest(look.scope) if each.usable)
         recent = list(islice(usable, _MOST_LOOKED_AT))
-        if (own := self._continued(plan, recent)) is not None:
-            same = shared(own.marks, plan.marks)
+        if (own := self._continued(look, recent)) is not None:
+            same = shared(own.marks, look.marks)
             tail = len(own.body) - same - common_prefix(own.body, body, same, same)
             reply = self._may_have_reply(own, body, same)
             self._refer(plan, own, Use(reply, replaces=True, tail=tail))
-        elif (own := self._index.conversation(scope, body)) is not None:
+        elif (own := self._index.conversation(look.scope, look.calls)) is not None:
             self._refer(plan, own, Use(reply=bool(own.reply), replaces=True))
         elif self._isolation is not Isolation.CONVERSATION:
             self._borrow(plan, recent)
         return plan
 
-    def _continued(self, plan: Plan, recent: list[Entry]) -> Entry | None:
+    def _continued(self, look: Look, recent: list[Entry]) -> Entry | None:
         """The entry of which the body is the next turn."""
-        nearest, _ = self._index.longest(plan.look.scope, plan.marks, unit=1)
+        nearest, _ = self._index.longest(look.scope, look.marks, unit=1)
         found = None
         if nearest is not None:
-            found = self._index.continued(plan.look.body, plan.marks, [nearest])
-        return found or self._index.continued(plan.look.body, plan.marks, recent)
+            found = self._index.continued(look.body, look.marks, [nearest])
+        return found or self._index.continued(look.body, look.marks, recent)
 
     def _may_have_reply(self, own: Entry, body: bytes, same: int) -> bool:
         """Whether the body has what the reply says, but for space around it, after the first bytes,
@@ -174,8 +171,9 @@ class Edge:
 
     def _borrow(self, plan: Plan, recent: list[Entry]) -> None:
         """Refer to what of another entry the body has, too."""
-        body, strict = plan.look.body, self._isolation is Isolation.BLOCK
-        entry, same = self._index.longest(plan.look.scope, plan.marks, unit=BLOCK if strict else 1)
+        look, body = plan.look, plan.look.body
+        strict = self._isolation is Isolation.BLOCK
+        entry, same = self._index.longest(look.scope, look.marks, unit=BLOCK if strict else 1)
         places: list[tuple[int, int]] = []
         if 2 * same < len(body):
             voted, places = self._vote(body, recent)
@@ -213,10 +211,10 @@ class Edge:
             look.scope,
             look.body,
             look.tenant,
-            extra=Index.cost(plan.marks),
+            extra=Index.cost(look.marks),
             names=look.names,
         )
-        entry.marks = plan.marks
+        entry.marks = look.marks
         entry.after_reply = plan.use.reply
         if plan.entry is not None and plan.use.replaces:
             entry.successor_of = plan.entry.number

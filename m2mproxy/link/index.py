@@ -74,6 +74,16 @@ def shared(a: list[int], b: list[int]) -> int:
     return covered(low)
 
 
+def last_calls(body: bytes) -> list[bytes]:
+    """The ids of the last tool calls that `body` has the result of, by either name."""
+    found = []
+    for name in _CALLS:
+        at = body.rfind(name)
+        if at >= 0 and (match := _text(body, at + len(name))):
+            found.append(match[1])
+    return found
+
+
 class Index:
     """Finds entries of a window."""
 
@@ -98,14 +108,12 @@ class Index:
         some = [each for each in secrets if len(each) <= _LONGEST_SECRET][-_MOST_SECRETS:]
         return some, sum(map(len, some)) + _SECRET * len(some)
 
-    def conversation(self, scope: bytes, body: bytes) -> Entry | None:
-        """The entry whose reply has the last of the tool calls that `body` has the result of."""
-        for name in _CALLS:
-            at = body.rfind(name)
-            if at >= 0 and (match := _text(body, at + len(name))):
-                entry = self._by_secret.get(match[1])
-                if entry is not None and entry.scope == scope:
-                    return entry
+    def conversation(self, scope: bytes, calls: Iterable[bytes]) -> Entry | None:
+        """The entry whose reply has one of these `calls`, which `last_calls` gave."""
+        for call in calls:
+            entry = self._by_secret.get(call)
+            if entry is not None and entry.scope == scope:
+                return entry
         return None
 
     @staticmethod
@@ -144,11 +152,10 @@ class Index:
     ) -> tuple[Entry | None, int]:
         """The entry whose chain is the same for longest, and for how many bytes, a multiple of
         `unit`."""
+        find = self._by_mark.get
         for at in range(len(marks), 0, -1):
-            if covered(at) % unit:
-                continue
-            entry = self._by_mark.get(marks[at - 1])
-            if entry is not None and entry.scope == scope:
+            entry = find(marks[at - 1])
+            if entry is not None and entry.scope == scope and not covered(at) % unit:
                 return entry, covered(at)
         return None, 0
 

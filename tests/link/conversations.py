@@ -72,7 +72,7 @@ class Ends:
 
     def choose(self, text: bytes, tenant_is: bytes = ONE, fresh: bool = False) -> Plan:
         look = self.edge.look(tenant_is, text).find()
-        assert (look.scope, look.chain()) == (scope(tenant_is, text), chain(look.scope, text))
+        assert (look.scope, look.marks) == (scope(tenant_is, text), chain(look.scope, text))
         return self.edge.choose(look, fresh)
 
     def send(self, text: bytes, tenant_is: bytes = ONE, fresh: bool = False) -> Sent:

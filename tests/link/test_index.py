@@ -9,7 +9,7 @@ from conversations import body, said, words
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2mproxy.link.index import Index, chain, covered
+from m2mproxy.link.index import Index, chain, covered, last_calls
 from m2mproxy.link.window import Entry
 
 S, OTHER = b"scope", b"other"
@@ -73,7 +73,7 @@ def test_what_was_dropped_is_not_found() -> None:
     index.learn(one)
     index.drop(one)
     assert index.longest(S, chain(S, text), 1) == (None, 0)
-    assert index.conversation(S, b'{"tool_call_id":"call_1a2b3c4d"}') is None
+    assert index.conversation(S, last_calls(b'{"tool_call_id":"call_1a2b3c4d"}')) is None
     assert index.learn(one) >= 0  # anew
 
 
@@ -90,7 +90,7 @@ def test_nothing_is_found_after_the_end() -> None:
     index.add_secrets(one, [b"call_1a2b3c4d"])
     index.clear()
     assert index.longest(S, chain(S, text), 1) == (None, 0)
-    assert index.conversation(S, b'{"call_id":"call_1a2b3c4d"}') is None
+    assert index.conversation(S, last_calls(b'{"call_id":"call_1a2b3c4d"}')) is None
 
 
 def test_a_tampered_chain_finds_only_what_is_equal() -> None:
@@ -125,17 +125,17 @@ def test_the_last_result_of_a_tool_call_tells_the_conversation(name: str, colon:
     index.add_secrets(one, [b"call_1a2b3c4d"])
     index.add_secrets(two, [b"call_5e6f7a8b"])
     first, second = (f'{{"{name}"{colon}"{each}"}}' for each in ("call_1a2b3c4d", "call_5e6f7a8b"))
-    assert index.conversation(S, f"[{first}, {second}]".encode()) is two
-    assert index.conversation(S, f"[{second}, {first}]".encode()) is one
-    assert index.conversation(OTHER, first.encode()) is None
-    assert index.conversation(S, b'{"%b": 1}' % name.encode()) is None
+    assert index.conversation(S, last_calls(f"[{first}, {second}]".encode())) is two
+    assert index.conversation(S, last_calls(f"[{second}, {first}]".encode())) is one
+    assert index.conversation(OTHER, last_calls(first.encode())) is None
+    assert index.conversation(S, last_calls(b'{"%b": 1}' % name.encode())) is None
 
 
 def test_an_id_within_a_text_tells_nothing() -> None:
     index = Index()
     index.add_secrets(entry(1, b"x"), [b"call_1a2b3c4d"])
     quoted = body([said("user", '{"tool_call_id":"call_1a2b3c4d"}')])
-    assert index.conversation(S, quoted) is None
+    assert index.conversation(S, last_calls(quoted)) is None
 
 
 def test_ids_are_few_and_short() -> None:

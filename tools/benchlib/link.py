@@ -1,9 +1,9 @@
 """The part `link`: what crosses between an edge and a core when sessions pass through both.
 
 Edge and core are processes, and between them a relay counts every byte by type of frame
-(replay.py). Each session has a connection of its own, made warm by one tiny request. "Not warmed" is
-without that: the session's first request goes before the core's SETTINGS are here, and the edge takes
-the connection for a link since the one before was.
+(replay.py). Each session has a connection of its own, made warm by one tiny request. "Not warmed"
+is without that: the session's first request goes before the core's SETTINGS are here, and the edge
+takes the connection for a link since the one before was.
 
 Plain is what would cross without the two: heads and bodies, and the sizes of chunks, as the client
 and the model server write them in HTTP/1.1. "Requests" are bodies only in all columns; the link's

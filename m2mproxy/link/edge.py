@@ -1,8 +1,9 @@
 """The edge's side of a link: codes bodies after what the core is known to have.
 
 For each request: `look` at the body, `Look.find` out about it, `choose` what to refer to,
-`Plan.encode` (both in a thread, if they are long), `sent` when its stream has a number; then what the response says, `have` or `miss`, and `replied` once it is
-complete. A request that ends otherwise leaves an entry that is never referred to.
+`Plan.encode` (both in a thread, if they are long), `sent` when its stream has a number; then what
+the response says, `have` or `miss`, and `replied` once it is complete. A request that ends
+otherwise leaves an entry that is never referred to.
 
 The one rule: an entry is referred to only by requests of its own scope, only after the core has
 said that it has it, and beyond its own conversation only in whole blocks, unless the operator wants

@@ -54,6 +54,8 @@ class Prompt:
     tools: list[Tool] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     """What no message frames: prompts to go on with, texts to embed."""
+    schema: str = ""
+    """In JSON, of what the answer is to look like."""
     tokens: int = 0
     """Of prompts that are token ids already."""
     is_forced: bool = False
@@ -91,7 +93,6 @@ def _chat(body: Json, prompt: Prompt) -> None:
             _message(message, prompt)
         else:
             prompt.is_partial = True
-    # Both put a schema before the model, in words of their own.
     _schema(body.get("response_format"), prompt)
 
 
@@ -247,10 +248,9 @@ def _is_function(tool: Json) -> bool:
 
 
 def _schema(form: object, prompt: Prompt) -> None:
-    """What the answer is to look like: put before the model in words that we do not know."""
-    if _json(form).get("type") == "json_schema":
-        prompt.texts.append(compact(_json(form).get("json_schema", _json(form).get("schema"))))
-        prompt.is_partial = True
+    about = _json(form)
+    if about.get("type") == "json_schema":
+        prompt.schema = compact((_json(about.get("json_schema")) or about).get("schema"))
 
 
 # ---- any JSON -----------------------------------------------------------------------------------

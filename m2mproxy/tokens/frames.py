@@ -35,6 +35,8 @@ class Frame:
     """For a message's name, beside its text."""
     call: int = 0
     """For a call of a tool in a message, beside its name and arguments."""
+    quotes: bool = False
+    """Whether the results of several calls at once are shown in JSON."""
     tools: int = 0
     """For there being tools."""
     tools_and_system: int = 0
@@ -52,10 +54,10 @@ class Frame:
         return self.each.get(role, self.each.get("", 0))
 
 
-def _openai(once: int = 3, tools: int = 9, tools_doubt: int = 4) -> Frame:
+def _openai(once: int = 3, tools: int = 9, tools_doubt: int = 5, doubt: int = 0) -> Frame:
     return Frame(
-        once, {"": 3}, roles=True, name=1, call=_CALL, tools=tools, tools_and_system=4,
-        forced=8, shown=Shown.TYPESCRIPT, tools_doubt=tools_doubt,
+        once, {"": 3}, roles=True, name=1, call=6, quotes=True, tools=tools, tools_and_system=4,
+        forced=8, shown=Shown.TYPESCRIPT, doubt=doubt, tools_doubt=tools_doubt,
     )  # fmt: skip
 
 
@@ -67,7 +69,6 @@ def _claude(first: int, further: int, tools: int, forced: int) -> Frame:
     )  # fmt: skip
 
 
-_CALL = 6
 _EMBEDDING = Frame()
 _CHATML = Frame(3, {"": 5}, call=12, tools=120, doubt=4, tools_doubt=40)
 # [INST] and [/INST] around users, two around a system prompt, the end of what was answered.
@@ -77,7 +78,7 @@ _MISTRAL = Frame(
 
 FRAMES: Mapping[str, Frame] = {
     "openai": _openai(),
-    "openai-cl100k": _openai(),
+    "openai-cl100k": _openai(doubt=1),
     "openai-reasoning": _openai(2, tools_doubt=10),
     "openai-gpt-5": _openai(2, tools=95),
     # A system message of its own, with the date and the channels; Groq's has 4 more.

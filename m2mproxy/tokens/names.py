@@ -39,7 +39,7 @@ ROWS: tuple[Row, ...] = (
     Row(r"gpt-?4o|gpt-?4[.-]?1\b|gpt-?4[.-]5|chatgpt-4o", "openai", "o200k", True),
     Row(r"gpt-?3[.-]?5-turbo-instruct|(davinci|babbage)-002", "text", "cl100k", True),
     Row(r"gpt-?3[.-]?5|gpt-?35|gpt-?4", "openai-cl100k", "cl100k", True),
-    Row(r"gpt-?5.*chat|chat.*gpt-?5", "openai", "o200k", True),
+    Row(r"gpt-?5-chat", "openai", "o200k", True),
     Row(r"gpt-?5[.-][1-9]", "openai-reasoning", "o200k", True),
     Row(r"gpt-?5", "openai-gpt-5", "o200k", True),
     Row(r"\bo[134](-(mini|pro|preview|deep-research))?\b", "openai-reasoning", "o200k", True),

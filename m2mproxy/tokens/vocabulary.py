@@ -96,7 +96,7 @@ class _Prepared:
 
 def _build(name: str, known: Known) -> tuple[tiktoken.Encoding, _Prepare]:
     """The vocabulary, and what is to be done to a text."""
-    ranks = _ranks(name, known)
+    ranks = ranks_of(name)
     prepare: _Prepare = str
     if _is_sentencepiece(known):
         prepare = sentencepiece.filler_of(ranks)
@@ -124,7 +124,13 @@ _READERS: Mapping[Format, Callable[[bytes], _Ranks]] = {
 }
 
 
-def _ranks(name: str, known: Known) -> _Ranks:
+def ranks_of(name: str) -> _Ranks:
+    """The pieces of the vocabulary of that name, by which two are joined first.
+
+    Raises:
+        VocabularyError: as `load`.
+    """
+    known = KNOWN[name]
     source = known.source
     if not isinstance(source, Carried):
         pieces = unpack(_read(name, packed_file(name), source))

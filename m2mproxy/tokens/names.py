@@ -26,12 +26,12 @@ class Row(NamedTuple):
     """Whether the vocabulary is that model's, and not only one that is near."""
 
 
-# Families whose frames are unlike their namesakes': reasoning models of OpenAI, for one.
 ROWS: tuple[Row, ...] = (
     # Distillations and fine-tunes keep the vocabulary of what they were made of.
     Row(r"deepseek.*distill.*llama|distill-llama", "deepseek", "llama3", True),
     Row(r"deepseek.*distill.*qwen|distill-qwen", "deepseek", "qwen", True),
-    Row(r"deepseek-r1-0528-qwen3", "deepseek", "qwen", True),
+    Row(r"deepseek-r1-0528-qwen3|deepseek-r1:(1[.]5|7|8|14|32)b", "deepseek", "qwen", True),
+    Row(r"deepseek-r1:70b", "deepseek", "llama3", True),
     # OpenAI. What embeds has no frame.
     Row(r"text-embedding-(3|ada-002)", "embedding", "cl100k", True),
     Row(r"text-(davinci|curie|babbage|ada)|code-(davinci|cushman)|gpt-?2\b", "text", "", False),
@@ -42,7 +42,7 @@ ROWS: tuple[Row, ...] = (
     Row(r"gpt-?5-chat", "openai", "o200k", True),
     Row(r"gpt-?5[.-][1-9]", "openai-reasoning", "o200k", True),
     Row(r"gpt-?5", "openai-gpt-5", "o200k", True),
-    Row(r"\bo[134](-(mini|pro|preview|deep-research))?\b", "openai-reasoning", "o200k", True),
+    Row(r"^o[134]\b|\bo[134]-(mini|pro|preview|deep-research)", "openai-reasoning", "o200k", True),
     Row(r"codex|computer-use-preview", "openai-reasoning", "o200k", True),
     Row(r"gpt-?\d|chatgpt|omni-moderation", "openai", "o200k", False),
     # Meta, and what others made of Llama 3 and 4. Llama 2's pieces nobody here carries.
@@ -57,17 +57,20 @@ ROWS: tuple[Row, ...] = (
     Row(r"mistral-?nemo|nemo-?(instruct|base|\d)", "mistral", "tekken", True),
     Row(r"mixtral|mathstral|open-mistral-7b|mistral-?7b|mistral-7-b", "mistral-spm", "spm", True),
     Row(r"mistral:|mistral$|mistral-tiny|zephyr-7b", "mistral-spm", "spm", True),
-    Row(r"mistral-large-?(2402|2407|2411)|codestral-?(22b|2405)", "mistral-spm", "spm", True),
-    Row(r"mistral-small-?(2402|2409)|mistral-medium-?(2312)", "mistral-spm", "spm", True),
+    Row(r"mistral-large(-(2402|2407|2411)|:)|codestral(-2405|[:-]22b|$|:)", "mistral-spm", "spm",
+        True),
+    Row(r"mistral-small(-2402|-2409|:22b)|mistral-medium-2312", "mistral-spm", "spm", True),
     Row(r"codestral-mamba|mamba-codestral", "mistral-spm", "spm", True),
     Row(r"mistral-embed|codestral-embed", "embedding", "tekken", False),
     Row(r"mistral|ministral|magistral|codestral|devstral|pixtral|voxtral|leanstral",
         "mistral", "tekken", True),
     # DeepSeek's and Alibaba's.
-    Row(r"deepseek-?(llm|coder-?(1|6|7|33)|moe|v2)", "deepseek", "deepseek", False),
+    Row(r"deepseek-(llm|coder[:-](1|6|7|33)|moe|v2)", "deepseek", "deepseek", False),
     Row(r"^deepseek-(chat|reasoner)$", "deepseek-api", "deepseek", True),
     Row(r"deepseek", "deepseek", "deepseek", True),
     Row(r"qwen-?3[.-]?[5-9]|qwen-?[4-9]", "qwen", "qwen35", True),
+    # Names without a version move on to newer models.
+    Row(r"qwen-(max|plus|turbo|flash|long|vl)", "qwen", "qwen", False),
     Row(r"qwen.*embed", "embedding", "qwen", True),
     Row(r"qwq|qvq|qwen|\bgte-qwen", "qwen", "qwen", True),
     # Anthropic's, in three generations of tokenizers, which nobody but Anthropic has.

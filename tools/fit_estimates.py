@@ -29,7 +29,7 @@ from m2mproxy.tokens.known import KNOWN
 from m2mproxy.tokens.vocabulary import is_installed, load, load_to_count
 
 FOLDS = 3
-_RIDGE = 0.003  # towards one weight for all, so that a class that hardly occurs stays sensible
+_RIDGE = 0.02  # towards one weight for all, so that a class that hardly occurs stays sensible
 _CTOK = """
 import ctok, json, sys
 version, texts = json.load(sys.stdin)

@@ -119,7 +119,7 @@ class Counter:
             self._add(turn.name, model, total)
         for call in turn.calls:
             total.tokens += frame.call
-            total.doubt += frame.tools_doubt
+            total.doubt += frame.tools_doubt * (2 if is_parallel else 1)
             self._add(call.name, model, total)
             self._add(call.arguments, model, total)
 

@@ -31,9 +31,20 @@ _SCRIPTS: Mapping[str, str] = {
     "latin": "\u00aa\u00ba\u00c0-\u024f\u0300-\u036f\u1e00-\u1eff",
     "cyrillic": "\u0400-\u052f\u2de0-\u2dff\ua640-\ua69f",
     "greek": "\u0370-\u03ff\u1f00-\u1fff",
-    "arabic and hebrew": "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff",
-    "indic": "\u0900-\u0dff",
-    "south-east asian": "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff",
+    "hebrew": "\u0590-\u05ff\ufb1d-\ufb4f",
+    "arabic": "\u0600-\u08ff\ufb50-\ufdff\ufe70-\ufeff",
+    "devanagari": "\u0900-\u097f",
+    "bengali": "\u0980-\u09ff",
+    "gurmukhi": "\u0a00-\u0a7f",
+    "gujarati": "\u0a80-\u0aff",
+    "oriya and sinhala": "\u0b00-\u0b7f\u0d80-\u0dff",
+    "tamil": "\u0b80-\u0bff",
+    "telugu": "\u0c00-\u0c7f",
+    "kannada": "\u0c80-\u0cff",
+    "malayalam": "\u0d00-\u0d7f",
+    "thai": "\u0e00-\u0e7f",
+    "lao and burmese": "\u0e80-\u0eff\u1000-\u109f",
+    "khmer": "\u1780-\u17ff",
     "han": "\u2e80-\u2fdf\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff",
     "kana": "\u3040-\u30ff\u31f0-\u31ff",
     "hangul": "\u1100-\u11ff\u3130-\u318f\uac00-\ud7af",
@@ -57,10 +68,9 @@ _WORDS = (
     ("marks", re.compile(r"[\s!-/:-@\[-`{-~]+")),
     ("mixed", re.compile(r"[\x00-\x7f]+")),
 )
-CLASSES = (*(name for name, _ in _WORDS), *_SCRIPTS, "broken", "else")
+CLASSES = (*(name for name, _ in _WORDS), *_SCRIPTS, "broken sign", "broken", "else")
 """Of tokens."""
 _NUMBER = {name: number for number, name in enumerate(CLASSES)}
-_UNKNOWN = 255
 
 
 def class_of(token: bytes) -> int:
@@ -68,7 +78,8 @@ def class_of(token: bytes) -> int:
     try:
         text = token.decode()
     except UnicodeDecodeError:
-        return _NUMBER["broken"]  # a part of a character
+        # A part of a character; that of an emoji is told by its first bytes.
+        return _NUMBER["broken sign" if b"\xf0\x9f" in token else "broken"]
     for name, pattern in _WORDS:
         if pattern.fullmatch(text):
             return _NUMBER[name]

@@ -51,7 +51,6 @@ ROWS: tuple[Row, ...] = (
     Row(r"(hermes-[34]|dolphin-(2\.9|3)).*llama", "chatml", "llama3", True),
     Row(r"llama-?(guard-)?v?-?3[.p-]?[123]", "llama31", "llama3", True),
     Row(r"llama-?(guard-)?v?-?3", "llama3", "llama3", True),
-    Row(r"nemotron-(nano|super|ultra)|llama.*nemotron", "llama31", "llama3", False),
     Row(r"sonar", "llama31", "llama3", False),
     # Mistral: SentencePiece up to 2024, tekken since.
     Row(r"mistral-?nemo|nemo-?(instruct|base|\d)", "mistral", "tekken", True),

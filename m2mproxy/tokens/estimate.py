@@ -14,7 +14,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,7 +49,7 @@ _SCRIPTS: Mapping[str, str] = {
     "kana": "\u3040-\u30ff\u31f0-\u31ff",
     "hangul": "\u1100-\u11ff\u3130-\u318f\uac00-\ud7af",
 }
-_in_script = {name: re.compile(f"[{script}]+") for name, script in _SCRIPTS.items()}
+_in_script = {name: re.compile(f"[{script}]") for name, script in _SCRIPTS.items()}
 
 # ---- by tokens of o200k -------------------------------------------------------------------------
 
@@ -121,7 +121,8 @@ _RUNS = (
     ("runs of line ends", "line ends", re.compile(r"[\r\n]+")),
 )
 _capitals = re.compile(r"[A-Z]").findall
-_ascii = re.compile(r"[\x00-\x7f]+").findall
+_beyond_ascii = re.compile(r"[^\x00-\x7f]+").findall
+_REMEMBERED = 8192  # characters
 FEATURES = (
     *(name for run in _RUNS for name in run[:2]), "capitals", *_SCRIPTS, "other characters",
 )  # fmt: skip
@@ -142,11 +143,19 @@ def _features(text: str) -> list[int]:
         runs = pattern.findall(text)
         found += [len(runs), sum(map(len, runs))]
     found.append(len(_capitals(text)))
-    if text.isascii():
-        return found + [0] * (len(_SCRIPTS) + 1)
-    scripts = [sum(map(len, each.findall(text))) for each in _in_script.values()]
-    ascii_ = sum(map(len, _ascii(text)))
-    return [*found, *scripts, len(text) - ascii_ - sum(scripts)]
+    scripts = [0] * (len(_SCRIPTS) + 1)
+    if not text.isascii():
+        # Each character is looked up once, however often it is there.
+        for character, times in Counter("".join(_beyond_ascii(text))).items():
+            scripts[_script_of(character)] += times
+    return found + scripts
+
+
+@lru_cache(_REMEMBERED)
+def _script_of(character: str) -> int:
+    """Its place in _SCRIPTS, or the one after the last."""
+    places = (place for place, each in enumerate(_in_script.values()) if each.match(character))
+    return next(places, len(_SCRIPTS))
 
 
 # ---- what they weigh ----------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from m2mproxy.tokens.typescript import render
 # Families whose vocabularies nobody has, by what there are weights for.
 _NEAREST: Mapping[str, str] = {
     "claude3": "claude3",
+    "claude45": "claude3",
     "claude47": "claude47",
     "claude48": "claude48",
     "gemini": "gemma3",

@@ -72,6 +72,8 @@ CLASSES = (*(name for name, _ in _WORDS), *_SCRIPTS, "broken sign", "broken", "e
 """Of tokens."""
 _NUMBER = {name: number for number, name in enumerate(CLASSES)}
 
+_UNKNOWN = b"\xff"
+
 
 def class_of(token: bytes) -> int:
     """The class of a token by its bytes, as its place in CLASSES."""
@@ -92,7 +94,8 @@ class Classifier:
 
     def __init__(self, o200k: Encoding) -> None:
         self._encoding = o200k
-        self._classes: dict[int, int] = {}
+        # By the ids of tokens; a dict would take a hundred times as much.
+        self._classes = bytearray()
 
     def count(self, text: str) -> list[int]:
         """How many tokens of each class."""
@@ -104,11 +107,11 @@ class Classifier:
         return totals
 
     def _class(self, token: int) -> int:
-        known = self._classes.get(token)
-        if known is None:
-            known = class_of(self._encoding.decode_single_token_bytes(token))
-            self._classes[token] = known
-        return known
+        if token >= len(self._classes):
+            self._classes.extend(_UNKNOWN * (token + 1 - len(self._classes)))
+        if self._classes[token] == _UNKNOWN[0]:
+            self._classes[token] = class_of(self._encoding.decode_single_token_bytes(token))
+        return self._classes[token]
 
 
 # ---- by characters ------------------------------------------------------------------------------

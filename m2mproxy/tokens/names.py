@@ -76,6 +76,7 @@ ROWS: tuple[Row, ...] = (
     Row(r"claude-(2|instant|v[12])", "claude3", "", False),
     Row(r"claude-(opus|sonnet|haiku)-4[.-](8|9)|claude-4[.-][89]", "claude48", "", False),
     Row(r"claude-(opus|sonnet|haiku)-4[.-]7|claude-4[.-]7", "claude47", "", False),
+    Row(r"claude-(opus|sonnet|haiku)-4[.-][56]\b|claude-4[.-][56]\b", "claude45", "", False),
     Row(r"claude-(opus|sonnet|haiku)-[5-9]|claude-(fable|mythos)|claude-[5-9]", "claude48", "",
         False),
     Row(r"claude", "claude3", "", False),

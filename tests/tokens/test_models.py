@@ -64,12 +64,14 @@ qwen               qwen      qwen3-coder:30b
 qwen               qwen35    qwen/qwen3.5-397b-a17b qwen3.6-27b
 qwen~              qwen      qwen-max qwen-plus-latest
 embedding          qwen      Qwen/Qwen3-Embedding-8B
-claude3~           -         claude-3-5-sonnet-20241022 claude-sonnet-4-5
+claude3~           -         claude-3-5-sonnet-20241022
 claude3~           -         claude-3-5-sonnet@20240620
 claude3~           -         anthropic.claude-3-haiku-20240307-v1:0 claude-opus-4-1-20250805
 claude3~           -         claude-2.1
-claude3~           -         us.anthropic.claude-sonnet-4-20250514-v1:0 claude-opus-4-6
+claude3~           -         us.anthropic.claude-sonnet-4-20250514-v1:0
 claude3~           -         arn:aws:bedrock:r:1:inference-profile/us.anthropic.claude-3-7-sonnet
+claude45~          -         claude-sonnet-4-5 claude-opus-4-6 anthropic/claude-sonnet-4.5
+claude45~          -         claude-haiku-4-5-20251001
 claude47~          -         claude-opus-4-7 anthropic/claude-opus-4.7
 claude48~          -         claude-opus-4-8 claude-sonnet-5 claude-fable-5
 gemini~            -         gemini-2.5-pro models/gemini-1.5-flash google/gemma-2-9b-it

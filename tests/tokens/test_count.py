@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2mproxy.tokens import count as count_module
 from m2mproxy.tokens.count import Count, Counter
 from m2mproxy.tokens.pieces import WINDOW
 from m2mproxy.tokens.vocabulary import load, preload
@@ -283,6 +284,12 @@ def test_a_cut_within_a_word_is_doubtful() -> None:
     assert abs(count.tokens - whole) <= count.error * count.tokens
 
 
-def test_no_tiktoken_comes_in_with_the_table() -> None:
-    source = Path(count_module.__file__).read_text()
-    assert "tiktoken.Encoding" not in source and "import tiktoken" not in source
+def test_counting_brings_no_tokenizer_into_the_process() -> None:
+    """Who loads vocabularies does; a process that only estimates stays small."""
+    program = (
+        "import sys; from m2mproxy.tokens.count import Counter\n"
+        "Counter({}).request({'messages': [{'role': 'user', 'content': 'hi'}]}, 'gpt-4o')\n"
+        "print('tiktoken' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "False")

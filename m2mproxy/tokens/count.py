@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from m2mproxy.tokens import body as bodies
 from m2mproxy.tokens import pieces
 from m2mproxy.tokens.body import Prompt, Turn
-from m2mproxy.tokens.estimate import OTHER, Classifier, features_of, targets, weigh
+from m2mproxy.tokens.estimate import OTHER, Classifier, features_of, targets
 from m2mproxy.tokens.frames import FRAMES, Frame, Shown
 from m2mproxy.tokens.known import KNOWN
 from m2mproxy.tokens.models import Model, find
@@ -153,8 +153,7 @@ class Counter:
         doubt: float
         encoding = self._vocabularies.get(model.vocabulary)
         if encoding is None:
-            tokens, error = self._estimate(text, model)
-            doubt = tokens * error
+            tokens, doubt = self._estimate(text, model)
         else:
             known = KNOWN[model.vocabulary]
             tokens, doubt = pieces.count(encoding, known.prefix + text)
@@ -164,9 +163,9 @@ class Counter:
         total.doubt += doubt
 
     def _estimate(self, text: str, model: Model) -> tuple[float, float]:
-        """Tokens, and the relative error."""
+        """Tokens, and how many more or fewer they can be."""
         name = model.vocabulary or _NEAREST.get(model.family, OTHER)
         classes, features = targets().get(name) or targets()[OTHER]
         if self._classifier is None:
-            return weigh(features_of(text), features.weights), features.error
-        return weigh(self._classifier.count(text), classes.weights), classes.error
+            return features.weigh(features_of(text))
+        return classes.weigh(self._classifier.count(text))

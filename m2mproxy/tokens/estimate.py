@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 from m2mproxy.tokens.pieces import NONE, Encoding, windows
@@ -163,13 +164,37 @@ def _script_of(character: str) -> int:
 
 # ---- what they weigh ----------------------------------------------------------------------------
 
+# The kinds of text whose errors are those of a script, as tools/kinds.py names them.
+_LATIN = ("English", "code", "JSON", "logs, base64, hex", "European")
+_KINDS_OF: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(("han",), ("Chinese",)),
+    **dict.fromkeys(("kana", "hangul"), ("Japanese, Korean",)),
+    **dict.fromkeys(
+        ("cyrillic", "greek", "hebrew", "arabic"), ("Cyrillic, Greek, Arabic",)
+    ),
+    **dict.fromkeys(
+        ("devanagari", "bengali", "gurmukhi", "gujarati", "oriya and sinhala", "tamil", "telugu",
+         "kannada", "malayalam", "thai", "lao and burmese", "khmer", "broken"),
+        ("Indic, South-East Asian",),
+    ),
+    **dict.fromkeys(("broken sign", "else", "other characters"), ("emoji",)),
+}  # fmt: skip
+
 
 class Weights(NamedTuple):
     """Of one way for one target."""
 
     weights: Sequence[float]
+    errors: Sequence[float]
+    """Relative, for each: that of the kinds of text that it is found in."""
     error: float
-    """Relative, as the mean over kinds of text."""
+    """Their mean over all kinds of text."""
+
+    def weigh(self, counts: Sequence[int]) -> tuple[float, float]:
+        """Tokens, and how many more or fewer they can be."""
+        parts = [count * weight for count, weight in zip(counts, self.weights, strict=True)]
+        doubts = (part * error for part, error in zip(parts, self.errors, strict=True))
+        return sum(parts, 0.0), sum(doubts, 0.0)
 
 
 class Target(NamedTuple):
@@ -182,16 +207,20 @@ class Target(NamedTuple):
 @cache
 def targets() -> Mapping[str, Target]:
     """All that there are weights for, by name."""
-    rows = json.loads(DATA.read_bytes())
     return {
         name: Target(
-            Weights([row["classes"].get(each, 0) for each in CLASSES], row["classes_error"]),
-            Weights([row["features"].get(each, 0) for each in FEATURES], row["features_error"]),
+            _weights(CLASSES, row["classes"], row["classes_errors"]),
+            _weights(FEATURES, row["features"], row["features_errors"]),
         )
-        for name, row in rows.items()
+        for name, row in json.loads(DATA.read_bytes()).items()
     }
 
 
-def weigh(counts: Sequence[int], weights: Sequence[float]) -> float:
-    """Tokens."""
-    return sum((count * weight for count, weight in zip(counts, weights, strict=True)), 0.0)
+def _weights(
+    names: Sequence[str], weights: Mapping[str, float], errors: Mapping[str, float]
+) -> Weights:
+    return Weights(
+        [weights[name] for name in names],
+        [fmean(errors[kind] for kind in _KINDS_OF.get(name, _LATIN)) for name in names],
+        fmean(errors.values()),
+    )

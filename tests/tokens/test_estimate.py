@@ -94,6 +94,7 @@ def test_weights_are_there_for_all_classes(name: str) -> None:
     assert len(target.features.weights) == len(FEATURES)
     assert all(weight >= 0 for way in target for weight in way.weights)
     assert all(0 <= way.error < 0.25 for way in target)
+    assert all(0 <= error < 0.6 for way in target for error in way.errors)
 
 
 # A mean over kinds of text is stated; these two are easier than most.

@@ -70,12 +70,12 @@ def read(body: object) -> Prompt:
     if not isinstance(body, Mapping):
         prompt.is_partial = True
         return prompt
-    if isinstance(body.get("messages"), Sequence):
+    if isinstance(body.get("messages"), list):
         _chat(body, prompt)
+    elif "input" in body:  # beside which a "prompt" is a template that the server has
+        _input(body, prompt)
     elif "prompt" in body:
         _plain(body["prompt"], prompt)
-    elif "input" in body:
-        _input(body, prompt)
     else:
         prompt.is_partial = True
     _tools(body, prompt)
@@ -140,7 +140,7 @@ def _part(part: Json, turn: Turn, prompt: Prompt) -> None:
         result = part.get("content")
         _content([result] if isinstance(result, str) else _flat(result), turn, prompt)
         return
-    for key in ("text", "refusal", "thinking"):
+    for key in ("text", "refusal"):
         if isinstance(text := part.get(key), str):
             turn.texts.append(text)
             return
@@ -157,12 +157,6 @@ def _flat(parts: object) -> list[object]:
 
 
 # ---- responses, completions, embeddings ---------------------------------------------------------
-
-# Keys that the Responses API has, and embeddings do not.
-_OF_RESPONSES = frozenset(
-    ("instructions", "max_output_tokens", "tools", "reasoning", "previous_response_id", "store",
-     "conversation", "stream", "text", "include", "temperature")
-)  # fmt: skip
 
 
 def is_embedding(body: object) -> bool:
@@ -185,6 +179,7 @@ def _input(body: Json, prompt: Prompt) -> None:
         prompt.is_partial = True  # what the server has kept
     if isinstance(body["input"], str):
         _turn("user", body["input"], prompt)
+    prompt.is_partial |= not isinstance(body["input"], str | list)
     for item in _sequence(body["input"]):
         if isinstance(item, Mapping):
             _item(item, prompt)
@@ -209,6 +204,7 @@ def _plain(content: object, prompt: Prompt) -> None:
     if isinstance(content, str):
         prompt.texts.append(content)
         return
+    prompt.is_partial |= not isinstance(content, list)
     for each in _sequence(content):
         if isinstance(each, str):
             prompt.texts.append(each)

@@ -88,7 +88,7 @@ class Counter:
                 embeddings. What is no such body has 0 tokens, not exactly.
         """
         about, prompt = find(model), bodies.read(body)
-        frame = FRAMES.get(about.family, FRAMES["other"])
+        frame = FRAMES[about.family]
         total = _Sum(prompt.tokens)
         for text in prompt.texts:
             self._add(text, about, total)

@@ -142,13 +142,17 @@ def test_what_is_no_text_is_not_counted_and_said(counter: Counter, model: str) -
     assert not with_picture.is_exact
 
 
-@pytest.mark.parametrize("key", ["previous_response_id", "conversation"])
+@pytest.mark.parametrize("key", ["previous_response_id", "conversation", "prompt"])
 def test_what_the_server_keeps_is_not_counted_and_said(key: str) -> None:
     body = {"input": [{"role": "user", "content": "hi"}], key: "x_1"}
     assert LOADED.request(body, "gpt-4o") == Count(8, False, 0)
 
 
-@pytest.mark.parametrize("body", [None, 1, "x", [], {}, {"messages": 1}, {"model": "gpt-4o"}])
+@pytest.mark.parametrize(
+    "body",
+    [None, 1, "x", [], {}, {"messages": 1}, {"messages": "x"}, {"prompt": {}}, {"prompt": None},
+     {"input": {}}, {"model": "gpt-4o"}],
+)
 def test_what_is_no_request(body: object) -> None:
     assert LOADED.request(body, "gpt-4o") == Count(0, False, 0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +11,7 @@ from m2mproxy.tokens.pieces import WINDOW, windows
 
 runs = st.lists(
     st.tuples(st.sampled_from([" ", "a", "ab ", "1", "\n", " \n", "日", "! ", " é"]),
-              st.integers(1, 50_000))
+              st.integers(1, 8_000))
 ).map(lambda parts: "".join(text * times for text, times in parts)[: 4 * WINDOW])  # fmt: skip
 
 
@@ -28,7 +29,8 @@ def test_a_clean_edge_is_between_two_words(text: str) -> None:
     for window, is_clean in windows(text):
         at += len(window)
         if is_clean and at < len(text):
-            assert text[at - 1].isalpha() and text[at] == " " and text[at + 1].isalpha()
+            by_space = text[at - 1].isalpha() and text[at] == " " and text[at + 1].isalpha()
+            assert by_space or (text[at - 1] == "\n" and text[at].isalpha())
 
 
 class Letters:
@@ -50,6 +52,11 @@ def test_each_call_gets_a_window() -> None:
     letters = Letters()
     assert pieces.count(letters, "x" * (3 * WINDOW)) == (3 * WINDOW, 4)
     assert letters.seen == [WINDOW] * 3
+
+
+@pytest.mark.parametrize("line", ["日" * 3000 + "\n", "word " * 700, "x\n" * 3000])
+def test_lines_and_words_are_not_cut(line: str) -> None:
+    assert all(is_clean for _, is_clean in windows(line * 9))
 
 
 def test_no_text_has_no_tokens() -> None:

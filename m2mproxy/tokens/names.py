@@ -1,9 +1,10 @@
 r"""Which vocabulary a model's name stands for, as rows of data, for the names of all providers.
 
-A name is made plain first (models.py): in lower case, without the folders, regions and prefixes
-that providers put before it and the versions that they put after it. The first row whose pattern is
-found in what is left decides, so that what is made of another model (a distillation, a fine-tune)
-stands above what it is named after. `\b` is the edge of a word; digits and letters are one word.
+A name is made plain first (models.py): in lower case, without the folders that providers put before
+it and what OpenAI puts around a fine-tune's. The first row whose pattern is found in what is left
+decides, whatever else is there, as regions and versions are; so that what is made of another model
+(a distillation, a fine-tune) stands above what it is named after. `\b` is the edge of a word;
+digits and letters are one word.
 
 The one rule: a row says exact only where the vocabulary is the publisher's own for that model.
 """

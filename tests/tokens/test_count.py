@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2mproxy.tokens.count import Count, Counter
+from m2mproxy.tokens.known import KNOWN
 from m2mproxy.tokens.pieces import WINDOW
 from m2mproxy.tokens.vocabulary import load, preload
 
@@ -78,6 +79,43 @@ def test_recorded_texts_are_counted_exactly() -> None:
 )
 def test_the_frame_of_one_message(model: str, tokens: int) -> None:
     assert abs(LOADED.request(chat("Say hello"), model).tokens - tokens) <= 1
+
+
+# One encoding for all, so that what is left is the frame's.
+ALL_ALIKE = Counter(dict.fromkeys(KNOWN, load("o200k")))
+USER, SYSTEM = {"role": "user", "content": "hi"}, {"role": "system", "content": "Be brief."}
+ASSISTANT = {"role": "assistant", "content": "hello"}
+
+
+@pytest.mark.parametrize(
+    ("model", "one", "with_system", "with_answer"),
+    [
+        ("gpt-4o", 7, 11, 15),
+        ("gpt-5.1", 6, 10, 14),
+        ("gpt-oss-120b", 67, 71, 75),
+        ("llama3", 10, 15, 20),
+        ("llama-3.3-70b", 35, 35, 45),
+        ("llama-4-scout", 10, 15, 20),
+        ("mistral-small-latest", 3, 5, 6),
+        ("deepseek-v3", 3, 3, 6),
+        ("deepseek-chat", 5, 5, 8),
+        ("qwen3", 8, 13, 18),
+        ("claude-3-haiku", 7, 7, 13),
+        ("claude-opus-4-7", 11, 11, 17),
+        ("claude-opus-4-8", 6, 6, 12),
+    ],
+)
+def test_frames(model: str, one: int, with_system: int, with_answer: int) -> None:
+    """As measured (../shared/research/tokenizers.md, section 7); answers as templates have them."""
+
+    def frame(*messages: dict[str, str]) -> int:
+        texts = sum(ALL_ALIKE.text(each["content"], model).tokens for each in messages)
+        return ALL_ALIKE.request({"messages": list(messages)}, model).tokens - texts
+
+    rounded = 1 if "claude" in model else 0  # estimates of texts are not whole
+    assert abs(frame(USER) - one) <= rounded
+    assert abs(frame(SYSTEM, USER) - with_system) <= rounded
+    assert abs(frame(USER, ASSISTANT, USER) - with_answer) <= rounded
 
 
 def test_exact_or_not() -> None:

@@ -253,9 +253,18 @@ def _schema(form: object, prompt: Prompt) -> None:
 
 
 def compact(value: object) -> str:
-    """As JSON; "" where it nests too deep to be written."""
+    """As JSON without spaces; "" where it nests too deep to be written."""
+    return _written(value, (",", ":"))
+
+
+def spaced(value: object) -> str:
+    """As JSON with spaces, as Python and Jinja write it; "" where it nests too deep."""
+    return _written(value, (", ", ": "))
+
+
+def _written(value: object, separators: tuple[str, str]) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(value, ensure_ascii=False, separators=separators)
     except RecursionError:
         return ""
 

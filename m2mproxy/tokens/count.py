@@ -135,8 +135,9 @@ class Counter:
             if "\n  " in shown:
                 total.doubt += (total.tokens - before) * _NESTED_ERROR
             return
+        write = bodies.compact if frame.shown is Shown.JSON else bodies.spaced
         for tool in prompt.tools:
-            self._add(bodies.compact(tool.whole), model, total)
+            self._add(write(tool.whole), model, total)
 
     def _schema(self, schema: str, model: Model, total: _Sum) -> None:
         """What the answer is to look like, which models see in nearly the same words."""

@@ -54,7 +54,8 @@ ROWS: tuple[Row, ...] = (
     Row(r"llama-?(guard-)?v?-?3", "llama3", "llama3", True),
     Row(r"sonar", "llama31", "llama3", False),
     # Mistral: SentencePiece up to 2024, tekken since.
-    Row(r"mistral-?nemo|nemo-?(instruct|base|\d)", "mistral", "tekken", True),
+    Row(r"mistral-?nemo|nemo-?(instruct|base|\d)", "mistral-nemo", "tekken", True),
+    Row(r"mixtral-8x7b|open-mistral-7b|mistral-7b.*v0[.:]?[12]\b", "mistral-v1", "spm", True),
     Row(r"mixtral|mathstral|open-mistral-7b|mistral-?7b|mistral-7-b", "mistral-spm", "spm", True),
     Row(r"mistral:|mistral$|mistral-tiny|zephyr-7b", "mistral-spm", "spm", True),
     Row(r"mistral-large(-(2402|2407|2411)|:)|codestral(-2405|[:-]22b|$|:)", "mistral-spm", "spm",

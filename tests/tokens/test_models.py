@@ -42,14 +42,16 @@ llama4             llama4    meta-llama/Llama-4-Scout-17B-16E-Instruct llama4:sc
 llama4             llama4    accounts/fireworks/models/llama4-maverick-instruct-basic
 llama2~            -         llama2:13b codellama/CodeLlama-7b-hf meta-llama/Llama-2-7b-chat-hf
 chatml             llama3    nousresearch/hermes-3-llama-3.1-405b
-mistral            tekken    mistral-large-latest mistral-small-2503 open-mistral-nemo
+mistral            tekken    mistral-large-latest mistral-small-2503
 mistral            tekken    pixtral-12b
 mistral            tekken    ministral-8b-latest devstral-small-2505 magistral-medium-2506
 mistral            tekken    codestral-latest codestral-2501 mistral.pixtral-large-2502-v1:0
-mistral            tekken    mistralai/Mistral-Small-3.2-24B-Instruct-2506 mistral-nemo:12b
-mistral-spm        spm       mistralai/Mixtral-8x7B-Instruct-v0.1 open-mixtral-8x22b mistral:7b
+mistral            tekken    mistralai/Mistral-Small-3.2-24B-Instruct-2506
+mistral-nemo       tekken    open-mistral-nemo mistral-nemo:12b
+mistral-v1         spm       mistralai/Mixtral-8x7B-Instruct-v0.1 mistral.mistral-7b-instruct-v0:2
+mistral-spm        spm       open-mixtral-8x22b mistral:7b
 mistral-spm        spm       mistral
-mistral-spm        spm       mistral.mistral-7b-instruct-v0:2 mistral-large-2411 codestral:22b
+mistral-spm        spm       mistral-large-2411 codestral:22b
 mistral-spm        spm       mistral.mistral-large-2402-v1:0 mistral-small-2409
 mistral-spm        spm       mistralai/Mistral-7B-Instruct-v0.3 mistral-large-2411@001
 embedding~         tekken    mistral-embed

@@ -50,7 +50,8 @@ def load(name: str) -> tiktoken.Encoding:
 
 @cache
 def load_to_count(name: str) -> Encoding:
-    """The same, so that it counts any text exactly: it does to the text what its publisher does.
+    """The same, so that it counts as its publisher does, who changes some texts before; only the
+    prefix that KNOWN names is put before a whole text by whoever cuts it.
 
     Raises:
         VocabularyError: as `load`.

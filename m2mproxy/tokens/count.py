@@ -46,7 +46,8 @@ class Count:
     is_exact: bool
     """False for an estimate, and where something was left out, as images are."""
     error: float
-    """How far off an estimate is, of what was counted: 0.04 is 4 % more or less. 0 when exact."""
+    """How far off an estimate is, of what was counted, as a mean over texts of its kind: 0.04 is
+    4 % more or less. 0 when exact."""
 
 
 @dataclass(slots=True)

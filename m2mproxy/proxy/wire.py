@@ -18,6 +18,7 @@ from m2mproxy.proxy.readable import Readable
 from m2mproxy.proxy.request_coding import RequestCoding
 from m2mproxy.proxy.response_coding import ResponseCoding
 from m2mproxy.proxy.sealing import BothSeal, PeerSeal
+from m2mproxy.proxy.tally import Room, Submit, Tallies
 
 # Bytes of a request that is sealed: it is held whole, and no frame carries more than 1 GiB.
 _MOST_SEALED = 1 << 29
@@ -54,3 +55,10 @@ def response_coding(config: Compression, upstream_host: str, forms: Forms) -> Re
     """For the responses of the upstream at that host."""
     near = upstream_host in ("localhost", "::1") or upstream_host.startswith("127.")
     return ResponseCoding(config.responses, config.min_size, config.level, near, forms)
+
+
+def tallies_of(config: Config, submit: Submit | None) -> Tallies | None:
+    """What becomes of the tokens of exchanges; `submit` takes what is to be counted."""
+    if config.tokens.count == "off":
+        return None
+    return Tallies(submit if config.tokens.count == "all" else None, Room())

@@ -60,10 +60,10 @@ class Exchange:
 
     __slots__ = (
         "_accepted", "_bytes_up", "_coded", "_context", "_done", "_download", "_finder", "_flow",
-        "_interjection", "_is_clear", "_linked", "_model", "_on_end", "_patience", "_upload",
-        "_upstream", "_wait", "answered", "bug", "downstream", "ended", "fault", "forwarded",
-        "ledger", "method", "relayed", "request", "response", "retried", "sent", "started",
-        "tally", "target", "why",
+        "_interjection", "_is_clear", "_is_coded", "_linked", "_model", "_on_end", "_patience",
+        "_upload", "_upstream", "_wait", "answered", "bug", "downstream", "ended", "fault",
+        "forwarded", "ledger", "method", "relayed", "request", "response", "retried", "sent",
+        "started", "tally", "target", "why",
     )
 
     def __init__(
@@ -98,6 +98,7 @@ class Exchange:
         self._coded: Coded | None = None
         self._linked: Linked | None = None  # where a link has to do with it
         self._is_clear = False  # the client's connection has no TLS
+        self._is_coded = False  # the response, as it came
         self._finder: ModelFinder | None = None
         self._bytes_up = 0
         self._model = ""
@@ -354,6 +355,7 @@ class Exchange:
         near = is_near(self.downstream.peer)
         marks = response.headers.named(MARKS)
         if marks:
+            self._is_coded = marks.get(b"content-encoding") is not None
             route.requests.readable.learn(marks)
             hear(response, marks, route.links)
         offers = (
@@ -377,7 +379,7 @@ class Exchange:
         if is_event_stream(response) or (coder is not None and coder.carries_events):
             self._interjection = Interjection(download, self.downstream)
             eyes.append(self._interjection.boundary.feed)
-        is_plain = coder is not None or response.headers.get(b"content-encoding") is None
+        is_plain = coder is not None or not self._is_coded
         if self.tally is not None:
             eyes += self.tally.listen(response, is_plain)
         if self._linked is not None:

@@ -157,7 +157,8 @@ class Tally:
 
     @property
     def _is_asked_of_a_model(self) -> bool:
-        return self._target.partition(b"?")[0].endswith(_PATHS)
+        target = self._target
+        return (target.partition(b"?")[0] if b"?" in target else target).endswith(_PATHS)
 
     def finder(self) -> ModelFinder:
         """What shall see the request's plain body."""
@@ -188,8 +189,10 @@ class Tally:
         self.model = model
         if self._reader is not None:
             self._report(self._reader)
-        job = self._job() if self.is_due else None
-        if job is None or self._all.submit is None:
+        if self._all.submit is None:
+            return
+        job = self._job() if self.is_due and self.is_reported != (True, True) else None
+        if job is None:
             self._free()
         else:
             self.is_pending = True
@@ -200,12 +203,12 @@ class Tally:
         if usage is None:
             return
         self.is_due = True
-        self.cached, self.reasoning = usage.cached, usage.reasoning
-        if usage.input is not None:
-            self.input = Tokens(usage.input, True)
-        if usage.output is not None:
-            self.output = Tokens(usage.output, usage.is_final)
-        self.is_reported = (usage.input is not None, usage.output is not None and usage.is_final)
+        given, made, self.cached, self.reasoning, is_final = usage
+        if given is not None:
+            self.input = Tokens(given, True)
+        if made is not None:
+            self.output = Tokens(made, is_final)
+        self.is_reported = (given is not None, made is not None and is_final)
 
     def _job(self) -> Job | None:
         """What is still to be counted."""

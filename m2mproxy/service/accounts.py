@@ -45,9 +45,9 @@ class _Model:
         given, made, cached = tally.input, tally.output, tally.cached or 0
         self.requests += 1
         if given is not None:
-            self.input[_by(given, tally.is_reported[0])] += given.number
+            self.input[REPORTED if tally.is_reported[0] else _by(given)] += given.number
         if made is not None:
-            self.output[_by(made, tally.is_reported[1])] += made.number
+            self.output[REPORTED if tally.is_reported[1] else _by(made)] += made.number
         self.cached += cached
         self.reasoning += tally.reasoning or 0
         if self.price is not None:
@@ -65,9 +65,7 @@ class _Model:
         }
 
 
-def _by(tokens: Tokens, is_reported: bool) -> int:
-    if is_reported:
-        return REPORTED
+def _by(tokens: Tokens) -> int:
     return COUNTED if tokens.is_exact else ESTIMATED
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -32,8 +32,7 @@ class Counts(Protocol):
     def text(self, text: str, model: str) -> Counted: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """How many, and whether that is just so."""
 
     number: int

@@ -15,8 +15,7 @@ Sources: OpenAI's API reference (chat completions, completions, responses, embed
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -27,31 +26,12 @@ _MOST_TOKENS = 1 << 40
 
 _KEY: Final = b'"usage"'
 # White space within bounds, so that what is held for more of it is bounded, too.
-_opening = re.compile(rb'"usage"[ \t\r\n]{0,64}+(?:\Z|:[ \t\r\n]{0,64}+(?:\Z|\{))').search
+_opening = re.compile(rb'"usage"[ \t\r\n]{0,64}+(?:\Z|:[ \t\r\n]{0,64}+(?:\Z|\{))')
 _LETTERS: Final = frozenset(_KEY)
 _TOKENS: Final = b'_tokens"'
 
-_COUNTS = frozenset(
-    (
-        "prompt_tokens",
-        "completion_tokens",
-        "input_tokens",
-        "output_tokens",
-        "total_tokens",
-        "cache_read_input_tokens",
-        "cache_creation_input_tokens",
-        "prompt_cache_hit_tokens",
-    )
-)
 # One of these is in every usage but Anthropic's.
 _OPENAI = frozenset(("prompt_tokens", "completion_tokens", "total_tokens"))
-# Where there is more about a count, and what of it is wanted.
-_DETAILS = {
-    "prompt_tokens_details": "cached_tokens",
-    "input_tokens_details": "cached_tokens",
-    "completion_tokens_details": "reasoning_tokens",
-    "output_tokens_details": "reasoning_tokens",
-}
 
 
 def _braces(depth: int) -> str:
@@ -64,8 +44,7 @@ def _braces(depth: int) -> str:
 _object = re.compile(_braces(3).encode(), re.DOTALL).match
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens, None where nothing is said of them. `input` includes `cached`, and `output` includes
     `reasoning`. Unless `is_final` more was to come after `output`."""
 
@@ -79,14 +58,14 @@ class Usage:
 class UsageReader:
     """Looks at one reply's plain bytes."""
 
-    __slots__ = ("_counts", "_events", "_held", "_seen")
+    __slots__ = ("_events", "_held", "_said", "_seen")
 
     def __init__(self, events: bool) -> None:
         """`events` tells an event stream, whose events may each say a part, from a JSON body, where
         the last one counts."""
         self._events = events
         self._held = b""  # what may be the beginning of more
-        self._counts: dict[str, int] = {}
+        self._said: dict[str, Any] = {}
         self._seen = 0
 
     def feed(self, chunk: bytes | memoryview) -> None:
@@ -94,15 +73,34 @@ class UsageReader:
         text = chunk if type(chunk) is bytes else bytes(chunk)
         if self._held:
             text, self._held = self._held + text, b""
-        if text.rfind(_KEY) >= 0:  # from the end: a third of the time of `in`
-            self._look(text)
+        last = text.rfind(_KEY)  # from the end: a third of the time of `in`
+        if last >= 0:
+            if self._events or not self._is_plain(text, last):
+                self._look(text, last)
         elif text and text[-1] in _LETTERS:
             self._hold(text, 0)
 
-    def _look(self, text: bytes) -> None:
-        """Take every usage; hold what is not all there."""
-        at = 0
-        while found := _opening(text, at):
+    def _is_plain(self, text: bytes, at: int) -> bool:
+        """Take the last usage of a body, if it is as most are: with no objects in it. That is
+        a third of the work."""
+        brace = at + (8 if text[at + 7 : at + 9] == b":{" else 9)
+        end = text.find(b"}", brace, at + MOST) + 1
+        if (
+            not end
+            or text[at + 7 : brace + 1] not in (b":{", b": {")
+            or text.find(b"{", brace + 1, end) >= 0
+            or text[-1] in _LETTERS
+        ):
+            return False
+        return self._take(text[brace:end])
+
+    def _look(self, text: bytes, last: int) -> None:
+        """Take every usage, up to the key at `last`; hold what is not all there."""
+        at = text.find(_KEY, 0, last)
+        at = last if at < 0 else at
+        # For most replies it is the only one, and there is nothing to search for.
+        found = _opening.match(text, at) if at == last else _opening.search(text, at)
+        while found:
             start, end = found.span()
             brace = end - 1
             if text[brace] != 0x7B:
@@ -117,6 +115,7 @@ class UsageReader:
                 return
             else:
                 at = end
+            found = _opening.search(text, at) if at <= last else None
         self._hold(text, at)
 
     def _hold(self, text: bytes, after: int) -> None:
@@ -125,59 +124,69 @@ class UsageReader:
         if at >= 0 and _KEY.startswith(text[at:]):
             self._held = text[at:]
 
-    def _take(self, text: bytes) -> None:
+    def _take(self, text: bytes) -> bool:
+        """Whether it says something."""
         if _TOKENS not in text:
-            return
+            return False
         try:
-            counts = _counts(orjson.loads(text))
+            said = orjson.loads(text)
         except orjson.JSONDecodeError:
-            return
-        if not counts:
-            return
+            return False
         self._seen += 1
-        if self._events:
-            self._counts.update(counts)
+        if self._events and self._said:
+            self._said.update((name, value) for name, value in said.items() if value is not None)
         else:
-            self._counts = counts
+            self._said = said
+        return True
 
     @property
     def usage(self) -> Usage | None:
         """What was said so far; None for nothing."""
-        if not self._counts:
+        said = self._said
+        if not said:
             return None
-        counts = self._counts
-        if _OPENAI.isdisjoint(counts):
+        if _OPENAI.isdisjoint(said):
             # Anthropic's first event has the input and what little there is of the output.
-            is_final = not self._events or self._seen > 1
-            return Usage(*_anthropic(counts), counts.get("reasoning_tokens"), is_final)
-        taken = counts.get("prompt_tokens", counts.get("input_tokens"))
-        made = counts.get("completion_tokens", counts.get("output_tokens"))
-        total = counts.get("total_tokens")
-        if made is None and total is not None:  # embeddings
-            taken = total if taken is None else taken
-            made = max(0, total - taken)
-        cached = counts.get("cached_tokens", counts.get("prompt_cache_hit_tokens"))
-        return Usage(taken, made, cached, counts.get("reasoning_tokens"), True)
+            usage = _anthropic(said, not self._events or self._seen > 1)
+        else:
+            usage = _openai(said)
+        known = usage.input is not None or usage.output is not None
+        return usage if known or usage.cached is not None else None
 
 
-def _anthropic(counts: dict[str, int]) -> tuple[int | None, int | None, int | None]:
+def _openai(said: dict[str, Any]) -> Usage:
+    """Chat's names, or those of the Responses API."""
+    taken, made = _count(said, "prompt_tokens"), _count(said, "completion_tokens")
+    if taken is None and "input_tokens" in said:
+        taken = _count(said, "input_tokens")
+    if made is None and "output_tokens" in said:
+        made = _count(said, "output_tokens")
+    if made is None and (total := _count(said, "total_tokens")) is not None:  # embeddings
+        taken = total if taken is None else taken
+        made = max(0, total - taken)
+    cached = reasoning = None
+    if len(said) > 3:  # than most
+        of_input = said.get("prompt_tokens_details") or said.get("input_tokens_details")
+        of_output = said.get("completion_tokens_details") or said.get("output_tokens_details")
+        reasoning = _count(of_output, "reasoning_tokens")
+        cached = _count(of_input, "cached_tokens")
+        if cached is None:
+            cached = _count(said, "prompt_cache_hit_tokens")
+    return Usage(taken, made, cached, reasoning, True)
+
+
+def _anthropic(said: dict[str, Any], is_final: bool) -> Usage:
     """Its input is what was neither read from the cache nor written to it."""
-    read = counts.get("cache_read_input_tokens")
-    fresh = counts.get("input_tokens")
+    read = _count(said, "cache_read_input_tokens")
+    fresh = _count(said, "input_tokens")
     if fresh is not None:
-        fresh += (read or 0) + counts.get("cache_creation_input_tokens", 0)
-    return fresh, counts.get("output_tokens"), read
+        fresh += (read or 0) + (_count(said, "cache_creation_input_tokens") or 0)
+    return Usage(fresh, _count(said, "output_tokens"), read, None, is_final)
 
 
-def _counts(said: dict[str, Any]) -> dict[str, int]:
-    """The counts of one object by their names."""
-    counts = {name: value for name, value in said.items() if name in _COUNTS and _is_count(value)}
-    for name in _DETAILS.keys() & said.keys():
-        details, wanted = said[name], _DETAILS[name]
-        if isinstance(details, dict) and _is_count(details.get(wanted)):
-            counts[wanted] = details[wanted]
-    return counts
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= _MOST_TOKENS
+def _count(of: Any, name: str) -> int | None:
+    """The count of that name in an object, if there is one."""
+    if type(of) is not dict:
+        return None
+    value = of.get(name)
+    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None

@@ -89,7 +89,7 @@ def test_commands_of_m2m():
         ("m2m.1", ".Nm\n.Cm proxy\n", subparsers(tool.parser())["proxy"]),
         *(
             ("m2m.1", f".Nm\n.Cm {command}\n", subparsers(tool.parser())[command])
-            for command in ("cert", "compress", "decompress", "inspect", "probe")
+            for command in ("cert", "compress", "decompress", "inspect", "count", "models", "probe")
         ),
     ],
     ids=lambda value: value.split()[-1] if isinstance(value, str) else "",

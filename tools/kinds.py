@@ -36,7 +36,8 @@ LANGUAGES = {
     "European": ("de", "fr", "es", "it", "pt_BR", "nl", "sv", "pl", "cs", "hu", "fi", "tr", "vi",
                  "ro", "id", "lt"),
     "Cyrillic, Greek, Arabic": ("ru", "uk", "bg", "el", "ar", "he", "fa"),
-    "Indic, South-East Asian": ("hi", "bn", "ta", "te", "th", "gu", "pa", "ml", "kn", "km", "mr"),
+    "Indic, South-East Asian": ("hi", "bn", "ta", "te", "th", "gu", "pa", "ml", "kn", "km", "mr",
+                                "or", "si", "my", "lo"),
 }  # fmt: skip
 
 
@@ -48,7 +49,7 @@ DECLARATIONS = {
                  "fin", "tur", "vie", "ind", "lit"),
     "Cyrillic, Greek, Arabic": ("rus", "ukr", "bul", "ell_monotonic", "arb", "heb", "pes_1"),
     "Indic, South-East Asian": ("hin", "ben", "tam", "tel", "tha", "guj", "pan", "mal", "kan",
-                                "khm", "mar"),
+                                "khm", "mar", "sin", "mya", "lao"),
 }  # fmt: skip
 
 

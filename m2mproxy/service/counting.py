@@ -16,16 +16,17 @@ import signal
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 from m2mproxy.tokens.job import Chunk, Counts, Job, Result, Tokens, run
 
 # Jobs that are not answered yet. Their bytes are bounded by who keeps them (tally.Room).
 MOST_JOBS = 1024
-# Bytes and chunks that are written at a time: what the loop is held for, some 20 µs.
-_STEP, _MOST_PIECES = 64 * 1024, 256
+# Bytes and chunks that are written at a time, which is what the loop is held for.
+_STEP, _MOST_PIECES = 32 * 1024, 128
 
 # number, flags, then the bytes of the model's name, of the request and of the reply, which follow.
 _JOB = struct.Struct(">IBHII")
@@ -76,7 +77,7 @@ def start(counter: Counts) -> Helper:
         ours.close()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # it ends when we do, by the socket's end
-        os.nice(10)
+        os.nice(19)
         with theirs, theirs.makefile("rb", _STEP) as jobs:
             serve(jobs, theirs.sendall, counter)
         code = 0
@@ -93,7 +94,7 @@ def serve(jobs: Readable, answer: Callable[[bytes], None], counter: Counts) -> N
         number, flags, name, asked, replied = _JOB.unpack(head)
         model = jobs.read(name).decode()
         request, reply = jobs.read(asked), jobs.read(replied)
-        job = Job(
+        job = Job.of(
             model,
             [request] if flags & _ASKED else None,
             [reply] if flags & _REPLIED else None,
@@ -135,7 +136,8 @@ class Counting:
         self._on_lost = on_lost
         self._waiting: dict[int, Done] = {}
         self._number = 0
-        self._out: deque[Chunk] = deque()
+        self._out: deque[Iterator[Chunk]] = deque()  # a job each
+        self._rest: list[memoryview] = []  # of what was to be written
         self._in = b""
         self._is_open = True
         self.counted = 0
@@ -155,29 +157,29 @@ class Counting:
             return
         self._number = (self._number + 1) & 0xFFFFFFFF
         self._waiting[self._number] = done
-        if not self._out:
+        if not self._out and not self._rest:
             self._loop.add_writer(self._socket, self._writable)
-        self._out += _frame(self._number, job)
+        self._out.append(_frame(self._number, job))
 
     def _writable(self) -> None:
-        out, size = self._out, 0
-        pieces: list[memoryview] = []
-        while out and size < _STEP and len(pieces) < _MOST_PIECES:
-            pieces.append(memoryview(out.popleft()))
-            size += len(pieces[-1])
+        pieces = self._rest
+        size = sum(map(len, pieces))
+        while size < _STEP and len(pieces) < _MOST_PIECES and self._out:
+            chunk = next(self._out[0], None)
+            if chunk is None:
+                self._out.popleft()
+            else:
+                pieces.append(memoryview(chunk))
+                size += len(chunk)
         try:
-            sent = self._socket.sendmsg(pieces)
+            sent = self._socket.sendmsg(_within(pieces, _STEP))
         except BlockingIOError:
-            sent = 0
+            return
         except OSError:
             self._lose()
             return
-        for piece in reversed(pieces):  # what was not sent goes back
-            start = size - len(piece)
-            if sent < size:
-                out.appendleft(piece[max(0, sent - start) :])
-            size = start
-        if not out:
+        self._rest = _without(pieces, sent)
+        if not self._rest and not self._out:
             self._loop.remove_writer(self._socket)
 
     def _readable(self) -> None:
@@ -212,13 +214,30 @@ class Counting:
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._out.clear()
+        self._rest = []
         waiting, self._waiting = self._waiting, {}
         self.dropped += len(waiting)
         for done in waiting.values():
             done(None)
 
 
-def _frame(number: int, job: Job) -> list[Chunk]:
+def _within(pieces: list[memoryview], most: int) -> list[memoryview]:
+    """The first `most` bytes of `pieces`, of which only the last can go beyond."""
+    over = sum(map(len, pieces)) - most
+    return [*pieces[:-1], pieces[-1][: len(pieces[-1]) - over]] if over > 0 else pieces
+
+
+def _without(pieces: list[memoryview], sent: int) -> list[memoryview]:
+    """What is left of `pieces` after so many bytes."""
+    for at, piece in enumerate(pieces):
+        if sent < len(piece):
+            return [piece[sent:], *pieces[at + 1 :]]
+        sent -= len(piece)
+    return []
+
+
+def _frame(number: int, job: Job) -> Iterator[Chunk]:
+    """A job as it is written. Its chunks, which can be thousands, are not looked at yet."""
     asked, replied = job.asked or (), job.replied or ()
     flags = (
         (_ASKED if job.asked is not None else 0)
@@ -226,9 +245,8 @@ def _frame(number: int, job: Job) -> list[Chunk]:
         | (_EVENTS if job.events else 0)
     )
     model = job.model[: _LONGEST_NAME // 4].encode()
-    sizes = (sum(map(len, asked)), sum(map(len, replied)))
-    head = _JOB.pack(number, flags, len(model), *sizes)
-    return [head + model, *asked, *replied]
+    head = _JOB.pack(number, flags, len(model), job.asked_size, job.replied_size)
+    return chain((head + model,), asked, replied)
 
 
 def _tokens(number: int, flags: int) -> Tokens | None:

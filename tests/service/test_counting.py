@@ -100,13 +100,13 @@ class Setup:
 
 
 JOBS = [
-    (Job("exact", [ASKED], [REPLIED], False), Result(Tokens(102, True), Tokens(1, True))),
-    (Job("m", [ASKED[:9], memoryview(ASKED)[9:]], None, False), Result(Tokens(102, False), None)),
-    (Job("m", None, [REPLIED], False), Result(None, Tokens(1, False))),
-    (Job("m", None, [b"data: ", REPLIED, b"\n\n"], True), Result(None, Tokens(1, False))),
-    (Job("m", None, [], True), Result(None, Tokens(0, False))),
-    (Job("", [b"no json"], None, False), Result(None, None)),
-    (Job("日本" * 200, [ASKED], None, False), Result(Tokens(102, False), None)),
+    (Job.of("exact", [ASKED], [REPLIED], False), Result(Tokens(102, True), Tokens(1, True))),
+    (Job.of("m", [ASKED[:9], memoryview(ASKED)[9:]], None, False), Result(Tokens(102, False))),
+    (Job.of("m", None, [REPLIED], False), Result(None, Tokens(1, False))),
+    (Job.of("m", None, [b"data: ", REPLIED, b"\n\n"], True), Result(None, Tokens(1, False))),
+    (Job.of("m", None, [], True), Result(None, Tokens(0, False))),
+    (Job.of("", [b"no json"], None, False), Result(None, None)),
+    (Job.of("日本" * 200, [ASKED], None, False), Result(Tokens(102, False), None)),
 ]
 
 
@@ -145,9 +145,9 @@ def test_a_full_socket_is_waited_for() -> None:
 
 def test_little_is_written_at_a_time() -> None:
     setup = Setup()
-    setup.submit(Job("m", [b"x" * 1000] * 1000, None, False))
+    setup.submit(Job.of("m", [b"x" * 1000] * 1000, None, False))
     assert setup.write() > 10
-    setup.submit(Job("m", [b"x"] * 2560, None, False))
+    setup.submit(Job.of("m", [b"x"] * 2560, None, False))
     assert setup.write() > 10
 
 
@@ -207,7 +207,7 @@ class Broken(WordCounter):
 def test_a_bug_of_the_counter_is_that_jobs_alone() -> None:
     setup = Setup()
     for model in ("m", "bug", "m"):
-        setup.submit(Job(model, [ASKED], None, False))
+        setup.submit(Job.of(model, [ASKED], None, False))
     setup.write()
     out = io.BytesIO()
     counting.serve(io.BytesIO(setup.end.sent), out.write, Broken())
@@ -233,7 +233,8 @@ def test_a_process() -> None:
     setup = Setup()
     setup.counting = Counting(setup.loop, helper.socket, setup._lose)  # type: ignore[arg-type]
     try:
-        big = Job("exact", [b'{"messages":[{"content":"', b"one " * 100_000, b'"}]}'], None, False)
+        words = [b'{"messages":[{"content":"', b"one " * 100_000, b'"}]}']
+        big = Job.of("exact", words, None, False)
         setup.submit(big)
         setup.submit(JOBS[0][0])
         while len(setup.results) < 2:

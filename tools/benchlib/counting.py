@@ -49,7 +49,7 @@ def measure(bench: Bench) -> None:
     bench.results.notes[PART] = (
         f"2 KiB chat request, 1 KiB reply, {CONNECTIONS} connections, at a fixed rate"
     )
-    repetitions, seconds = (1, 0.5) if bench.short else (7, 2.0)
+    repetitions, seconds = (1, 0.5) if bench.short else (25, 0.4)
     for reported in (True, False):
         with _model(bench, reported) as upstream, contextlib.ExitStack() as stack:
             servers = [stack.enter_context(_proxy(bench, upstream, mode)) for mode in MODES]
@@ -143,7 +143,7 @@ def _job() -> Job:
     event = {"choices": [{"index": 0, "delta": {"content": " well"}}], "model": "gpt-4o"}
     events = [b"data: " + json.dumps(event).encode() + b"\n\n"] * 1000
     chunks = [body[at : at + 16384] for at in range(0, len(body), 16384)]
-    return Job("gpt-4o", chunks, events, True)
+    return Job.of("gpt-4o", chunks, events, True)
 
 
 def _holds(results: Results, repetitions: int) -> None:

@@ -1,4 +1,5 @@
-"""How bodies are coded towards one upstream and its clients, as the configuration has it.
+"""How bodies are coded towards one upstream and its clients, and what is counted of them, as the
+configuration has it.
 
 The one rule: "auto" codes what somebody has shown that he reads and what crosses a wire; a name
 codes what the operator vouches for; "off" touches nothing.

@@ -36,7 +36,8 @@ from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.providers import Router, profile_for
 from m2mproxy.proxy.proxy import Proxy
 from m2mproxy.proxy.routes import Routes, Upstream
-from m2mproxy.proxy.wire import forms_of, request_coding, response_coding
+from m2mproxy.proxy.tally import Submit
+from m2mproxy.proxy.wire import forms_of, request_coding, response_coding, tallies_of
 
 Report = Callable[[Any], None]
 Pair = tuple[str, str]  # versions: the client's, the upstream's
@@ -65,10 +66,12 @@ class World:
         loop: DrivenLoop | None = None,
         announce: dict[int, int] | None = None,
         vocabularies: Vocabularies = NO_VOCABULARIES,
+        submit: Submit | None = None,
         **settings: Any,
     ) -> None:
         """`pair` are the versions of the ends that `ask` and `call` speak for; `loop` is another
-        world's, which this one is part of; `announce` is what the proxy tells clients."""
+        world's, which this one is part of; `announce` is what the proxy tells clients; `submit`
+        takes what is to be counted."""
         self.pair = pair
         self.loop = loop or DrivenLoop()
         self.split = split
@@ -80,8 +83,15 @@ class World:
         psk = self.config.peer.psk
         self.forms = forms_of(self.config, AeadSeal(psk) if psk else None, vocabularies)
         self.links = Links(self.config.link, self.loop.time, self.forms.seal is not None)
+        self.tallies = tallies_of(self.config, submit)
         self.context = Context(
-            self.config, self._routes(), self.loop.time, Inline(), self.forms, self.links
+            self.config,
+            self._routes(),
+            self.loop.time,
+            Inline(),
+            self.forms,
+            self.links,
+            self.tallies,
         )
         self.ended: list[Exchange] = []
         self.refusals: list[Fault] = []
@@ -256,7 +266,7 @@ def _config(settings: dict[str, Any]) -> Config:
         section, _, key = name.partition("_")
         if section in ("timeouts", "limits", "compression"):
             flags[f"proxy.{section}.{key}"] = value
-        elif section in ("link", "peer"):
+        elif section in ("link", "peer", "tokens"):
             flags[f"{section}.{key}"] = value
         else:
             flags[f"proxy.{name}"] = value

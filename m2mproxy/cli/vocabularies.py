@@ -4,12 +4,14 @@ Rule: tiktoken comes into the process with the first vocabulary that is wanted, 
 """
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from m2mproxy.cli.data import Failure
 from m2mproxy.codec.token_native import NAMES, Vocabulary
 from m2mproxy.config import Config
 
 KEY = "proxy.compression.vocabularies"
+TO_COUNT = "tokens.vocabularies"
 
 
 def configured(config: Config) -> Mapping[str, Vocabulary]:
@@ -27,6 +29,32 @@ def configured(config: Config) -> Mapping[str, Vocabulary]:
         return {letter: load(name) for letter, name in NAMES.items() if name in names}
     except VocabularyError as error:
         raise config.refusal(KEY, names, str(error)) from None
+
+
+def counter(config: Config) -> Any:
+    """What counts tokens as `config` wants it, with its vocabularies loaded; None for nothing.
+
+    Raises:
+        ConfigError: one of them cannot be had.
+    """
+    names = config.tokens.vocabularies
+    if config.tokens.count != "all":
+        return None
+    from m2mproxy.tokens.count import Counter
+    from m2mproxy.tokens.known import KNOWN
+
+    for name in names:
+        if name not in KNOWN:
+            reason = f"{name} is not known; there are {', '.join(KNOWN)}"
+            raise config.refusal(TO_COUNT, names, reason)
+    if not names:
+        return Counter({})
+    from m2mproxy.tokens.vocabulary import VocabularyError, preload
+
+    try:
+        return Counter(preload(names))
+    except VocabularyError as error:
+        raise config.refusal(TO_COUNT, names, str(error)) from None
 
 
 class OnDemand(Mapping[str, Vocabulary]):

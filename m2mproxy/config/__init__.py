@@ -7,6 +7,7 @@ from m2mproxy.config.addresses import Listen, Upstream
 from m2mproxy.config.errors import COMMAND_LINE, ENVIRONMENT, ConfigError
 from m2mproxy.config.kinds import Kind, size_text
 from m2mproxy.config.load import FILE_VARIABLE, load
+from m2mproxy.config.prices import Price, Prices
 from m2mproxy.config.schema import (
     KEYS,
     SECTIONS,
@@ -20,6 +21,7 @@ from m2mproxy.config.schema import (
     Security,
     Timeouts,
     Tls,
+    Tokens,
 )
 
 __all__ = [
@@ -38,9 +40,12 @@ __all__ = [
     "Listen",
     "Logging",
     "Peer",
+    "Price",
+    "Prices",
     "Security",
     "Timeouts",
     "Tls",
+    "Tokens",
     "Upstream",
     "load",
     "size_text",

@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 
 from m2mproxy.config.errors import COMMAND_LINE, ENVIRONMENT, ConfigError
 from m2mproxy.config.keyfile import MOST_KEY, psk_of
+from m2mproxy.config.prices import Prices
+from m2mproxy.config.prices import read as read_prices
 from m2mproxy.config.schema import (
     API_KEY,
     API_KEY_FILE,
     KEY_TEXT,
     KEYS,
+    PRICES,
     PSK_FILE,
     SECTIONS,
     Config,
@@ -82,15 +85,19 @@ def load(
     if values.get("proxy.ca_file"):
         _check_certificates(settings["proxy.ca_file"])
     places = {name: Place(setting.source, setting.name) for name, setting in settings.items()}
-    config = _build(values, places, psk)
+    prices = _read_prices(settings[PRICES]) if values.get(PRICES) else Prices()
+    config = _build(values, places, psk, prices)
     _check_peer(config)
     check_tls(config, notices)
     return config
 
 
-def _build(values: Mapping[str, object], places: Mapping[str, Place], psk: bytes) -> Config:
+def _build(
+    values: Mapping[str, object], places: Mapping[str, Place], psk: bytes, prices: Prices
+) -> Config:
     parts: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     parts["peer"]["psk"] = psk
+    parts["tokens"]["table"] = prices
     for path, value in values.items():
         if path != API_KEY_FILE:
             parts[KEYS[path].section][KEYS[path].name] = value
@@ -232,6 +239,13 @@ def _read_psk(setting: _Setting) -> bytes:
         return psk_of(data)
     except ValueError as error:
         raise setting.error(str(error)) from None
+
+
+def _read_prices(setting: _Setting) -> Prices:
+    try:
+        return read_prices(setting.value)
+    except OSError as error:
+        raise setting.error(f"cannot be read: {error.strerror}") from None
 
 
 def _check_peer(config: Config) -> None:

@@ -14,9 +14,11 @@ from m2mproxy.config import kinds
 from m2mproxy.config.addresses import LISTEN, UPSTREAM, Listen, Upstream
 from m2mproxy.config.errors import DEFAULT, ConfigError
 from m2mproxy.config.kinds import Kind
+from m2mproxy.config.prices import Prices
 
 API_KEY, API_KEY_FILE = "proxy.api_key", "proxy.api_key_file"
 PSK_FILE = "peer.psk_file"
+PRICES = "tokens.prices"
 
 _SWITCH = kinds.one_of({"true": True, "false": False})
 _OFF = {'"off"': "off", "false": "off"}
@@ -26,6 +28,8 @@ _CA_PATH = kinds.text(r"[^\x00-\x1f\x7f]*", "the path of a file of certificates 
 _PEM_PATH = kinds.text(r"[^\x00-\x1f\x7f]*", "the path of a file in PEM")
 _PEM_PATHS = kinds.texts(r"[^\x00-\x1f\x7f]+", "the path of a file in PEM, or several such paths")
 _VOCABULARIES = kinds.texts("cl100k|o200k|llama3", '"cl100k" or "o200k" or "llama3", or several')
+_NAMES = kinds.texts("[a-z0-9][a-z0-9.-]{0,31}", "the name of a vocabulary, or several")
+_PRICES_PATH = kinds.text(r"[^\x00-\x1f\x7f]*", "the path of a file of prices in TOML")
 _PROVIDER = kinds.text(r"[a-z0-9-]{1,64}", 'a name of a-z, 0-9 and "-", such as "auto" or "openai"')
 KEY_TEXT = kinds.text(r"[\x21-\x7e]+", "visible ASCII characters without spaces", lambda _: None)
 _HEADER = kinds.text(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]*", "a field name, such as x-tenant")
@@ -193,6 +197,22 @@ class Peer:
     """The key, 32 bytes: no key of the configuration, but what `psk_file` holds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """[tokens]: what is known of the tokens that exchanges take."""
+
+    count: Annotated[
+        str, kinds.one_of({'"usage"': "usage", '"all"': "all", "true": "all", **_OFF})
+    ] = "usage"
+    """'usage' for what replies say, the default; 'all' to count what they do not say; 'off'."""
+    vocabularies: Annotated[tuple[str, ...], _NAMES] = ("cl100k", "o200k")
+    """Vocabularies that are loaded to count with, where `count` is 'all'; default cl100k, o200k."""
+    prices: Annotated[str, _PRICES_PATH] = ""
+    """File of what tokens cost; '' for none, the default."""
+    table: Prices = field(default_factory=Prices)
+    """The prices: no key of the configuration, but what `prices` holds."""
+
+
 class Place(NamedTuple):
     """Where a key was given: the file, `environment` or `command line`, and its name there."""
 
@@ -202,7 +222,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """[proxy] and its sections, [peer] and [logging]."""
+    """[proxy] and its sections, and the others."""
 
     listen: Annotated[tuple[Listen, ...], LISTEN] = (Listen("127.0.0.1", 8080),)
     """Addresses where clients connect; default 127.0.0.1:8080."""
@@ -233,6 +253,7 @@ class Config:
     security: Security = Security()
     peer: Peer = Peer()
     link: Link = Link()
+    tokens: Tokens = Tokens()
     logging: Logging = Logging()
     places: Mapping[str, Place] = field(default_factory=dict, repr=False, compare=False)
     """Where each key that was given was given, by its path: no key itself, but for errors."""
@@ -252,6 +273,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "proxy.security": Security,
     "peer": Peer,
     "link": Link,
+    "tokens": Tokens,
     "logging": Logging,
 }
 

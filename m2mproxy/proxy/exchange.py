@@ -60,10 +60,10 @@ class Exchange:
 
     __slots__ = (
         "_accepted", "_bytes_up", "_coded", "_context", "_done", "_download", "_finder", "_flow",
-        "_interjection", "_is_clear", "_linked", "_model", "_on_end", "_patience", "_upload",
-        "_upstream", "_wait", "answered", "bug", "downstream", "ended", "fault", "forwarded",
-        "ledger", "method", "relayed", "request", "response", "retried", "sent", "started",
-        "target", "why",
+        "_interjection", "_is_clear", "_is_coded", "_linked", "_model", "_on_end", "_patience",
+        "_upload", "_upstream", "_wait", "answered", "bug", "downstream", "ended", "fault",
+        "forwarded", "ledger", "method", "relayed", "request", "response", "retried", "sent",
+        "started", "tally", "target", "why",
     )
 
     def __init__(
@@ -92,10 +92,13 @@ class Exchange:
         self._done: Signal[None] = Signal()
         self.why = ""  # the request is not coded, where there is no ledger to say it
         self.ledger: Ledger | None = None  # where a coding was used, or considered
+        tallies = context.tallies
+        self.tally = tallies.begin(request) if tallies is not None else None
         self._accepted: Accepted | None = None
         self._coded: Coded | None = None
         self._linked: Linked | None = None  # where a link has to do with it
         self._is_clear = False  # the client's connection has no TLS
+        self._is_coded = False  # the response, as it came
         self._finder: ModelFinder | None = None
         self._bytes_up = 0
         self._model = ""
@@ -192,8 +195,8 @@ class Exchange:
         route.forwarding.prepare(request, self.downstream.peer)
         request.authority, request.scheme = route.authority, route.scheme
         route.responses.ask(request, watched, self._accepted)
-        if config.logging.access and request.length != 0:
-            self._finder = ModelFinder()
+        if request.length != 0 and (self.tally is not None or config.logging.access):
+            self._finder = self.tally.finder() if self.tally is not None else ModelFinder()
         if route.requests.is_unproven(request):
             stream = await self._stream(route, fresh=True)
             self._patience.enter(Phase.FIRST_BYTE, self._context.clock())
@@ -361,6 +364,7 @@ class Exchange:
         near = is_near(self.downstream.peer)
         marks = response.headers.named(MARKS)
         if marks:
+            self._is_coded = marks.get(b"content-encoding") is not None
             route.requests.readable.learn(marks)
             hear(response, marks, route.links)
         offers = (
@@ -384,8 +388,11 @@ class Exchange:
         if is_event_stream(response) or (coder is not None and coder.carries_events):
             self._interjection = Interjection(download, self.downstream)
             eyes.append(self._interjection.boundary.feed)
+        is_plain = coder is not None or not self._is_coded
+        if self.tally is not None:
+            eyes += self.tally.listen(response, is_plain)
         if self._linked is not None:
-            if coder is not None or response.headers.get(b"content-encoding") is None:
+            if is_plain:
                 eyes += self._linked.listen(response)
             self._linked.say(response)
         if eyes:
@@ -444,5 +451,7 @@ class Exchange:
         self.ended = self._context.clock()
         if self.ledger is not None:
             self.ledger.close(self.bytes_up, self.bytes_down)
+        if self.tally is not None:
+            self.tally.end(self.model)
         on_end, self._on_end = self._on_end, _nobody
         on_end(self)

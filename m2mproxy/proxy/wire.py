@@ -1,4 +1,5 @@
-"""How bodies are coded towards one upstream and its clients, as the configuration has it.
+"""How bodies are coded towards one upstream and its clients, and what is counted of them, as the
+configuration has it.
 
 The one rule: "auto" codes what somebody has shown that he reads and what crosses a wire; a name
 codes what the operator vouches for; "off" touches nothing.
@@ -18,6 +19,7 @@ from m2mproxy.proxy.readable import Readable
 from m2mproxy.proxy.request_coding import RequestCoding
 from m2mproxy.proxy.response_coding import ResponseCoding
 from m2mproxy.proxy.sealing import BothSeal, PeerSeal
+from m2mproxy.proxy.tally import Room, Submit, Tallies
 
 # Bytes of a request that is sealed: it is held whole, and no frame carries more than 1 GiB.
 _MOST_SEALED = 1 << 29
@@ -54,3 +56,10 @@ def response_coding(config: Compression, upstream_host: str, forms: Forms) -> Re
     """For the responses of the upstream at that host."""
     near = upstream_host in ("localhost", "::1") or upstream_host.startswith("127.")
     return ResponseCoding(config.responses, config.min_size, config.level, near, forms)
+
+
+def tallies_of(config: Config, submit: Submit | None) -> Tallies | None:
+    """What becomes of the tokens of exchanges; `submit` takes what is to be counted."""
+    if config.tokens.count == "off":
+        return None
+    return Tallies(submit if config.tokens.count == "all" else None, Room())

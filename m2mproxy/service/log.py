@@ -15,6 +15,7 @@ import orjson
 from m2mproxy.config import Logging
 from m2mproxy.http.faults import Fault
 from m2mproxy.proxy.exchange import Exchange
+from m2mproxy.proxy.tally import Tally
 from m2mproxy.service.stats import error_of, status_of
 from m2mproxy.service.writer import Writer
 
@@ -25,8 +26,12 @@ _LONGEST_PATH = 512
 _TEXT = (
     b"%b client=%b method=%b path=%b model=%b status=%d client_in=%d client_out=%d "
     b"upstream_out=%d upstream_in=%d coding=%b client_coding=%b why=%b ref=%b saved=%d "
+    b"tokens_in=%b tokens_out=%b tokens_cached=%b tokens_estimated=%b "
     b"first_byte_ms=%b added_ms=%.3f total_ms=%.3f error=%b\n"
 )
+
+_TOKENS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_estimated")
+_TOKENS_UNKNOWN = (b"-",) * len(_TOKENS)
 
 _is_plain = re.compile(r"[!#-~]+").fullmatch
 
@@ -105,6 +110,7 @@ class Log:
             why,
             reference,
             saved,
+            *(_TOKENS_UNKNOWN if x.tally is None else map(_figure, _tokens(x.tally))),
             b"%.3f" % ((x.answered - x.started) * 1e3) if x.answered else b"-",
             x.added * 1e3,
             (x.ended - x.started) * 1e3,
@@ -132,6 +138,7 @@ class Log:
             "why": (x.ledger.why if x.ledger is not None else x.why) or None,
             "ref": (x.ledger.reference if x.ledger is not None else "") or None,
             "saved": x.ledger.saved if x.ledger is not None else 0,
+            **dict(zip(_TOKENS, _tokens(x.tally), strict=True)),
             "first_byte_ms": round((x.answered - x.started) * 1e3, 3) if x.answered else None,
             "added_ms": round(x.added * 1e3, 3),
             "total_ms": round((x.ended - x.started) * 1e3, 3),
@@ -158,6 +165,25 @@ def _places(error: BaseException) -> str:
     return ", ".join(
         f"{frame.f_code.co_qualname} ({frame.f_code.co_filename}:{line})" for frame, line in frames
     )
+
+
+def _tokens(tally: Tally | None) -> tuple[int | str | None, ...]:
+    """The values of _TOKENS: the last one says which of the first two are no exact figures."""
+    if tally is None:
+        return (None,) * len(_TOKENS)
+    given, made = tally.input, tally.output
+    pairs = (("in", given), ("out", made))
+    estimated = [name for name, tokens in pairs if tokens is not None and not tokens.is_exact]
+    return (
+        given.number if given is not None else None,
+        made.number if made is not None else None,
+        tally.cached,
+        ",".join(estimated) or None,
+    )
+
+
+def _figure(value: int | str | None) -> bytes:
+    return b"-" if value is None else str(value).encode()
 
 
 def _path(target: bytes) -> bytes:

@@ -34,8 +34,10 @@ from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.proxy import Proxy
 from m2mproxy.proxy.routes import Routes, Upstream
 from m2mproxy.proxy.sealing import BothSeal
-from m2mproxy.proxy.wire import forms_of, request_coding, response_coding
-from m2mproxy.service import files
+from m2mproxy.proxy.wire import forms_of, request_coding, response_coding, tallies_of
+from m2mproxy.service import counting, files
+from m2mproxy.service.accounts import Accounts
+from m2mproxy.service.counting import Counting, Helper
 from m2mproxy.service.debug import Debug
 from m2mproxy.service.listeners import BACKLOG, Listeners
 from m2mproxy.service.local import Endpoints
@@ -44,6 +46,7 @@ from m2mproxy.service.renewal import Renewal
 from m2mproxy.service.stats import Stats
 from m2mproxy.service.upstream import Parts, parts
 from m2mproxy.service.writer import Writer
+from m2mproxy.tokens.job import Counts
 
 # Not sys.stderr, which Python may have replaced or left out.
 _STDERR = 2
@@ -57,25 +60,42 @@ _SPARE = 64
 _TLS_END = 60.0
 
 
-def serve(config: Config, vocabularies: Vocabularies, aead: BothSeal | None) -> int:
+def serve(
+    config: Config, vocabularies: Vocabularies, aead: BothSeal | None, counter: Counts | None
+) -> int:
     """Serve until a signal says stop. Returns the exit code. `aead` has the key of peer.psk_file.
 
     `vocabularies` are those that the configuration names: loading one here, on the event loop,
-    would stop everything for as long as it takes.
+    would stop everything for as long as it takes. `counter` counts tokens, if any are to be.
 
     Raises:
         ConfigError: the upstream cannot be used, see `parts`.
         OSError: an address cannot be listened on; `filename` is the address.
     """
     built = parts(config)
+    helper = counting.start(counter) if counter is not None else None
+    try:
+        _serve(config, built, vocabularies, aead, helper)
+    finally:
+        if helper is not None:
+            helper.end()
+    return 0
+
+
+def _serve(
+    config: Config,
+    built: Parts,
+    vocabularies: Vocabularies,
+    aead: BothSeal | None,
+    helper: Helper | None,
+) -> None:
     listeners = Listeners(config.listen, built.listening is not None)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             loop = runner.get_loop()
-            runner.run(Server(config, built, listeners, loop, vocabularies, aead).run())
+            runner.run(Server(config, built, listeners, loop, vocabularies, aead, helper).run())
     finally:
         listeners.close()
-    return 0
 
 
 class Server:
@@ -89,6 +109,7 @@ class Server:
         loop: asyncio.AbstractEventLoop,
         vocabularies: Vocabularies,
         aead: BothSeal | None,
+        helper: Helper | None,
     ) -> None:
         self._config = config
         self._vocabularies = vocabularies
@@ -111,7 +132,13 @@ class Server:
         forms = forms_of(config, aead, vocabularies)
         self._links = Links(config.link, time.monotonic, forms.seal is not None)
         routes = self._routes(built, forms)
-        context = Context(config, routes, time.monotonic, self._offload, forms, self._links)
+        self._accounts = Accounts(loop, config.tokens.table, self._log.exchange)
+        self._counting = Counting(loop, helper.socket, self._not_counted) if helper else None
+        submit = self._counting.submit if self._counting is not None else None
+        self._tallies = tallies_of(config, submit)
+        context = Context(
+            config, routes, time.monotonic, self._offload, forms, self._links, self._tallies
+        )
         announce = self._links.announce
         self._proxy = Proxy(context, turn, loop, self._ended, self._refused, announce)
         self._tls = built.listening
@@ -155,11 +182,15 @@ class Server:
 
     def _ended(self, exchange: Exchange) -> None:
         self._stats.record(exchange)
-        self._log.exchange(exchange)
+        self._accounts.ended(exchange)
 
     def _refused(self, peer: str, fault: Fault) -> None:
         self._stats.refused(fault)
         self._log.refusal(peer, fault)
+
+    def _not_counted(self) -> None:
+        why = "the process that counts tokens has ended; none are counted any more"
+        self._log.event("error", why)
 
     def _unexpected(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An exception that nobody caught, which asyncio would print in a way of its own."""
@@ -181,6 +212,7 @@ class Server:
 
     def _reset(self) -> None:
         self._stats.reset()
+        self._accounts.reset()
         self._upstream_links.counts.reset()
 
     def _snapshot(self) -> dict[str, object]:
@@ -191,10 +223,19 @@ class Server:
             "upstream_connections": self._pool.counts(),
             "upstream_reads": self._requests.readable.report(),
             "links": {**self._links.report(), str(self._origin): self._upstream_links.report()},
+            "tokens": {**self._accounts.snapshot(), **self._counts()},
             "tls_handshakes": self._tls.handshakes.counts() if self._tls else {},
             "log_lines_dropped": self._writer.dropped,
             "version": __version__,
         }
+
+    def _counts(self) -> dict[str, int]:
+        """What became of what is to be counted, since the start."""
+        counting, tallies = self._counting, self._tallies
+        if counting is None or tallies is None:
+            return {}
+        dropped = counting.dropped + tallies.unkept
+        return dict(counted=counting.counted, waiting=counting.waiting, dropped=dropped)
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -314,6 +355,9 @@ class Server:
         self._dialler.close()
         self._pool.close()
         self._offload.close()
+        if self._counting is not None:
+            self._counting.close()
+        self._accounts.close()
         await asyncio.sleep(0)  # for what that made the loop do next
         self._writer.close()
         # The end has come already. The loop, when it closes, gives signals back their default, and

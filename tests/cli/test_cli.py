@@ -6,6 +6,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,7 @@ class Server:
     def __init__(self) -> None:
         self.configs: list[Config] = []
         self.vocabularies: list[Vocabularies] = []
+        self.counters: list[Any] = []
         self.checked: list[Config] = []
         self.seals: list[object] = []
         self.result: int | BaseException = 0
@@ -33,10 +35,13 @@ class Server:
         if isinstance(self.result, BaseException):
             raise self.result
 
-    def serve(self, config: Config, vocabularies: Vocabularies, aead: object) -> int:
+    def serve(
+        self, config: Config, vocabularies: Vocabularies, aead: object, counter: object
+    ) -> int:
         self.configs.append(config)
         self.vocabularies.append(vocabularies)
         self.seals.append(aead)
+        self.counters.append(counter)
         if isinstance(self.result, BaseException):
             raise self.result
         return self.result
@@ -468,6 +473,39 @@ def test_each_vocabulary_can_be_named():
     assert key.kind.allowed == '"{}" or "{}" or "{}", or several'.format(*names)
 
 
+@BOTH
+def test_what_counts_has_the_vocabularies_that_are_named(run, server, command, monkeypatch):
+    monkeypatch.setenv("M2M_TOKENS_VOCABULARIES", "o200k")
+    assert run(*command, "--upstream", URL) == (0, "", [])
+    monkeypatch.setenv("M2M_TOKENS_COUNT", "all")
+    assert run(*command, "--upstream", URL) == (0, "", [])
+    none, counter = server.counters
+    assert none is None
+    assert counter.text("hello world", "gpt-4o").tokens == 2
+    assert counter.text("hello world", "gpt-4o").is_exact
+    assert not counter.text("hello world", "gpt-4").is_exact
+
+
+@BOTH
+def test_without_a_vocabulary_tokens_are_estimated(run, server, command, monkeypatch):
+    monkeypatch.setenv("M2M_TOKENS_COUNT", "all")
+    monkeypatch.setenv("M2M_TOKENS_VOCABULARIES", "")
+    assert run(*command, "--upstream", URL) == (0, "", [])
+    (counter,) = server.counters
+    assert not counter.text("hello world", "gpt-4o").is_exact
+
+
+@pytest.mark.parametrize("more", [(), ("--check",)])
+@BOTH
+def test_a_vocabulary_to_count_with_that_nobody_knows(run, server, command, more, monkeypatch):
+    monkeypatch.setenv("M2M_TOKENS_COUNT", "all")
+    monkeypatch.setenv("M2M_TOKENS_VOCABULARIES", "o200k,klingon")
+    code, out, (line,) = run(*command, "--upstream", URL, *more)
+    assert (code, out, server.counters) == (78, "", [])
+    assert "M2M_TOKENS_VOCABULARIES" in line
+    assert "klingon is not known; there are cl100k, o200k" in line
+
+
 def test_without_a_named_vocabulary_tiktoken_is_not_imported():
     """It would be megabytes that few need."""
     program = """
@@ -477,10 +515,12 @@ from m2mproxy.service import server
 given = []
 server.serve = lambda *args: given.append(args) or 0
 assert daemon.main(["--upstream", "http://model/v1"]) == 0
-(_, vocabularies, key), = given
-assert not vocabularies and key is None
+(_, vocabularies, key, counter), = given
+assert not vocabularies and key is None and counter is None
 assert daemon.main(["--upstream", "http://model/v1", "--check"]) == 0
-print(*[name for name in sys.modules if "tiktoken" in name or "m2mproxy.tokens" in name])
+light = ["m2mproxy.tokens" + name for name in ("", ".job", ".usage", ".written")]
+names = [name for name in sys.modules if "tiktoken" in name or "m2mproxy.tokens" in name]
+print(*[name for name in names if name not in light])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (

@@ -11,7 +11,18 @@ import pytest
 from config_cases import BASE, UPSTREAM, value_of, write
 
 from m2mproxy import config
-from m2mproxy.config import KEYS, Config, Listen, Peer, Upstream, addresses, load, schema
+from m2mproxy.config import (
+    KEYS,
+    Config,
+    Listen,
+    Peer,
+    Price,
+    Upstream,
+    addresses,
+    load,
+    prices,
+    schema,
+)
 
 # ---- the shape that others code against ----------------------------------------------------------
 
@@ -36,6 +47,8 @@ def test_the_defaults():
     assert (c.security.enabled, c.security.blocking, c.security.threshold) == (False, True, 0.8)
     assert (c.peer.psk_file, c.peer.psk, c.peer.seal, c.peer.required) == ("", b"", "aead", False)
     assert (c.logging.format, c.logging.level, c.logging.access) == ("text", "info", True)
+    assert (c.tokens.count, c.tokens.vocabularies) == ("usage", ("cl100k", "o200k"))
+    assert (c.tokens.prices, c.tokens.table.rows) == ("", ())
 
 
 def dataclasses_of_config():
@@ -43,21 +56,30 @@ def dataclasses_of_config():
 
 
 def nodes_of_config():
-    for module in (addresses, schema):
+    for module in (addresses, prices, schema):
         yield from ast.parse(inspect.getsource(module)).body
 
 
 @pytest.mark.parametrize("kind", dataclasses_of_config(), ids=lambda kind: kind.__name__)
 def test_dataclasses_are_frozen_and_slotted(kind):
     sample = Config(upstream=UPSTREAM)
-    values = (sample, sample.upstream, sample.listen[0], *map(sample.__getattribute__, SUBSECTIONS))
+    values = (
+        sample,
+        sample.upstream,
+        sample.listen[0],
+        sample.tokens.table,
+        Price("*", 1.0, 1.0, 1.0),
+        *map(sample.__getattribute__, SUBSECTIONS),
+    )
     instance = next(value for value in values if type(value) is kind)
     assert not hasattr(instance, "__dict__")
     with pytest.raises(FrozenInstanceError):
         setattr(instance, fields(kind)[0].name, None)
 
 
-SUBSECTIONS = ("tls", "timeouts", "limits", "compression", "security", "peer", "link", "logging")
+SUBSECTIONS = (
+    "tls", "timeouts", "limits", "compression", "security", "peer", "link", "tokens", "logging",
+)  # fmt: skip
 
 
 def test_every_field_has_a_docstring():
@@ -162,12 +184,14 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "link.ttl": ('"5m"', "300", 300.0),
     "link.isolation": ('"conversation"', "conversation", "conversation"),
     "link.tenant_header": ('"x-tenant"', "x-tenant", "x-tenant"),
+    "tokens.count": ('"all"', "all", "all"),
+    "tokens.vocabularies": ('["tekken", "qwen3.5"]', "tekken, qwen3.5", ("tekken", "qwen3.5")),
     "logging.format": ('"json"', "json", "json"),
     "logging.level": ('"debug"', "debug", "debug"),
     "logging.access": ("false", "false", False),
 }
 # These name files that are read at once, and have tests of their own.
-NAMING_FILES = {"proxy.api_key_file", "proxy.ca_file", "peer.psk_file"}
+NAMING_FILES = {"proxy.api_key_file", "proxy.ca_file", "peer.psk_file", "tokens.prices"}
 # These need another key, see test_tls_keys and test_psk.
 DEPENDENT = {"proxy.tls.key", "proxy.tls.client_ca", "proxy.tls.upstream_key", "peer.required"}
 

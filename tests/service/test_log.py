@@ -69,6 +69,7 @@ def _value(text: str) -> Any:
 FIELDS = [
     "time", "client", "method", "path", "model", "status", "client_in", "client_out",
     "upstream_out", "upstream_in", "coding", "client_coding", "why", "ref", "saved",
+    "tokens_in", "tokens_out", "tokens_cached", "tokens_estimated",
     "first_byte_ms", "added_ms", "total_ms", "error",
 ]  # fmt: skip
 
@@ -97,6 +98,10 @@ def test_the_line_of_an_exchange(form: str) -> None:
         "why": None,
         "ref": None,
         "saved": 0,
+        "tokens_in": None,
+        "tokens_out": None,
+        "tokens_cached": None,
+        "tokens_estimated": None,
         "first_byte_ms": 1000.0,
         "added_ms": 0.75,
         "total_ms": 2500.0,

@@ -5,7 +5,7 @@ neither: it measures forms of bodies; nor has `tokens`. In `link` two instances 
 each other.
 """
 
-from . import bodies, h2, link, memory, requests, savings, streams, tokens
+from . import bodies, counting, h2, link, memory, requests, savings, streams, tokens
 from .results import Results, Target
 
 PARTS = {
@@ -17,6 +17,7 @@ PARTS = {
     "savings": savings.measure,
     "link": link.measure,
     "tokens": tokens.measure,
+    "counting": counting.measure,
 }
 
 PROXY, NGINX = "proxy", "nginx"
@@ -45,6 +46,7 @@ def targets(results: Results) -> list[Target]:
         Target("h2 rate beside a stalled download", kept, 0.9, "times", at_most=False),
         *_savings(results),
         *link.targets(results),
+        *counting.targets(results),
         *tokens.targets(results),
     ]
 

@@ -17,7 +17,7 @@ drain = 0
 
 [link]
 enabled = {link}
-
+{more}
 [logging]
 access = {access}
 """
@@ -33,13 +33,15 @@ def command(
     access_log: bool,
     http: str = "auto",
     link: bool = True,
+    more: str = "",
 ) -> list[str]:
     """`template` filled in; another build than this one may use {port} and {upstream} instead.
-    `http` is the version towards the upstream, `link` whether there may be links."""
+    `http` is the version towards the upstream, `link` whether there may be links, `more` more
+    of the configuration."""
     url = f"http://127.0.0.1:{upstream}/v1"
     config = directory / "m2m.toml"
     access, linked = ("true" if switch else "false" for switch in (access_log, link))
     config.write_text(
-        CONFIG.format(port=port, upstream=url, access=access, http=http, link=linked)
+        CONFIG.format(port=port, upstream=url, access=access, http=http, link=linked, more=more)
     )
     return shlex.split(template.format(port=port, upstream=url, config=config))

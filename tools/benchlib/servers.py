@@ -76,13 +76,22 @@ class Bench:
             yield server
 
     @contextlib.contextmanager
-    def proxy(self, upstream: int, http: str = "auto", link: bool = True) -> Iterator[Server]:
+    def proxy(
+        self,
+        upstream: int,
+        http: str = "auto",
+        link: bool = True,
+        more: str = "",
+        name: str = "proxy",
+    ) -> Iterator[Server]:
         """Another instance of ours: `http` is the version towards its upstream, `link` whether
-        there may be links."""
+        there may be links, `more` more of its configuration."""
         port, directory = machine.free_port(), self.path("proxy")
         directory.mkdir()
-        command = m2m.command(self.proxy_command, directory, port, upstream, False, http, link)
-        with self._server("proxy", command, port, directory) as server:
+        command = m2m.command(
+            self.proxy_command, directory, port, upstream, False, http, link, more
+        )
+        with self._server(name, command, port, directory) as server:
             yield server
 
     @contextlib.contextmanager

@@ -1,0 +1,104 @@
+"""What tokens cost: the file that `tokens.prices` names, a table for each pattern of model names.
+
+    currency = "USD"
+
+    ["gpt-4o-mini*"]
+    input = 0.15            # for a million tokens
+    cached_input = 0.075    # where it is left out, those cost the same
+    output = 0.60
+
+Rule: the first pattern that matches is the price, and a file with anything else in it is an error
+that names the file, the key and the reason.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from math import isfinite
+
+from m2mproxy.config.errors import ConfigError
+
+_MILLION = 1_000_000
+_AMOUNTS = ("input", "cached_input", "output")
+_AMOUNT = "a price for a million tokens, 0 or more"
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a million tokens of some models cost."""
+
+    pattern: str
+    """Of the models' names, with `*`, `?` and `[...]` as in file names."""
+    input: float
+    """Of a request."""
+    cached_input: float
+    """Of a request, where the provider had them in a cache."""
+    output: float
+    """Of a reply."""
+
+    def cost(self, given: int, cached: int, made: int) -> float:
+        """Of `given` tokens, `cached` of them from a cache, and of `made` ones."""
+        fresh = max(0, given - cached)
+        amount = fresh * self.input + cached * self.cached_input + made * self.output
+        return amount / _MILLION
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """All of them, in the order of the file."""
+
+    currency: str = ""
+    """Its code, "" where there are no prices."""
+    rows: tuple[Price, ...] = ()
+    """The first that matches counts."""
+
+    def of(self, model: str) -> Price | None:
+        """The price of a model; None where it is not known. Names differ in no more than case."""
+        name = model.lower()
+        return next((row for row in self.rows if fnmatchcase(name, row.pattern.lower())), None)
+
+
+def read(path: str) -> Prices:
+    """The prices of a file.
+
+    Raises:
+        OSError: it cannot be read.
+        ConfigError: it is no such file; with its path, the key and the reason.
+    """
+    import tomllib  # only where there is a file
+
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        table = tomllib.loads(data.decode())
+    except UnicodeDecodeError:
+        raise ConfigError(path, reason="not UTF-8") from None
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and limits of Python's own
+        raise ConfigError(path, reason=f"not TOML: {error}") from None
+    currency = table.pop("currency", "USD")
+    if not isinstance(currency, str) or not re.fullmatch("[A-Z]{3}", currency):
+        raise ConfigError(path, "currency", currency, 'a code of three letters, such as "USD"')
+    return Prices(currency, tuple(_price(path, name, row) for name, row in table.items()))
+
+
+def _price(path: str, pattern: str, row: object) -> Price:
+    if not isinstance(row, Mapping):
+        raise ConfigError(path, pattern, None, f'a table of prices, written ["{pattern}"]')
+    for name in row:
+        if name not in _AMOUNTS:
+            raise ConfigError(path, f'"{pattern}".{name}', reason="unknown key")
+    amounts = {name: _amount(path, f'"{pattern}".{name}', value) for name, value in row.items()}
+    for name in ("input", "output"):
+        if name not in amounts:
+            raise ConfigError(path, f'"{pattern}".{name}', None, _AMOUNT, "not given")
+    cached = amounts.get("cached_input", amounts["input"])
+    return Price(pattern, amounts["input"], cached, amounts["output"])
+
+
+def _amount(path: str, name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(path, name, value, _AMOUNT)
+    if not (isfinite(value) and 0 <= value <= 1e9):
+        raise ConfigError(path, name, value, _AMOUNT)
+    return float(value)

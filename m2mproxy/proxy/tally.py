@@ -1,0 +1,259 @@
+"""The tokens of one exchange: what its reply says of them, or what there is to be counted.
+
+A reply's own figures are read as it passes. Where everything is to be counted, references to the
+chunks of both bodies are kept besides, and what the reply did not say is made a job of at the end.
+
+The one rule: looking never delays a chunk and never changes one, and what is kept for counting is
+bounded, for one exchange and for all together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from m2mproxy.http.body import CHUNK_COST, Chunk
+from m2mproxy.http.message import Request, Response
+from m2mproxy.proxy.model import ModelFinder
+from m2mproxy.tokens.job import Job, Result, Tokens
+from m2mproxy.tokens.usage import UsageReader
+
+# Bytes kept of one body, and of all bodies together.
+MOST_KEPT = 4 << 20
+_MOST_IN_ALL = 64 << 20
+# What models are asked at: only these are missed where nothing is known.
+_EMBEDDINGS = b"/embeddings"
+_PATHS = (b"/chat/completions", b"/completions", b"/responses", b"/messages", _EMBEDDINGS)
+
+
+class Room:
+    """Bytes of memory that all kept bodies share."""
+
+    __slots__ = ("free",)
+
+    def __init__(self, most: int = _MOST_IN_ALL) -> None:
+        self.free = most
+
+    def take(self, size: int) -> bool:
+        """Whether there was room for so many."""
+        if size > self.free:
+            return False
+        self.free -= size
+        return True
+
+    def give(self, size: int) -> None:
+        """They are free again."""
+        self.free += size
+
+
+class Kept:
+    """The chunks of one body, or none of them once they were too many."""
+
+    __slots__ = ("_room", "_taken", "chunks", "is_whole", "size")
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._taken = 0
+        self.size = 0
+        self.chunks: list[Chunk] = []
+        self.is_whole = True
+
+    def add(self, chunk: Chunk) -> None:
+        """`chunk` passed."""
+        if not self.is_whole:
+            return
+        cost = len(chunk) + CHUNK_COST
+        if self._taken + cost <= MOST_KEPT and self._room.take(cost):
+            self._taken += cost
+            self.size += len(chunk)
+            self.chunks.append(chunk)
+        else:
+            self.is_whole = False
+            self.free()
+
+    def free(self) -> None:
+        """Keep nothing any more."""
+        self._room.give(self._taken)
+        self._taken = self.size = 0
+        self.chunks = []
+
+
+class Submit(Protocol):
+    """Takes a job, and calls `done` once with what was counted, None where that was nothing."""
+
+    def __call__(self, job: Job, done: Callable[[Result | None], None]) -> None: ...
+
+
+@dataclass(slots=True)
+class Tallies:
+    """Begins the tally of each exchange. `submit` is where jobs go, None to count nothing."""
+
+    submit: Submit | None
+    room: Room
+    unkept: int = 0
+    """Exchanges that are not counted because there was too much to keep."""
+
+    def begin(self, request: Request) -> Tally | None:
+        """For a request that can cost tokens."""
+        return Tally(self, request.target) if request.method == b"POST" else None
+
+
+class _Asked(ModelFinder):
+    """Finds the model, and keeps the body."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self, kept: Kept) -> None:
+        super().__init__()
+        self._kept = kept
+
+    def feed(self, chunk: Chunk) -> None:
+        # A body that was refused coded passes a second time: the very same object.
+        if not (self._kept.chunks and self._kept.chunks[0] is chunk):
+            self._kept.add(chunk)
+        super().feed(chunk)
+
+
+class Tally:
+    """One exchange's tokens: `input` with those `cached`, `output` with those of `reasoning`; None
+    where they are not known. After the end, and once more when they were counted."""
+
+    __slots__ = (
+        "_all",
+        "_asked",
+        "_events",
+        "_reader",
+        "_replied",
+        "_target",
+        "cached",
+        "input",
+        "is_due",
+        "is_pending",
+        "is_reported",
+        "model",
+        "on_settled",
+        "output",
+        "reasoning",
+    )
+
+    def __init__(self, tallies: Tallies, target: bytes) -> None:
+        self._all = tallies
+        self._target = target
+        self._asked: Kept | None = None
+        self._replied: Kept | None = None
+        self._reader: UsageReader | None = None
+        self._events = False
+        self.model = ""
+        self.input: Tokens | None = None
+        self.output: Tokens | None = None
+        self.cached: int | None = None
+        self.reasoning: int | None = None
+        self.is_due = False
+        """Whether a model answered, so that there were tokens."""
+        self.is_pending = False
+        """Whether something is being counted; `on_settled` is called when it is."""
+        self.is_reported = (False, False)
+        """Whether the reply itself said `input`, and `output`."""
+        self.on_settled: Callable[[], None] = _nobody
+
+    @property
+    def _is_asked_of_a_model(self) -> bool:
+        target = self._target
+        return (target.partition(b"?")[0] if b"?" in target else target).endswith(_PATHS)
+
+    def finder(self) -> ModelFinder:
+        """What shall see the request's plain body."""
+        if self._all.submit is None or not self._is_asked_of_a_model:
+            return ModelFinder()
+        self._asked = Kept(self._all.room)
+        return _Asked(self._asked)
+
+    def listen(self, response: Response, is_plain: bool) -> list[Callable[[Chunk], None]]:
+        """What shall see the response's plain body, if that can be seen here."""
+        if not 200 <= response.status < 300:
+            return []
+        kind = (response.headers.get(b"content-type") or b"").lower()
+        self._events = kind.startswith(b"text/event-stream")
+        if not (self._events or b"json" in kind):
+            return []
+        self.is_due = self._is_asked_of_a_model
+        if not is_plain:
+            return []
+        self._reader = UsageReader(self._events)
+        if self._all.submit is None or not self.is_due:
+            return [self._reader.feed]
+        self._replied = Kept(self._all.room)
+        return [self._reader.feed, self._replied.add]
+
+    def end(self, model: str) -> None:
+        """The exchange is over, however it ended."""
+        self.model = model
+        if self._reader is not None:
+            self._report(self._reader)
+        if self._all.submit is None:
+            return
+        job = self._job() if self.is_due and self.is_reported != (True, True) else None
+        if job is None:
+            self._free()
+        else:
+            self.is_pending = True
+            self._all.submit(job, self._counted)
+
+    def _report(self, reader: UsageReader) -> None:
+        usage, self._reader = reader.usage, None
+        if usage is None:
+            return
+        self.is_due = True
+        given, made, self.cached, self.reasoning, is_final = usage
+        if given is not None:
+            self.input = Tokens(given, True)
+        if made is not None:
+            self.output = Tokens(made, is_final)
+        self.is_reported = (given is not None, made is not None and is_final)
+
+    def _job(self) -> Job | None:
+        """What is still to be counted."""
+        asked = replied = None
+        if self._target.partition(b"?")[0].endswith(_EMBEDDINGS):
+            self.output = self.output or Tokens(0, True)
+        elif not self.is_reported[1]:
+            replied = self._replied
+        if self.input is None:
+            asked = self._asked
+        wanted = [kept for kept in (asked, replied) if kept is not None]
+        whole = [kept for kept in wanted if kept.is_whole]
+        if len(whole) < len(wanted):
+            self._all.unkept += 1
+        if not whole:
+            return None
+        request = asked if asked in whole else None
+        reply = replied if replied in whole else None
+        return Job(
+            self.model,
+            request.chunks if request is not None else None,
+            request.size if request is not None else 0,
+            reply.chunks if reply is not None else None,
+            reply.size if reply is not None else 0,
+            self._events,
+        )
+
+    def _counted(self, result: Result | None) -> None:
+        self.is_pending = False
+        if result is not None:
+            self.input = self.input or result.input
+            if not self.is_reported[1] and result.output is not None:
+                self.output = result.output
+        self._free()
+        on_settled, self.on_settled = self.on_settled, _nobody
+        on_settled()
+
+    def _free(self) -> None:
+        for kept in (self._asked, self._replied):
+            if kept is not None:
+                kept.free()
+        self._asked = self._replied = None
+
+
+def _nobody() -> None:
+    """Nobody waits."""

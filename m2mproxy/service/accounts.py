@@ -1,0 +1,144 @@
+"""Tokens by model: what was taken in and put out, who says so, and what it cost.
+
+An exchange is booked when its tokens are known, and its line of the log is written then. Where they
+are still being counted when it ends, that is soon after; the line waits for it a moment and no
+longer, and what is counted later is in the figures only.
+
+The one rule: every figure has a fixed size, whatever clients name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from m2mproxy.config import Price, Prices
+from m2mproxy.proxy.exchange import Exchange
+from m2mproxy.proxy.tally import Tally
+from m2mproxy.tokens.job import Tokens
+
+# Models that have figures of their own; clients name what they like.
+MOST_MODELS = 64
+OTHER = "other"
+# How long a line of the log waits for what is being counted, in seconds.
+PATIENCE = 1.0
+
+REPORTED, COUNTED, ESTIMATED = range(3)
+_BY = ("reported", "counted", "estimated")
+
+
+class _Model:
+    """The figures of one model."""
+
+    __slots__ = ("cached", "cost", "input", "output", "price", "reasoning", "requests")
+
+    def __init__(self, price: Price | None) -> None:
+        self.price = price
+        self.requests = 0
+        self.input = [0, 0, 0]
+        self.output = [0, 0, 0]
+        self.cached = 0
+        self.reasoning = 0
+        self.cost = 0.0
+
+    def add(self, tally: Tally) -> None:
+        given, made, cached = tally.input, tally.output, tally.cached or 0
+        self.requests += 1
+        if given is not None:
+            self.input[REPORTED if tally.is_reported[0] else _by(given)] += given.number
+        if made is not None:
+            self.output[REPORTED if tally.is_reported[1] else _by(made)] += made.number
+        self.cached += cached
+        self.reasoning += tally.reasoning or 0
+        if self.price is not None:
+            numbers = (given.number if given else 0, cached, made.number if made else 0)
+            self.cost += self.price.cost(*numbers)
+
+    def figures(self) -> dict[str, object]:
+        return {
+            "requests": self.requests,
+            "input": dict(zip(_BY, self.input, strict=True)),
+            "output": dict(zip(_BY, self.output, strict=True)),
+            "cached_input": self.cached,
+            "reasoning_output": self.reasoning,
+            "cost": None if self.price is None else round(self.cost, 6),
+        }
+
+
+def _by(tokens: Tokens) -> int:
+    return COUNTED if tokens.is_exact else ESTIMATED
+
+
+class Accounts:
+    """What all exchanges took since the start or the last reset."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        prices: Prices,
+        write: Callable[[Exchange], None],
+    ) -> None:
+        """`write` writes an exchange's line of the log."""
+        self._loop = loop
+        self._prices = prices
+        self._write = write
+        self._waiting: dict[Exchange, asyncio.TimerHandle] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin again at zero."""
+        self._models: dict[str, _Model] = {}
+        self._unknown = 0
+
+    def ended(self, x: Exchange) -> None:
+        """An exchange is over."""
+        tally = x.tally
+        if tally is None or not tally.is_pending:
+            if tally is not None:
+                self._book(tally)
+            self._write(x)
+            return
+        self._waiting[x] = self._loop.call_later(PATIENCE, self._line, x)
+        tally.on_settled = lambda: self._counted(x, tally)
+
+    def _counted(self, x: Exchange, tally: Tally) -> None:
+        self._book(tally)
+        self._line(x)
+
+    def _line(self, x: Exchange) -> None:
+        timer = self._waiting.pop(x, None)
+        if timer is not None:
+            timer.cancel()
+            self._write(x)
+
+    def close(self) -> None:
+        """Wait for nothing more."""
+        for x in list(self._waiting):
+            self._line(x)
+
+    def _book(self, tally: Tally) -> None:
+        if not tally.is_due:
+            return
+        if tally.input is None or tally.output is None:
+            self._unknown += 1
+        if tally.input is None and tally.output is None:
+            return
+        name = tally.model
+        model = self._models.get(name)
+        if model is None:
+            model = self._new(name)
+        model.add(tally)
+
+    def _new(self, name: str) -> _Model:
+        price = self._prices.of(name)
+        if len(self._models) >= MOST_MODELS:
+            name, price = OTHER, None
+        return self._models.setdefault(name, _Model(price))
+
+    def snapshot(self) -> dict[str, object]:
+        """The figures."""
+        return {
+            "models": {name: model.figures() for name, model in sorted(self._models.items())},
+            "unknown": self._unknown,
+            "currency": self._prices.currency or None,
+        }

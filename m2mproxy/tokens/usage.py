@@ -1,0 +1,192 @@
+"""How many tokens a reply says that it took, read as its bytes pass.
+
+Every API that speaks OpenAI's dialects or Anthropic's puts an object "usage" somewhere into a
+reply: at the end of a JSON body, into the last event of a stream, or (Anthropic) half into the
+first event and half into the last but one. It is found by its name, without reading the JSON around
+it: inside a JSON string quotes are escaped, so `"usage"` before a colon and a brace is a key.
+
+The one rule: what is read depends on nothing but the bytes, however they were cut into pieces, and
+at most MOST of them are held.
+
+Sources: OpenAI's API reference (chat completions, completions, responses, embeddings), Anthropic's
+(messages; prompt caching), DeepSeek's (context caching).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+# Bytes from the key to the end of its object. The longest seen in the field has 700.
+MOST = 4096
+# No reply takes more tokens; what says so is no count.
+_MOST_TOKENS = 1 << 40
+
+_KEY: Final = b'"usage"'
+# White space within bounds, so that what is held for more of it is bounded, too.
+_opening = re.compile(rb'"usage"[ \t\r\n]{0,64}+(?:\Z|:[ \t\r\n]{0,64}+(?:\Z|\{))')
+_LETTERS: Final = frozenset(_KEY)
+_TOKENS: Final = b'_tokens"'
+
+# One of these is in every usage but Anthropic's.
+_OPENAI = frozenset(("prompt_tokens", "completion_tokens", "total_tokens"))
+
+
+def _braces(depth: int) -> str:
+    """A pattern of an object with others in it, which never goes back."""
+    inner = rf"|{_braces(depth - 1)}" if depth else ""
+    return rf'\{{(?:[^{{}}"]++|"(?:[^"\\]++|\\.)*+"{inner})*+\}}'
+
+
+# Four objects deep: none has been seen with more than two.
+_object = re.compile(_braces(3).encode(), re.DOTALL).match
+
+
+class Usage(NamedTuple):
+    """Tokens, None where nothing is said of them. `input` includes `cached`, and `output` includes
+    `reasoning`. Unless `is_final` more was to come after `output`."""
+
+    input: int | None
+    output: int | None
+    cached: int | None
+    reasoning: int | None
+    is_final: bool
+
+
+class UsageReader:
+    """Looks at one reply's plain bytes."""
+
+    __slots__ = ("_events", "_held", "_said", "_seen")
+
+    def __init__(self, events: bool) -> None:
+        """`events` tells an event stream, whose events may each say a part, from a JSON body, where
+        the last one counts."""
+        self._events = events
+        self._held = b""  # what may be the beginning of more
+        self._said: dict[str, Any] = {}
+        self._seen = 0
+
+    def feed(self, chunk: bytes | memoryview) -> None:
+        """`chunk` passed."""
+        text = chunk if type(chunk) is bytes else bytes(chunk)
+        if self._held:
+            text, self._held = self._held + text, b""
+        last = text.rfind(_KEY)  # from the end: a third of the time of `in`
+        if last >= 0:
+            if self._events or not self._is_plain(text, last):
+                self._look(text, last)
+        elif text and text[-1] in _LETTERS:
+            self._hold(text, 0)
+
+    def _is_plain(self, text: bytes, at: int) -> bool:
+        """Take the last usage of a body, if it is as most are: with no objects in it. That is
+        a third of the work."""
+        brace = at + (8 if text[at + 7 : at + 9] == b":{" else 9)
+        end = text.find(b"}", brace, at + MOST) + 1
+        if (
+            not end
+            or text[at + 7 : brace + 1] not in (b":{", b": {")
+            or text.find(b"{", brace + 1, end) >= 0
+            or text[-1] in _LETTERS
+        ):
+            return False
+        return self._take(text[brace:end])
+
+    def _look(self, text: bytes, last: int) -> None:
+        """Take every usage, up to the key at `last`; hold what is not all there."""
+        at = text.find(_KEY, 0, last)
+        at = last if at < 0 else at
+        # For most replies it is the only one, and there is nothing to search for.
+        found = _opening.match(text, at) if at == last else _opening.search(text, at)
+        while found:
+            start, end = found.span()
+            brace = end - 1
+            if text[brace] != 0x7B:
+                self._held = text[start:]
+                return
+            whole = _object(text, brace, start + MOST)
+            if whole is not None:
+                self._take(whole[0])
+                at = whole.end()
+            elif len(text) < start + MOST:
+                self._held = text[start:]
+                return
+            else:
+                at = end
+            found = _opening.search(text, at) if at <= last else None
+        self._hold(text, at)
+
+    def _hold(self, text: bytes, after: int) -> None:
+        """Keep the end of `text` if the key may begin there."""
+        at = text.rfind(b'"', max(after, len(text) - len(_KEY) + 1))
+        if at >= 0 and _KEY.startswith(text[at:]):
+            self._held = text[at:]
+
+    def _take(self, text: bytes) -> bool:
+        """Whether it says something."""
+        if _TOKENS not in text:
+            return False
+        try:
+            said = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            return False
+        self._seen += 1
+        if self._events and self._said:
+            self._said.update((name, value) for name, value in said.items() if value is not None)
+        else:
+            self._said = said
+        return True
+
+    @property
+    def usage(self) -> Usage | None:
+        """What was said so far; None for nothing."""
+        said = self._said
+        if not said:
+            return None
+        if _OPENAI.isdisjoint(said):
+            # Anthropic's first event has the input and what little there is of the output.
+            usage = _anthropic(said, not self._events or self._seen > 1)
+        else:
+            usage = _openai(said)
+        known = usage.input is not None or usage.output is not None
+        return usage if known or usage.cached is not None else None
+
+
+def _openai(said: dict[str, Any]) -> Usage:
+    """Chat's names, or those of the Responses API."""
+    taken, made = _count(said, "prompt_tokens"), _count(said, "completion_tokens")
+    if taken is None and "input_tokens" in said:
+        taken = _count(said, "input_tokens")
+    if made is None and "output_tokens" in said:
+        made = _count(said, "output_tokens")
+    if made is None and (total := _count(said, "total_tokens")) is not None:  # embeddings
+        taken = total if taken is None else taken
+        made = max(0, total - taken)
+    cached = reasoning = None
+    if len(said) > 3:  # than most
+        of_input = said.get("prompt_tokens_details") or said.get("input_tokens_details")
+        of_output = said.get("completion_tokens_details") or said.get("output_tokens_details")
+        reasoning = _count(of_output, "reasoning_tokens")
+        cached = _count(of_input, "cached_tokens")
+        if cached is None:
+            cached = _count(said, "prompt_cache_hit_tokens")
+    return Usage(taken, made, cached, reasoning, True)
+
+
+def _anthropic(said: dict[str, Any], is_final: bool) -> Usage:
+    """Its input is what was neither read from the cache nor written to it."""
+    read = _count(said, "cache_read_input_tokens")
+    fresh = _count(said, "input_tokens")
+    if fresh is not None:
+        fresh += (read or 0) + (_count(said, "cache_creation_input_tokens") or 0)
+    return Usage(fresh, _count(said, "output_tokens"), read, None, is_final)
+
+
+def _count(of: Any, name: str) -> int | None:
+    """The count of that name in an object, if there is one."""
+    if type(of) is not dict:
+        return None
+    value = of.get(name)
+    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None

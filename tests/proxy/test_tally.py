@@ -1,0 +1,412 @@
+"""The tokens of exchanges, by what their replies say or as they are counted, in every version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+import pytest
+from sweep import WAYS, Way, sweep
+from tallies import Jobs
+from world import World
+
+from m2mproxy.proxy.tally import MOST_KEPT, Kept, Room, Tally
+from m2mproxy.tokens.job import Tokens
+
+SSE = (b"content-type", b"text/event-stream")
+JSON = (b"content-type", b"application/json")
+PAIRS = pytest.mark.parametrize("pair", [("1.1", "1.1"), ("1.1", "2"), ("2", "1.1"), ("2", "2")])
+
+ASKED = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "one two three"}]})
+USAGE = {"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25,
+         "prompt_tokens_details": {"cached_tokens": 16},
+         "completion_tokens_details": {"reasoning_tokens": 3}}  # fmt: skip
+ANSWER = orjson.dumps({"choices": [{"message": {"content": "four five"}}], "usage": USAGE})
+SILENT = orjson.dumps({"choices": [{"message": {"content": "four five"}}]})
+
+
+def event(**event: Any) -> bytes:
+    return b"data: " + orjson.dumps(event) + b"\n\n"
+
+
+def word(text: str) -> bytes:
+    return event(choices=[{"index": 0, "delta": {"content": text}}])
+
+
+def tally_of(world: World) -> Tally:
+    world.run()
+    (x,) = world.ended
+    assert x.bug is None
+    assert x.tally is not None
+    return x.tally
+
+
+def figures(tally: Tally) -> tuple[Any, ...]:
+    numbers = [tokens.number if tokens else None for tokens in (tally.input, tally.output)]
+    return (*numbers, tally.is_reported)
+
+
+# ---- what replies say ----------------------------------------------------------------------------
+
+
+@PAIRS
+def test_the_usage_of_a_reply(pair: Any) -> None:
+    world = World(pair=pair)
+    ask = world.ask(ASKED)
+    world.call().reply(ANSWER, JSON)
+    world.run()
+    assert ask.body == ANSWER
+    tally = tally_of(world)
+    assert (tally.input, tally.output) == (Tokens(20, True), Tokens(5, True))
+    assert (tally.cached, tally.reasoning, tally.is_reported) == (16, 3, (True, True))
+    assert (tally.model, tally.is_due) == ("m", True)
+
+
+@PAIRS
+def test_the_usage_of_a_stream(pair: Any) -> None:
+    world = World(pair=pair)
+    ask = world.ask(ASKED)
+    call = world.call()
+    call.respond(200, SSE)
+    events = [word("four"), event(choices=[], usage=USAGE), b"data: [DONE]\n\n"]
+    for each in events:
+        call.send(each)
+        world.run()
+        assert ask.body.endswith(each)  # nothing waits
+    call.end()
+    assert figures(tally_of(world)) == (20, 5, (True, True))
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"zstd"])
+def test_a_reply_that_is_coded_for_the_client_is_seen(coding: bytes) -> None:
+    world = World(compression_responses="on", compression_min_size=1)
+    ask = world.ask(ASKED, b"/v1/chat/completions", (b"accept-encoding", coding))
+    world.call().reply(ANSWER, JSON)
+    world.run()
+    assert ask.get(b"content-encoding") == coding
+    assert figures(tally_of(world)) == (20, 5, (True, True))
+
+
+def test_a_coded_reply_that_is_passed_on_is_unknown() -> None:
+    import gzip
+
+    world = World(compression_responses="on", tokens_count="all", submit=Jobs())
+    world.ask(ASKED, b"/v1/chat/completions", (b"accept-encoding", b"gzip"))
+    world.call().reply(gzip.compress(ANSWER), JSON, (b"content-encoding", b"gzip"))
+    tally = tally_of(world)
+    assert (tally.output, tally.is_due) == (None, True)
+    assert (tally.input, tally.is_reported) == (Tokens(103, False), (False, False))
+
+
+def test_off_is_nothing() -> None:
+    world = World(tokens_count="off", submit=Jobs())
+    world.ask(ASKED)
+    world.call().reply(ANSWER, JSON)
+    world.run()
+    assert world.tallies is None
+    assert world.ended[0].tally is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "kind", "is_due"),
+    [
+        (b"POST", b"/v1/chat/completions", 200, JSON, True),
+        (b"POST", b"/v1/chat/completions?a=b", 200, JSON, True),
+        (b"POST", b"/v1/messages", 200, JSON, True),
+        (b"POST", b"/v1/chat/completions", 429, JSON, False),
+        (b"POST", b"/v1/audio/speech", 200, (b"content-type", b"audio/mpeg"), False),
+        (b"POST", b"/v1/files", 200, JSON, False),
+        (b"GET", b"/v1/responses/r1", 200, JSON, None),
+    ],
+)
+def test_what_costs_tokens(
+    method: bytes, path: bytes, status: int, kind: tuple[bytes, bytes], is_due: bool | None
+) -> None:
+    world = World(tokens_count="all", submit=(jobs := Jobs()))
+    world.ask(ASKED if method == b"POST" else b"", path, method=method)
+    world.call().reply(SILENT, kind, status=status)
+    world.run()
+    tally = world.ended[0].tally
+    assert (tally.is_due if tally is not None else None) is is_due
+    assert bool(jobs.taken) is bool(is_due)
+    assert nothing_kept(world)
+
+
+def test_what_says_its_usage_costs_tokens_whatever_it_is() -> None:
+    world = World()
+    world.ask(b'{"model":"img"}', b"/v1/images/generations")
+    world.call().reply(b'{"usage":{"input_tokens":5,"output_tokens":6,"total_tokens":11}}', JSON)
+    assert figures(tally_of(world)) == (5, 6, (True, True))
+
+
+def test_an_error_costs_nothing() -> None:
+    world = World()
+    world.ask(ASKED)
+    world.call().reply(ANSWER, JSON, status=400)
+    tally = tally_of(world)
+    assert (tally.is_due, tally.input, tally.output) == (False, None, None)
+
+
+# ---- what is counted -----------------------------------------------------------------------------
+
+
+def nothing_kept(world: World) -> bool:
+    assert world.tallies is not None
+    return world.tallies.room.free == Room().free
+
+
+@PAIRS
+def test_a_reply_without_usage_is_counted(pair: Any) -> None:
+    world = World(pair=pair, tokens_count="all", submit=Jobs())
+    world.ask(ASKED)
+    world.call().reply(SILENT, JSON)
+    tally = tally_of(world)
+    assert (tally.input, tally.output) == (Tokens(103, False), Tokens(2, False))
+    assert (tally.is_reported, tally.is_pending) == ((False, False), False)
+    assert nothing_kept(world)
+
+
+@PAIRS
+def test_a_stream_without_usage_is_counted(pair: Any) -> None:
+    world = World(pair=pair, tokens_count="all", submit=Jobs())
+    world.ask(ASKED.replace(b'"m"', b'"exact"'))
+    call = world.call()
+    call.respond(200, SSE)
+    for text in ("four", " five", " six"):
+        call.send(word(text))
+        world.run()
+    call.end()
+    tally = tally_of(world)
+    assert (tally.input, tally.output) == (Tokens(103, True), Tokens(3, True))
+    assert tally.is_reported == (False, False)
+
+
+@PAIRS
+def test_a_stream_whose_client_left_is_counted_as_far_as_it_came(pair: Any) -> None:
+    world = World(pair=pair, tokens_count="all", submit=Jobs())
+    ask = world.ask(ASKED)
+    call = world.call()
+    call.respond(200, SSE)
+    call.send(word("four") + word(" five"))
+    world.run()
+    ask.abort()
+    assert figures(tally_of(world)) == (103, 2, (False, False))
+    assert nothing_kept(world)
+
+
+@PAIRS
+def test_a_stream_whose_upstream_broke_is_counted_as_far_as_it_came(pair: Any) -> None:
+    world = World(pair=pair, tokens_count="all", submit=Jobs())
+    world.ask(ASKED)
+    call = world.call()
+    call.respond(200, SSE)
+    call.send(word("four") + word(" five")[:20])
+    world.run()
+    call.abort()
+    assert figures(tally_of(world)) == (103, 1, (False, False))
+
+
+START = event(
+    type="message_start",
+    message={"usage": {"input_tokens": 7, "cache_read_input_tokens": 3, "output_tokens": 1}},
+)
+HALF = START + event(type="content_block_delta", delta={"text": "four five six"})
+
+
+@pytest.mark.parametrize(("count", "output"), [("usage", 1), ("all", 3)])
+def test_half_of_a_message_is_reported_and_half_counted(count: str, output: int) -> None:
+    world = World(tokens_count=count, submit=(jobs := Jobs()))
+    ask = world.ask(ASKED, b"/v1/messages")
+    call = world.call()
+    call.respond(200, SSE)
+    call.send(HALF)
+    world.run()
+    ask.abort()
+    tally = tally_of(world)
+    assert (tally.input, tally.cached) == (Tokens(10, True), 3)
+    assert tally.output == Tokens(output, False)
+    assert tally.is_reported == (True, False)
+    assert all(job.asked is None for job in jobs.taken)  # nobody counts what is known
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_embeddings_put_nothing_out(said: bool) -> None:
+    world = World(tokens_count="all", submit=Jobs())
+    world.ask(b'{"model":"e","input":"one two"}', b"/v1/embeddings")
+    usage = b',"usage":{"prompt_tokens":9,"total_tokens":9}' if said else b""
+    world.call().reply(b'{"data":[]' + usage + b"}", JSON)
+    tally = tally_of(world)
+    assert tally.input == (Tokens(9, True) if said else Tokens(102, False))
+    assert tally.output == Tokens(0, True)
+
+
+def test_a_request_that_is_no_json_is_not_known() -> None:
+    world = World(tokens_count="all", submit=Jobs())
+    world.ask(b'{"model":"m",', b"/v1/chat/completions")
+    world.call().reply(SILENT, JSON)
+    assert figures(tally_of(world)) == (None, 2, (False, False))
+
+
+def test_a_usage_that_is_reported_is_not_counted() -> None:
+    world = World(tokens_count="all", submit=(jobs := Jobs()))
+    world.ask(ASKED)
+    world.call().reply(ANSWER, JSON)
+    assert figures(tally_of(world)) == (20, 5, (True, True))
+    assert not jobs.taken
+    assert nothing_kept(world)
+
+
+def test_what_is_kept_are_the_chunks_themselves() -> None:
+    world = World(tokens_count="all", submit=(jobs := Jobs(at_once=False)))
+    world.ask(ASKED)
+    world.call().reply(SILENT, JSON)
+    world.run()
+    (job,) = jobs.taken
+    assert job.asked is not None and job.replied is not None
+    assert b"".join(job.asked) == ASKED
+    assert b"".join(job.replied) == SILENT
+    assert not nothing_kept(world)  # until it is counted
+    jobs.count()
+    assert nothing_kept(world)
+
+
+# ---- requests that are held or coded -------------------------------------------------------------
+
+LONG = orjson.dumps({"model": "m", "messages": [{"content": "word " * 2000}]})
+
+
+def test_a_request_that_the_client_coded_is_counted_in_plain() -> None:
+    import gzip
+
+    world = World(tokens_count="all", submit=Jobs())
+    world.ask(gzip.compress(LONG), b"/v1/chat/completions", (b"content-encoding", b"gzip"))
+    world.call().reply(SILENT, JSON)
+    assert figures(tally_of(world)) == (2100, 2, (False, False))
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_request_that_is_coded_for_the_upstream_is_counted_once(refuses: bool) -> None:
+    world = World(compression_requests="gzip", tokens_count="all", submit=Jobs())
+    world.ask(LONG, b"/v1/chat/completions", JSON)
+    assert len(world.call().body) < 1000
+    if refuses:
+        world.call().reply(b"", status=415)
+        assert world.call().body == LONG
+    world.call().reply(SILENT, JSON)
+    tally = tally_of(world)
+    assert (world.ended[0].retried, tally.model) == (refuses, "m")
+    assert figures(tally) == (2100, 2, (False, False))
+    assert nothing_kept(world)
+
+
+def test_a_request_in_many_pieces_is_counted_once() -> None:
+    world = World(tokens_count="all", submit=Jobs())
+    ask = world.ask(LONG, whole=False)
+    for at in range(0, len(LONG), 1000):
+        ask.send(LONG[at : at + 1000])
+        world.run()
+    ask.end()
+    world.call().reply(SILENT, JSON)
+    assert figures(tally_of(world)) == (2100, 2, (False, False))
+
+
+# ---- bounds --------------------------------------------------------------------------------------
+
+
+def test_no_more_is_kept_of_a_body_than_said() -> None:
+    room = Room(10 * MOST_KEPT)
+    kept = Kept(room)
+    for _ in range(MOST_KEPT // 1000):
+        kept.add(b"x" * 1000)
+    assert not kept.is_whole
+    assert (kept.chunks, room.free) == ([], 10 * MOST_KEPT)
+    kept.add(b"x")
+    assert kept.chunks == []
+
+
+def test_small_chunks_cost_what_they_take() -> None:
+    kept = Kept(Room())
+    for _ in range(MOST_KEPT // 65):
+        kept.add(b"x")
+    assert kept.is_whole
+    kept.add(b"x")
+    assert not kept.is_whole
+
+
+def test_all_bodies_share_a_room() -> None:
+    room = Room(1000)
+    one, other = Kept(room), Kept(room)
+    one.add(b"x" * 700)
+    other.add(b"x" * 700)
+    assert (one.is_whole, other.is_whole, room.free) == (True, False, 1000 - 764)
+    one.free()
+    assert room.free == 1000
+
+
+def test_a_reply_that_is_too_long_is_unknown_and_its_request_counted() -> None:
+    world = World(tokens_count="all", submit=(jobs := Jobs()))
+    world.ask(ASKED)
+    world.call().reply(b'{"choices":[{"text":"%b"}]}' % (b"x" * MOST_KEPT), JSON)
+    assert figures(tally_of(world)) == (103, None, (False, False))
+    assert world.tallies is not None
+    assert world.tallies.unkept == 1
+    assert len(jobs.taken) == 1
+    assert nothing_kept(world)
+
+
+def test_what_is_dropped_is_unknown() -> None:
+    world = World(tokens_count="all", submit=(jobs := Jobs(at_once=False)))
+    world.ask(ASKED)
+    world.call().reply(SILENT, JSON)
+    tally = tally_of(world)
+    assert tally.is_pending
+    jobs.drop()
+    assert figures(tally) == (None, None, (False, False))
+    assert not tally.is_pending
+    assert nothing_kept(world)
+
+
+# ---- ending it at any moment ---------------------------------------------------------------------
+
+
+def spoken(world: World) -> Iterator[None]:
+    world.start(ASKED)
+    yield
+    world.calls[-1].respond(200, SSE)
+    yield
+    for text in ("four", " five"):
+        world.calls[-1].send(word(text))
+        yield
+    world.calls[-1].end()
+    yield
+
+
+def refused_and_once_more(world: World) -> Iterator[None]:
+    world.start(LONG, b"/v1/chat/completions", JSON)
+    yield
+    world.calls[-1].reply(b"", status=415)
+    yield
+    world.calls[-1].reply(SILENT, JSON)
+    yield
+
+
+@PAIRS
+@pytest.mark.parametrize("end", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("scenario", [spoken, refused_and_once_more], ids=lambda it: it.__name__)
+def test_nothing_is_left_behind(
+    scenario: Callable[[World], Iterator[None]], end: Way, pair: Any
+) -> None:
+    def check(world: World) -> None:
+        ended = [x for x in world.ended if x.tally is not None]
+        assert not any(x.tally.is_pending for x in ended if x.tally is not None)
+        assert nothing_kept(world)
+
+    sweep(
+        lambda: World(
+            pair=pair, compression_requests="gzip", tokens_count="all", submit=Jobs()
+        ),
+        scenario,
+        end,
+        check,
+    )

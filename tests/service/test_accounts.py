@@ -1,0 +1,217 @@
+"""Tokens by model, and when an exchange's line of the log is written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from clock import DrivenLoop
+from tallies import Jobs
+from world import World
+
+from m2mproxy.config import Price, Prices
+from m2mproxy.proxy.exchange import Exchange
+from m2mproxy.service.accounts import MOST_MODELS, OTHER, PATIENCE, Accounts
+
+JSON = (b"content-type", b"application/json")
+EMPTY = {"models": {}, "unknown": 0, "currency": None}
+
+
+def usage(given: int, made: int, cached: int = 0, reasoning: int = 0) -> bytes:
+    said: dict[str, Any] = {"prompt_tokens": given, "completion_tokens": made}
+    said["prompt_tokens_details"] = {"cached_tokens": cached}
+    said["completion_tokens_details"] = {"reasoning_tokens": reasoning}
+    return orjson.dumps({"choices": [{"message": {"content": "a b"}}], "usage": said})
+
+
+SILENT = b'{"choices":[{"message":{"content":"a b"}}]}'
+
+
+class Setup:
+    """Accounts, and a world whose exchanges are put on them as they end."""
+
+    def __init__(self, prices: Prices | None = None, **settings: Any) -> None:
+        self.jobs = Jobs(at_once=False)
+        self.loop = DrivenLoop()
+        self.lines: list[Exchange] = []
+        self.accounts = Accounts(self.loop, prices or Prices(), self.lines.append)
+        self.world = World(loop=self.loop, submit=self.jobs, **settings)
+        self.booked = 0
+
+    def exchange(self, reply: bytes, model: str = "m", status: int = 200) -> None:
+        body = orjson.dumps({"model": model, "messages": [{"content": "one two"}]})
+        self.world.ask(body)
+        self.world.call().reply(reply, JSON, status=status)
+        self.world.run()
+        for x in self.world.ended[self.booked :]:
+            self.accounts.ended(x)
+        self.booked = len(self.world.ended)
+
+    def model(self, name: str = "m") -> Any:
+        models: Any = self.accounts.snapshot()["models"]
+        return models[name]
+
+
+def test_nothing_yet() -> None:
+    assert Setup().accounts.snapshot() == EMPTY
+
+
+def test_reported_tokens() -> None:
+    setup = Setup()
+    setup.exchange(usage(10, 5, cached=4, reasoning=3))
+    setup.exchange(usage(20, 1, cached=8))
+    setup.exchange(usage(1, 1), "n")
+    assert setup.accounts.snapshot() == {
+        "models": {
+            "m": {
+                "requests": 2,
+                "input": {"reported": 30, "counted": 0, "estimated": 0},
+                "output": {"reported": 6, "counted": 0, "estimated": 0},
+                "cached_input": 12,
+                "reasoning_output": 3,
+                "cost": None,
+            },
+            "n": {
+                "requests": 1,
+                "input": {"reported": 1, "counted": 0, "estimated": 0},
+                "output": {"reported": 1, "counted": 0, "estimated": 0},
+                "cached_input": 0,
+                "reasoning_output": 0,
+                "cost": None,
+            },
+        },
+        "unknown": 0,
+        "currency": None,
+    }
+
+
+def test_counted_and_estimated_tokens_stand_apart() -> None:
+    setup = Setup(tokens_count="all")
+    for model in ("m", "exact"):
+        setup.exchange(usage(10, 5), model)
+        setup.exchange(SILENT, model)
+    assert setup.model("m")["requests"] == 1  # what is being counted is not here yet
+    setup.jobs.count()
+    assert setup.model("m")["input"] == {"reported": 10, "counted": 0, "estimated": 102}
+    assert setup.model("m")["output"] == {"reported": 5, "counted": 0, "estimated": 2}
+    assert setup.model("exact")["input"] == {"reported": 10, "counted": 102, "estimated": 0}
+    assert setup.model("exact")["output"] == {"reported": 5, "counted": 2, "estimated": 0}
+
+
+def test_what_nothing_is_known_of_is_unknown() -> None:
+    setup = Setup()
+    setup.exchange(SILENT)
+    setup.exchange(b"{}", status=500)  # cost nothing
+    assert setup.accounts.snapshot() == {**EMPTY, "unknown": 1}
+
+
+def test_what_is_known_by_half_is_counted_and_unknown() -> None:
+    setup = Setup()
+    setup.exchange(b'{"usage":{"prompt_tokens":7}}')
+    assert setup.accounts.snapshot()["unknown"] == 1
+    assert setup.model()["input"]["reported"] == 7
+
+
+def test_without_a_tally_there_is_a_line_and_nothing_else() -> None:
+    setup = Setup(tokens_count="off")
+    setup.exchange(usage(1, 1))
+    assert setup.accounts.snapshot() == EMPTY
+    assert len(setup.lines) == 1
+
+
+# ---- cost ----------------------------------------------------------------------------------------
+
+PRICES = Prices("EUR", (Price("m*", 2.0, 0.5, 8.0),))
+
+
+def test_the_cost() -> None:
+    setup = Setup(PRICES)
+    setup.exchange(usage(1_000_000, 250_000, cached=600_000), "Mini")
+    setup.exchange(usage(500_000, 0), "Mini")
+    setup.exchange(usage(5, 5), "other-model")
+    assert setup.model("Mini")["cost"] == 0.8 + 0.3 + 2.0 + 1.0
+    assert setup.model("other-model")["cost"] is None
+    assert setup.accounts.snapshot()["currency"] == "EUR"
+
+
+def test_what_is_counted_costs_too() -> None:
+    setup = Setup(PRICES, tokens_count="all")
+    setup.exchange(SILENT)
+    setup.jobs.count()
+    assert setup.model()["cost"] == pytest.approx((102 * 2.0 + 2 * 8.0) / 1e6)
+
+
+# ---- bounds --------------------------------------------------------------------------------------
+
+
+def test_clients_can_name_as_many_models_as_they_like() -> None:
+    setup = Setup(Prices("USD", (Price("*", 1.0, 1.0, 1.0),)))
+    for number in range(MOST_MODELS + 3):
+        setup.exchange(usage(1, 1), f"m{number}")
+    setup.exchange(usage(1, 1), "m0")
+    models: Any = setup.accounts.snapshot()["models"]
+    assert len(models) == MOST_MODELS + 1
+    assert (models["m0"]["requests"], models[OTHER]["requests"]) == (2, 3)
+    assert models[OTHER]["cost"] is None  # they have many prices
+
+
+def test_reset_begins_again() -> None:
+    setup = Setup(PRICES)
+    setup.exchange(usage(1, 1))
+    setup.exchange(SILENT)
+    setup.accounts.reset()
+    assert setup.accounts.snapshot() == {**EMPTY, "currency": "EUR"}
+
+
+# ---- the line of the log -------------------------------------------------------------------------
+
+
+def test_a_line_is_written_at_once_if_all_is_known() -> None:
+    setup = Setup(tokens_count="all")
+    setup.exchange(usage(1, 1))
+    assert setup.lines == setup.world.ended
+
+
+def test_a_line_waits_for_its_count() -> None:
+    setup = Setup(tokens_count="all")
+    setup.exchange(SILENT)
+    assert setup.lines == []
+    setup.loop.advance(PATIENCE / 2)
+    setup.jobs.count()
+    (line,) = setup.lines
+    assert line.tally is not None
+    assert line.tally.output is not None
+    assert line.tally.output.number == 2
+    setup.world.advance(200)
+    assert (len(setup.lines), setup.loop.timers) == (1, 0)
+
+
+def test_a_line_does_not_wait_long() -> None:
+    setup = Setup(tokens_count="all")
+    setup.exchange(SILENT)
+    setup.loop.advance(PATIENCE + 0.01)
+    (line,) = setup.lines
+    assert line.tally is not None
+    assert line.tally.output is None
+    setup.jobs.count()  # too late for the line, not for the figures
+    assert len(setup.lines) == 1
+    assert setup.model()["output"]["estimated"] == 2
+
+
+def test_a_line_of_what_is_dropped_is_written_at_once() -> None:
+    setup = Setup(tokens_count="all")
+    setup.exchange(SILENT)
+    setup.jobs.drop()
+    assert len(setup.lines) == 1
+    assert setup.accounts.snapshot() == {**EMPTY, "unknown": 1}
+
+
+def test_at_the_end_no_line_waits() -> None:
+    setup = Setup(tokens_count="all")
+    setup.exchange(SILENT)
+    setup.exchange(SILENT)
+    setup.accounts.close()
+    assert setup.lines == setup.world.ended
+    setup.jobs.count()
+    assert len(setup.lines) == 2

@@ -1,0 +1,100 @@
+"""The program with the process that counts beside it: what it says, and how both end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from upstream import Upstream, ask, read_all, read_head  # isort: skip (program finds it)
+
+CONFIG = '[tokens]\ncount = "all"\nvocabularies = []\n'
+BODY = b'{"model":"m","messages":[{"role":"user","content":"one two three"}]}'
+POST = (
+    b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\nconnection: close\r\n"
+    b"content-length: %d\r\n\r\n" % len(BODY)
+) + BODY
+SILENT = b'{"choices":[{"message":{"content":"four five"}}]}'
+REPLY = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    % len(SILENT)
+) + SILENT
+
+
+def serve(connection: socket.socket) -> None:
+    while True:
+        _, _, body = read_head(connection).partition(b"\r\n\r\n")
+        while len(body) < len(BODY):
+            body += connection.recv(65536)
+        connection.sendall(REPLY)
+
+
+def children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def until_gone(pid: int) -> None:
+    for _ in range(200):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    raise AssertionError("it is still there")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    path = tmp_path / "m2m.toml"
+    path.write_text(CONFIG)
+    return str(path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_both_end(start: Any, config: str, number: int) -> None:
+    with Upstream(serve) as upstream:
+        program = start(upstream.url, "--config", config)
+        (child,) = children(program.process.pid)
+        assert read_all(ask(program.url, POST)).endswith(SILENT)
+        line = program.until("path=/v1/chat/completions")
+        assert " tokens_in=" in line
+        assert " tokens_estimated=in,out " in line
+        os.kill(child, number)  # as a terminal and a supervisor signal all of a group
+        figures = program.get("/stats")[1]["tokens"]
+        assert (figures["counted"], figures["waiting"], figures["dropped"]) == (1, 0, 0)
+        code, _ = program.stop(number)
+    assert code == 0
+    until_gone(child)
+
+
+def test_without_its_process_the_proxy_goes_on(start: Any, config: str) -> None:
+    with Upstream(serve) as upstream:
+        program = start(upstream.url, "--config", config)
+        (child,) = children(program.process.pid)
+        os.kill(child, signal.SIGKILL)
+        assert "none are counted any more" in program.until(" error: ")
+        assert read_all(ask(program.url, POST)).endswith(SILENT)
+        assert " tokens_in=- tokens_out=- " in program.until("path=/v1/chat/completions")
+        figures = program.get("/stats")[1]["tokens"]
+        assert (figures["unknown"], figures["dropped"]) == (1, 1)
+        assert program.stop()[0] == 0
+
+
+def test_a_killed_program_leaves_no_process(start: Any, config: str) -> None:
+    with Upstream(serve) as upstream:
+        program = start(upstream.url, "--config", config)
+        (child,) = children(program.process.pid)
+        program.kill()
+    until_gone(child)
+
+
+def test_off_is_no_process(start: Any) -> None:
+    with Upstream(serve) as upstream:
+        program = start(upstream.url)
+        assert children(program.process.pid) == []
+        assert "counted" not in program.get("/stats")[1]["tokens"]

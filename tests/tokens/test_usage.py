@@ -1,0 +1,210 @@
+"""What a reply says of its tokens, in every dialect and cut anywhere."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from m2mproxy.tokens.usage import MOST, Usage, UsageReader
+
+CHAT = (
+    b'{"id":"c","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant",'
+    b'"content":"the \\"usage\\": {\\"prompt_tokens\\": 1}"}}],"usage":{"prompt_tokens":24,'
+    b'"completion_tokens":10,"total_tokens":34,"prompt_tokens_details":{"cached_tokens":23,'
+    b'"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":4}}}'
+)
+STREAM = (
+    b'data: {"choices":[{"index":0,"delta":{"content":"Hi"}}],"usage":null}\n\n'
+    b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}}\n\n'
+    b"data: [DONE]\n\n"
+)
+# vLLM's continuous_usage_stats: every event says how many there are so far.
+CONTINUOUS = b"".join(
+    b'data: {"choices":[{"index":0,"delta":{"content":"x"}}],"usage":{"prompt_tokens":7,'
+    b'"completion_tokens":%d,"total_tokens":%d}}\n\n' % (n, n + 7)
+    for n in range(1, 4)
+)
+RESPONSES = (
+    b'event: response.created\ndata: {"type":"response.created","response":{"tools":[{"parameters":'
+    b'{"properties":{"usage":{"type":"string"}}}}],"usage":null}}\n\n'
+    b'event: response.completed\ndata: {"type":"response.completed","response":{"usage":'
+    b'{"input_tokens":34,"input_tokens_details":{"cached_tokens":33},"output_tokens":24,'
+    b'"output_tokens_details":{"reasoning_tokens":8},"total_tokens":58}}}\n\n'
+)
+START = (
+    b'event: message_start\ndata: {"type":"message_start","message":{"id":"m","usage":'
+    b'{"input_tokens":10,"cache_creation_input_tokens":200,"cache_read_input_tokens":3000,'
+    b'"output_tokens":1,"service_tier":"standard"}}}\n\n'
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":'
+    b'{"type":"text_delta","text":"Hi"}}\n\n'
+)
+MESSAGES = START + (
+    b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"end_turn"},'
+    b'"usage":{"output_tokens":15}}\n\nevent: message_stop\ndata: {"type":"message_stop"}\n\n'
+)
+MESSAGE = (
+    b'{"type":"message","content":[{"type":"tool_use","input":{"usage":{"prompt_tokens":5}}}],'
+    b'"usage":{"input_tokens":10,"cache_read_input_tokens":30,"output_tokens":7}}'
+)
+EMBEDDINGS = b'{"data":[{"embedding":[0.1]}],"usage":{"prompt_tokens":8,"total_tokens":8}}'
+DEEPSEEK = (
+    b'{"usage": {"prompt_tokens": 64, "completion_tokens": 2, "total_tokens": 66,\n'
+    b' "prompt_cache_hit_tokens": 60, "prompt_cache_miss_tokens": 4}}'
+)
+# LiteLLM has both dialects in one: the input includes what was cached.
+BOTH = (
+    b'{"usage":{"prompt_tokens":50,"completion_tokens":5,"total_tokens":55,'
+    b'"cache_read_input_tokens":40,"cache_creation_input_tokens":0,'
+    b'"prompt_tokens_details":{"cached_tokens":40}}}'
+)
+GROQ = (
+    b'data: {"choices":[],"x_groq":{"id":"r","usage":{"queue_time":0.01,"prompt_tokens":5,'
+    b'"completion_tokens":6,"total_tokens":11}}}\n\n'
+)
+
+REPLIES: dict[str, tuple[bool, bytes, Usage | None]] = {
+    "chat": (False, CHAT, Usage(24, 10, 23, 4, True)),
+    "stream": (True, STREAM, Usage(3, 1, None, None, True)),
+    "continuous": (True, CONTINUOUS, Usage(7, 3, None, None, True)),
+    "responses": (True, RESPONSES, Usage(34, 24, 33, 8, True)),
+    "messages": (True, MESSAGES, Usage(3210, 15, 3000, None, True)),
+    "messages, cut short": (True, START, Usage(3210, 1, 3000, None, False)),
+    "message": (False, MESSAGE, Usage(40, 7, 30, None, True)),
+    "embeddings": (False, EMBEDDINGS, Usage(8, 0, None, None, True)),
+    "embeddings, in all": (False, b'{"usage":{"total_tokens":3}}', Usage(3, 0, None, None, True)),
+    "deepseek": (False, DEEPSEEK, Usage(64, 2, 60, None, True)),
+    "both": (False, BOTH, Usage(50, 5, 40, None, True)),
+    "groq": (True, GROQ, Usage(5, 6, None, None, True)),
+    "nothing": (False, b'{"choices":[],"usage":null}', None),
+    "no counts": (False, b'{"usage":{"storage_bytes":5,"total_tokens":"many"}}', None),
+    "not json": (False, b'{"usage":{"prompt_tokens":}}', None),
+    "no end": (False, b'{"usage":{"prompt_tokens":5', None),
+}
+EACH = pytest.mark.parametrize("name", REPLIES)
+
+
+def read(events: bool, *pieces: bytes) -> Usage | None:
+    reader = UsageReader(events)
+    for piece in pieces:
+        reader.feed(piece)
+    return reader.usage
+
+
+@EACH
+def test_whole(name: str) -> None:
+    events, reply, usage = REPLIES[name]
+    assert read(events, reply) == usage
+
+
+@EACH
+def test_byte_by_byte(name: str) -> None:
+    events, reply, usage = REPLIES[name]
+    assert read(events, *(reply[at : at + 1] for at in range(len(reply)))) == usage
+
+
+@EACH
+def test_cut_in_two_anywhere(name: str) -> None:
+    events, reply, usage = REPLIES[name]
+    for at in range(len(reply)):
+        assert read(events, reply[:at], b"", reply[at:]) == usage
+
+
+def test_a_memoryview_is_bytes() -> None:
+    reader = UsageReader(False)
+    for piece in (CHAT[:250], CHAT[250:]):
+        reader.feed(memoryview(piece))
+    assert reader.usage == Usage(24, 10, 23, 4, True)
+
+
+def test_what_is_no_count_is_not_taken() -> None:
+    for value in (b"-1", b"1.5", b"true", b'"7"', b"null", b"99999999999999999999"):
+        usage = read(False, b'{"usage":{"prompt_tokens":%b,"completion_tokens":3}}' % value)
+        assert usage == Usage(None, 3, None, None, True)
+
+
+def test_white_space_may_be_around_the_colon_but_not_without_end() -> None:
+    counts = b'{"prompt_tokens":1,"completion_tokens":2}'
+    assert read(False, b'{"usage"' + b" " * 64 + b":\r\n\t" + counts + b"}") is not None
+    for gap in (b" " * 65 + b":", b":" + b" " * 65):
+        assert read(False, b'{"usage"' + gap + counts + b"}") is None
+
+
+def nested(depth: int) -> bytes:
+    more = b'"x":{' * depth + b"}" * depth + b"," if depth else b""
+    return b'{"usage":{' + more + b'"prompt_tokens":1}}'
+
+
+def test_an_object_is_read_three_objects_deep() -> None:
+    assert read(False, nested(3)) is not None
+    assert read(False, nested(4)) is None
+
+
+@pytest.mark.parametrize("step", [1, 1000, 1 << 20])
+def test_what_is_too_long_is_passed_over_and_the_next_one_is_read(step: int) -> None:
+    head = b'"usage":{"prompt_tokens":1,"x":"'
+    fits = head + b"x" * (MOST - len(head) - 2) + b'"}'
+    longer = head + b"x" * (MOST - len(head) - 1) + b'"}'
+    after = b',"usage":{"prompt_tokens":2}'
+    for reply, tokens in ((fits, 1), (longer, None), (longer + after, 2)):
+        usage = read(False, *(reply[at : at + step] for at in range(0, len(reply), step)))
+        assert (usage.input if usage else None) == tokens
+
+
+def test_no_more_is_held_than_said() -> None:
+    reader = UsageReader(True)
+    for _ in range(100):
+        reader.feed(b'"usage":{"x":"' + b"y" * 1000)
+        assert len(reader._held) < MOST
+
+
+# ---- any bytes, cut anywhere ---------------------------------------------------------------------
+
+_bits = st.sampled_from(
+    [b'"usage"', b'"usage":', b"{", b"}", b'"', b"\\", b" ", b'"prompt_tokens":5', b',"output_tok',
+     b'ens":7', b'"total_tokens":3', b"x", b"\n\n", b"null", b'"usa', b'ge"', b"z" * 600]
+)  # fmt: skip
+_texts = st.lists(_bits | st.binary(max_size=4), max_size=30).map(b"".join)
+_counts = st.dictionaries(
+    st.sampled_from(["prompt_tokens", "completion_tokens", "input_tokens", "x_tokens", "a"]),
+    st.integers(0, 1 << 40) | st.none() | st.text('a"{}\\', max_size=5),
+)
+
+
+@st.composite
+def _cut(draw: st.DrawFn, texts: st.SearchStrategy[bytes]) -> tuple[bytes, list[bytes]]:
+    text = draw(texts)
+    cuts = sorted(draw(st.lists(st.integers(0, len(text)), max_size=12)))
+    edges = [0, *cuts, len(text)]
+    return text, [text[a:b] for a, b in pairwise(edges)]
+
+
+@given(_cut(_texts), st.booleans())
+def test_it_does_not_matter_how_it_was_cut(cut: tuple[bytes, list[bytes]], events: bool) -> None:
+    text, pieces = cut
+    assert read(events, *pieces) == read(events, text)
+
+
+@given(_cut(st.tuples(_texts, _counts, _texts).map(
+    lambda parts: parts[0] + b'"usage":' + orjson.dumps(parts[1]) + parts[2]
+)))  # fmt: skip
+def test_nor_where_something_is_said(cut: tuple[bytes, list[bytes]]) -> None:
+    text, pieces = cut
+    assert read(True, *pieces) == read(True, text)
+
+
+@given(_counts)
+def test_a_count_is_read_as_json_reads_it(counts: dict[str, Any]) -> None:
+    said = {k: v for k, v in counts.items() if isinstance(v, int) and k not in ("x_tokens", "a")}
+    usage = read(False, b'{"content":"hi","usage":' + orjson.dumps(counts) + b"}")
+    if not said:
+        assert usage is None
+    else:
+        assert usage is not None
+        assert usage.input == said.get("prompt_tokens", said.get("input_tokens"))
+
+

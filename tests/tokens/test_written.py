@@ -1,0 +1,134 @@
+"""The texts of a reply: those of a stream are those of the body that says the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from m2mproxy.tokens.written import written
+
+
+def stream(*events: dict[str, Any]) -> bytes:
+    return b"".join(b"data: " + orjson.dumps(event) + b"\n\n" for event in events)
+
+
+def delta(**delta: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": delta}]}
+
+
+def body(**body: Any) -> bytes:
+    return orjson.dumps(body)
+
+
+def call(**function: str) -> list[dict[str, Any]]:
+    return [{"index": 0, "id": "call_1", "type": "function", "function": function}]
+
+
+CHAT = stream(
+    delta(role="assistant", content=""),
+    delta(reasoning_content="Hm. ", reasoning="Hm. "),
+    delta(content="Paris"),
+    delta(content=None, tool_calls=call(name="look", arguments="")),
+    delta(tool_calls=call(arguments='{"a":1}')),
+    {"choices": [], "usage": None},
+) + b": ping\n\ndata: [DONE]\n\n"
+RESPONSES = stream(
+    {"type": "response.created", "response": {"instructions": "Speak."}},
+    {"type": "response.output_item.added", "item": {"type": "function_call", "name": "look"}},
+    {"type": "response.function_call_arguments.delta", "delta": '{"a":1}'},
+    {"type": "response.output_text.delta", "delta": "Paris"},
+    {"type": "response.audio.delta", "delta": "UklGRg=="},
+    {"type": "response.output_text.done", "text": "Paris"},
+)
+MESSAGES = b"".join(
+    b"event: x\r\n" + stream(event).replace(b"\n", b"\r\n")
+    for event in (
+        {"type": "message_start", "message": {"role": "assistant", "content": []}},
+        {"type": "content_block_start", "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": "Hm. "}},
+        {"type": "content_block_delta", "delta": {"type": "signature_delta", "signature": "x"}},
+        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Paris"}},
+        {"type": "content_block_start", "content_block": {"type": "tool_use", "name": "look"}},
+        {"type": "content_block_delta", "delta": {"partial_json": '{"a":1}'}},
+        {"type": "message_stop"},
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("events", "reply", "text"),
+    [
+        (True, CHAT, 'Hm. Parislook{"a":1}'),
+        (True, stream({"choices": [{"index": 0, "text": "Par"}, {"text": "is"}]}), "Paris"),
+        (True, stream(delta(reasoning="Hm. "), delta(refusal="No.")), "Hm. No."),
+        (True, RESPONSES, 'look{"a":1}Paris'),
+        (True, MESSAGES, 'Hm. Parislook{"a":1}'),
+        (
+            False,
+            body(choices=[{"message": {"content": "Paris", "tool_calls": call(name="look")}}]),
+            "Parislook",
+        ),
+        (False, body(choices=[{"text": "Paris"}]), "Paris"),
+        (
+            False,
+            body(
+                output=[
+                    {"type": "reasoning", "summary": [{"text": "Hm. "}]},
+                    {"type": "message", "content": [{"type": "output_text", "text": "Paris"}]},
+                    {"type": "function_call", "name": "look", "arguments": "{}"},
+                ]
+            ),
+            "Hm. Parislook{}",
+        ),
+        (
+            False,
+            body(
+                content=[
+                    {"type": "text", "text": "Paris"},
+                    {"type": "tool_use", "id": "t", "name": "look", "input": {"a": 1}},
+                ]
+            ),
+            'Parislook{"a":1}',
+        ),
+        (False, b"", ""),
+        (False, b"[1]", ""),
+        (True, b"data: 1\n\ndata: {\n\ndata: null", ""),
+    ],
+)
+def test_what_a_model_wrote(events: bool, reply: bytes, text: str) -> None:
+    assert written(reply, events) == text
+
+
+@given(st.integers(0, len(CHAT)))
+def test_a_stream_cut_short_has_the_events_that_are_whole(at: int) -> None:
+    text = written(CHAT[:at], True)
+    assert written(CHAT, True).startswith(text)
+    whole = CHAT[:at].rfind(b"\n") + 1
+    assert text.startswith(written(CHAT[:whole], True))
+
+
+_json: Any = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(["", "x", "response.x.delta"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["choices", "delta", "message", "content", "output", "type", "text", "input",
+                 "tool_calls", "function", "content_block", "summary", "item", "name"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(_json, st.booleans())
+def test_any_json_is_read(value: Any, events: bool) -> None:
+    text = orjson.dumps(value)
+    assert isinstance(written(b"data:" + text if events else text, events), str)

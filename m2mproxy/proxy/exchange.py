@@ -22,8 +22,9 @@ from m2mproxy.net.connection import Stream
 from m2mproxy.net.pool import Wait
 from m2mproxy.proxy.coder import Coder
 from m2mproxy.proxy.context import Context
-from m2mproxy.proxy.errors import fault_event, fault_reply
+from m2mproxy.proxy.errors import fault_reply
 from m2mproxy.proxy.gather import gather
+from m2mproxy.proxy.interjection import Interjection
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.linked import Linked, hear, is_linked
 from m2mproxy.proxy.model import ModelFinder, model_of
@@ -41,7 +42,7 @@ from m2mproxy.proxy.request_coding import (
 )
 from m2mproxy.proxy.response_coding import MARKS, is_near
 from m2mproxy.proxy.routes import Asked, Local, Upstream
-from m2mproxy.proxy.sse import COMMENT, Boundary, is_event_stream
+from m2mproxy.proxy.sse import is_event_stream
 from m2mproxy.proxy.turn import Verdict, is_turn
 
 
@@ -58,8 +59,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "_accepted", "_boundary", "_bytes_up", "_coded", "_context", "_done", "_download",
-        "_finder", "_flow", "_is_clear", "_linked", "_model", "_on_end", "_patience", "_upload",
+        "_accepted", "_bytes_up", "_coded", "_context", "_done", "_download", "_finder", "_flow",
+        "_interjection", "_is_clear", "_linked", "_model", "_on_end", "_patience", "_upload",
         "_upstream", "_wait", "answered", "bug", "downstream", "ended", "fault", "forwarded",
         "ledger", "method", "relayed", "request", "response", "retried", "sent", "started",
         "target", "why",
@@ -98,7 +99,7 @@ class Exchange:
         self._finder: ModelFinder | None = None
         self._bytes_up = 0
         self._model = ""
-        self._boundary: Boundary | None = None
+        self._interjection: Interjection | None = None  # for an event stream
         self._patience = Patience(context.config.timeouts, self.started)
         self._flow = Flow(self._run(), self._ended)
 
@@ -119,9 +120,10 @@ class Exchange:
         if fault is not None:
             self._flow.throw(fault)
             return
-        every = self._context.config.sse_keepalive
-        if every and self._patience.silence(now) >= every:
-            self._show_life(now)
+        every, own = self._context.config.sse_keepalive, self._interjection
+        # The client of a silent stream, and what stands between, is told that it is alive.
+        if every and own is not None and self._patience.silence(now) >= every and own.comment():
+            self._patience.last_comment = now
 
     @property
     def model(self) -> str:
@@ -371,8 +373,8 @@ class Exchange:
         coder = download.coder = self._coder(route, response)
         eyes: list[Callable[[Chunk], None]] = []
         if is_event_stream(response) or (coder is not None and coder.carries_events):
-            self._boundary = Boundary()
-            eyes.append(self._boundary.feed)
+            self._interjection = Interjection(download, self.downstream)
+            eyes.append(self._interjection.boundary.feed)
         if self._linked is not None:
             if coder is not None or response.headers.get(b"content-encoding") is None:
                 eyes += self._linked.listen(response)
@@ -414,10 +416,8 @@ class Exchange:
             return
         if self.response is None:
             self._reply(*fault_reply(fault, self._context.forms))
-        elif self._boundary is not None and self._download is not None:
-            if not self._boundary.between_events:
-                self._download.inject(b"\n\n", self.downstream)
-            self._download.inject(fault_event(fault, self.target), self.downstream)
+        elif self._interjection is not None:
+            self._interjection.fault(fault, self.target)
 
     def _release(self) -> None:
         if self._wait is not None:
@@ -437,14 +437,3 @@ class Exchange:
             self.ledger.close(self.bytes_up, self.bytes_down)
         on_end, self._on_end = self._on_end, _nobody
         on_end(self)
-
-    # -- time -----------------------------------------------------------------------------------
-
-    def _show_life(self, now: float) -> None:
-        """Tell the client of a silent stream, and what stands between, that it is alive."""
-        boundary = self._boundary
-        if boundary is None or self._download is None:
-            return
-        if boundary.between_events and self.downstream.gate.is_open:
-            self._patience.last_comment = now
-            self._download.inject(COMMENT, self.downstream)

@@ -1,0 +1,36 @@
+"""What the proxy itself says inside an event stream that it passes on.
+
+The one rule: bytes of our own stand between two events, and what cannot stand there is not said.
+"""
+
+from __future__ import annotations
+
+from m2mproxy.http.faults import Fault
+from m2mproxy.net.connection import Stream
+from m2mproxy.proxy.errors import fault_event
+from m2mproxy.proxy.pump import Pump
+from m2mproxy.proxy.sse import COMMENT, Boundary
+
+
+class Interjection:
+    """Speaks between the events of one download. `boundary` has to see the plain bytes pass."""
+
+    __slots__ = ("_out", "_pump", "boundary")
+
+    def __init__(self, pump: Pump, out: Stream) -> None:
+        self._pump = pump
+        self._out = out
+        self.boundary = Boundary()
+
+    def fault(self, fault: Fault, target: bytes) -> None:
+        """A last event: what ends the stream before its time. It ends what is half out."""
+        if not self.boundary.between_events:
+            self._pump.inject(b"\n\n", self._out)
+        self._pump.inject(fault_event(fault, target), self._out)
+
+    def comment(self) -> bool:
+        """A sign of life. False where there is no place or no room for one."""
+        if not (self.boundary.between_events and self._out.gate.is_open):
+            return False
+        self._pump.inject(COMMENT, self._out)
+        return True

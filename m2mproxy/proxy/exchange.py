@@ -15,7 +15,6 @@ from collections.abc import Callable
 from m2mproxy.http.body import Body, Chunk
 from m2mproxy.http.faults import ClientGone, Fault, UpstreamFault
 from m2mproxy.http.flow import Flow, Signal
-from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.http.negotiation import Accepted, accepted
 from m2mproxy.net.connection import Stream
@@ -23,7 +22,7 @@ from m2mproxy.net.pool import Wait
 from m2mproxy.proxy.coder import Coder
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.errors import fault_reply
-from m2mproxy.proxy.gather import gather
+from m2mproxy.proxy.intake import gathered, invite
 from m2mproxy.proxy.interjection import Interjection
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.linked import Linked, hear, is_linked
@@ -168,8 +167,9 @@ class Exchange:
     async def _asked(self, route: Local) -> Asked:
         body = b""
         if route.reads:
-            self._invite()
-            body, _ = await gather(self.downstream.body, route.reads)
+            body, _ = await gathered(
+                self.request, self.downstream, self.downstream.body, route.reads
+            )
         return Asked(self.request, body, self.downstream.peer)
 
     async def _prepare(self, route: Upstream) -> Pump:
@@ -186,7 +186,7 @@ class Exchange:
             watched = request.headers.named(WATCHED)
         model = None
         if route.router.needs_model(request.target):
-            text, body = await self._gather(body)
+            text, body = await gathered(request, self.downstream, body, config.max_body)
             model = model_of(text)
         request.target = route.target(request.target, model)
         route.forwarding.prepare(request, self.downstream.peer)
@@ -221,17 +221,6 @@ class Exchange:
             upload.tap = self._finder.feed
         return upload
 
-    async def _gather(self, body: Body) -> tuple[bytes, Body]:
-        self._invite()
-        return await gather(body, self._context.config.max_body)
-
-    def _invite(self) -> None:
-        """A client that waits to be asked for its body: we have to read it here, and the upstream,
-        who gets it at once, is not asked again."""
-        if self.request.expects_continue:
-            self.request.headers.drop((b"expect",))
-            self.downstream.send_response(Response(100, Headers()))
-
     async def _decoded(self, route: Upstream, body: Body) -> Body:
         """What the client coded, unless the upstream reads that very coding."""
         links, limit = self._context.links, self._context.config.max_body
@@ -242,19 +231,13 @@ class Exchange:
             )
         if route.requests.reads(self.request):
             return body
-        self._invite()
+        invite(self.request, self.downstream)
         self.ledger = Ledger()
-        return await decode(
-            self.request,
-            body,
-            limit,
-            self.ledger,
-            self._context.offload.run,
-            self._context.forms,
-        )
+        run, forms = self._context.offload.run, self._context.forms
+        return await decode(self.request, body, limit, self.ledger, run, forms)
 
     async def _encoded(self, route: Upstream, body: Body) -> Body:
-        self._invite()
+        invite(self.request, self.downstream)
         self.ledger = self.ledger or Ledger()
         body, self._coded = await route.requests.encode(
             self.request, body, self.ledger, self._context.offload.run

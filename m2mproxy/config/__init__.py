@@ -10,6 +10,8 @@ from m2mproxy.config.load import FILE_VARIABLE, load
 from m2mproxy.config.schema import (
     KEYS,
     SECTIONS,
+    SECURITY,
+    THRESHOLD,
     Compression,
     Config,
     Key,
@@ -28,6 +30,8 @@ __all__ = [
     "FILE_VARIABLE",
     "KEYS",
     "SECTIONS",
+    "SECURITY",
+    "THRESHOLD",
     "Compression",
     "Config",
     "ConfigError",

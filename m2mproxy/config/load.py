@@ -17,6 +17,8 @@ from m2mproxy.config.schema import (
     KEYS,
     PSK_FILE,
     SECTIONS,
+    SECURITY,
+    THRESHOLD,
     Config,
     Key,
     Place,
@@ -84,6 +86,9 @@ def load(
     places = {name: Place(setting.source, setting.name) for name, setting in settings.items()}
     config = _build(values, places, psk)
     _check_peer(config)
+    threshold = settings.get(THRESHOLD)
+    if threshold and threshold.source == COMMAND_LINE and not config.security.enabled:
+        raise threshold.error(f"nothing is scanned without {KEYS[SECURITY].flag}")
     check_tls(config, notices)
     return config
 

@@ -62,7 +62,7 @@ _tag = re.compile(
 ).finditer
 _variation = re.compile(
     f"(?<![{_IDEOGRAPHS}])[{_MORE_SELECTORS}]"
-    f"|[{_MORE_SELECTORS}][{_SELECTORS}{_MORE_SELECTORS}]|[{_SELECTORS}]{{4}}"
+    f"|[{_SELECTORS}]{{4}}"
     f"|[{_LETTERS}][\ufe00-\ufe0e][{_LETTERS}][\ufe00-\ufe0e][{_LETTERS}][\ufe00-\ufe0e]"
 ).search
 _invisible = re.compile(

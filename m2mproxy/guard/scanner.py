@@ -14,11 +14,12 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from m2mproxy.guard import characters, document, shape
+from m2mproxy.guard import characters, document, shape, walk
 from m2mproxy.guard.cache import Cache
 from m2mproxy.guard.characters import malformed
 from m2mproxy.guard.document import MAX_DEPTH, Malformed, Tally, parse
 from m2mproxy.guard.finding import Category, Finding
+from m2mproxy.guard.outbound import carriers
 from m2mproxy.guard.shape import check_message
 from m2mproxy.guard.walk import ROLES, Contents, Part, Said, parts
 
@@ -27,6 +28,9 @@ CHECKS: Mapping[str, str] = {**document.CHECKS, **shape.CHECKS, **characters.CHE
 DEFAULT_ROLES = ("user", "assistant", "tool")
 DEFAULT_THRESHOLD = 0.8
 _MOST_FOUND = 32
+_LONGEST_MODEL = 200
+OTHER = "*"
+KNOWN_KEYS = shape.KEYS | walk.KEYS
 _NO_TENANT = b""
 
 
@@ -39,8 +43,9 @@ class Scores(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A finding, and where: the key of the request, which message of the list under it (None for no
-    message), and whose words."""
+    """A finding, and where: the key of the request (OTHER for one that is not known, since that is
+    the client's words), which message of the list under it (None for no message), and whose
+    words."""
 
     finding: Finding
     key: str
@@ -136,6 +141,9 @@ class Scanner:
         except Malformed as error:
             return Scan(self, [Found(error.finding, "", None, "")])
         scan = Scan(self, [])
+        model = request.get("model")
+        if type(model) is str and len(model) <= _LONGEST_MODEL:
+            scan.model = model
         tally, labels, deepest = Tally(), list(request), 1
         for part in parts(request, len(text), labels):
             key, within = part.key, part.within
@@ -213,11 +221,17 @@ class Scanner:
         scan.add(part.key, index, known)
         return known
 
+    def carriers(self, reply: list[dict[str, Any]]) -> int:
+        """How many links in the messages of a reply look as if they carried data away."""
+        return sum(carriers(text) for _, text in Contents(reply, "assistant").said)
+
     def score(self, new: _New) -> _Known:
         """A part with its texts scored, which is remembered from now on."""
         found = list(new.known.found)
         for role, text in new.texts:
-            found.extend((each, 0, role) for each in self._scorer.score(text, role))
+            # Left to itself a scorer passes over the system's words; here they were asked for.
+            whose = "user" if role == "system" else role
+            found.extend((each, 0, role) for each in self._scorer.score(text, whose))
         known = new.known._replace(found=tuple(found))
         self._cache.put(new.name, known)
         return known
@@ -263,9 +277,10 @@ class Scan:
         blocks: sums that are not remembered yet.
         cached: messages and other parts that were known.
         work: characters that are to be scored.
+        model: that the body names, "" for none.
     """
 
-    __slots__ = ("_parts", "_scanner", "blocks", "cached", "found", "new", "work")
+    __slots__ = ("_parts", "_scanner", "blocks", "cached", "found", "model", "new", "work")
 
     def __init__(self, scanner: Scanner, found: list[Found]) -> None:
         self._scanner = scanner
@@ -275,6 +290,7 @@ class Scan:
         self.blocks: list[_Block] = []
         self.cached = 0
         self.work = 0
+        self.model = ""
 
     @property
     def size(self) -> int:
@@ -298,5 +314,5 @@ class Scan:
         for key, index, known in parts:
             for finding, number, role in known.found:
                 at = None if index is None else index + number
-                self.found.append(Found(finding, key, at, role))
+                self.found.append(Found(finding, key if key in KNOWN_KEYS else OTHER, at, role))
         return scanner.judge(self.found)

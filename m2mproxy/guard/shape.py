@@ -64,6 +64,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "seed": _NUMBER,
     "top_logprobs": _NUMBER,
 }
+KEYS = frozenset(_TYPES)
 _NONE = type(None)
 _MESSAGES = frozenset((dict,))
 

@@ -51,6 +51,7 @@ _BY_KEY = {
     "grammar": "definition",
 }
 _CONVERSATIONS = ("messages", "input", "contents")
+KEYS = frozenset((*_BY_KEY, *_CONVERSATIONS))
 _ITEMS = frozenset((dict, str))
 _NUMBERS = frozenset((int, float))
 # Above so many items, each has to have so many bytes on average; above so many keys, there is one

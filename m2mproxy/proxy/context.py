@@ -13,6 +13,7 @@ from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.links import Links
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.routes import Routes
+from m2mproxy.proxy.scanning import Guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +27,5 @@ class Context:
     offload: Offload
     forms: Forms
     links: Links
+    guard: Guard | None = None
+    """None where requests are not scanned."""

@@ -41,6 +41,7 @@ from m2mproxy.proxy.request_coding import (
 )
 from m2mproxy.proxy.response_coding import MARKS, is_near
 from m2mproxy.proxy.routes import Asked, Local, Upstream
+from m2mproxy.proxy.scanning import Guard, Inspection
 from m2mproxy.proxy.sse import is_event_stream
 from m2mproxy.proxy.turn import Verdict, is_turn
 
@@ -61,8 +62,8 @@ class Exchange:
         "_accepted", "_bytes_up", "_coded", "_context", "_done", "_download", "_finder", "_flow",
         "_interjection", "_is_clear", "_linked", "_model", "_on_end", "_patience", "_upload",
         "_upstream", "_wait", "answered", "bug", "downstream", "ended", "fault", "forwarded",
-        "ledger", "method", "relayed", "request", "response", "retried", "sent", "started",
-        "target", "why",
+        "inspection", "ledger", "method", "relayed", "request", "response", "retried", "sent",
+        "started", "target", "why",
     )
 
     def __init__(
@@ -91,6 +92,7 @@ class Exchange:
         self._done: Signal[None] = Signal()
         self.why = ""  # the request is not coded, where there is no ledger to say it
         self.ledger: Ledger | None = None  # where a coding was used, or considered
+        self.inspection: Inspection | None = None  # where requests are scanned
         self._accepted: Accepted | None = None
         self._coded: Coded | None = None
         self._linked: Linked | None = None  # where a link has to do with it
@@ -184,6 +186,8 @@ class Exchange:
         if is_coded(watched):
             body = await self._decoded(route, body)
             watched = request.headers.named(WATCHED)
+        if self._context.guard is not None:
+            body = await self._inspected(self._context.guard, body)
         model = None
         if route.router.needs_model(request.target):
             text, body = await gathered(request, self.downstream, body, config.max_body)
@@ -221,6 +225,13 @@ class Exchange:
             upload.tap = self._finder.feed
         return upload
 
+    async def _inspected(self, guard: Guard, body: Body) -> Body:
+        inspection = self.inspection = Inspection()
+        try:
+            return await guard.inspect(self.request, self.downstream, body, inspection)
+        finally:
+            self._model = inspection.model  # for the log, should that be the end of it
+
     async def _decoded(self, route: Upstream, body: Body) -> Body:
         """What the client coded, unless the upstream reads that very coding."""
         links, limit = self._context.links, self._context.config.max_body
@@ -229,7 +240,7 @@ class Exchange:
             return await self._linked.receive(
                 self.downstream, self.request, limit, self.ledger, links, self._context.offload.run
             )
-        if route.requests.reads(self.request):
+        if route.requests.reads(self.request) and self._context.guard is None:
             return body
         invite(self.request, self.downstream)
         self.ledger = Ledger()
@@ -358,8 +369,12 @@ class Exchange:
         if is_event_stream(response) or (coder is not None and coder.carries_events):
             self._interjection = Interjection(download, self.downstream)
             eyes.append(self._interjection.boundary.feed)
+        is_plain = coder is not None or response.headers.get(b"content-encoding") is None
+        guard = self._context.guard
+        if guard is not None and guard.listens and is_plain and self.inspection is not None:
+            eyes.append(self.inspection.listen(response))
         if self._linked is not None:
-            if coder is not None or response.headers.get(b"content-encoding") is None:
+            if is_plain:
                 eyes += self._linked.listen(response)
             self._linked.say(response)
         if eyes:
@@ -377,6 +392,8 @@ class Exchange:
         if fault is None:
             if self._linked is not None:
                 self._linked.complete()
+            if self._context.guard is not None and self.inspection is not None:
+                self._context.guard.replied(self.inspection)
             self._done.set(None)
         else:
             self._done.fail(fault)

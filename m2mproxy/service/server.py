@@ -33,6 +33,7 @@ from m2mproxy.proxy.links import Links, UpstreamLinks
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.proxy import Proxy
 from m2mproxy.proxy.routes import Routes, Upstream
+from m2mproxy.proxy.scanning import Guard, Scans
 from m2mproxy.proxy.sealing import BothSeal
 from m2mproxy.proxy.wire import forms_of, request_coding, response_coding
 from m2mproxy.service import files
@@ -49,6 +50,9 @@ from m2mproxy.service.writer import Writer
 _STDERR = 2
 # After the last streams are cut: time for the cut to be sent, and for connections to close.
 _LAST_WORDS = 0.2
+# Seconds after which a thread that scans gives the interpreter's lock to the event loop; Python's
+# own 5 ms would be a stall of everything.
+_GIVE_WAY = 0.0005
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 # Connections and handshakes that may be there at a time, beyond the limit of connections.
 _SPARE = 64
@@ -57,22 +61,29 @@ _SPARE = 64
 _TLS_END = 60.0
 
 
-def serve(config: Config, vocabularies: Vocabularies, aead: BothSeal | None) -> int:
+def serve(
+    config: Config,
+    vocabularies: Vocabularies,
+    aead: BothSeal | None,
+    scanner: Scans | None = None,
+) -> int:
     """Serve until a signal says stop. Returns the exit code. `aead` has the key of peer.psk_file.
 
     `vocabularies` are those that the configuration names: loading one here, on the event loop,
-    would stop everything for as long as it takes.
+    would stop everything for as long as it takes. `scanner` scans requests, if they are to be.
 
     Raises:
         ConfigError: the upstream cannot be used, see `parts`.
         OSError: an address cannot be listened on; `filename` is the address.
     """
     built = parts(config)
+    if scanner is not None:
+        sys.setswitchinterval(_GIVE_WAY)
     listeners = Listeners(config.listen, built.listening is not None)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             loop = runner.get_loop()
-            runner.run(Server(config, built, listeners, loop, vocabularies, aead).run())
+            runner.run(Server(config, built, listeners, loop, vocabularies, aead, scanner).run())
     finally:
         listeners.close()
     return 0
@@ -89,6 +100,7 @@ class Server:
         loop: asyncio.AbstractEventLoop,
         vocabularies: Vocabularies,
         aead: BothSeal | None,
+        scanner: Scans | None,
     ) -> None:
         self._config = config
         self._vocabularies = vocabularies
@@ -111,7 +123,10 @@ class Server:
         forms = forms_of(config, aead, vocabularies)
         self._links = Links(config.link, time.monotonic, forms.seal is not None)
         routes = self._routes(built, forms)
-        context = Context(config, routes, time.monotonic, self._offload, forms, self._links)
+        self._guard = self._guarded(scanner)
+        context = Context(
+            config, routes, time.monotonic, self._offload, forms, self._links, guard=self._guard
+        )
         announce = self._links.announce
         self._proxy = Proxy(context, turn, loop, self._ended, self._refused, announce)
         self._tls = built.listening
@@ -151,6 +166,12 @@ class Server:
         debug = Debug(who, self._offload.run, self._vocabularies)
         return Routes(route, {**endpoints.table(), **debug.table()})
 
+    def _guarded(self, scanner: Scans | None) -> Guard | None:
+        if scanner is None:
+            return None
+        config, run, tenant = self._config, self._offload.run, self._links.tenant
+        return Guard(config.security, scanner, run, time.perf_counter, tenant, config.max_body)
+
     # -- what the parts report ------------------------------------------------------------------
 
     def _ended(self, exchange: Exchange) -> None:
@@ -182,6 +203,8 @@ class Server:
     def _reset(self) -> None:
         self._stats.reset()
         self._upstream_links.counts.reset()
+        if self._guard is not None:
+            self._guard.reset()
 
     def _snapshot(self) -> dict[str, object]:
         return {
@@ -191,6 +214,7 @@ class Server:
             "upstream_connections": self._pool.counts(),
             "upstream_reads": self._requests.readable.report(),
             "links": {**self._links.report(), str(self._origin): self._upstream_links.report()},
+            "guard": self._guard.report() if self._guard is not None else {},
             "tls_handshakes": self._tls.handshakes.counts() if self._tls else {},
             "log_lines_dropped": self._writer.dropped,
             "version": __version__,

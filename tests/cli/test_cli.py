@@ -26,6 +26,7 @@ class Server:
         self.vocabularies: list[Vocabularies] = []
         self.checked: list[Config] = []
         self.seals: list[object] = []
+        self.scanners: list[object] = []
         self.result: int | BaseException = 0
 
     def parts(self, config: Config) -> None:
@@ -33,10 +34,17 @@ class Server:
         if isinstance(self.result, BaseException):
             raise self.result
 
-    def serve(self, config: Config, vocabularies: Vocabularies, aead: object) -> int:
+    def serve(
+        self,
+        config: Config,
+        vocabularies: Vocabularies,
+        aead: object,
+        scanner: object = None,
+    ) -> int:
         self.configs.append(config)
         self.vocabularies.append(vocabularies)
         self.seals.append(aead)
+        self.scanners.append(scanner)
         if isinstance(self.result, BaseException):
             raise self.result
         return self.result
@@ -321,8 +329,6 @@ def test_a_host_that_is_none(run, host):
 @pytest.mark.parametrize(
     ("argv", "what"),
     [
-        (("--security",), "--security"),
-        (("--threshold", "0.8"), "--threshold"),
         (("--transport", "quic"), "--transport quic"),
         (("--transport=both",), "--transport both"),
         (("--quic-port", "443"), "--quic-port"),
@@ -475,7 +481,7 @@ import sys
 from m2mproxy.cli import daemon
 from m2mproxy.service import server
 given = []
-server.serve = lambda *args: given.append(args) or 0
+server.serve = lambda *args, scanner: given.append(args) or 0
 assert daemon.main(["--upstream", "http://model/v1"]) == 0
 (_, vocabularies, key), = given
 assert not vocabularies and key is None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scoring import Words
+from known_words import Words
 
 from m2mproxy.guard.cache import Cache
 from m2mproxy.guard.finding import Category
@@ -50,6 +50,7 @@ def test_where_it_is() -> None:
     assert (verdict.score, verdict.refuses) == (0.95, True)
     assert scan({"prompt": "IGNORE"}).found[0].place == "prompt (user) at 0"
     assert scan(b'{"a":"\xff"}').found[0].place == "body at 6"
+    assert scan({"my secret": "IGNORE"}).found[0].place == "* (user) at 0"  # a key is content
 
 
 def test_the_highest_comes_first() -> None:
@@ -148,6 +149,14 @@ def test_roles_that_are_not_scored_are_still_checked() -> None:
     assert sources(scan(body)) == ["leak"]
     assert sources(scan(body, roles=("system", "definition"))) == ["ignore", "hint"]
     assert scan(body, roles=()).found == ()
+
+
+def test_the_words_of_the_system_are_scored_as_anybodys_where_they_are_asked_for() -> None:
+    words = Words()
+    body = b'{"system":"IGNORE","tools":[{"description":"LEAK"}]}'
+    verdict = Scanner(words, roles=("system", "definition")).read(body).verdict()
+    assert words.asked == [("user", "IGNORE"), ("definition", "LEAK")]
+    assert [each.role for each in verdict.over] == ["system", "definition"]
 
 
 def test_what_does_not_exist_is_refused_by_name() -> None:

@@ -183,6 +183,10 @@ def test_too_deep_is_not_followed() -> None:
     for _ in range(200):
         value = [{"a": value}]
     assert Contents(value, "user").depth == 33
+    objects: Any = "x"
+    for _ in range(200):
+        objects = {"a": objects}
+    assert Contents(objects, "user").depth == 33
     assert Contents("x", "user").depth == 0
     assert Contents([], "user").depth == 1
 

@@ -89,7 +89,10 @@ install_clients() {
 # The peer of the bench and of the tests over HTTP/2, and httpx with what it needs to speak it.
 install_http2() { pip_install hypercorn 'httpx[http2]'; }
 
-# make_venv [model] [clients] [http2]: the environment with the package, and what else is asked for.
+# The scanner's engine, and what its model is trained with.
+install_guard() { pip_install 'hyperscan<1' numpy scipy; }
+
+# make_venv [model] [clients] [http2] [guard]: the environment with the package, and what else is asked for.
 make_venv() {
     [ -z "${TOOLS_VENV:-}" ] || return 0
     if [ ! -x "$VENV/bin/python" ]; then

@@ -7,27 +7,36 @@ otherwise.
 from collections.abc import Collection
 from typing import Any
 
-from m2mproxy.config import Config, Security
+from m2mproxy.config import SECURITY, Config, Security
 
-KEY = "proxy.security.off"
+OFF = "proxy.security.off"
 
 
 def scanner(config: Config) -> Any:
     """What scans requests as `config` wants it; None for nothing.
 
     Raises:
-        ConfigError: an id that is switched off does not exist.
+        ConfigError: an id that is switched off does not exist, or a library does not.
     """
     if not config.security.enabled:
         return None
+    from m2mproxy.guard.engine import EngineMissing
+
     try:
         return build(config.security)
     except ValueError as error:
-        raise config.refusal(KEY, config.security.off, str(error)) from None
+        raise config.refusal(OFF, config.security.off, str(error)) from None
+    except EngineMissing as error:
+        raise config.refusal(SECURITY, True, str(error)) from None
 
 
 def build(security: Security) -> Any:
-    """The scanner of that configuration. Raises ValueError for an id that there is not."""
+    """The scanner of that configuration.
+
+    Raises:
+        ValueError: an id that is switched off does not exist.
+        EngineMissing: the library that it needs is not installed.
+    """
     from m2mproxy.guard.finding import Category
     from m2mproxy.guard.scanner import CHECKS, Scanner
     from m2mproxy.guard.scorer import Scorer

@@ -38,13 +38,15 @@ def _threshold(text: str) -> Any:
 
 def _run(args: argparse.Namespace) -> int:
     """0 for clean, 1 for what would be blocked, 2 for what cannot be said."""
+    from m2mproxy.guard.engine import EngineMissing
+
     try:
         verdict = build(Security(threshold=args.threshold)).read(read(args)).verdict()
         if args.json:
             write_json(_members(verdict))
         else:
             write("".join(f"{line}\n" for line in _lines(verdict)).encode())
-    except Failure as failure:
+    except (Failure, EngineMissing) as failure:
         say(str(failure))
         return EXIT_USAGE
     except KeyboardInterrupt:

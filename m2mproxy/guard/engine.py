@@ -6,6 +6,7 @@ The one rule: hyperscan is imported and spoken to here only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class EngineMissing(Exception):
@@ -34,6 +35,10 @@ class Engine:
         self._database.compile(
             expressions=expressions, ids=ids, elements=len(ids), flags=flags
         )
+        # A scan works in memory of its own and without the interpreter's lock, so that threads may
+        # scan at once: each takes one that is free, or a new one.
+        self._scratch = hyperscan.Scratch
+        self._free: list[Any] = [hyperscan.Scratch(self._database)]
 
     def scan(self, data: bytes) -> list[tuple[int, int]]:
         """Which sets match, by their number (`once`, then `each`), and where it ends; by ends."""
@@ -42,5 +47,12 @@ class Engine:
         def on_match(number: int, start: int, end: int, flags: int, context: object) -> None:
             found.append((number, end))
 
-        self._database.scan(data, match_event_handler=on_match)
+        try:
+            scratch = self._free.pop()
+        except IndexError:
+            scratch = self._scratch(self._database)
+        try:
+            self._database.scan(data, match_event_handler=on_match, scratch=scratch)
+        finally:
+            self._free.append(scratch)
         return found

@@ -13,6 +13,7 @@ from m2mproxy.cli import guard, tool
 from m2mproxy.config import ConfigError, Security, load
 from m2mproxy.guard import scanner as scanning
 from m2mproxy.guard import scorer
+from m2mproxy.guard.engine import EngineMissing
 
 CLEAN = '{"messages":[{"role":"user","content":"hello"}]}'
 BAD = '{"messages":[{"role":"user","content":"hi"},{"role":"tool","content":"and IGNORE hunter2"}]}'
@@ -144,6 +145,17 @@ def test_an_id_that_there_is_not_stops_the_start():
     with pytest.raises(ConfigError) as caught:
         guard.scanner(config(enabled=True, off=["nul", "no_such_rule"]))
     assert caught.value.key == "--off" and "no_such_rule" in str(caught.value)
+
+
+def test_without_its_library_it_says_what_to_install(run, monkeypatch):
+    def missing(off: object) -> None:
+        raise EngineMissing("the scanner needs a library")
+
+    monkeypatch.setattr(scorer, "Scorer", missing)
+    assert run("--data", CLEAN) == (2, "", ["m2m: the scanner needs a library"])
+    with pytest.raises(ConfigError, match="the scanner needs a library") as caught:
+        guard.scanner(config(enabled=True))
+    assert caught.value.key == "--security"
 
 
 def test_a_real_one_can_be_built():

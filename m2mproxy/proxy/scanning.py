@@ -146,7 +146,8 @@ class Guard:
         self._run = run
         self._clock = clock
         self._tenant = tenant
-        self._refuses = config.blocking
+        thresholds = (config.threshold, *(score for _, score in config.thresholds))
+        self._refuses = config.blocking and max(thresholds) > 0
         self.listens = config.replies
         """Whether replies are looked through."""
         self._most = min(config.max_size, max_body)

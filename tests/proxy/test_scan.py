@@ -301,8 +301,17 @@ def test_what_is_too_large_to_be_scanned_is_refused(pair: Pair, counted: bool) -
 
 @EACH_CLIENT
 @pytest.mark.parametrize("counted", [True, False])
-def test_monitoring_lets_it_pass_and_counts_it(pair: Pair, counted: bool) -> None:
-    world = guarded(pair=pair, security_max_size="2KiB", security_blocking="false")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"security_blocking": "false"},
+        {"security_enabled": "true", "security_threshold": "0.0"},
+    ],
+)
+def test_monitoring_lets_it_pass_and_counts_it(
+    pair: Pair, counted: bool, settings: dict[str, Any]
+) -> None:
+    world = guarded(pair=pair, security_max_size="2KiB", **settings)
     ask(world, sized(5000), counted=counted)
     assert world.call().body == sized(5000)
     assert report(world)["skipped"] == {"too large": 1} and report(world)["scanned"] == 0

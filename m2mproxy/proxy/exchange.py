@@ -369,13 +369,16 @@ class Exchange:
         if is_event_stream(response) or (coder is not None and coder.carries_events):
             self._interjection = Interjection(download, self.downstream)
             eyes.append(self._interjection.boundary.feed)
-        is_plain = coder is not None or response.headers.get(b"content-encoding") is None
         guard = self._context.guard
-        if guard is not None and guard.listens and is_plain and self.inspection is not None:
-            eyes.append(self.inspection.listen(response))
-        if self._linked is not None:
-            if is_plain:
+        inspection = self.inspection if guard is not None and guard.listens else None
+        if (inspection is not None or self._linked is not None) and (
+            coder is not None or response.headers.get(b"content-encoding") is None
+        ):
+            if inspection is not None:
+                eyes.append(inspection.listen(response))
+            if self._linked is not None:
                 eyes += self._linked.listen(response)
+        if self._linked is not None:
             self._linked.say(response)
         if eyes:
             (coder or download).tap = all_of(eyes)

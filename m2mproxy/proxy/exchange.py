@@ -41,7 +41,7 @@ from m2mproxy.proxy.request_coding import (
 )
 from m2mproxy.proxy.response_coding import MARKS, is_near
 from m2mproxy.proxy.routes import Asked, Local, Upstream
-from m2mproxy.proxy.scanning import Guard, Inspection
+from m2mproxy.proxy.scanning import Inspection
 from m2mproxy.proxy.sse import is_event_stream
 from m2mproxy.proxy.turn import Verdict, is_turn
 
@@ -129,7 +129,8 @@ class Exchange:
     @property
     def model(self) -> str:
         """The model that the request names; "" when it was not seen."""
-        return self._finder.model if self._finder is not None else self._model
+        found = self._finder.model if self._finder is not None else self._model
+        return found if found or self.inspection is None else self.inspection.model
 
     @property
     def bytes_up(self) -> int:
@@ -167,12 +168,10 @@ class Exchange:
             self._release()
 
     async def _asked(self, route: Local) -> Asked:
-        body = b""
+        body, source = b"", self.downstream
         if route.reads:
-            body, _ = await gathered(
-                self.request, self.downstream, self.downstream.body, route.reads
-            )
-        return Asked(self.request, body, self.downstream.peer)
+            body, _ = await gathered(self.request, source, source.body, route.reads)
+        return Asked(self.request, body, source.peer)
 
     async def _prepare(self, route: Upstream) -> Pump:
         """Turn the client's request into the upstream's; what comes back moves its body."""
@@ -187,7 +186,8 @@ class Exchange:
             body = await self._decoded(route, body)
             watched = request.headers.named(WATCHED)
         if self._context.guard is not None:
-            body = await self._inspected(self._context.guard, body)
+            seen = self.inspection = Inspection()
+            body = await self._context.guard.inspect(request, self.downstream, body, seen)
         model = None
         if route.router.needs_model(request.target):
             text, body = await gathered(request, self.downstream, body, config.max_body)
@@ -224,13 +224,6 @@ class Exchange:
         if self._finder is not None and self._coded is None and not is_held:
             upload.tap = self._finder.feed
         return upload
-
-    async def _inspected(self, guard: Guard, body: Body) -> Body:
-        inspection = self.inspection = Inspection()
-        try:
-            return await guard.inspect(self.request, self.downstream, body, inspection)
-        finally:
-            self._model = inspection.model  # for the log, should that be the end of it
 
     async def _decoded(self, route: Upstream, body: Body) -> Body:
         """What the client coded, unless the upstream reads that very coding."""
@@ -369,17 +362,13 @@ class Exchange:
         if is_event_stream(response) or (coder is not None and coder.carries_events):
             self._interjection = Interjection(download, self.downstream)
             eyes.append(self._interjection.boundary.feed)
-        guard = self._context.guard
-        inspection = self.inspection if guard is not None and guard.listens else None
-        if (inspection is not None or self._linked is not None) and (
-            coder is not None or response.headers.get(b"content-encoding") is None
-        ):
-            if inspection is not None:
-                eyes.append(inspection.listen(response))
-            if self._linked is not None:
-                eyes += self._linked.listen(response)
-        if self._linked is not None:
-            self._linked.say(response)
+        guard, linked = self._context.guard, self._linked
+        seen = self.inspection if guard is not None and guard.listens else None
+        if (linked or seen) and (coder or response.headers.get(b"content-encoding") is None):
+            eyes += linked.listen(response) if linked is not None else []
+            eyes += seen.listen(response) if seen is not None else []
+        if linked is not None:
+            linked.say(response)
         if eyes:
             (coder or download).tap = all_of(eyes)
         self.response = response

@@ -117,10 +117,10 @@ class Inspection:
         self.links: int | None = None
         self._reader: ReplyReader | None = None
 
-    def listen(self, response: Response) -> Callable[[Chunk], None]:
+    def listen(self, response: Response) -> list[Callable[[Chunk], None]]:
         """What is to see the plain bytes of the response as they pass."""
         self._reader = ReplyReader(Kind.of(response) is Kind.EVENTS)
-        return self._reader.feed
+        return [self._reader.feed]
 
     def reply(self) -> list[dict[str, Any]]:
         """The messages of the response, which is complete, as far as somebody listened."""

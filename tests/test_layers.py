@@ -35,6 +35,7 @@ MAY_IMPORT = {
 ONE_PLACE = {
     "h11": "m2mproxy.net.h1_head",
     "h2": "m2mproxy.net.h2_engine",
+    "hyperscan": "m2mproxy.guard.engine",
     "hpack": "m2mproxy.net.h2_hpack",
     "hyperframe": "m2mproxy.net.h2_frames",
     "tiktoken": "m2mproxy.tokens.vocabulary",

@@ -89,7 +89,9 @@ def test_commands_of_m2m():
         ("m2m.1", ".Nm\n.Cm proxy\n", subparsers(tool.parser())["proxy"]),
         *(
             ("m2m.1", f".Nm\n.Cm {command}\n", subparsers(tool.parser())[command])
-            for command in ("cert", "compress", "decompress", "inspect", "count", "models", "probe")
+            for command in (
+                "cert", "compress", "decompress", "inspect", "count", "models", "scan", "probe"
+            )
         ),
     ],
     ids=lambda value: value.split()[-1] if isinstance(value, str) else "",
@@ -187,6 +189,7 @@ def kind_of(key: Key) -> str:
         ("a number of bytes", "size"),
         ("a whole number", "count"),
         ("a number", "number"),
+        ("a table", "table"),
         ("one or several of host:port", "address"),
     ]:
         if key.kind.allowed.startswith(words):
@@ -303,7 +306,8 @@ def test_the_codes_of_errors():
 
 
 def test_the_fields_of_the_log():
-    text = ["time", *(name.decode() for name in re.findall(rb"(\w+)=", log._TEXT))]
+    line = log._TEXT + log._GUARD
+    text = ["time", *(name.decode() for name in re.findall(rb"(\w+)=", line))]
     assert sorted(names("Log")) == sorted(text)
 
 

@@ -23,6 +23,7 @@ from m2mproxy.codec.sealed import AeadSeal
 from m2mproxy.codec.token_native import Vocabularies
 from m2mproxy.config import Config, load
 from m2mproxy.http.faults import Fault, UpstreamFault
+from m2mproxy.http.flow import Signal
 from m2mproxy.http.message import Origin
 from m2mproxy.net import h1_client, h2_client
 from m2mproxy.net.connection import Owner, Turn
@@ -36,6 +37,7 @@ from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.providers import Router, profile_for
 from m2mproxy.proxy.proxy import Proxy
 from m2mproxy.proxy.routes import Routes, Upstream
+from m2mproxy.proxy.scanning import Guard, Scans
 from m2mproxy.proxy.tally import Submit
 from m2mproxy.proxy.wire import forms_of, request_coding, response_coding, tallies_of
 
@@ -46,13 +48,19 @@ HOST = b"host: proxy\r\n"
 
 
 class Inline(Offload):
-    """No threads: what would be done elsewhere is done at once."""
+    """No threads: what would be done elsewhere is done at once, or some turns of a `loop` later."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: DrivenLoop | None = None) -> None:
         self.sizes: list[int] = []
+        self._turns = loop
 
     async def run(self, size: int, work: Callable[[], Any]) -> Any:
         self.sizes.append(size)
+        if self._turns is not None:
+            for _ in range(3):
+                turn: Signal[None] = Signal()
+                self._turns.call_soon(turn.set, None)
+                await turn
         return work()
 
 
@@ -67,11 +75,14 @@ class World:
         announce: dict[int, int] | None = None,
         vocabularies: Vocabularies = NO_VOCABULARIES,
         submit: Submit | None = None,
+        scanner: Scans | None = None,
+        elsewhere: bool = False,
         **settings: Any,
     ) -> None:
         """`pair` are the versions of the ends that `ask` and `call` speak for; `loop` is another
         world's, which this one is part of; `announce` is what the proxy tells clients; `submit`
-        takes what is to be counted."""
+        takes what is to be counted; `scanner` scans requests; what a thread would do takes turns of
+        the loop if `elsewhere`."""
         self.pair = pair
         self.loop = loop or DrivenLoop()
         self.split = split
@@ -84,14 +95,17 @@ class World:
         self.forms = forms_of(self.config, AeadSeal(psk) if psk else None, vocabularies)
         self.links = Links(self.config.link, self.loop.time, self.forms.seal is not None)
         self.tallies = tallies_of(self.config, submit)
+        self.inline = Inline(self.loop if elsewhere else None)
+        self.guard = self._guarded(scanner)
         self.context = Context(
             self.config,
             self._routes(),
             self.loop.time,
-            Inline(),
+            self.inline,
             self.forms,
             self.links,
             self.tallies,
+            self.guard,
         )
         self.ended: list[Exchange] = []
         self.refusals: list[Fault] = []
@@ -137,6 +151,13 @@ class World:
             self.upstream_links,
         )
         return Routes(route, {})
+
+    def _guarded(self, scanner: Scans | None) -> Guard | None:
+        if scanner is None:
+            return None
+        config, tenant = self.config, self.links.tenant
+        run, clock = self.inline.run, self.loop.time
+        return Guard(config.security, scanner, run, clock, tenant, config.max_body)
 
     def _refused(self, peer: str, fault: Fault) -> None:
         self.refusals.append(fault)
@@ -264,7 +285,7 @@ def _config(settings: dict[str, Any]) -> Config:
     }
     for name, value in settings.items():
         section, _, key = name.partition("_")
-        if section in ("timeouts", "limits", "compression"):
+        if section in ("timeouts", "limits", "compression", "security"):
             flags[f"proxy.{section}.{key}"] = value
         elif section in ("link", "peer", "tokens"):
             flags[f"{section}.{key}"] = value

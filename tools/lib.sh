@@ -97,8 +97,11 @@ install_vocabularies() {
 # What counts tokens beside us, for the bench to compare with.
 install_second_opinions() { pip_install regex sentencepiece && pip_install --no-deps tokenizers; }
 
-# make_venv [model] [clients] [http2] [vocabularies] [second_opinions]: the environment with the
-# package, and what else is asked for.
+# The scanner's engine, and what its model is trained with.
+install_guard() { pip_install 'hyperscan<1' numpy scipy; }
+
+# make_venv [model] [clients] [http2] [vocabularies] [second_opinions] [guard]: the environment with
+# the package, and what else is asked for.
 make_venv() {
     [ -z "${TOOLS_VENV:-}" ] || return 0
     if [ ! -x "$VENV/bin/python" ]; then

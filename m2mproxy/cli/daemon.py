@@ -78,20 +78,24 @@ def _file(chosen: str | None, default: str) -> str | None:
 
 def _check(config: Config) -> None:
     """What the program judges of a configuration, such as the provider's name."""
+    from m2mproxy.cli.guard import scanner
     from m2mproxy.cli.vocabularies import configured, counter
     from m2mproxy.service.upstream import parts
 
     parts(config)
     configured(config)
     counter(config)
+    scanner(config)
 
 
 def _serve(program: str, config: Config) -> int:
+    from m2mproxy.cli.guard import scanner
     from m2mproxy.cli.vocabularies import configured, counter
     from m2mproxy.service.server import serve
 
     try:
-        return serve(config, configured(config), _aead(config.peer.psk), counter(config))
+        vocabularies, counts, guard = configured(config), counter(config), scanner(config)
+        return serve(config, vocabularies, _aead(config.peer.psk), counts, guard)
     except OSError as error:
         where = error.filename or ", ".join(map(str, config.listen))
         _say(program, f"cannot listen on {where}: {_reason(error)}")

@@ -15,8 +15,9 @@ from m2mproxy.cli.cert import add_cert
 from m2mproxy.cli.forms import add_compress, add_decompress, add_inspect
 from m2mproxy.cli.options import EXIT_USAGE, Parser, host
 from m2mproxy.cli.probe import add_probe
+from m2mproxy.cli.scan import add_scan
 from m2mproxy.cli.tokens import add_count, add_models
-from m2mproxy.config import KEYS, Listen
+from m2mproxy.config import KEYS, SECURITY, THRESHOLD, Listen
 
 DEFAULT_FILE = "~/.m2m/config.toml"
 DEFAULT_HOST = "127.0.0.1"
@@ -51,6 +52,7 @@ def parser() -> Parser:
         ("inspect", add_inspect, "say what a body is, and what every form would make of it"),
         ("count", add_count, "count the tokens of a request or of a text"),
         ("models", add_models, "say which vocabulary a model has, and how to have it"),
+        ("scan", add_scan, "say what the scanner finds in a request's body"),
         ("probe", add_probe, "say what an upstream accepts, and how that is known"),
     ):
         add(commands.add_parser(name, help=about, description=f"{about.capitalize()}."))
@@ -80,8 +82,16 @@ def add_proxy(proxy: Parser) -> None:
     proxy.add_argument("--host", type=host, help=f"host to listen on (default: {DEFAULT_HOST})")
     proxy.add_options(DEFAULT_FILE)
     later = "not built yet"
-    proxy.add_argument("--security", action=NotBuilt, nargs=0, help=later)
-    proxy.add_argument("--threshold", action=NotBuilt, metavar="X", help=later)
+    proxy.add_argument(
+        KEYS[SECURITY].flag,
+        dest=SECURITY,
+        action="store_const",
+        const=True,
+        help="scan requests, and refuse those with findings",
+    )
+    default = KEYS[THRESHOLD].default
+    about = f"score from 0 to 1 that is a finding, 0 to refuse nothing (default: {default})"
+    proxy.add_argument(KEYS[THRESHOLD].flag, dest=THRESHOLD, metavar="X", help=about)
     proxy.add_argument(
         "--transport",
         action=NotBuilt,

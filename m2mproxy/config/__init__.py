@@ -11,6 +11,8 @@ from m2mproxy.config.prices import Price, Prices
 from m2mproxy.config.schema import (
     KEYS,
     SECTIONS,
+    SECURITY,
+    THRESHOLD,
     Compression,
     Config,
     Key,
@@ -30,6 +32,8 @@ __all__ = [
     "FILE_VARIABLE",
     "KEYS",
     "SECTIONS",
+    "SECURITY",
+    "THRESHOLD",
     "Compression",
     "Config",
     "ConfigError",

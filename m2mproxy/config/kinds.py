@@ -4,7 +4,7 @@ Rule: a Kind takes exactly what its `allowed` says, and never corrects.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from m2mproxy.config.errors import shown
@@ -96,13 +96,11 @@ def count(low: int, high: int) -> Kind:
     return number(int, low, high, f"a whole number from {low} to {high}")
 
 
-def one_of(values: Mapping[str, object], later: Collection[str] = ()) -> Kind:
-    """One of a few values, each by its TOML spelling; those of `later` are known but not built."""
+def one_of(values: Mapping[str, object]) -> Kind:
+    """One of a few values, each by its TOML spelling."""
 
     def read(value: object) -> object:
         spelling = shown(value)
-        if spelling in later:
-            raise ValueError("not built yet")
         if spelling not in values:
             raise ValueError
         return values[spelling]
@@ -134,6 +132,23 @@ def texts(pattern: str, allowed: str) -> Kind:
         return tuple(several)
 
     return Kind(read, allowed, split)
+
+
+def shares(names: Sequence[str], allowed: str) -> Kind:
+    """A table from some of the `names` to numbers from 0 to 1, in a variable `name=number` between
+    commas. It becomes pairs in the order of `names`."""
+    share = number(float, 0, 1, "a number from 0 to 1")
+
+    def read(value: object) -> tuple[tuple[str, object], ...]:
+        if not isinstance(value, dict) or not set(names).issuperset(value):
+            raise ValueError
+        return tuple((name, share.read(value[name])) for name in names if name in value)
+
+    def from_text(text: str) -> object:
+        parts = [part.partition("=") for part in text.split(",")] if text else []
+        return {name.strip(): _scalar(number.strip()) for name, _, number in parts}
+
+    return Kind(read, allowed, from_text)
 
 
 def split(text: str) -> object:

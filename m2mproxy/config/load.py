@@ -20,6 +20,8 @@ from m2mproxy.config.schema import (
     PRICES,
     PSK_FILE,
     SECTIONS,
+    SECURITY,
+    THRESHOLD,
     Config,
     Key,
     Place,
@@ -88,6 +90,9 @@ def load(
     prices = _read_prices(settings[PRICES]) if values.get(PRICES) else Prices()
     config = _build(values, places, psk, prices)
     _check_peer(config)
+    threshold = settings.get(THRESHOLD)
+    if threshold and threshold.source == COMMAND_LINE and not config.security.enabled:
+        raise threshold.error(f"nothing is scanned without {KEYS[SECURITY].flag}")
     check_tls(config, notices)
     return config
 

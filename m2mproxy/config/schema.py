@@ -19,6 +19,7 @@ from m2mproxy.config.prices import Prices
 API_KEY, API_KEY_FILE = "proxy.api_key", "proxy.api_key_file"
 PSK_FILE = "peer.psk_file"
 PRICES = "tokens.prices"
+SECURITY, THRESHOLD = "proxy.security.enabled", "proxy.security.threshold"
 
 _SWITCH = kinds.one_of({"true": True, "false": False})
 _OFF = {'"off"': "off", "false": "off"}
@@ -31,6 +32,22 @@ _VOCABULARIES = kinds.texts("cl100k|o200k|llama3", '"cl100k" or "o200k" or "llam
 _NAMES = kinds.texts("[a-z0-9][a-z0-9.-]{0,31}", "the name of a vocabulary, or several")
 _PRICES_PATH = kinds.text(r"[^\x00-\x1f\x7f]*", "the path of a file of prices in TOML")
 _PROVIDER = kinds.text(r"[a-z0-9-]{1,64}", 'a name of a-z, 0-9 and "-", such as "auto" or "openai"')
+_CATEGORIES = (
+    "prompt_injection",
+    "role_confusion",
+    "jailbreak",
+    "system_prompt_extraction",
+    "data_exfiltration",
+    "malformed_input",
+)
+_THRESHOLDS = kinds.shares(
+    _CATEGORIES, f"a table, such as {{jailbreak = 0.9}}, of scores for {', '.join(_CATEGORIES)}"
+)
+_ROLES = kinds.texts(
+    "user|assistant|tool|system|definition",
+    '"user" or "assistant" or "tool" or "system" or "definition", or several',
+)
+_SOURCES = kinds.texts("[a-z0-9_.-]{1,64}", "the id of a rule or check, or several")
 KEY_TEXT = kinds.text(r"[\x21-\x7e]+", "visible ASCII characters without spaces", lambda _: None)
 _HEADER = kinds.text(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]*", "a field name, such as x-tenant")
 _API_VERSION = kinds.text(r"[A-Za-z0-9._-]*", 'a version in quotes, such as "2024-10-21"')
@@ -142,14 +159,28 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """[proxy.security]: the scanner of requests, not built yet."""
+    """[proxy.security]: the scanner of requests."""
 
-    enabled: Annotated[bool, kinds.one_of({"false": False}, ("true",))] = False
+    enabled: Annotated[bool, _SWITCH] = False
     """Whether requests are scanned; default false."""
     blocking: Annotated[bool, _SWITCH] = True
     """Whether a finding refuses the request, rather than only being logged; default true."""
     threshold: Annotated[float, kinds.number(float, 0, 1, "a number from 0 to 1")] = 0.8
-    """Score from 0 to 1 at which a request is a finding; default 0.8."""
+    """Score from which on something counts as a finding; 0 to refuse nothing; default 0.8."""
+    thresholds: Annotated[tuple[tuple[str, float], ...], _THRESHOLDS] = ()
+    """The same for categories, such as {jailbreak = 0.9}, in place of `threshold`; none, the
+    default."""
+    roles: Annotated[tuple[str, ...], _ROLES] = ("user", "assistant", "tool")
+    """Whose words are scored: 'user', 'assistant', 'tool', 'system', 'definition'; default user,
+    assistant, tool."""
+    off: Annotated[tuple[str, ...], _SOURCES] = ()
+    """Ids of rules and checks that do not count; none, the default."""
+    max_size: Annotated[int, kinds.size(1 << 10, 1 << 30)] = 8 << 20
+    """Bytes of the largest body that is scanned; default 8 MiB."""
+    replies: Annotated[bool, _SWITCH] = False
+    """Whether links in replies that could carry data away are logged and counted; default false."""
+    cache: Annotated[int, kinds.count(0, 1_000_000)] = 16384
+    """Messages whose verdicts are remembered, 0 for none; default 16384."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +333,7 @@ class Key(NamedTuple):
     def flag(self) -> str:
         """Its flag's name, should the command line have one for it."""
         path = self.path.removeprefix("proxy.").removeprefix("tls.").replace("logging.", "log-")
+        path = path.removesuffix(".enabled").removeprefix("security.")
         return "--" + re.sub("[._]", "-", path)
 
 

@@ -88,6 +88,11 @@ class Body:
             self._credit()
         return chunk
 
+    @property
+    def first(self) -> Chunk | None:
+        """The next chunk, left where it is; None when there is none now."""
+        return self._chunks[self._first] if self._chunks else None
+
     def _oldest(self, chunks: list[Chunk]) -> Chunk:
         first = self._first
         chunk, chunks[first] = chunks[first], b""

@@ -7,6 +7,8 @@ Any other exception is a bug of ours.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class Fault(Exception):
     """The base of the five. `code` is machine-readable, `message` is for a person."""
@@ -20,12 +22,16 @@ class Fault(Exception):
 
 
 class ClientFault(Fault):
-    """The client broke the protocol or a limit: `status` is 4xx (or 501, 505)."""
+    """The client broke the protocol or a limit: `status` is 4xx (or 501, 505). `details` are more
+    members of the error that it gets."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, details: Mapping[str, object] | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.details = details
 
 
 class ClientGone(Fault):

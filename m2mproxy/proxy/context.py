@@ -13,6 +13,7 @@ from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.links import Links
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.routes import Routes
+from m2mproxy.proxy.scanning import Guard
 from m2mproxy.proxy.tally import Tallies
 
 
@@ -29,3 +30,5 @@ class Context:
     links: Links
     tallies: Tallies | None
     """None where nobody wants to know of tokens."""
+    guard: Guard | None = None
+    """None where requests are not scanned."""

@@ -5,6 +5,8 @@ The one rule: nothing of a request's content and no key is ever part of an error
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import orjson
 
 from m2mproxy.codec.token_native import NoVocabulary
@@ -17,10 +19,13 @@ from m2mproxy.proxy.links import FIELD, MISS, MISSED
 _TYPES = {500: "proxy_error", 502: "upstream_error", 503: "overloaded_error", 504: "upstream_error"}
 
 
-def error_object(status: int, code: str, message: str) -> dict[str, object]:
-    """OpenAI's error shape: {"error": {"message", "type", "param", "code"}}."""
+def error_object(
+    status: int, code: str, message: str, details: Mapping[str, object] | None = None
+) -> dict[str, object]:
+    """OpenAI's error shape: {"error": {"message", "type", "param", "code"}}, and `details`."""
     kind = _TYPES.get(status, "invalid_request_error")
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+    error = {"message": message, "type": kind, "param": None, "code": code}
+    return {"error": {**error, **details} if details else error}
 
 
 def json_reply(
@@ -48,7 +53,8 @@ def fault_reply(fault: Fault, forms: Forms) -> tuple[Response, bytes]:
         extra.append((FIELD, MISS))
     if fault.status == 415:
         extra.append((b"accept-encoding", forms.readable()))  # RFC 9110 12.5.3
-    content = error_object(fault.status, fault.code, fault.message)
+    details = fault.details if isinstance(fault, ClientFault) else None
+    content = error_object(fault.status, fault.code, fault.message, details)
     return json_reply(fault.status, content, extra)
 
 

@@ -23,7 +23,7 @@ from m2mproxy.net.pool import Wait
 from m2mproxy.proxy.coder import Coder
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.errors import fault_reply
-from m2mproxy.proxy.gather import gather
+from m2mproxy.proxy.intake import gathered, invite
 from m2mproxy.proxy.interjection import Interjection
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.linked import Linked, hear, is_linked
@@ -42,6 +42,7 @@ from m2mproxy.proxy.request_coding import (
 )
 from m2mproxy.proxy.response_coding import MARKS, is_near
 from m2mproxy.proxy.routes import Asked, Local, Upstream
+from m2mproxy.proxy.scanning import Inspection
 from m2mproxy.proxy.sse import is_event_stream
 from m2mproxy.proxy.turn import Verdict, is_turn
 
@@ -62,8 +63,8 @@ class Exchange:
         "_accepted", "_bytes_up", "_coded", "_context", "_done", "_download", "_finder", "_flow",
         "_interjection", "_is_clear", "_is_coded", "_linked", "_model", "_on_end", "_patience",
         "_upload", "_upstream", "_wait", "answered", "bug", "downstream", "ended", "fault",
-        "forwarded", "ledger", "method", "relayed", "request", "response", "retried", "sent",
-        "started", "tally", "target", "why",
+        "forwarded", "inspection", "ledger", "method", "relayed", "request", "response", "retried",
+        "sent", "started", "tally", "target", "why",
     )
 
     def __init__(
@@ -94,10 +95,11 @@ class Exchange:
         self.ledger: Ledger | None = None  # where a coding was used, or considered
         tallies = context.tallies
         self.tally = tallies.begin(request) if tallies is not None else None
+        self.inspection: Inspection | None = None  # where requests are scanned
         self._accepted: Accepted | None = None
         self._coded: Coded | None = None
         self._linked: Linked | None = None  # where a link has to do with it
-        self._is_clear = False  # the client's connection has no TLS
+        self._is_clear = False  # the client speaks HTTP/1.1, without TLS
         self._is_coded = False  # the response, as it came
         self._finder: ModelFinder | None = None
         self._bytes_up = 0
@@ -131,7 +133,8 @@ class Exchange:
     @property
     def model(self) -> str:
         """The model that the request names; "" when it was not seen."""
-        return self._finder.model if self._finder is not None else self._model
+        found = self._finder.model if self._finder is not None else self._model
+        return found if found or self.inspection is None else self.inspection.model
 
     @property
     def bytes_up(self) -> int:
@@ -169,11 +172,10 @@ class Exchange:
             self._release()
 
     async def _asked(self, route: Local) -> Asked:
-        body = b""
+        body, source = b"", self.downstream
         if route.reads:
-            self._invite()
-            body, _ = await gather(self.downstream.body, route.reads)
-        return Asked(self.request, body, self.downstream.peer)
+            body, _ = await gathered(self.request, source, source.body, route.reads)
+        return Asked(self.request, body, source.peer)
 
     async def _prepare(self, route: Upstream) -> Pump:
         """Turn the client's request into the upstream's; what comes back moves its body."""
@@ -181,15 +183,18 @@ class Exchange:
         config, request, body = self._context.config, self.request, self.downstream.body
         if request.length is not None and request.length > config.max_body:
             raise too_large(config.max_body)
-        self._is_clear = request.scheme == b"http"
+        self._is_clear = request.scheme == b"http" and self.downstream.session is None
         watched = request.headers.named(WATCHED)
         self._accepted = accepted(watched)
         if is_coded(watched):
             body = await self._decoded(route, body)
             watched = request.headers.named(WATCHED)
+        if self._context.guard is not None:
+            seen = self.inspection = Inspection(self._context.guard.listens)
+            body = await self._context.guard.inspect(request, self.downstream, body, seen)
         model = None
         if route.router.needs_model(request.target):
-            text, body = await self._gather(body)
+            text, body = await gathered(request, self.downstream, body, config.max_body)
             model = model_of(text)
         request.target = route.target(request.target, model)
         route.forwarding.prepare(request, self.downstream.peer)
@@ -228,17 +233,6 @@ class Exchange:
             upload.tap = self._finder.feed
         return upload
 
-    async def _gather(self, body: Body) -> tuple[bytes, Body]:
-        self._invite()
-        return await gather(body, self._context.config.max_body)
-
-    def _invite(self) -> None:
-        """A client that waits to be asked for its body: we have to read it here, and the upstream,
-        who gets it at once, is not asked again."""
-        if self.request.expects_continue:
-            self.request.headers.drop((b"expect",))
-            self.downstream.send_response(Response(100, Headers()))
-
     async def _decoded(self, route: Upstream, body: Body) -> Body:
         """What the client coded, unless the upstream reads that very coding."""
         links, limit = self._context.links, self._context.config.max_body
@@ -247,15 +241,15 @@ class Exchange:
             return await self._linked.receive(
                 self.downstream, self.request, limit, self.ledger, links, self._context.offload.run
             )
-        if route.requests.reads(self.request):
+        if route.requests.reads(self.request) and self._context.guard is None:
             return body
-        self._invite()
+        invite(self.request, self.downstream)
         self.ledger = Ledger()
         run, forms = self._context.offload.run, self._context.forms
         return await decode(self.request, body, limit, self.ledger, run, forms)
 
     async def _encoded(self, route: Upstream, body: Body) -> Body:
-        self._invite()
+        invite(self.request, self.downstream)
         self.ledger = self.ledger or Ledger()
         body, self._coded = await route.requests.encode(
             self.request, body, self.ledger, self._context.offload.run
@@ -287,10 +281,7 @@ class Exchange:
             now = self._context.clock()
             self.sent = self.sent or now
             self._patience.enter(Phase.FIRST_BYTE, now)
-            if replays:
-                upload.replay(stream)
-            else:
-                upload.start(stream)
+            (upload.replay if replays else upload.start)(stream)
             try:
                 response = await stream.head
             except UpstreamFault as fault:
@@ -367,9 +358,7 @@ class Exchange:
             self._is_coded = marks.get(b"content-encoding") is not None
             route.requests.readable.learn(marks)
             hear(response, marks, route.links)
-        offers = (
-            self._is_clear and self.downstream.session is None and self._context.links.enabled
-        )
+        offers = self._is_clear and self._context.links.enabled
         if not coding.may_change(taken, near, response, marks, offers):
             return None
         self.ledger = self.ledger or Ledger()
@@ -391,6 +380,8 @@ class Exchange:
         is_plain = coder is not None or not self._is_coded
         if self.tally is not None:
             eyes += self.tally.listen(response, is_plain)
+        if self.inspection is not None and is_plain:
+            eyes += self.inspection.listen(response)
         if self._linked is not None:
             if is_plain:
                 eyes += self._linked.listen(response)
@@ -410,6 +401,8 @@ class Exchange:
         if fault is None:
             if self._linked is not None:
                 self._linked.complete()
+            if self._context.guard is not None and self.inspection is not None:
+                self._context.guard.replied(self.inspection)
             self._done.set(None)
         else:
             self._done.fail(fault)

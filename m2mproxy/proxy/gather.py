@@ -29,7 +29,7 @@ async def gather(body: Body, limit: int) -> tuple[bytes, Body]:
             break
         if body.fault is not None:
             raise body.fault
-        await _change(body)
+        await change(body)
     whole = Body(credit=lambda: None)  # its sender has had its credit
     for chunk in chunks:
         whole.feed(chunk)
@@ -37,7 +37,8 @@ async def gather(body: Body, limit: int) -> tuple[bytes, Body]:
     return b"".join(chunks), whole
 
 
-async def _change(body: Body) -> None:
+async def change(body: Body) -> None:
+    """Wait for something to arrive, or for an end."""
     changed: Signal[None] = Signal()
     body.on_change = lambda: changed.set(None)
     await changed

@@ -1,7 +1,7 @@
 """Work that would hold the event loop, in a thread.
 
 The one rule: a caller waits for it as for anything else, and may leave; what it no longer waits for
-is thrown away.
+is not begun, or thrown away.
 """
 
 from __future__ import annotations
@@ -45,8 +45,12 @@ class Offload:
             else:
                 self._loop.call_soon_threadsafe(done.set, future.result())
 
-        self._threads.submit(work).add_done_callback(finished)
-        return await done
+        future = self._threads.submit(work)
+        future.add_done_callback(finished)
+        try:
+            return await done
+        finally:
+            future.cancel()  # nobody waits any more: it need not begin, if it has not
 
     def close(self) -> None:
         """Wait for nothing that has not begun."""

@@ -15,6 +15,7 @@ import orjson
 from m2mproxy.config import Logging
 from m2mproxy.http.faults import Fault
 from m2mproxy.proxy.exchange import Exchange
+from m2mproxy.proxy.scanning import Inspection
 from m2mproxy.proxy.tally import Tally
 from m2mproxy.service.stats import error_of, status_of
 from m2mproxy.service.writer import Writer
@@ -32,6 +33,8 @@ _TEXT = (
 
 _TOKENS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_estimated")
 _TOKENS_UNKNOWN = (b"-",) * len(_TOKENS)
+# What follows where requests are scanned.
+_GUARD = b" guard=%b finding=%b reply_links=%b\n"
 
 _is_plain = re.compile(r"[!#-~]+").fullmatch
 
@@ -86,6 +89,10 @@ class Log:
         self._writer.write(orjson.dumps({"time": self._stamp().decode(), **fields}) + b"\n")
 
     def _text_line(self, x: Exchange) -> bytes:
+        line = self._plain_line(x)
+        return line if x.inspection is None else line[:-1] + _GUARD % _guarded(x.inspection)
+
+    def _plain_line(self, x: Exchange) -> bytes:
         up, down = x.bytes_up, x.bytes_down
         sizes: tuple[int, ...] = (up, down, up, down)
         coding = client_coding = b"identity"
@@ -122,7 +129,7 @@ class Log:
         sizes: tuple[int, ...] = (up, down, up, down)
         if x.ledger is not None:
             sizes = tuple(way.wire for way in x.ledger.ways)
-        fields = {
+        fields: dict[str, object] = {
             "time": self._stamp().decode(),
             "client": x.downstream.peer,
             "method": x.method.decode("ascii", "replace"),
@@ -144,6 +151,9 @@ class Log:
             "total_ms": round((x.ended - x.started) * 1e3, 3),
             "error": error_of(x) or None,
         }
+        if x.inspection is not None:
+            fields["guard"], fields["finding"] = _guard_fields(x.inspection)
+            fields["reply_links"] = x.inspection.links
         return orjson.dumps(fields) + b"\n"
 
     def _stamp(self) -> bytes:
@@ -184,6 +194,40 @@ def _tokens(tally: Tally | None) -> tuple[int | str | None, ...]:
 
 def _figure(value: int | str | None) -> bytes:
     return b"-" if value is None else str(value).encode()
+
+
+def _guarded(inspection: Inspection) -> tuple[bytes, bytes, bytes]:
+    """The score, or why there is none; the first finding, as one word: what, which rule, where in
+    the request, whose words, and from which character on; and the links in the reply."""
+    links = b"-" if inspection.links is None else b"%d" % inspection.links
+    if inspection.verdict is None:
+        return _word(inspection.skipped), b"-", links
+    finding = b"-"
+    for found in inspection.verdict.over[:1]:
+        what = found.finding
+        index = "" if found.index is None else f"[{found.index}]"
+        place = f"{found.key or 'body'}{index}/{found.role or '-'}+{what.offset}"
+        finding = f"{what.category}:{what.source}@{place}".encode()
+    return b"%.3f" % inspection.verdict.score, finding, links
+
+
+def _guard_fields(inspection: Inspection) -> tuple[object, object]:
+    """The same for JSON, with all findings that are told."""
+    if inspection.verdict is None:
+        return inspection.skipped or None, None
+    findings = [
+        {
+            "category": str(found.finding.category),
+            "source": found.finding.source,
+            "score": round(found.finding.score, 3),
+            "key": found.key or None,
+            "index": found.index,
+            "role": found.role or None,
+            "offset": found.finding.offset,
+        }
+        for found in inspection.verdict.over
+    ]
+    return round(inspection.verdict.score, 3), findings or None
 
 
 def _path(target: bytes) -> bytes:

@@ -33,6 +33,7 @@ from m2mproxy.proxy.links import Links, UpstreamLinks
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.proxy import Proxy
 from m2mproxy.proxy.routes import Routes, Upstream
+from m2mproxy.proxy.scanning import Guard, Scans
 from m2mproxy.proxy.sealing import BothSeal
 from m2mproxy.proxy.wire import forms_of, request_coding, response_coding, tallies_of
 from m2mproxy.service import counting, files
@@ -52,6 +53,9 @@ from m2mproxy.tokens.job import Counts
 _STDERR = 2
 # After the last streams are cut: time for the cut to be sent, and for connections to close.
 _LAST_WORDS = 0.2
+# Seconds after which a thread that scans gives the interpreter's lock to the event loop; Python's
+# own 5 ms would be a stall of everything.
+_GIVE_WAY = 0.0005
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 # Connections and handshakes that may be there at a time, beyond the limit of connections.
 _SPARE = 64
@@ -61,12 +65,17 @@ _TLS_END = 60.0
 
 
 def serve(
-    config: Config, vocabularies: Vocabularies, aead: BothSeal | None, counter: Counts | None
+    config: Config,
+    vocabularies: Vocabularies,
+    aead: BothSeal | None,
+    counter: Counts | None,
+    scanner: Scans | None,
 ) -> int:
     """Serve until a signal says stop. Returns the exit code. `aead` has the key of peer.psk_file.
 
     `vocabularies` are those that the configuration names: loading one here, on the event loop,
-    would stop everything for as long as it takes. `counter` counts tokens, if any are to be.
+    would stop everything for as long as it takes. `counter` counts tokens, if any are to be, and
+    `scanner` scans requests.
 
     Raises:
         ConfigError: the upstream cannot be used, see `parts`.
@@ -75,7 +84,7 @@ def serve(
     built = parts(config)
     helper = counting.start(counter) if counter is not None else None
     try:
-        _serve(config, built, vocabularies, aead, helper)
+        _serve(config, built, vocabularies, aead, helper, scanner)
     finally:
         if helper is not None:
             helper.end()
@@ -88,12 +97,16 @@ def _serve(
     vocabularies: Vocabularies,
     aead: BothSeal | None,
     helper: Helper | None,
+    scanner: Scans | None,
 ) -> None:
+    if scanner is not None:
+        sys.setswitchinterval(_GIVE_WAY)
     listeners = Listeners(config.listen, built.listening is not None)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             loop = runner.get_loop()
-            runner.run(Server(config, built, listeners, loop, vocabularies, aead, helper).run())
+            server = Server(config, built, listeners, loop, vocabularies, aead, helper, scanner)
+            runner.run(server.run())
     finally:
         listeners.close()
 
@@ -110,6 +123,7 @@ class Server:
         vocabularies: Vocabularies,
         aead: BothSeal | None,
         helper: Helper | None,
+        scanner: Scans | None,
     ) -> None:
         self._config = config
         self._vocabularies = vocabularies
@@ -136,8 +150,16 @@ class Server:
         self._counting = Counting(loop, helper.socket, self._not_counted) if helper else None
         submit = self._counting.submit if self._counting is not None else None
         self._tallies = tallies_of(config, submit)
+        self._guard = self._guarded(scanner)
         context = Context(
-            config, routes, time.monotonic, self._offload, forms, self._links, self._tallies
+            config,
+            routes,
+            time.monotonic,
+            self._offload,
+            forms,
+            self._links,
+            self._tallies,
+            self._guard,
         )
         announce = self._links.announce
         self._proxy = Proxy(context, turn, loop, self._ended, self._refused, announce)
@@ -178,6 +200,12 @@ class Server:
         debug = Debug(who, self._offload.run, self._vocabularies)
         return Routes(route, {**endpoints.table(), **debug.table()})
 
+    def _guarded(self, scanner: Scans | None) -> Guard | None:
+        if scanner is None:
+            return None
+        config, run, tenant = self._config, self._offload.run, self._links.tenant
+        return Guard(config.security, scanner, run, time.perf_counter, tenant, config.max_body)
+
     # -- what the parts report ------------------------------------------------------------------
 
     def _ended(self, exchange: Exchange) -> None:
@@ -214,6 +242,8 @@ class Server:
         self._stats.reset()
         self._accounts.reset()
         self._upstream_links.counts.reset()
+        if self._guard is not None:
+            self._guard.reset()
 
     def _snapshot(self) -> dict[str, object]:
         return {
@@ -224,6 +254,7 @@ class Server:
             "upstream_reads": self._requests.readable.report(),
             "links": {**self._links.report(), str(self._origin): self._upstream_links.report()},
             "tokens": {**self._accounts.snapshot(), **self._counts()},
+            "guard": self._guard.report() if self._guard is not None else {},
             "tls_handshakes": self._tls.handshakes.counts() if self._tls else {},
             "log_lines_dropped": self._writer.dropped,
             "version": __version__,

@@ -28,6 +28,7 @@ class Server:
         self.counters: list[Any] = []
         self.checked: list[Config] = []
         self.seals: list[object] = []
+        self.scanners: list[object] = []
         self.result: int | BaseException = 0
 
     def parts(self, config: Config) -> None:
@@ -36,12 +37,18 @@ class Server:
             raise self.result
 
     def serve(
-        self, config: Config, vocabularies: Vocabularies, aead: object, counter: object
+        self,
+        config: Config,
+        vocabularies: Vocabularies,
+        aead: object,
+        counter: object,
+        scanner: object,
     ) -> int:
         self.configs.append(config)
         self.vocabularies.append(vocabularies)
         self.seals.append(aead)
         self.counters.append(counter)
+        self.scanners.append(scanner)
         if isinstance(self.result, BaseException):
             raise self.result
         return self.result
@@ -326,8 +333,6 @@ def test_a_host_that_is_none(run, host):
 @pytest.mark.parametrize(
     ("argv", "what"),
     [
-        (("--security",), "--security"),
-        (("--threshold", "0.8"), "--threshold"),
         (("--transport", "quic"), "--transport quic"),
         (("--transport=both",), "--transport both"),
         (("--quic-port", "443"), "--quic-port"),
@@ -515,8 +520,8 @@ from m2mproxy.service import server
 given = []
 server.serve = lambda *args: given.append(args) or 0
 assert daemon.main(["--upstream", "http://model/v1"]) == 0
-(_, vocabularies, key, counter), = given
-assert not vocabularies and key is None and counter is None
+(_, vocabularies, key, counter, scanner), = given
+assert not vocabularies and key is counter is scanner is None
 assert daemon.main(["--upstream", "http://model/v1", "--check"]) == 0
 light = ["m2mproxy.tokens" + name for name in ("", ".job", ".usage", ".written")]
 names = [name for name in sys.modules if "tiktoken" in name or "m2mproxy.tokens" in name]

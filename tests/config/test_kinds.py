@@ -133,6 +133,13 @@ def test_a_count_is_a_whole_number(file, path, bad):
         ("proxy.api_version", ["1", "2024-10-21", '"a&b"']),
         ("proxy.forwarded", ["1", "0", '"true"', '"yes"']),
         ("proxy.security.enabled", ['"false"', "0"]),
+        ("proxy.security.roles", ['"admin"', '["user", ""]', "1", "true"]),
+        ("proxy.security.off", ['"NUL"', '[""]', "1", '"a b"']),
+        (
+            "proxy.security.thresholds",
+            ["0.5", '"jailbreak"', "[]", "{jailbreak = 2}", "{jailbreak = true}", "{x = 0.5}",
+             '{jailbreak = "0.5"}'],
+        ),
         ("proxy.security.blocking", ['"true"', "1"]),
         ("proxy.compression.requests", ['"brotli"', "0", '"true"', '""', '"OFF"']),
         ("proxy.compression.responses", ['"zstd"', '"true"', "1"]),
@@ -152,19 +159,3 @@ def test_words_refused(tmp_path, path, bad):
         text = f"proxy.{BASE}\n{path} = {toml}"
         error = refusal(write(tmp_path / "c.toml", text))
         assert (error.key, error.allowed, error.reason) == (path, key.kind.allowed, ""), toml
-
-
-@pytest.mark.parametrize(
-    ("path", "later"),
-    [
-        ("proxy.security.enabled", ["true"]),
-    ],
-)
-def test_what_is_not_built_yet(tmp_path, path, later):
-    key = KEYS[path]
-    for toml in later:
-        text = f"proxy.{BASE}\n{path} = {toml}"
-        error = refusal(write(tmp_path / "c.toml", text))
-        assert error.reason == "not built yet", toml
-        variable = {"M2M_UPSTREAM": "http://m", key.variable: toml.strip('"')}
-        assert refusal(environ=variable).reason == "not built yet", toml

@@ -173,9 +173,17 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "proxy.compression.vocabularies": (
         '["cl100k", "o200k"]', "cl100k, o200k", ("cl100k", "o200k"),
     ),
-    "proxy.security.enabled": ("false", "false", False),
+    "proxy.security.enabled": ("true", "true", True),
     "proxy.security.blocking": ("false", "false", False),
-    "proxy.security.threshold": ("0.5", "0.5", 0.5),
+    "proxy.security.thresholds": (
+        "{jailbreak = 0.5, prompt_injection = 1}", "jailbreak=0.5, prompt_injection=1",
+        (("prompt_injection", 1.0), ("jailbreak", 0.5)),
+    ),
+    "proxy.security.roles": ('["tool", "system"]', "tool, system", ("tool", "system")),
+    "proxy.security.off": ('["nul", "bidi"]', "nul,bidi", ("nul", "bidi")),
+    "proxy.security.max_size": ('"1MiB"', "1MiB", 1 << 20),
+    "proxy.security.replies": ("true", "true", True),
+    "proxy.security.cache": ("0", "0", 0),
     "peer.seal": ('"hmac"', "hmac", "hmac"),
     "link.enabled": ("false", "false", False),
     "link.memory": ('"64MiB"', "64MiB", 64 << 20),
@@ -192,8 +200,11 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
 }
 # These name files that are read at once, and have tests of their own.
 NAMING_FILES = {"proxy.api_key_file", "proxy.ca_file", "peer.psk_file", "tokens.prices"}
-# These need another key, see test_tls_keys and test_psk.
-DEPENDENT = {"proxy.tls.key", "proxy.tls.client_ca", "proxy.tls.upstream_key", "peer.required"}
+# These need another key, see test_tls_keys, test_psk and test_security_keys.
+DEPENDENT = {
+    "proxy.tls.key", "proxy.tls.client_ca", "proxy.tls.upstream_key", "peer.required",
+    "proxy.security.threshold",
+}  # fmt: skip
 
 
 def test_the_samples_are_all_the_keys():
@@ -239,6 +250,8 @@ def test_a_key_as_a_flag(path):
         ("peer.psk_file", "M2M_PEER_PSK_FILE", "--peer-psk-file"),
         ("logging.format", "M2M_LOGGING_FORMAT", "--log-format"),
         ("proxy.tls.cert", "M2M_TLS_CERT", "--cert"),
+        ("proxy.security.enabled", "M2M_SECURITY_ENABLED", "--security"),
+        ("proxy.security.threshold", "M2M_SECURITY_THRESHOLD", "--threshold"),
     ],
 )
 def test_names_follow_from_the_path(path, variable, flag):

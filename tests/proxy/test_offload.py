@@ -71,3 +71,34 @@ def test_who_leaves_does_not_keep_it_from_ending() -> None:
         offload.close()
 
     asyncio.run(main())
+
+
+def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
+    """Or whoever sends much and leaves would keep the threads busy for everybody."""
+
+    async def main() -> list[str]:
+        loop = asyncio.get_running_loop()
+        offload, go_on = Offload(loop), threading.Event()
+        done: list[str] = []
+
+        def flow(name: str, work: Any) -> Flow:
+            async def waits() -> None:
+                await offload.run(1 << 20, work)
+                done.append(name)
+
+            return Flow(waits(), lambda _: None)
+
+        first = [flow(f"first {number}", lambda: go_on.wait(10)) for number in range(2)]
+        left = flow("left", lambda: begun.append("left"))
+        last = flow("last", lambda: over.call_soon_threadsafe(ended.set_result, None))
+        begun: list[str] = []
+        over, ended = loop, loop.create_future()
+        for each in (*first, left, last):
+            each.start()
+        left.throw(KeyError("left"))
+        go_on.set()
+        await ended
+        offload.close()
+        return begun
+
+    assert asyncio.run(main()) == []

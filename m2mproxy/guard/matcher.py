@@ -1,0 +1,83 @@
+"""Which rules a text matches: one pass of the engine, then the rules of words near each other.
+
+The one rule: after the pass, the work is linear in what the pass has found; where each list was
+seen last is all that is remembered.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+from m2mproxy.guard.engine import Engine
+from m2mproxy.guard.rules import Rules, Search
+
+_NEVER = -(1 << 40)
+
+
+class Matcher:
+    """All rules and signs, compiled."""
+
+    def __init__(self, rules: Rules) -> None:
+        searches: tuple[Search, ...] = (*rules.rules, *rules.signs)
+        self._ids = tuple(search.id for search in searches)
+        self.signs = frozenset(sign.id for sign in rules.signs)
+        self._plain = [number for number, search in enumerate(searches) if search.patterns]
+        steps = [step for search in searches for step in search.near]
+        names = list(dict.fromkeys(name for step in steps for name in step))
+        self._engine = Engine(
+            [searches[number].patterns for number in self._plain],
+            [rules.lists[name] for name in names],
+        )
+        self._steps: list[list[tuple[int, int, int, int]]] = [[] for _ in names]
+        """For each list: (the state before, bytes since then, the state reached, the search or -1).
+        States are lists seen, then the beginnings of longer searches."""
+        self._states = len(names)
+        self._alone = [-1] * len(names)
+        """For each list, the search that it fulfils by itself."""
+        for number, search in enumerate(searches):
+            for path in _paths(search):
+                self._add([names.index(name) for name in path], search.within, number)
+
+    def _add(self, path: list[int], within: int, number: int) -> None:
+        before = path[0]
+        if len(path) == 1:
+            self._alone[before] = number
+        for at, step in enumerate(path[1:], 2):
+            last = at == len(path)
+            reached = before if last else self._states
+            self._steps[step].append((before, within, reached, number if last else -1))
+            if not last:
+                before, self._states = self._states, self._states + 1
+
+    def match(self, folded: bytes) -> list[str]:
+        """The ids of the rules and signs that match, in the order of the data."""
+        matched: set[int] = set()
+        last = [_NEVER] * self._states
+        plain, steps, alone = self._plain, self._steps, self._alone
+        first = len(plain)
+        for number, end in self._engine.scan(folded):
+            if number < first:
+                matched.add(plain[number])
+                continue
+            number -= first
+            if alone[number] >= 0:
+                matched.add(alone[number])
+            for before, within, reached, search in steps[number]:
+                if 0 < end - last[before] <= within:
+                    if search < 0:
+                        last[reached] = end
+                    else:
+                        matched.add(search)
+            last[number] = end
+        ids = self._ids
+        return [ids[number] for number in sorted(matched)]
+
+
+def _paths(search: Search) -> list[tuple[str, ...]]:
+    """All sequences of lists that fulfil the search."""
+    if not search.near:
+        return []
+    paths = set(product(*search.near))
+    if search.either:
+        paths |= set(product(*reversed(search.near)))
+    return sorted(paths)

@@ -1,0 +1,95 @@
+"""Texts scored: the model's word on each window, as findings that say which rules led to it.
+
+The rules alone decide nothing (they are features of the model); a finding is of the category that
+has the most of them, and names the one that counts most.
+
+The one rule: the same text gets the same findings, in any order, in any process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from m2mproxy.guard import model, rules
+from m2mproxy.guard.finding import Category, Finding
+from m2mproxy.guard.reader import Reader, Reading
+from m2mproxy.guard.windows import windows
+
+LEAST = 0.05
+MODEL = "model"
+_MODEL_WORDS = "reads like texts that attack models"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What can fire."""
+
+    category: Category
+    words: str
+    """What it means, for people."""
+
+
+SOURCES: Mapping[str, Source] = {
+    MODEL: Source(Category.INJECTION, _MODEL_WORDS),
+    **{rule.id: Source(rule.category, rule.words) for rule in rules.load().rules},
+}
+"""By id, all that findings can name; each can be switched off."""
+
+_UNSCORED = frozenset({"system", "developer"})
+"""What an operator writes is full of instructions, which is its purpose: it is not scored."""
+
+
+class Scorer:
+    """The scanner of texts.
+
+    It holds nothing that scoring changes but a table of folded characters, each of which is
+    computed alike by whoever comes first: threads may take turns, or run at once under the
+    interpreter's lock.
+    """
+
+    def __init__(self, off: Collection[str] = ()) -> None:
+        """`off`: ids of SOURCES that shall not count. Raises ValueError for others."""
+        for name in off:
+            if name not in SOURCES:
+                raise ValueError(f"no rule {name!r}")
+        self._reader = Reader(rules.load())
+        self._model = model.load()
+        self._off = frozenset(off)
+        self._weights = {rule.id: rule.weight for rule in rules.load().rules}
+
+    def score(self, text: str, role: str) -> tuple[Finding, ...]:
+        """What is wrong with a text, by its highest score in each category, highest first."""
+        if role in _UNSCORED:
+            return ()
+        best: dict[Category, Finding] = {}
+        for start, window in windows(text):
+            for reading in self._reader.read(window):
+                finding = self._finding(reading, start)
+                if finding.score < LEAST or finding.source in self._off:
+                    continue
+                known = best.get(finding.category)
+                if known is None or finding.score > known.score:
+                    best[finding.category] = finding
+        return tuple(sorted(best.values(), key=lambda each: -each.score))
+
+    def _finding(self, reading: Reading, start: int) -> Finding:
+        fired = [rule for rule in reading.rules if rule not in self._off]
+        words = [] if MODEL in self._off else reading.words
+        score = self._model.score(self._model.logit(words, reading.forms, fired))
+        source = self._leading(fired) if score >= LEAST else MODEL
+        about = SOURCES[source]
+        return Finding(about.category, source, round(score, 4), about.words, start)
+
+    def _leading(self, fired: list[str]) -> str:
+        """The rule to name: the weightiest of the category that has the most weight."""
+        known = [rule for rule in fired if rule in self._weights]
+        totals: dict[Category, float] = {}
+        for rule in known:
+            category = SOURCES[rule].category
+            totals[category] = totals.get(category, 0.0) + self._weights[rule]
+        if not known:
+            return MODEL
+        top = max(totals, key=lambda category: totals[category])
+        of_it = (rule for rule in known if SOURCES[rule].category is top)
+        return max(of_it, key=lambda rule: self._weights[rule])

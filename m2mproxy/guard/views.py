@@ -1,0 +1,129 @@
+"""Other readings of a text: what it says once it is decoded.
+
+Which of them are worth a look is seen by patterns of data/rules.toml in the pass over the plain
+reading; a reading is made only then.
+
+The one rule: no reading is longer than the text that it was made of, and readings of readings are
+made once only, so that no text can grow by being decoded.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import codecs
+import re
+import string
+from collections.abc import Callable, Iterator
+
+_TAGS = re.compile(r"[\U000e0020-\U000e007e]{4,}")
+_SELECTORS = re.compile(r"[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
+_HEX = re.compile(r"(?:[0-9a-fA-F]{2}[ :,]?){8,}")
+_ESCAPES = re.compile(r"(?:\\u|\\x|%|&#x?|\\U0{0,4}|U\+)([0-9a-fA-F]{2,5});?")
+_BITS = re.compile(r"(?:[01]{8}\s?){4,}")
+_SPACED = re.compile(r"(?<![^\W_])[^\W_](?:(?:[^\S\n]|[._*\-|/])[^\W_]){3,}(?![^\W_])")
+_GAPS = re.compile(r"[^\S\n]{2,}")
+_LEET = str.maketrans("013456789@$!|+€£(", "oieasgtbgasilteec"[:17])
+_LEET_WORD = re.compile(r"(?=\S*[A-Za-z])(?=\S*[0-9@$!|+€£])\S{2,40}")
+_LETTERS = string.ascii_letters
+_FIRST_SELECTORS, _SECOND_SELECTORS = 0xFE00, 0xE0100
+
+
+def hidden(text: str) -> str:
+    """What is written in characters that cannot be seen: tags, and bytes as variation selectors."""
+    found = [
+        "".join(chr(ord(char) - 0xE0000) for char in match[0]) for match in _TAGS.finditer(text)
+    ]
+    found += [_of_selectors(match[0]) for match in _SELECTORS.finditer(text)]
+    return " ".join(found)
+
+
+def _of_selectors(run: str) -> str:
+    data = bytes(
+        point - _FIRST_SELECTORS if point < _SECOND_SELECTORS else point - _SECOND_SELECTORS + 16
+        for point in map(ord, run)
+    )
+    return data.decode("utf-8", "ignore")
+
+
+def _readable(data: bytes) -> str:
+    """Decoded bytes that look like text; "" for others."""
+    text = data.decode("utf-8", "replace")
+    odd = sum(not (char.isprintable() or char.isspace()) or char == "\ufffd" for char in text)
+    return text if odd * 8 <= len(text) else ""
+
+
+def of_base64(text: str) -> str:
+    """All runs of base64 in the text, decoded."""
+    return " ".join(filter(None, map(_one_base64, _BASE64.findall(text))))
+
+
+def _one_base64(run: str) -> str:
+    body = run.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        return _readable(base64.b64decode(body[: len(body) - (len(body) % 4 == 1)] + "=="))
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def of_hex(text: str) -> str:
+    """All runs of hexadecimal bytes in the text, decoded."""
+    found = []
+    for match in _HEX.finditer(text):
+        digits = re.sub(r"[^0-9a-fA-F]", "", match[0])
+        found.append(_readable(bytes.fromhex(digits[: len(digits) // 2 * 2])))
+    for match in _BITS.finditer(text):
+        bits = "".join(match[0].split())
+        found.append(_readable(int(bits, 2).to_bytes(len(bits) // 8, "big")))
+    return " ".join(filter(None, found))
+
+
+def of_escapes(text: str) -> str:
+    """The text with escapes of JSON, URLs, C and HTML undone."""
+    return _ESCAPES.sub(_one_escape, text)
+
+
+def _one_escape(match: re.Match[str]) -> str:
+    point = int(match[1], 16)
+    if match[0].startswith("&#") and not match[0].startswith("&#x"):
+        point = int(match[1]) if match[1].isdecimal() else 0
+    return chr(point) if 0x20 <= point < 0xD800 else " "
+
+
+def of_rot13(text: str) -> str:
+    return codecs.encode(text, "rot13")
+
+
+def of_reversed(text: str) -> str:
+    return text[::-1]
+
+
+def of_spelling(text: str) -> str:
+    """Letters that are spaced out put together; digits and signs among letters read as letters."""
+    joined = _SPACED.sub(_join, text)
+    return _LEET_WORD.sub(lambda match: match[0].translate(_LEET), joined)
+
+
+def _join(match: re.Match[str]) -> str:
+    """A single separator falls away."""
+    return match[0][::2]
+
+
+READINGS: dict[str, Callable[[str], str]] = {
+    "base64": of_base64,
+    "hex": of_hex,
+    "escapes": of_escapes,
+    "spelling": of_spelling,
+    "rot13": of_rot13,
+    "reversed": of_reversed,
+}
+"""By the ids that the patterns have in the data."""
+
+
+def readings(text: str, signs: Iterator[str]) -> Iterator[tuple[str, str]]:
+    """The readings that `signs` point to, each with its id; empty ones are left out."""
+    for sign in signs:
+        made = READINGS[sign](text)
+        if made.strip() and made != text:
+            yield sign, made[: len(text)]

@@ -1,0 +1,249 @@
+"""Every string of a request, with whose words it is.
+
+Nothing here knows an endpoint. A request is an object; a list of objects in it that have a role is
+a conversation, and each of them a message; everything else of it is one part for each of its keys.
+Whose words a string is, is said by the message's role, by the kind of the block that it is in (what
+a tool returned is the tool's, whoever passes it on), or by the key.
+
+The one rule: every string is counted and its characters are checked; only names, ids and data that
+is no text are not handed on as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from m2mproxy.guard.document import MAX_DEPTH
+
+# Whose words: as the roles of a message, and of what stands beside the conversation.
+ROLES = ("user", "assistant", "tool", "system", "definition")
+"""`system` is the developer's, too; `definition` is what tools and formats are described with."""
+
+_GROUPS = {
+    "user": "user",
+    "assistant": "assistant",
+    "model": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "ipython": "tool",
+    "environment": "tool",
+    "observation": "tool",
+    "system": "system",
+    "developer": "system",
+    "context": "tool",
+    "documents": "tool",
+}
+KNOWN_ROLES = frozenset(_GROUPS)
+_BY_KEY = {
+    "instructions": "system",
+    "system": "system",
+    "system_instruction": "system",
+    "systemInstruction": "system",
+    "tools": "definition",
+    "functions": "definition",
+    "tool_choice": "definition",
+    "function_call": "definition",
+    "response_format": "definition",
+    "json_schema": "definition",
+    "guided_json": "definition",
+    "guided_grammar": "definition",
+    "grammar": "definition",
+}
+_CONVERSATIONS = ("messages", "input", "contents")
+KEYS = frozenset((*_BY_KEY, *_CONVERSATIONS))
+_ITEMS = frozenset((dict, str))
+_NUMBERS = frozenset((int, float))
+# Above so many items, each has to have so many bytes on average; above so many keys, there is one
+# part for all of them.
+_MANY_ITEMS, _WORTH, _MOST_KEYS = 256, 256, 64
+# Strings that are no text, unless they are longer than any of these.
+_LABELS = frozenset(
+    (
+        "background", "call_id", "container", "detail", "effort", "encoding_format", "file_id",
+        "finish_reason", "format", "id", "index", "item_id", "language", "media_type",
+        "mimeType", "mime_type", "mode", "model", "moderation", "name", "object",
+        "previous_response_id", "prompt_cache_key", "quality", "reasoning_effort", "role",
+        "safety_identifier", "service_tier", "size", "status", "style", "tool_call_id",
+        "tool_use_id", "type", "user", "verbosity", "voice",
+    )
+)
+_LONGEST_LABEL = 128
+_LONGEST_KEY = 64
+# Data and addresses, if they look like it: neither has spaces. Data below this size is cheap to
+# take for text.
+_DATA = frozenset(
+    (
+        "audio", "b64_json", "data", "encrypted_content", "file", "file_data", "image",
+        "input_audio", "signature", "video",
+    )
+)
+_LEAST_DATA = 2048
+_ADDRESSES = frozenset(
+    (
+        "file_url", "image_url", "uri", "url", "video_url",
+    )
+)
+# What is in these is the application's own, and its keys mean nothing to us.
+_FREE = frozenset(("input", "arguments", "args", "output", "response", "parsed_arguments"))
+
+
+Texts = dict[str, list[str]]  # whose: what
+
+
+class Said(NamedTuple):
+    """A text, and whose it is."""
+
+    role: str
+    text: str
+
+
+class Part(NamedTuple):
+    """What one key of the request holds."""
+
+    key: str
+    role: str
+    """Whose words it is, where nothing in it says otherwise."""
+    value: Any
+    is_conversation: bool = False
+    """Whether it is a list of messages, or of inputs, each of which is worth a look of its own."""
+    within: int = 1
+    """How many objects and lists it is in."""
+
+
+class Contents:
+    """What there is in a part: how much, how deep, and its strings.
+
+    Attributes:
+        members: members of objects.
+        colons: colons in keys and strings.
+        depth: objects and lists inside each other, 1 for a part without any inside.
+        said: the texts, those of one speaker as one, each on a line of its own: a sentence may be
+            cut into several.
+        labels: keys, and strings that are no text.
+    """
+
+    __slots__ = ("colons", "depth", "labels", "members", "said")
+
+    def __init__(self, value: Any, role: str, key: str = "") -> None:
+        """`role` is whose words it is, where nothing in it says otherwise; `key` what it stands
+        under."""
+        self.members = 0
+        self.colons = 0
+        self.depth = 0
+        self.labels: list[str] = []
+        found: Texts = {}
+        if type(value) is str:
+            self._string(key, value, role, False, found)
+        elif type(value) is dict:
+            self._object(value, role, 1, key in _FREE and key not in _CONVERSATIONS, found)
+        elif type(value) is list:
+            self._list(value, key, role, 1, False, found)
+        self.said = [Said(whose, "\n".join(texts)) for whose, texts in found.items()]
+        self.colons += "\n".join(self.labels).count(":")
+        self.colons += sum(each.text.count(":") for each in self.said)
+
+    def _object(
+        self, value: dict[str, Any], role: str, depth: int, free: bool, found: Texts
+    ) -> None:
+        if depth > self.depth:
+            self.depth = depth
+            if depth > MAX_DEPTH:
+                return
+        self.members += len(value)
+        self.labels.extend(value)
+        if not free:
+            role = speaker(value, role)
+        for key, item in value.items():
+            if len(key) > _LONGEST_KEY:
+                found.setdefault(role, []).append(key)
+                self.colons -= key.count(":")  # it is a label, too
+            kind = type(item)
+            if kind is str:
+                self._string(key, item, role, free, found)
+            elif kind is dict:
+                self._object(item, role, depth + 1, free or key in _FREE, found)
+            elif kind is list:
+                self._list(item, key, role, depth + 1, free or key in _FREE, found)
+
+    def _list(
+        self, value: list[Any], key: str, role: str, depth: int, free: bool, found: Texts
+    ) -> None:
+        if depth > self.depth:
+            self.depth = depth
+            if depth > MAX_DEPTH:
+                return
+        if len(value) > 64 and _NUMBERS.issuperset(map(type, value)):
+            return  # token ids, a vector
+        for item in value:
+            kind = type(item)
+            if kind is str:
+                self._string(key, item, role, free, found)
+            elif kind is dict:
+                self._object(item, role, depth + 1, free, found)
+            elif kind is list:
+                self._list(item, key, role, depth + 1, free, found)
+
+    def _string(self, key: str, item: str, role: str, free: bool, found: Texts) -> None:
+        is_label = not free and key in _LABELS and len(item) <= _LONGEST_LABEL
+        if is_label or is_data(key, item, free):
+            self.labels.append(item)
+        else:
+            found.setdefault(role, []).append(item)
+
+
+def parts(request: dict[str, Any], size: int, labels: list[str]) -> Iterator[Part]:
+    """What a request of `size` bytes is made of, in its order. Its own `labels` are added to those,
+    and what has no strings is left out.
+
+    Each part costs something, however small it is: where they would be many for the size of the
+    request, they are taken together.
+    """
+    rest: list[Any] | None = [] if len(request) > _MOST_KEYS else None
+    for key, value in request.items():
+        kind = type(value)
+        if kind is list and _is_conversation(key, value, size):
+            yield Part(key, _BY_KEY.get(key, "user"), value, True)
+        elif kind is str and key in _LABELS and len(value) <= _LONGEST_LABEL:
+            labels.append(value)
+        elif kind is str or kind is dict or kind is list:
+            if rest is not None:
+                rest.append(value)
+            elif key == "text" and kind is dict:  # the format of a reply
+                yield Part(key, "definition", value)
+            else:
+                yield Part(key, _BY_KEY.get(key, "user"), value)
+    if rest:
+        yield Part("", "user", rest, False, 0)
+
+
+def speaker(value: dict[str, Any], role: str) -> str:
+    """Whose words are in an object that is within something of `role`."""
+    own = value.get("role")
+    if type(own) is str:
+        role = _GROUPS.get(own, role)
+    kind = value.get("type")
+    if type(kind) is str:
+        if kind.endswith(("_result", "_output")):
+            return "tool"
+        if kind.endswith(("_call", "_use")) or kind == "reasoning":
+            return "assistant"
+    return role
+
+
+def _is_conversation(key: str, value: list[Any], size: int) -> bool:
+    """Whether a list is one of messages, or of inputs, that are worth looking at one by one."""
+    if not value or (len(value) > _MANY_ITEMS and size < len(value) * _WORTH):
+        return False
+    if key in _CONVERSATIONS:
+        return _ITEMS.issuperset(map(type, value))
+    return type(value[0]) is dict and "role" in value[0] and {dict}.issuperset(map(type, value))
+
+
+def is_data(key: str, text: str, free: bool = False) -> bool:
+    """Whether what stands under `key` is base64 or an address, which nobody reads."""
+    if key in _ADDRESSES:
+        likely = not free or len(text) >= _LEAST_DATA
+    else:
+        likely = key in _DATA and len(text) >= _LEAST_DATA
+    return likely and text.isascii() and " " not in text and "\t" not in text

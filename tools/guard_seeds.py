@@ -1,0 +1,52 @@
+"""The sentences of guard_seeds.toml, drawn: examples to train the scanner with beside the corpus.
+
+The one rule: the same file gives the same sentences, whenever and wherever they are drawn.
+"""
+
+import random
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+SEEDS = Path(__file__).with_suffix(".toml")
+_SEED = 1
+_CHOICE = re.compile(r"(?<!\\)\[([^\[\]]*\|[^\[\]]*)\]|\{([a-z]+)\}")
+_BAR = re.compile(r"(?<!\\)\|")
+_DEEPEST = 40
+
+
+class Grammar:
+    def __init__(self, lists: dict[str, str]) -> None:
+        self._lists = {name: _BAR.split(words) for name, words in lists.items()}
+        self._random = random.Random(_SEED)
+
+    def draw(self, text: str) -> str:
+        """A sentence of this form. Raises RecursionError for circles."""
+        for _ in range(_DEEPEST):
+            made = _CHOICE.sub(self._choose, text)
+            if made == text:
+                return made.replace("\\|", "|").strip()
+            text = made
+        raise RecursionError(text)
+
+    def _choose(self, match: re.Match[str]) -> str:
+        name = match[2]
+        if name is not None and name not in self._lists:
+            return match[0]
+        return self._random.choice(self._lists[name] if name else _BAR.split(match[1]))
+
+
+def seeds() -> Iterator[tuple[str, int]]:
+    """Texts, each with 1 for an attack or 0; none twice."""
+    data = tomllib.loads(SEEDS.read_text("utf-8"))
+    grammar = Grammar(data["lists"])
+    seen: set[str] = set()
+    for label, kind in ((1, "attack"), (0, "benign")):
+        for group in data[kind]:
+            texts = group["texts"]
+            for number in range(max(group["times"], len(texts))):
+                text = grammar.draw(texts[number % len(texts)])
+                if text not in seen:
+                    seen.add(text)
+                    yield text, label

@@ -202,9 +202,8 @@ class Counting:
 
     def _lose(self) -> None:
         """The other process is gone, which it should not be."""
-        if self._is_open:
-            self.close()
-            self._on_lost()
+        self.close()
+        self._on_lost()
 
     def close(self) -> None:
         """Nothing is counted any more; whoever waits is told."""

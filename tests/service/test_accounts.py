@@ -178,7 +178,9 @@ def test_a_line_waits_for_its_count() -> None:
     setup.exchange(SILENT)
     assert setup.lines == []
     setup.loop.advance(PATIENCE / 2)
+    timers = setup.loop.timers
     setup.jobs.count()
+    assert setup.loop.timers == timers - 1
     (line,) = setup.lines
     assert line.tally is not None
     assert line.tally.output is not None

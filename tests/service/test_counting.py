@@ -149,6 +149,8 @@ def test_little_is_written_at_a_time() -> None:
     assert setup.write() > 10
     setup.submit(Job.of("m", [b"x"] * 2560, None, False))
     assert setup.write() > 10
+    setup.submit(Job.of("m", [b"x" * 1_000_000], None, False))  # one chunk
+    assert setup.write() > 10
 
 
 def test_too_many_jobs_are_dropped_at_once() -> None:

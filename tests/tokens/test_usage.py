@@ -74,6 +74,11 @@ REPLIES: dict[str, tuple[bool, bytes, Usage | None]] = {
     "responses": (True, RESPONSES, Usage(34, 24, 33, 8, True)),
     "messages": (True, MESSAGES, Usage(3210, 15, 3000, None, True)),
     "messages, cut short": (True, START, Usage(3210, 1, 3000, None, False)),
+    "messages, with nothing new of the input": (
+        True,
+        MESSAGES.replace(b'{"output_tokens":15}', b'{"input_tokens":null,"output_tokens":15}'),
+        Usage(3210, 15, 3000, None, True),
+    ),
     "message": (False, MESSAGE, Usage(40, 7, 30, None, True)),
     "embeddings": (False, EMBEDDINGS, Usage(8, 0, None, None, True)),
     "embeddings, in all": (False, b'{"usage":{"total_tokens":3}}', Usage(3, 0, None, None, True)),

@@ -379,7 +379,7 @@ class Exchange:
             eyes.append(self._interjection.boundary.feed)
         is_plain = coder is not None or not self._is_coded
         if self.tally is not None:
-            eyes += self.tally.listen(response, is_plain)
+            eyes += self.tally.listen(response, is_plain, self._context.forms)
         if self.inspection is not None and is_plain:
             eyes += self.inspection.listen(response)
         if self._linked is not None:

@@ -13,15 +13,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from m2mproxy.codec.base import Transform, WireError
 from m2mproxy.http.body import CHUNK_COST, Chunk
 from m2mproxy.http.message import Request, Response
+from m2mproxy.proxy.coder import SLICE
+from m2mproxy.proxy.codings import Kind, applied
+from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.model import ModelFinder
+from m2mproxy.proxy.pump import all_of
 from m2mproxy.tokens.job import Job, Result, Tokens
 from m2mproxy.tokens.usage import UsageReader
 
 # Bytes kept of one body, and of all bodies together.
 MOST_KEPT = 4 << 20
 _MOST_IN_ALL = 64 << 20
+# Plain bytes of a coded chunk that is decoded only to be looked at: that takes 0.2 ms.
+_MOST_OPENED = 64 << 10
 # What models are asked at: only these are missed where nothing is known.
 _EMBEDDINGS = b"/embeddings"
 _PATHS = (b"/chat/completions", b"/completions", b"/responses", b"/messages", _EMBEDDINGS)
@@ -69,14 +76,52 @@ class Kept:
             self.size += len(chunk)
             self.chunks.append(chunk)
         else:
-            self.is_whole = False
-            self.free()
+            self.spoil()
+
+    def spoil(self) -> None:
+        """It is not to be had whole."""
+        self.is_whole = False
+        self.free()
 
     def free(self) -> None:
         """Keep nothing any more."""
         self._room.give(self._taken)
         self._taken = self.size = 0
         self.chunks = []
+
+
+class Opened:
+    """Shows the plain bytes of a reply that passes coded, as far as they are little work."""
+
+    __slots__ = ("_decoder", "_on_lost", "_see")
+
+    def __init__(
+        self, decoder: Transform, see: Callable[[Chunk], None], on_lost: Callable[[], None]
+    ) -> None:
+        self._decoder: Transform | None = decoder
+        self._see = see
+        self._on_lost = on_lost
+
+    def feed(self, chunk: Chunk) -> None:
+        """`chunk` passed. After one that holds too much, or that cannot be decoded, nothing more is
+        looked at, and what was seen before is lost."""
+        decoder, size = self._decoder, 0
+        if decoder is None:
+            return
+        try:
+            for at in range(0, len(chunk), SLICE):
+                for piece in decoder.feed(chunk[at : at + SLICE]):
+                    size += len(piece)
+                    self._see(piece)
+                if size > _MOST_OPENED:
+                    self._lose()
+                    return
+        except WireError:
+            self._lose()
+
+    def _lose(self) -> None:
+        self._decoder = None
+        self._on_lost()
 
 
 class Submit(Protocol):
@@ -169,8 +214,11 @@ class Tally:
         self._asked = Kept(self._all.room)
         return _Asked(self._asked)
 
-    def listen(self, response: Response, is_plain: bool) -> list[Callable[[Chunk], None]]:
-        """What shall see the response's plain body, if that can be seen here."""
+    def listen(
+        self, response: Response, is_plain: bool, forms: Forms
+    ) -> list[Callable[[Chunk], None]]:
+        """What shall see the response's body as it passes. Where that is not plain, and has one of
+        the `forms` that are read here, it is decoded on the side."""
         if not 200 <= response.status < 300:
             return []
         kind = (response.headers.get(b"content-type") or b"").lower()
@@ -178,13 +226,24 @@ class Tally:
         if not (self._events or b"json" in kind):
             return []
         self.is_due = self._is_asked_of_a_model
-        if not is_plain:
+        names = [] if is_plain else applied(response.headers)
+        if not forms.can_read_all(names) or any(name in forms.sealed for name in names):
             return []
         self._reader = UsageReader(self._events)
-        if self._all.submit is None or not self.is_due:
-            return [self._reader.feed]
-        self._replied = Kept(self._all.room)
-        return [self._reader.feed, self._replied.add]
+        eyes: list[Callable[[Chunk], None]] = [self._reader.feed]
+        if self._all.submit is not None and self.is_due:
+            self._replied = Kept(self._all.room)
+            eyes.append(self._replied.add)
+        if is_plain:
+            return eyes
+        decoder = forms.reader(names, Kind.of(response))
+        return [Opened(decoder, all_of(eyes), self._unseen).feed]
+
+    def _unseen(self) -> None:
+        """The reply cannot be looked at after all."""
+        self._reader = None
+        if self._replied is not None:
+            self._replied.spoil()
 
     def end(self, model: str) -> None:
         """The exchange is over, however it ended."""

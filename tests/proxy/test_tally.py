@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import brotli  # type: ignore[import-untyped]
 import orjson
 import pytest
 from sweep import WAYS, Way, sweep
@@ -88,13 +90,49 @@ def test_a_reply_that_is_coded_for_the_client_is_seen(coding: bytes) -> None:
     assert figures(tally_of(world)) == (20, 5, (True, True))
 
 
-def test_a_coded_reply_that_is_passed_on_is_unknown() -> None:
-    import gzip
+def pass_on(coded: bytes, kind: tuple[bytes, bytes], coding: bytes, **more: Any) -> Any:
+    """The tally of a reply that goes to the client as it is coded, whole and byte by byte."""
+    tallies = []
+    for pieces in ([coded], [coded[at : at + 1] for at in range(len(coded))]):
+        world = World(compression_responses="on", **more)
+        ask = world.ask(ASKED, b"/v1/chat/completions", (b"accept-encoding", coding))
+        call = world.call()
+        call.respond(200, kind, (b"content-encoding", coding))
+        for piece in pieces:
+            call.send(piece)
+            world.run()
+        call.end()
+        tallies.append(tally_of(world))
+        assert ask.body == coded
+    assert figures(tallies[0]) == figures(tallies[1])
+    return tallies[0]
 
+
+@pytest.mark.parametrize(("coding", "code"), [(b"gzip", gzip.compress), (b"br", brotli.compress)])
+def test_the_usage_of_a_coded_reply_that_is_passed_on(
+    coding: bytes, code: Callable[[bytes], bytes]
+) -> None:
+    assert figures(pass_on(code(ANSWER), JSON, coding)) == (20, 5, (True, True))
+    stream = word("four") + event(choices=[], usage=USAGE) + b"data: [DONE]\n\n"
+    assert figures(pass_on(code(stream), SSE, coding)) == (20, 5, (True, True))
+
+
+@pytest.mark.parametrize(
+    ("coded", "coding"),
+    [
+        (gzip.compress(ANSWER), b"compress"),  # not known here
+        (gzip.compress(ANSWER)[:20] + b"?" * 200, b"gzip"),
+        (gzip.compress(b" " * (70 << 10) + ANSWER), b"gzip"),  # too much at once
+    ],
+)
+def test_a_coded_reply_that_cannot_be_looked_at_is_passed_on_and_unknown(
+    coded: bytes, coding: bytes
+) -> None:
     world = World(compression_responses="on", tokens_count="all", submit=Jobs())
-    world.ask(ASKED, b"/v1/chat/completions", (b"accept-encoding", b"gzip"))
-    world.call().reply(gzip.compress(ANSWER), JSON, (b"content-encoding", b"gzip"))
+    ask = world.ask(ASKED, b"/v1/chat/completions", (b"accept-encoding", coding))
+    world.call().reply(coded, JSON, (b"content-encoding", coding))
     tally = tally_of(world)
+    assert ask.body == coded
     assert (tally.output, tally.is_due) == (None, True)
     assert (tally.input, tally.is_reported) == (Tokens(103, False), (False, False))
 

@@ -1,10 +1,11 @@
 """The suite `http1`: the proxy beside its peers, and the targets it was given.
 
-The upstream speaks HTTP/1.1 in all parts, and so do the clients in all but `h2`. `savings` has
-neither: it measures forms of bodies. In `link` two instances speak HTTP/2 with each other.
+The upstream speaks HTTP/1.1 in all parts, and so do the clients in all but `h2`. `savings` and
+`guard` have neither: they measure forms of bodies, and texts. In `link` two instances speak HTTP/2
+with each other.
 """
 
-from . import bodies, h2, link, memory, requests, savings, streams
+from . import bodies, guard, h2, link, memory, requests, savings, streams
 from .results import Results, Target
 
 PARTS = {
@@ -15,6 +16,7 @@ PARTS = {
     "h2": h2.measure,
     "savings": savings.measure,
     "link": link.measure,
+    "guard": guard.measure,
 }
 
 PROXY, NGINX = "proxy", "nginx"
@@ -43,6 +45,7 @@ def targets(results: Results) -> list[Target]:
         Target("h2 rate beside a stalled download", kept, 0.9, "times", at_most=False),
         *_savings(results),
         *link.targets(results),
+        *guard.targets(results),
     ]
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
 import brotli  # type: ignore[import-untyped]
 
+from m2mproxy.guard.reading import Reading, pairs_of
 from m2mproxy.guard.words import FORMS, features_of
 
 NAME = "data/model.json.br"
@@ -34,18 +35,23 @@ class Model:
     """By the id of the rule, or of the sign that has led to another reading."""
     forms: Sequence[float]
     """In the order of words.FORMS."""
+    lists: Mapping[tuple[str, str], float]
+    """By two lists of words of the rules that are both seen in a window."""
     words: Mapping[str | tuple[str, str], float]
 
-    def logit(self, words: list[str], forms: Iterable[int], rules: Iterable[str]) -> float:
-        """For one window of text: its words, which of FORMS hold, and what has matched."""
-        features = features_of(words)
+    def logit(self, reading: Reading) -> float:
+        """For one reading of a window of text."""
+        features = features_of(reading.words)
         known = self.words
         total = sum([known[each] for each in features if each in known])
+        pairs = pairs_of(reading.lists)
+        near = sum([self.lists[pair] for pair in pairs if pair in self.lists])
         return (
             self.bias
             + total / math.sqrt(len(features) + DAMPING)
-            + sum([self.forms[form] for form in forms])
-            + sum([self.rules.get(rule, 0.0) for rule in rules])
+            + near / math.sqrt(len(pairs) + DAMPING)
+            + sum([self.forms[form] for form in reading.forms])
+            + sum([self.rules.get(rule, 0.0) for rule in reading.rules])
         )
 
     def score(self, logit: float) -> float:
@@ -56,44 +62,59 @@ class Model:
 
 def pack(model: Model, step: float) -> bytes:
     """The data that `unpack` reads; words with a weight under half a step are left out."""
-    whole = {feature: round(weight / step) for feature, weight in model.words.items()}
-    single = {word: n for word, n in sorted(_strings(whole).items()) if n}
-    pairs: dict[str, dict[str, int]] = {}
-    for (first, second), n in sorted(_pairs(whole).items()):
-        if n:
-            pairs.setdefault(first, {})[second] = n
+    single = {word: round(weight / step) for word, weight in sorted(_single(model.words).items())}
     data = {
         "bias": round(model.bias, 4),
         "slope": round(model.slope, 4),
         "step": step,
         "rules": {rule: round(weight, 3) for rule, weight in sorted(model.rules.items())},
         "forms": [round(weight, 3) for weight in model.forms],
-        "words": single,
-        "pairs": pairs,
+        "lists": _nested(model.lists, step),
+        "words": {word: n for word, n in single.items() if n},
+        "pairs": _nested(_pairs(model.words), step),
     }
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     packed: bytes = brotli.compress(text.encode(), quality=11, lgwin=24)
     return packed
 
 
-def _strings(words: Mapping[str | tuple[str, str], int]) -> dict[str, int]:
-    return {each: n for each, n in words.items() if isinstance(each, str)}
+def _nested(weights: Mapping[tuple[str, str], float], step: float) -> dict[str, dict[str, int]]:
+    """By the first of two, then by the second."""
+    nested: dict[str, dict[str, int]] = {}
+    for (first, second), weight in sorted(weights.items()):
+        if n := round(weight / step):
+            nested.setdefault(first, {})[second] = n
+    return nested
 
 
-def _pairs(words: Mapping[str | tuple[str, str], int]) -> dict[tuple[str, str], int]:
-    return {each: n for each, n in words.items() if isinstance(each, tuple)}
+def _flat(nested: Mapping[str, Mapping[str, int]], step: float) -> dict[tuple[str, str], float]:
+    return {
+        (first, second): n * step
+        for first, seconds in nested.items()
+        for second, n in seconds.items()
+    }
+
+
+def _single(words: Mapping[str | tuple[str, str], float]) -> dict[str, float]:
+    return {each: weight for each, weight in words.items() if isinstance(each, str)}
+
+
+def _pairs(words: Mapping[str | tuple[str, str], float]) -> dict[tuple[str, str], float]:
+    return {each: weight for each, weight in words.items() if isinstance(each, tuple)}
 
 
 def unpack(packed: bytes) -> Model:
     """Of data that `pack` made."""
     data = json.loads(brotli.decompress(packed))
     step = data["step"]
-    words: dict[str | tuple[str, str], float] = {}
-    words.update({word: n * step for word, n in data["words"].items()})
-    for first, seconds in data["pairs"].items():
-        words.update({(first, second): n * step for second, n in seconds.items()})
+    words: dict[str | tuple[str, str], float] = {
+        word: n * step for word, n in data["words"].items()
+    }
+    for pair, weight in _flat(data["pairs"], step).items():
+        words[pair] = weight
     assert len(data["forms"]) == len(FORMS)
-    return Model(data["bias"], data["slope"], data["rules"], data["forms"], words)
+    lists = _flat(data["lists"], step)
+    return Model(data["bias"], data["slope"], data["rules"], data["forms"], lists, words)
 
 
 def load() -> Model:

@@ -5,6 +5,9 @@ The one rule: training and scanning read texts through these functions, so that 
 
 from __future__ import annotations
 
+import re
+from itertools import islice
+
 LONGEST = 24
 """Characters of a word that count."""
 
@@ -17,7 +20,21 @@ _TABLE |= dict.fromkeys(map(ord, "0123456789"), "0")
 _TABLE |= dict.fromkeys(map(ord, ".!?;:\n\r\t"), ".")
 _TABLE[ord("'")] = None
 
-FORMS = ("<4", "<8", "<16", "<32", "<64", "full", "?", "ends?", '"', "`", "{", "!", "\\", "beyond")
+FORMS = (
+    *("<4", "<8", "<16", "<32", "<64", "full"),
+    *("?", "ends?", '"', "`", "{", "!", "\\"),
+    *("beyond", "unseen", "mixed"),
+)
+"""Fewer words than that; as long as a window can be; what it has in it; characters beyond ASCII."""
+
+
+_UNSEEN = re.compile("[a-zA-Z][\u00ad\u200b-\u200f\u2060-\u2064\ufeff]+(?=[a-zA-Z])")
+_MIXED = re.compile("[a-zA-Z][\u0370-\u058f]|[\u0370-\u058f][a-zA-Z]")
+"""Latin letters with what cannot be seen between them, and beside those of other alphabets."""
+
+
+def _often(pattern: re.Pattern[str], text: str) -> bool:
+    return sum(1 for _ in islice(pattern.finditer(text), 3)) == 3
 
 
 def words_of(folded: str) -> list[str]:
@@ -45,4 +62,5 @@ def forms_of(text: str, count: int, size: int) -> list[int]:
             holds.append(at)
     if not text.isascii():
         holds.append(13)
+        holds += [at for at, pattern in ((14, _UNSEEN), (15, _MIXED)) if _often(pattern, text)]
     return holds

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import http1, hypercorn, link, m2m, machine, native, nginx, report, savings, scan
+from . import guard, http1, hypercorn, link, m2m, machine, native, nginx, report, savings, scan
 from .process import ProcessFailed
 from .servers import Bench
 
@@ -107,7 +107,8 @@ def _print(bench: Bench, suite: Any, about: dict[str, Any]) -> None:
         f"{described['cpu']}, {described['cpus']} CPUs, Linux {described['kernel']}, "
         f"Python {described['python']}, {versions}; {about['seconds']:.0f} s"
     )
-    columns = ["direct", *bench.peers, "hypercorn", *savings.FORMS, *link.COLUMNS, *scan.COLUMNS]
+    columns = ["direct", *bench.peers, "hypercorn", *savings.FORMS, *link.COLUMNS]
+    columns += [*guard.COLUMNS, *scan.COLUMNS]
     print(report.table(bench.results, list(dict.fromkeys(columns))))
     print(report.target_table(suite.targets(bench.results)))
     for failure in bench.results.failures:

@@ -1,11 +1,11 @@
 """The suite `http1`: the proxy beside its peers, and the targets it was given.
 
-The upstream speaks HTTP/1.1 in all parts, and so do the clients in all but `h2`. `savings` and
-`scan` have neither: they measure forms of bodies, and the scan of requests. In `link` two instances
-speak HTTP/2 with each other.
+The upstream speaks HTTP/1.1 in all parts, and so do the clients in all but `h2`. `savings`,
+`guard` and `scan` have neither: they measure forms of bodies, texts, and whole requests. In `link`
+two instances speak HTTP/2 with each other.
 """
 
-from . import bodies, h2, link, memory, requests, savings, scan, streams
+from . import bodies, guard, h2, link, memory, requests, savings, scan, streams
 from .results import Results, Target
 
 PARTS = {
@@ -16,6 +16,7 @@ PARTS = {
     "h2": h2.measure,
     "savings": savings.measure,
     "link": link.measure,
+    "guard": guard.measure,
     "scan": scan.measure,
 }
 
@@ -45,6 +46,7 @@ def targets(results: Results) -> list[Target]:
         Target("h2 rate beside a stalled download", kept, 0.9, "times", at_most=False),
         *_savings(results),
         *link.targets(results),
+        *guard.targets(results),
         *scan.targets(results),
     ]
 

@@ -13,15 +13,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import repeat
 
 import brotli  # type: ignore[import-untyped]
 
 from m2mproxy.guard.reading import Reading, pairs_of
-from m2mproxy.guard.words import FORMS, features_of
+from m2mproxy.guard.words import FORMS, pairs_of_words
 
 NAME = "data/model.json.br"
+HOPELESS = -4.0
+"""A logit below which no pairs of words are looked up."""
 DAMPING = 8
 """Added to the number of features before its root divides: short texts count for less."""
+
+_NOTHING = repeat(0.0)
 
 
 @dataclass(frozen=True)
@@ -37,22 +42,31 @@ class Model:
     """In the order of words.FORMS."""
     lists: Mapping[tuple[str, str], float]
     """By two lists of words of the rules that are both seen in a window."""
-    words: Mapping[str | tuple[str, str], float]
+    words: Mapping[bytes, float]
+    pairs: Mapping[tuple[bytes, bytes], float]
+    """By two words in a row."""
 
     def logit(self, reading: Reading) -> float:
-        """For one reading of a window of text."""
-        features = features_of(reading.words)
-        known = self.words
-        total = sum([known[each] for each in features if each in known])
-        pairs = pairs_of(reading.lists)
-        near = sum([self.lists[pair] for pair in pairs if pair in self.lists])
-        return (
+        """For one reading of a window of text.
+
+        Pairs of words are dear to look up: where all else is far below what pairs can make up for,
+        they are left out.
+        """
+        words = set(reading.words)
+        lists = pairs_of(reading.lists)
+        total = sum(map(self.words.get, words, _NOTHING))
+        other = (
             self.bias
-            + total / math.sqrt(len(features) + DAMPING)
-            + near / math.sqrt(len(pairs) + DAMPING)
+            + sum(map(self.lists.get, lists, _NOTHING)) / math.sqrt(len(lists) + DAMPING)
             + sum([self.forms[form] for form in reading.forms])
             + sum([self.rules.get(rule, 0.0) for rule in reading.rules])
         )
+        rough = other + total / math.sqrt(2 * len(words) + DAMPING)
+        if rough < HOPELESS:
+            return rough
+        pairs = pairs_of_words(reading.words)
+        total += sum(map(self.pairs.get, pairs, _NOTHING))
+        return other + total / math.sqrt(len(words) + len(pairs) + DAMPING)
 
     def score(self, logit: float) -> float:
         """From 0 to 1, where 0.8 is the operating point."""
@@ -62,7 +76,8 @@ class Model:
 
 def pack(model: Model, step: float) -> bytes:
     """The data that `unpack` reads; words with a weight under half a step are left out."""
-    single = {word: round(weight / step) for word, weight in sorted(_single(model.words).items())}
+    words = {word.decode(): round(weight / step) for word, weight in sorted(model.words.items())}
+    pairs = {(one.decode(), two.decode()): weight for (one, two), weight in model.pairs.items()}
     data = {
         "bias": round(model.bias, 4),
         "slope": round(model.slope, 4),
@@ -70,8 +85,8 @@ def pack(model: Model, step: float) -> bytes:
         "rules": {rule: round(weight, 3) for rule, weight in sorted(model.rules.items())},
         "forms": [round(weight, 3) for weight in model.forms],
         "lists": _nested(model.lists, step),
-        "words": {word: n for word, n in single.items() if n},
-        "pairs": _nested(_pairs(model.words), step),
+        "words": {word: n for word, n in words.items() if n},
+        "pairs": _nested(pairs, step),
     }
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     packed: bytes = brotli.compress(text.encode(), quality=11, lgwin=24)
@@ -95,26 +110,21 @@ def _flat(nested: Mapping[str, Mapping[str, int]], step: float) -> dict[tuple[st
     }
 
 
-def _single(words: Mapping[str | tuple[str, str], float]) -> dict[str, float]:
-    return {each: weight for each, weight in words.items() if isinstance(each, str)}
-
-
-def _pairs(words: Mapping[str | tuple[str, str], float]) -> dict[tuple[str, str], float]:
-    return {each: weight for each, weight in words.items() if isinstance(each, tuple)}
-
-
 def unpack(packed: bytes) -> Model:
     """Of data that `pack` made."""
     data = json.loads(brotli.decompress(packed))
     step = data["step"]
-    words: dict[str | tuple[str, str], float] = {
-        word: n * step for word, n in data["words"].items()
-    }
-    for pair, weight in _flat(data["pairs"], step).items():
-        words[pair] = weight
     assert len(data["forms"]) == len(FORMS)
-    lists = _flat(data["lists"], step)
-    return Model(data["bias"], data["slope"], data["rules"], data["forms"], lists, words)
+    pairs = _flat(data["pairs"], step)
+    return Model(
+        bias=data["bias"],
+        slope=data["slope"],
+        rules=data["rules"],
+        forms=data["forms"],
+        lists=_flat(data["lists"], step),
+        words={word.encode(): n * step for word, n in data["words"].items()},
+        pairs={(one.encode(), two.encode()): weight for (one, two), weight in pairs.items()},
+    )
 
 
 def load() -> Model:

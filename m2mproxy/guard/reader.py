@@ -44,8 +44,8 @@ class Reader:
 
     def _one(self, text: str, led: list[str]) -> tuple[Reading, list[str]]:
         """The reading, and the signs in it."""
-        folded = fold(text)
-        matched, lists = self._matcher.match(folded.encode("utf-8", "replace"))
+        folded = fold(text).encode("utf-8", "replace")
+        matched, lists = self._matcher.match(folded)
         words = words_of(folded)
         rules = led + [each for each in matched if each not in self._matcher.signs]
         signs = [each for each in matched if each in self._matcher.signs]

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 class Reading:
     """Words, form and matches of one reading."""
 
-    words: list[str]
+    words: list[bytes]
+    """As words.words_of finds them."""
     forms: list[int]
     """Which of words.FORMS hold."""
     rules: list[str]

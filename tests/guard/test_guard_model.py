@@ -18,12 +18,13 @@ SMALL = Model(
     rules={"some.rule": 0.5},
     forms=[0.0] * (len(FORMS) - 1) + [0.25],
     lists={("one", "one"): 0.75, ("one", "two"): -0.25},
-    words={"word": 1.0, (START, "word"): 0.5, ("word", END): -0.125, "rare": 0.001},
+    words={b"word": 1.0, b"rare": 0.001},
+    pairs={(START, b"word"): 0.5, (b"word", END): -0.125},
 )
 
 
 def test_a_logit_is_a_sum() -> None:
-    reading = Reading(["word"], [len(FORMS) - 1], ["some.rule", "unknown"], ["one", "two"])
+    reading = Reading([b"word"], [len(FORMS) - 1], ["some.rule", "unknown"], ["one", "two"])
     words = (1.0 + 0.5 - 0.125) / math.sqrt(3 + DAMPING)
     lists = (0.75 - 0.25) / math.sqrt(3 + DAMPING)
     assert SMALL.logit(reading) == pytest.approx(-1.0 + words + lists + 0.5 + 0.25)
@@ -32,7 +33,7 @@ def test_a_logit_is_a_sum() -> None:
 def test_packed_data_gives_back_all_but_what_counts_for_nothing() -> None:
     back = unpack(pack(SMALL, 0.125))
     assert back.lists == SMALL.lists
-    assert back.words == {each: SMALL.words[each] for each in SMALL.words if each != "rare"}
+    assert (back.words, back.pairs) == ({b"word": 1.0}, SMALL.pairs)
     assert (back.bias, back.slope, back.rules) == (SMALL.bias, SMALL.slope, SMALL.rules)
     assert back.forms == SMALL.forms
     assert pack(back, 0.125) == pack(SMALL, 0.125)

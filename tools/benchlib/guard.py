@@ -102,7 +102,8 @@ def _harmless() -> list[str]:
         by_kind = [[each.text for each in data.dev() if each.category == kind] for kind in kinds]
     else:
         by_kind = [[text for text, label in seeds() if not label]]
-    return [("\n".join(texts) * (LARGE // 40))[:LARGE] for texts in by_kind]
+    joined = ["\n".join(texts) for texts in by_kind]
+    return [(text * (LARGE // len(text) + 1))[:LARGE] for text in joined]
 
 
 def _worst() -> dict[str, str]:

@@ -18,7 +18,7 @@ from m2mproxy.guard.reader import Reader
 from m2mproxy.guard.reading import Reading, pairs_of
 from m2mproxy.guard.views import READINGS
 from m2mproxy.guard.windows import windows
-from m2mproxy.guard.words import FORMS, features_of
+from m2mproxy.guard.words import FORMS, pairs_of_words
 
 from .data import OBFUSCATED, SEEDS, Sample, family
 from .obfuscate import AUGMENTED
@@ -77,7 +77,7 @@ class Trainer:
         self.weight = weight[self.owner]
 
     def _build(self, readings: Sequence[Reading]) -> None:
-        featured = [features_of(reading.words) for reading in readings]
+        featured = [_features(reading) for reading in readings]
         seen: Counter[Any] = Counter()
         last: dict[Any, int] = {}
         for owner, features in zip(self.owner, featured, strict=True):
@@ -149,13 +149,15 @@ class Trainer:
         weights = self.fit(np.ones(len(self.samples), bool))
         ends = np.cumsum([len(self.vocabulary), len(self.pairs), len(self.names), len(FORMS)])
         words, lists, fired, forms, _ = np.split(weights, ends)
+        counts = dict(zip(self.vocabulary, map(float, words * WORDS), strict=True))
         return Model(
             bias=float(weights[-1]) - point + math.log(4) / SLOPE,
             slope=SLOPE,
             rules=dict(zip(self.names, map(float, fired * RULES), strict=True)),
             forms=[float(each) for each in forms * RULES],
             lists=dict(zip(self.pairs, map(float, lists * LISTS), strict=True)),
-            words=dict(zip(self.vocabulary, map(float, words * WORDS), strict=True)),
+            words={word: n for word, n in counts.items() if isinstance(word, bytes)},
+            pairs={pair: n for pair, n in counts.items() if isinstance(pair, tuple)},
         )
 
 
@@ -175,6 +177,10 @@ def _meant(sample: Sample, readings: int) -> list[bool]:
 def fold_of(sample: Sample) -> int:
     """Seeds are in none: they are always trained on."""
     return sample.cluster * 2654435761 % 1000003 % FOLDS if sample.cluster >= 0 else FOLDS
+
+
+def _features(reading: Reading) -> set[Any]:
+    return {*reading.words, *pairs_of_words(reading.words)}
 
 
 def _quantile(logits: Array, share: float) -> float:

@@ -97,11 +97,14 @@ install_vocabularies() {
 # What counts tokens beside us, for the bench to compare with.
 install_second_opinions() { pip_install regex sentencepiece && pip_install --no-deps tokenizers; }
 
-# The scanner's engine, and what its model is trained with.
-install_guard() { pip_install 'hyperscan<1' numpy scipy; }
+# The scanner's engine.
+install_guard() { pip_install 'hyperscan<1'; }
 
-# make_venv [model] [clients] [http2] [vocabularies] [second_opinions] [guard]: the environment with
-# the package, and what else is asked for.
+# What its model is trained with.
+install_training() { pip_install numpy scipy; }
+
+# make_venv [model] [clients] [http2] [vocabularies] [second_opinions] [guard] [training]: the
+# environment with the package, and what else is asked for.
 make_venv() {
     [ -z "${TOOLS_VENV:-}" ] || return 0
     if [ ! -x "$VENV/bin/python" ]; then

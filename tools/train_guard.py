@@ -12,6 +12,7 @@ from pathlib import Path
 
 from guardlib.data import corpus_is_there, samples
 from guardlib.fit import Trainer
+from guardlib.obfuscate import variants
 
 from m2mproxy.guard import model
 
@@ -25,7 +26,8 @@ def main() -> int:
     args = parser.parse_args()
     if not corpus_is_there():
         raise SystemExit("train_guard: ../shared/data/scanner is not there")
-    trainer = Trainer(samples())
+    plain = samples()
+    trainer = Trainer([*plain, *variants(plain)])
     packed = model.pack(trainer.final(), STEP)
     digest = hashlib.sha256(packed).hexdigest()
     print(f"{DATA.name}: {len(packed)} bytes, SHA-256 {digest}")

@@ -24,6 +24,7 @@ class Matcher:
         self._plain = [number for number, search in enumerate(searches) if search.patterns]
         steps = [step for search in searches for step in search.near]
         names = list(dict.fromkeys(name for step in steps for name in step))
+        self._lists = tuple(names)
         self._engine = Engine(
             [searches[number].patterns for number in self._plain],
             [rules.lists[name] for name in names],
@@ -49,8 +50,8 @@ class Matcher:
             if not last:
                 before, self._states = self._states, self._states + 1
 
-    def match(self, folded: bytes) -> list[str]:
-        """The ids of the rules and signs that match, in the order of the data."""
+    def match(self, folded: bytes) -> tuple[list[str], list[str]]:
+        """The ids of the rules and signs that match, in the order of the data; lists seen."""
         matched: set[int] = set()
         last = [_NEVER] * self._states
         plain, steps, alone = self._plain, self._steps, self._alone
@@ -70,7 +71,8 @@ class Matcher:
                         matched.add(search)
             last[number] = end
         ids = self._ids
-        return [ids[number] for number in sorted(matched)]
+        seen = [name for name, end in zip(self._lists, last, strict=False) if end >= 0]
+        return [ids[number] for number in sorted(matched)], seen
 
 
 def _paths(search: Search) -> list[tuple[str, ...]]:

@@ -10,17 +10,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import repeat
 
 import brotli  # type: ignore[import-untyped]
 
-from m2mproxy.guard.words import FORMS, features_of
+from m2mproxy.guard.reading import Reading, pairs_of
+from m2mproxy.guard.words import FORMS, pairs_of_words
 
 NAME = "data/model.json.br"
+HOPELESS = -4.0
+"""A logit below which no pairs of words are looked up."""
 DAMPING = 8
 """Added to the number of features before its root divides: short texts count for less."""
+
+_NOTHING = repeat(0.0)
 
 
 @dataclass(frozen=True)
@@ -34,19 +40,33 @@ class Model:
     """By the id of the rule, or of the sign that has led to another reading."""
     forms: Sequence[float]
     """In the order of words.FORMS."""
-    words: Mapping[str | tuple[str, str], float]
+    lists: Mapping[tuple[str, str], float]
+    """By two lists of words of the rules that are both seen in a window."""
+    words: Mapping[bytes, float]
+    pairs: Mapping[tuple[bytes, bytes], float]
+    """By two words in a row."""
 
-    def logit(self, words: list[str], forms: Iterable[int], rules: Iterable[str]) -> float:
-        """For one window of text: its words, which of FORMS hold, and what has matched."""
-        features = features_of(words)
-        known = self.words
-        total = sum([known[each] for each in features if each in known])
-        return (
+    def logit(self, reading: Reading) -> float:
+        """For one reading of a window of text.
+
+        Pairs of words are dear to look up: where all else is far below what pairs can make up for,
+        they are left out.
+        """
+        words = set(reading.words)
+        lists = pairs_of(reading.lists)
+        total = sum(map(self.words.get, words, _NOTHING))
+        other = (
             self.bias
-            + total / math.sqrt(len(features) + DAMPING)
-            + sum([self.forms[form] for form in forms])
-            + sum([self.rules.get(rule, 0.0) for rule in rules])
+            + sum(map(self.lists.get, lists, _NOTHING)) / math.sqrt(len(lists) + DAMPING)
+            + sum([self.forms[form] for form in reading.forms])
+            + sum([self.rules.get(rule, 0.0) for rule in reading.rules])
         )
+        rough = other + total / math.sqrt(2 * len(words) + DAMPING)
+        if rough < HOPELESS:
+            return rough
+        pairs = pairs_of_words(reading.words)
+        total += sum(map(self.pairs.get, pairs, _NOTHING))
+        return other + total / math.sqrt(len(words) + len(pairs) + DAMPING)
 
     def score(self, logit: float) -> float:
         """From 0 to 1, where 0.8 is the operating point."""
@@ -56,44 +76,55 @@ class Model:
 
 def pack(model: Model, step: float) -> bytes:
     """The data that `unpack` reads; words with a weight under half a step are left out."""
-    whole = {feature: round(weight / step) for feature, weight in model.words.items()}
-    single = {word: n for word, n in sorted(_strings(whole).items()) if n}
-    pairs: dict[str, dict[str, int]] = {}
-    for (first, second), n in sorted(_pairs(whole).items()):
-        if n:
-            pairs.setdefault(first, {})[second] = n
+    words = {word.decode(): round(weight / step) for word, weight in sorted(model.words.items())}
+    pairs = {(one.decode(), two.decode()): weight for (one, two), weight in model.pairs.items()}
     data = {
         "bias": round(model.bias, 4),
         "slope": round(model.slope, 4),
         "step": step,
         "rules": {rule: round(weight, 3) for rule, weight in sorted(model.rules.items())},
         "forms": [round(weight, 3) for weight in model.forms],
-        "words": single,
-        "pairs": pairs,
+        "lists": _nested(model.lists, step),
+        "words": {word: n for word, n in words.items() if n},
+        "pairs": _nested(pairs, step),
     }
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     packed: bytes = brotli.compress(text.encode(), quality=11, lgwin=24)
     return packed
 
 
-def _strings(words: Mapping[str | tuple[str, str], int]) -> dict[str, int]:
-    return {each: n for each, n in words.items() if isinstance(each, str)}
+def _nested(weights: Mapping[tuple[str, str], float], step: float) -> dict[str, dict[str, int]]:
+    """By the first of two, then by the second."""
+    nested: dict[str, dict[str, int]] = {}
+    for (first, second), weight in sorted(weights.items()):
+        if n := round(weight / step):
+            nested.setdefault(first, {})[second] = n
+    return nested
 
 
-def _pairs(words: Mapping[str | tuple[str, str], int]) -> dict[tuple[str, str], int]:
-    return {each: n for each, n in words.items() if isinstance(each, tuple)}
+def _flat(nested: Mapping[str, Mapping[str, int]], step: float) -> dict[tuple[str, str], float]:
+    return {
+        (first, second): n * step
+        for first, seconds in nested.items()
+        for second, n in seconds.items()
+    }
 
 
 def unpack(packed: bytes) -> Model:
     """Of data that `pack` made."""
     data = json.loads(brotli.decompress(packed))
     step = data["step"]
-    words: dict[str | tuple[str, str], float] = {}
-    words.update({word: n * step for word, n in data["words"].items()})
-    for first, seconds in data["pairs"].items():
-        words.update({(first, second): n * step for second, n in seconds.items()})
     assert len(data["forms"]) == len(FORMS)
-    return Model(data["bias"], data["slope"], data["rules"], data["forms"], words)
+    pairs = _flat(data["pairs"], step)
+    return Model(
+        bias=data["bias"],
+        slope=data["slope"],
+        rules=data["rules"],
+        forms=data["forms"],
+        lists=_flat(data["lists"], step),
+        words={word.encode(): n * step for word, n in data["words"].items()},
+        pairs={(one.encode(), two.encode()): weight for (one, two), weight in pairs.items()},
+    )
 
 
 def load() -> Model:

@@ -7,10 +7,10 @@ none longer than the window, and one reading of a reading.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from m2mproxy.guard.fold import fold
 from m2mproxy.guard.matcher import Matcher
+from m2mproxy.guard.reading import Reading
 from m2mproxy.guard.rules import Rules
 from m2mproxy.guard.views import hidden, readings
 from m2mproxy.guard.windows import SIZE
@@ -18,16 +18,6 @@ from m2mproxy.guard.words import forms_of, words_of
 
 MOST = 4
 """Other readings of one window."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What one reading of a window shows."""
-
-    words: list[str]
-    forms: list[int]
-    rules: list[str]
-    """The ids of rules that match, and of the signs that have led here."""
 
 
 class Reader:
@@ -47,16 +37,16 @@ class Reader:
                 left -= 1
                 reading, more = self._one(text, [sign])
                 yield reading
-                for second, inner in readings(text, iter(more[:1])):
+                for second, inner in readings(text, iter(more[:1] if sign != "spelling" else ())):
                     if left:
                         left -= 1
                         yield self._one(inner, [sign, second])[0]
 
     def _one(self, text: str, led: list[str]) -> tuple[Reading, list[str]]:
         """The reading, and the signs in it."""
-        folded = fold(text)
-        matched = self._matcher.match(folded.encode("utf-8", "replace"))
+        folded = fold(text).encode("utf-8", "replace")
+        matched, lists = self._matcher.match(folded)
         words = words_of(folded)
         rules = led + [each for each in matched if each not in self._matcher.signs]
         signs = [each for each in matched if each in self._matcher.signs]
-        return Reading(words, forms_of(text, len(words), SIZE), rules), signs
+        return Reading(words, forms_of(text, len(words), SIZE), rules, lists), signs

@@ -27,6 +27,8 @@ CHECKS: Mapping[str, str] = {**document.CHECKS, **shape.CHECKS, **characters.CHE
 """The ids of what is found without a scorer, and why."""
 DEFAULT_ROLES = ("user", "assistant", "tool")
 DEFAULT_THRESHOLD = 0.8
+# What a text costs whatever its length, in characters.
+PER_TEXT = 256
 _MOST_FOUND = 32
 _LONGEST_MODEL = 200
 OTHER = "*"
@@ -215,7 +217,7 @@ class Scanner:
         texts = [each for each in contents.said if each.role in self._roles and each.text]
         if texts:
             scan.new.append(_New(scan.size, name, known, texts))
-            scan.work += sum(len(each.text) for each in texts)
+            scan.work += sum(len(each.text) + PER_TEXT for each in texts)
         else:
             self._cache.put(name, known)
         scan.add(part.key, index, known)
@@ -276,7 +278,7 @@ class Scan:
         new: parts that are to be scored.
         blocks: sums that are not remembered yet.
         cached: messages and other parts that were known.
-        work: characters that are to be scored.
+        work: characters that are to be scored, and PER_TEXT for each text.
         model: that the body names, "" for none.
     """
 

@@ -9,11 +9,12 @@ The one rule: the same text gets the same findings, in any order, in any process
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from m2mproxy.guard import model, rules
 from m2mproxy.guard.finding import Category, Finding
-from m2mproxy.guard.reader import Reader, Reading
+from m2mproxy.guard.reader import Reader
+from m2mproxy.guard.reading import Reading
 from m2mproxy.guard.windows import windows
 
 LEAST = 0.05
@@ -74,10 +75,15 @@ class Scorer:
         return tuple(sorted(best.values(), key=lambda each: -each.score))
 
     def _finding(self, reading: Reading, start: int) -> Finding:
-        fired = [rule for rule in reading.rules if rule not in self._off]
-        words = [] if MODEL in self._off else reading.words
-        score = self._model.score(self._model.logit(words, reading.forms, fired))
-        source = self._leading(fired) if score >= LEAST else MODEL
+        if self._off:
+            reading = replace(
+                reading,
+                words=[] if MODEL in self._off else reading.words,
+                lists=[] if MODEL in self._off else reading.lists,
+                rules=[rule for rule in reading.rules if rule not in self._off],
+            )
+        score = self._model.score(self._model.logit(reading))
+        source = self._leading(reading.rules) if score >= LEAST else MODEL
         about = SOURCES[source]
         return Finding(about.category, source, round(score, 4), about.words, start)
 

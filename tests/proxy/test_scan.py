@@ -14,7 +14,7 @@ from sweep import WAYS, Scenario, Way, sweep, the_upstream_dies
 from world import Pair, World, get, post, reply
 
 from m2mproxy.guard.finding import Category
-from m2mproxy.guard.scanner import Scanner
+from m2mproxy.guard.scanner import PER_TEXT, Scanner
 from m2mproxy.proxy.exchange import Exchange
 
 PAIRS = [(a, b) for a in ("1.1", "2") for b in ("1.1", "2")]
@@ -323,10 +323,10 @@ def test_max_body_holds_as_ever() -> None:
 
 
 def test_work_is_weighed_before_it_is_done() -> None:
-    """A text is sent elsewhere at a fourth of the size of what is only parsed, and one that was
+    """A text is sent elsewhere at a sixteenth of the size of what is only parsed, and one that was
     scored before is not."""
     world = guarded()
-    for expected in ([20_000, 4 * 19_987], [20_000, 0]):
+    for expected in ([20_000, 16 * (19_987 + PER_TEXT)], [20_000, 0]):
         world.inline.sizes.clear()
         ask(world, sized(20_000))
         world.call().reply(b"{}")

@@ -18,6 +18,7 @@ from typing import Any
 
 from . import (
     counting,
+    guard,
     http1,
     hypercorn,
     link,
@@ -121,7 +122,7 @@ def _print(bench: Bench, suite: Any, about: dict[str, Any]) -> None:
         f"Python {described['python']}, {versions}; {about['seconds']:.0f} s"
     )
     columns = ["direct", *bench.peers, "hypercorn", *savings.FORMS, *link.COLUMNS]
-    columns += [*tokens.COLUMNS, *counting.COLUMNS, *scan.COLUMNS]
+    columns += [*tokens.COLUMNS, *counting.COLUMNS, *guard.COLUMNS, *scan.COLUMNS]
     print(report.table(bench.results, list(dict.fromkeys(columns))))
     print(report.target_table(suite.targets(bench.results)))
     for failure in bench.results.failures:

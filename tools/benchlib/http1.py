@@ -1,11 +1,23 @@
 """The suite `http1`: the proxy beside its peers, and the targets it was given.
 
-The upstream speaks HTTP/1.1 in all parts, and so do the clients in all but `h2`. `savings` and
-`scan` have neither: they measure forms of bodies, and the scan of requests; nor has `tokens`. In
-`link` two instances speak HTTP/2 with each other.
+The upstream speaks HTTP/1.1 in all parts, and so do the clients in all but `h2`. `savings`,
+`tokens`, `guard` and `scan` have neither: they measure forms of bodies, counts, texts, and whole
+requests. In `link` two instances speak HTTP/2 with each other.
 """
 
-from . import bodies, counting, h2, link, memory, requests, savings, scan, streams, tokens
+from . import (
+    bodies,
+    counting,
+    guard,
+    h2,
+    link,
+    memory,
+    requests,
+    savings,
+    scan,
+    streams,
+    tokens,
+)
 from .results import Results, Target
 
 PARTS = {
@@ -18,6 +30,7 @@ PARTS = {
     "link": link.measure,
     "tokens": tokens.measure,
     "counting": counting.measure,
+    "guard": guard.measure,
     "scan": scan.measure,
 }
 
@@ -49,6 +62,7 @@ def targets(results: Results) -> list[Target]:
         *link.targets(results),
         *counting.targets(results),
         *tokens.targets(results),
+        *guard.targets(results),
         *scan.targets(results),
     ]
 

@@ -18,6 +18,8 @@ else:
 
 CORPUS = Path(__file__).parents[3] / "shared" / "data" / "scanner"
 SEEDS = "seeds"
+OBFUSCATED = "obf_wild"
+"""Attacks that were collected as they are, encoded."""
 APART = ("security_docs", "inj_bare_instruction")
 """Reported, but neither trained on nor counted."""
 

@@ -15,11 +15,13 @@ from scipy.optimize import minimize
 from m2mproxy.guard import rules
 from m2mproxy.guard.model import DAMPING, Model
 from m2mproxy.guard.reader import Reader
+from m2mproxy.guard.reading import Reading, pairs_of
 from m2mproxy.guard.views import READINGS
 from m2mproxy.guard.windows import windows
-from m2mproxy.guard.words import FORMS, features_of
+from m2mproxy.guard.words import FORMS, pairs_of_words
 
-from .data import SEEDS, Sample, family
+from .data import OBFUSCATED, SEEDS, Sample, family
+from .obfuscate import AUGMENTED
 
 FOLDS = 5
 ALARMS = 0.0085
@@ -32,8 +34,10 @@ KINDS = {
 }
 STRENGTH = 10.0
 """The inverse of regularisation."""
-WORDS, RULES, SEED_WEIGHT = 3.0, 0.2, 0.5
+WORDS, LISTS, RULES, SEED_WEIGHT = 3.0, 1.5, 0.4, 1.0
 """Scales of the features (the larger, the less they are held back), and what a seed counts."""
+MADE_WEIGHT = 0.8
+"""What a harmless variant counts: such writing is rare where it means no harm."""
 LEAST_SEEN = 2
 ROUNDS = 70
 SLOPE = 1.0
@@ -49,27 +53,31 @@ class Trainer:
         self.names = [rule.id for rule in rules.load().rules] + list(LED)
         self._numbers = {name: at for at, name in enumerate(self.names)}
         self._reader = Reader(rules.load())
-        readings, owners, plain = [], [], []
+        readings: list[Reading] = []
+        owners: list[int] = []
+        meant: list[bool] = []
         for owner, sample in enumerate(samples):
             for _, window in windows(sample.text):
-                for at, reading in enumerate(self._reader.read(window)):
-                    readings.append(reading)
-                    owners.append(owner)
-                    plain.append(at == 0)
+                read = list(self._reader.read(window))
+                readings += read
+                owners += [owner] * len(read)
+                meant += _meant(sample, len(read))
         self.owner = np.array(owners)
-        self.plain = np.array(plain)
+        self.meant = np.array(meant)
         self.label = np.array([each.label for each in samples])
-        self.real = np.array([each.source != SEEDS for each in samples])
+        self.real = np.array([each.source != SEEDS and not made(each) for each in samples])
         self.category = np.array([each.category for each in samples])
         self.family = np.array([family(each.source) for each in samples])
         self.fold = np.array([fold_of(each) for each in samples])
         self._build(readings)
+        harmless_made = [made(each) and not each.label for each in samples]
         count = np.bincount(self.owner, minlength=len(samples))
         weight = 1 / np.sqrt(np.maximum(count, 1)) * np.where(self.real, 1.0, SEED_WEIGHT)
+        weight = weight * np.array([MADE_WEIGHT if each else 1.0 for each in harmless_made])
         self.weight = weight[self.owner]
 
-    def _build(self, readings: Sequence[Any]) -> None:
-        featured = [features_of(reading.words) for reading in readings]
+    def _build(self, readings: Sequence[Reading]) -> None:
+        featured = [_features(reading) for reading in readings]
         seen: Counter[Any] = Counter()
         last: dict[Any, int] = {}
         for owner, features in zip(self.owner, featured, strict=True):
@@ -94,11 +102,19 @@ class Trainer:
             len(self.names),
         )
         forms = _matrix([each.forms for each in readings], even, len(FORMS))
-        self.matrix = sparse.hstack([words, fired, forms]).tocsr()
+        pairs = [pairs_of(each.lists) for each in readings]
+        self.pairs = sorted({pair for some in pairs for pair in some})
+        at_pair = {pair: at for at, pair in enumerate(self.pairs)}
+        near = _matrix(
+            [[at_pair[pair] for pair in some] for some in pairs],
+            [LISTS / math.sqrt(len(some) + DAMPING) for some in pairs],
+            len(self.pairs),
+        )
+        self.matrix = sparse.hstack([words, near, fired, forms]).tocsr()
 
     def fit(self, chosen: Array) -> Array:
         """Weights, the bias last, of the samples chosen."""
-        rows = chosen[self.owner] & (self.plain | (self.label[self.owner] == 0))
+        rows = chosen[self.owner] & self.meant
         return _fit(self.matrix[rows], self.label[self.owner][rows], self.weight[rows])
 
     def logits(self, weights: Array) -> Array:
@@ -108,12 +124,14 @@ class Trainer:
         np.maximum.at(best, self.owner, rows)
         return best
 
-    def crossed(self) -> Array:
-        """Each sample's logit by a model that has seen nothing of its cluster."""
+    def crossed(self, taught: Array | None = None) -> Array:
+        """Each sample's logit by a model that has seen nothing of its cluster, and of the others
+        those that are `taught`; all of them for None."""
+        may = np.ones(len(self.samples), bool) if taught is None else taught
         logits = np.full(len(self.samples), -np.inf)
         for fold in range(FOLDS):
             held = self.fold == fold
-            logits[held] = self.logits(self.fit(~held))[held]
+            logits[held] = self.logits(self.fit(~held & may))[held]
         return logits
 
     def threshold(self, logits: Array, alarms: float = ALARMS) -> float:
@@ -129,20 +147,40 @@ class Trainer:
     def final(self) -> Model:
         point = self.threshold(self.crossed())
         weights = self.fit(np.ones(len(self.samples), bool))
-        words, rest = weights[: len(self.vocabulary)] * WORDS, weights[len(self.vocabulary) :]
-        fired, forms = rest[: len(self.names)] * RULES, rest[len(self.names) : -1] * RULES
+        ends = np.cumsum([len(self.vocabulary), len(self.pairs), len(self.names), len(FORMS)])
+        words, lists, fired, forms, _ = np.split(weights, ends)
+        counts = dict(zip(self.vocabulary, map(float, words * WORDS), strict=True))
         return Model(
             bias=float(weights[-1]) - point + math.log(4) / SLOPE,
             slope=SLOPE,
-            rules=dict(zip(self.names, map(float, fired), strict=True)),
-            forms=[float(each) for each in forms],
-            words=dict(zip(self.vocabulary, map(float, words), strict=True)),
+            rules=dict(zip(self.names, map(float, fired * RULES), strict=True)),
+            forms=[float(each) for each in forms * RULES],
+            lists=dict(zip(self.pairs, map(float, lists * LISTS), strict=True)),
+            words={word: n for word, n in counts.items() if isinstance(word, bytes)},
+            pairs={pair: n for pair, n in counts.items() if isinstance(pair, tuple)},
         )
+
+
+def made(sample: Sample) -> bool:
+    """It is a variant of another one."""
+    return sample.category == AUGMENTED
+
+
+def _meant(sample: Sample, readings: int) -> list[bool]:
+    """Which readings have the label of the sample: of an attack the plain one, and of one that was
+    written otherwise the others, where there are any."""
+    if not sample.label or readings == 1:
+        return [True] * readings
+    return [(at == 0) != (made(sample) or sample.category == OBFUSCATED) for at in range(readings)]
 
 
 def fold_of(sample: Sample) -> int:
     """Seeds are in none: they are always trained on."""
     return sample.cluster * 2654435761 % 1000003 % FOLDS if sample.cluster >= 0 else FOLDS
+
+
+def _features(reading: Reading) -> set[Any]:
+    return {*reading.words, *pairs_of_words(reading.words)}
 
 
 def _quantile(logits: Array, share: float) -> float:

@@ -1,0 +1,27 @@
+"""What one reading of a window of text shows: all that the model is given.
+
+The one rule: it has nothing of the text but its words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Words, form and matches of one reading."""
+
+    words: list[bytes]
+    """As words.words_of finds them."""
+    forms: list[int]
+    """Which of words.FORMS hold."""
+    rules: list[str]
+    """The ids of rules that match, and of the signs that have led here."""
+    lists: list[str]
+    """The lists of words of the rules of which one was seen, in the order of the data."""
+
+
+def pairs_of(lists: list[str]) -> list[tuple[str, str]]:
+    """Each list with itself and with each that comes later."""
+    return [(one, other) for at, one in enumerate(lists) for other in lists[at:]]

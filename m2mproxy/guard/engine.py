@@ -5,6 +5,7 @@ The one rule: hyperscan is imported and spoken to here only.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +40,7 @@ class Engine:
         # scan at once: each takes one that is free, or a new one.
         self._scratch = hyperscan.Scratch
         self._free: list[Any] = [hyperscan.Scratch(self._database)]
+        _give_back()
 
     def scan(self, data: bytes) -> list[tuple[int, int]]:
         """Which sets match, by their number (`once`, then `each`), and where it ends; by ends."""
@@ -56,3 +58,10 @@ class Engine:
         finally:
             self._free.append(scratch)
         return found
+
+
+def _give_back() -> None:
+    """Compiling takes some 30 MiB for a moment, which glibc would keep; other libraries do not."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -5,6 +5,7 @@ The one rule: hyperscan is imported and spoken to here only.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ class Engine:
         self._database.compile(
             expressions=expressions, ids=ids, elements=len(ids), flags=flags
         )
+        _give_back()
         # A scan works in memory of its own and without the interpreter's lock, so that threads may
         # scan at once: each takes one that is free, or a new one.
         self._scratch = hyperscan.Scratch
@@ -56,3 +58,10 @@ class Engine:
         finally:
             self._free.append(scratch)
         return found
+
+
+def _give_back() -> None:
+    """Compiling takes some 30 MiB for a moment, which glibc would keep; other libraries do not."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import repeat
+from typing import Any
 
 import brotli  # type: ignore[import-untyped]
 
@@ -115,16 +116,33 @@ def unpack(packed: bytes) -> Model:
     data = json.loads(brotli.decompress(packed))
     step = data["step"]
     assert len(data["forms"]) == len(FORMS)
-    pairs = _flat(data["pairs"], step)
+    # One object for each word and each weight: there are many pairs of few of them.
+    word = _Shared(str.encode)
+    weight = _Shared(lambda n: n * step)
     return Model(
         bias=data["bias"],
         slope=data["slope"],
         rules=data["rules"],
         forms=data["forms"],
         lists=_flat(data["lists"], step),
-        words={word.encode(): n * step for word, n in data["words"].items()},
-        pairs={(one.encode(), two.encode()): weight for (one, two), weight in pairs.items()},
+        words={word[each]: weight[n] for each, n in data["words"].items()},
+        pairs={
+            (word[first], word[second]): weight[n]
+            for first, seconds in data["pairs"].items()
+            for second, n in seconds.items()
+        },
     )
+
+
+class _Shared(dict[Any, Any]):
+    """What a function makes of each value, made once."""
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self._make = make
+
+    def __missing__(self, key: Any) -> Any:
+        made = self[key] = self._make(key)
+        return made
 
 
 def load() -> Model:

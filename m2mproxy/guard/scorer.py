@@ -54,8 +54,8 @@ class Scorer:
         for name in off:
             if name not in SOURCES:
                 raise ValueError(f"no rule {name!r}")
-        self._reader = Reader(rules.load())
         self._model = model.load()
+        self._reader = Reader(rules.load())
         self._off = frozenset(off)
         self._weights = {rule.id: rule.weight for rule in rules.load().rules}
 

@@ -36,11 +36,11 @@ class Engine:
         self._database.compile(
             expressions=expressions, ids=ids, elements=len(ids), flags=flags
         )
+        _give_back()
         # A scan works in memory of its own and without the interpreter's lock, so that threads may
         # scan at once: each takes one that is free, or a new one.
         self._scratch = hyperscan.Scratch
         self._free: list[Any] = [hyperscan.Scratch(self._database)]
-        _give_back()
 
     def scan(self, data: bytes) -> list[tuple[int, int]]:
         """Which sets match, by their number (`once`, then `each`), and where it ends; by ends."""

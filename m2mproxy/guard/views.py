@@ -13,7 +13,6 @@ import base64
 import binascii
 import codecs
 import re
-import string
 from collections.abc import Callable, Iterator
 
 _TAGS = re.compile(r"[\U000e0020-\U000e007e]{4,}")
@@ -24,9 +23,9 @@ _ESCAPES = re.compile(r"(?:\\u|\\x|%|&#x?|\\U0{0,4}|U\+)([0-9a-fA-F]{2,5});?")
 _BITS = re.compile(r"(?:[01]{8}\s?){4,}")
 _SPACED = re.compile(r"(?<![^\W_])[^\W_](?:(?:[^\S\n]|[._*\-|/\\])[^\W_]){3,}(?![^\W_])")
 _GAPS = re.compile(r"[^\S\n]{2,}")
-_LEET = str.maketrans("013456789@$!|+€£(", "oieasgtbgasilteec"[:17])
-_LEET_WORD = re.compile(r"(?=\S*[A-Za-z])(?=\S*[0-9@$!|+€£])\S{2,40}")
-_LETTERS = string.ascii_letters
+_LEET = str.maketrans("013456789@$!|+\u20ac\u00a3(", "oieasgtbgasilteec")
+_WORD = re.compile(r"\S+")
+_LETTER = re.compile(r"[A-Za-z]")
 _FIRST_SELECTORS, _SECOND_SELECTORS = 0xFE00, 0xE0100
 
 
@@ -102,7 +101,16 @@ def of_reversed(text: str) -> str:
 def of_spelling(text: str) -> str:
     """Letters that are spaced out put together; digits and signs among letters read as letters."""
     joined = _SPACED.sub(_join, text)
-    return _LEET_WORD.sub(lambda match: match[0].translate(_LEET), joined)
+    return _WORD.sub(_one_word, joined)
+
+
+def _one_word(match: re.Match[str]) -> str:
+    """A word of letters alone stays, and so does a number."""
+    word = match[0]
+    if word.isalpha() or not _LETTER.search(word):
+        return word
+    letters = word.rstrip("!?.,;:")
+    return letters.translate(_LEET) + word[len(letters) :]
 
 
 def _join(match: re.Match[str]) -> str:

@@ -55,8 +55,10 @@ class Scorer:
             if name not in SOURCES:
                 raise ValueError(f"no rule {name!r}")
         self._model = model.load()
-        self._reader = Reader(rules.load())
         self._off = frozenset(off)
+        # Words count for nothing where the model is off.
+        skips = None if MODEL in self._off else self._model.is_harmless
+        self._reader = Reader(rules.load(), skips)
         self._weights = {rule.id: rule.weight for rule in rules.load().rules}
 
     def score(self, text: str, role: str) -> tuple[Finding, ...]:

@@ -9,8 +9,9 @@ with texts of our own.
 import gc
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ SMALL_COST = Row("guard", "first scan of 1 KiB", "µs")
 LARGE_COST = Row("guard", "first scan of 100 KiB", "µs")
 MEMORY = Row("guard", "memory of a loaded scorer", "MiB", 1)
 LOADING = Row("guard", "loading a scorer", "ms")
+SKIPPED = Row("guard", "harmless texts that are read by their words only", "% of bytes", 1)
+LOST = Row("guard", "attacks found by a full reading that this loses", "%", 2)
+LOST_WITHIN = Row("guard", "the same, of attacks put into documents", "%", 2)
 WORST = Row("guard", "the dearest input, of an ordinary one's cost", "times", 1)
 
 
@@ -84,6 +88,7 @@ def measure(bench: Bench) -> None:
         print(f"guard: {data.CORPUS} is not there; accuracy is skipped", file=sys.stderr)
         return
     _accuracy(results, bench.short)
+    _shortcut(results, scorer, 10 if bench.short else 1)
 
 
 def _resident() -> float:
@@ -153,6 +158,53 @@ def _fastest(scan: Callable[[str], object], text: str, repeat: int) -> float:
         scan(text)
         best = min(best, time.process_time() - start)
     return best
+
+
+# ---- what is not read in full ----
+
+
+POINT = 0.8
+
+
+def _highest(findings: Sequence[Any]) -> float:
+    return max((each.score for each in findings), default=0.0)
+
+
+def _shortcut(results: Results, scorer: Any, every: int) -> None:
+    """What the shipped model's shortcut skips, and whether an attack is lost by it; of every so
+    many texts of those that it was trained on."""
+    from m2mproxy.guard import model, rules
+    from m2mproxy.guard.fold import fold
+    from m2mproxy.guard.reader import Reader
+    from m2mproxy.guard.windows import windows
+    from m2mproxy.guard.words import words_of
+
+    known, reader = model.load(), Reader(rules.load())
+
+    def found(text: str) -> bool:
+        shown = (reading for _, each in windows(text) for reading in reader.read(each))
+        return any(known.score(known.logit(reading)) >= POINT for reading in shown)
+
+    def lost(texts: list[str]) -> float:
+        hit = [text for text in texts if found(text)]
+        missed = [text for text in hit if _highest(scorer.score(text, "user")) < POINT]
+        return 100 * len(missed) / len(hit)
+
+    samples = [*data.dev(), *data.obfuscated()]
+    attacks = [each.text for each in samples if each.label][::every]
+    harmless = [each.text for each in data.dev() if not each.label][::every]
+    pages = [text[:1500] for text in harmless if len(text) > 2000]
+    quiet = cycle([page for page in pages if not found(page)])
+    short = [text for text in attacks if len(text) < 300]
+    within = [
+        f"{page[:1000]}\n{attack}\n{page[1000:]}"
+        for attack, page in zip(short, quiet, strict=False)
+    ]
+    pieces = [each for text in harmless for _, each in windows(text)]
+    skipped = [each for each in pieces if known.is_harmless(words_of(fold(each).encode()))]
+    results.add(SKIPPED, GUARD, 100 * sum(map(len, skipped)) / sum(map(len, pieces)))
+    results.add(LOST, GUARD, lost(attacks))
+    results.add(LOST_WITHIN, GUARD, lost(within))
 
 
 # ---- accuracy ----

@@ -34,6 +34,7 @@ _ASKED, _REPLIED, _EVENTS = 1, 2, 4
 # number, flags, input, output.
 _ANSWER = struct.Struct(">IBQQ")
 _KNOWN, _EXACT = 1, 2  # of the input; of the output, two bits higher
+_FAILED = 1 << 4
 _LONGEST_NAME = 1000
 
 
@@ -101,10 +102,9 @@ def serve(jobs: Readable, answer: Callable[[bytes], None], counter: Counts) -> N
             bool(flags & _EVENTS),
         )
         try:
-            result = run(job, counter)
-        except Exception:  # one request that the counter has a bug with must not end it for all
-            result = Result()
-        answer(_answer(number, result))
+            answer(_answer(number, run(job, counter)))
+        except Exception:  # a bug that shows with this job must not end it for all; it is told
+            answer(_ANSWER.pack(number, _FAILED, 0, 0))
 
 
 def _answer(number: int, result: Result) -> bytes:
@@ -125,6 +125,7 @@ class Counting:
     Attributes:
         counted: jobs that were answered.
         dropped: jobs that were not taken, since too many wait, or were lost with the process.
+        failed: jobs with which the counter had a bug.
     """
 
     def __init__(
@@ -140,8 +141,7 @@ class Counting:
         self._rest: list[memoryview] = []  # of what was to be written
         self._in = b""
         self._is_open = True
-        self.counted = 0
-        self.dropped = 0
+        self.counted = self.dropped = self.failed = 0
         loop.add_reader(end, self._readable)
 
     @property
@@ -196,8 +196,12 @@ class Counting:
         whole = len(data) - len(data) % _ANSWER.size
         self._in = data[whole:]
         for number, flags, given, made in _ANSWER.iter_unpack(data[:whole]):
-            self.counted += 1
             done = self._waiting.pop(number)
+            if flags & _FAILED:
+                self.failed += 1
+                done(None)
+                continue
+            self.counted += 1
             done(Result(_tokens(given, flags), _tokens(made, flags >> 2)))
 
     def _lose(self) -> None:

@@ -265,8 +265,12 @@ class Server:
         counting, tallies = self._counting, self._tallies
         if counting is None or tallies is None:
             return {}
-        dropped = counting.dropped + tallies.unkept
-        return dict(counted=counting.counted, waiting=counting.waiting, dropped=dropped)
+        return {
+            "counted": counting.counted,
+            "waiting": counting.waiting,
+            "dropped": counting.dropped + tallies.unkept,
+            "failed": counting.failed,
+        }
 
     # -- life -----------------------------------------------------------------------------------
 

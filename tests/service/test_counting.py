@@ -206,7 +206,7 @@ class Broken(WordCounter):
         return super().request(body, model)
 
 
-def test_a_bug_of_the_counter_is_that_jobs_alone() -> None:
+def test_a_bug_of_the_counter_is_that_jobs_alone_and_shows() -> None:
     setup = Setup()
     for model in ("m", "bug", "m"):
         setup.submit(Job.of(model, [ASKED], None, False))
@@ -217,7 +217,8 @@ def test_a_bug_of_the_counter_is_that_jobs_alone() -> None:
     assert setup.loop.reader is not None
     setup.loop.reader()
     counted = Result(Tokens(102, False), None)
-    assert setup.results == [counted, Result(), counted]
+    assert setup.results == [counted, None, counted]
+    assert (setup.counting.counted, setup.counting.failed, setup.counting.waiting) == (2, 1, 0)
 
 
 def test_what_is_cut_off_is_no_job() -> None:

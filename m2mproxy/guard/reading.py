@@ -6,6 +6,7 @@ The one rule: it has nothing of the text but its words.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,4 +25,4 @@ class Reading:
 
 def pairs_of(lists: list[str]) -> list[tuple[str, str]]:
     """Each list with itself and with each that comes later."""
-    return [(one, other) for at, one in enumerate(lists) for other in lists[at:]]
+    return list(combinations_with_replacement(lists, 2))

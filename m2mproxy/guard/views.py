@@ -49,6 +49,8 @@ def _of_selectors(run: str) -> str:
 def _readable(data: bytes) -> str:
     """Decoded bytes that look like text; "" for others."""
     text = data.decode("utf-8", "replace")
+    if text.count("\ufffd") * 8 > len(text):  # most of what was no coded text
+        return ""
     odd = sum(not (char.isprintable() or char.isspace()) or char == "\ufffd" for char in text)
     return text if odd * 8 <= len(text) else ""
 

@@ -123,8 +123,7 @@ class Edge:
 
     def look(self, tenant: bytes, body: bytes) -> Look:
         """A body of that tenant, with what is known of it from the last one that it contains. What
-        is found out about it does not depend on that, only how long that
-        takes."""
+        is found out about it does not depend on that, only how long it takes."""
         for entry in self._window.last_used(_MOST_COMPARED):
             at = insertion(entry.body, body) if entry.tenant == tenant else -1
             if at >= 0:

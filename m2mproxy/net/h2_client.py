@@ -129,6 +129,8 @@ class H2Client(H2):
         if ended:
             stream.ended_in = True
             stream.body.end()
+        elif response.length == 0:
+            self._engine.expect_no_body(stream.id)
         stream.head.set(response)
         self._settle(stream)
 
@@ -162,7 +164,7 @@ class H2Client(H2):
             self._close()
 
     def give_up(self, stream: H2Stream) -> None:
-        if stream.id and not (stream.ended_in and stream.finished):
+        if stream.id and not (stream.ended_in and stream.ended_out):
             self._engine.reset_stream(stream.id, ErrorCodes.CANCEL)
             self._wake()
         self._over(stream)

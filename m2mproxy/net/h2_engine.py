@@ -134,6 +134,11 @@ class Engine(H2Connection):
         self.streams[stream_id].outbound_flow_control_window -= size
         self.outbound_flow_control_window -= size
 
+    def expect_no_body(self, stream_id: int) -> None:
+        """The response on a stream has none, whatever its content-length says (RFC 9110 6.4.1): the
+        library knows that of HEAD, and not of 204 and 304."""
+        self.streams[stream_id]._expected_content_length = 0
+
     def is_open(self, stream_id: int) -> bool:
         """Whether a stream is open in either direction."""
         stream = self.streams.get(stream_id)

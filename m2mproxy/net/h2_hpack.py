@@ -55,9 +55,15 @@ class FieldEncoder(Encoder):
 
     @header_table_size.setter
     def header_table_size(self, size: int) -> None:
-        self.header_table.maxsize = size = min(size, HeaderTable.DEFAULT_SIZE)
-        if self.header_table.resized:
-            self.table_size_changes.append(size)
+        table = self.header_table
+        untold = table.resized
+        table.maxsize = size = min(size, HeaderTable.DEFAULT_SIZE)
+        # RFC 7541 4.2: the smallest since the last section, and the last. More could be over what
+        # the peer allows now; the library would also forget all when a size is set twice.
+        smallest = min([size, *self.table_size_changes])
+        if table.resized or untold:
+            self.table_size_changes = sorted({smallest, size})
+            table.resized = True
 
     def encode(self, headers: Iterable[Any], huffman: bool = True) -> bytes:
         """The field section of `headers`. `NeverIndexedHeaderTuple`s are never remembered."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ends import H2Server
-from frames import raw, rst, settings
+from frames import data, raw, rst, settings
 from hpack import Encoder, NeverIndexedHeaderTuple
 from hyperframe.frame import GoAwayFrame, HeadersFrame
 from world import World
@@ -279,3 +279,48 @@ def test_a_new_connection_that_dies_without_a_word_is_no_reason_to_send_again() 
     assert b" 502 " in client.take()
     assert len(world.upstreams) == 1
     assert world.at_rest
+
+
+def test_an_early_answer_ends_a_request_that_waits_for_room() -> None:
+    """The upstream has answered and gives no more room for the body: a stream that nobody ends
+    would count against its limit for as long as the connection lives."""
+    world = World(pair=PAIR)
+    world.upstream_settings = {4: 1000}  # INITIAL_WINDOW_SIZE
+    world.ask(b"{}")
+    world.call().reply(b"")
+    end = server(world)
+    end.keeps_reading = False
+    ask = world.ask(b"x" * 50_000)
+    call = world.call()
+    assert len(call.body) == 1000
+    call.reply(b"no", status=401)
+    world.run()
+    assert (ask.status, ask.body) == (401, b"no")
+    assert call.reset == 8  # CANCEL
+    assert end.h2.open_inbound_streams == 0
+
+
+@pytest.mark.parametrize("status", [b"204", b"304"])
+def test_a_body_where_there_is_none_breaks_only_its_stream(status: bytes) -> None:
+    world = World(pair=PAIR)
+    ask, other = world.ask(b"{}"), world.ask(b"{}", new=True)
+    world.call()
+    say(world, head([(b":status", status), (b"content-length", b"5")]))
+    say(world, data(1, b"hello", end=True))
+    assert (ask.status, ask.body) == (int(status), b"")
+    assert code(world) == "upstream_protocol_error"
+    say(world, head(OK, 3, end=True))
+    assert other.status == 200
+    assert world.at_rest
+
+
+@pytest.mark.parametrize("status", [b"204", b"304"])
+def test_the_end_of_a_response_without_body_may_come_after_its_head(status: bytes) -> None:
+    world = World(pair=PAIR)
+    ask = world.ask(b"{}")
+    world.call()
+    say(world, head([(b":status", status), (b"content-length", b"5")]))
+    say(world, data(1, end=True))
+    assert ask.status == int(status)
+    assert ask.complete
+    assert world.ended[-1].fault is None

@@ -35,7 +35,8 @@ def test_the_private_names_are_there() -> None:
     source = inspect.getsource(H2Connection.__init__)
     for name in ("_data_to_send", "_frame_dispatch_table", "MAX_CLOSED_STREAMS"):
         assert name in source
-    assert "outbound_flow_control_window" in inspect.getsource(H2Stream.__init__)
+    source = inspect.getsource(H2Stream.__init__)
+    assert "outbound_flow_control_window" in source and "_expected_content_length" in source
 
 
 def test_a_goaway_keeps_what_waits_and_the_connection() -> None:

@@ -127,6 +127,17 @@ def test_a_stalled_stream_does_not_stop_its_neighbours() -> None:
     assert len(client.payload(1)) == 1000
 
 
+def test_a_table_size_that_is_said_twice_is_heard() -> None:
+    world = World()
+    client = FrameClient(world)
+    client.say(settings(HEADER_TABLE_SIZE=0), settings(HEADER_TABLE_SIZE=0))
+    client.decoder.max_allowed_table_size = 0
+    client.say(client.headers(1))
+    world.upstream().send(reply(b"[]"))
+    world.run()
+    assert client.status(1) == b"200"
+
+
 def test_a_smaller_window_in_the_middle_of_a_reply() -> None:
     """RFC 9113 6.9.2: a window can become negative."""
     world = World()

@@ -48,10 +48,14 @@ def is_coded(watched: Headers) -> bool:
     """Whether the client coded the body, by what is WATCHED of its head."""
     for name, value in watched:
         if name == b"content-encoding" and value.lower() != b"identity":
-            return True
+            return bool(codings.applied(watched)) or _is_frame(watched)
         if name == b"content-type" and b"x-m2m" in value:
-            return codings.media_type(watched) in codings.FRAME_TYPES
+            return _is_frame(watched)
     return False
+
+
+def _is_frame(watched: Headers) -> bool:
+    return codings.media_type(watched) in codings.FRAME_TYPES
 
 
 async def decode(

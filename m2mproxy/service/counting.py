@@ -66,6 +66,9 @@ class Helper:
 def start(counter: Counts) -> Helper:
     """Fork the process that counts with `counter`. To be called before there are threads, an event
     loop, or sockets that it should not have."""
+    # Whoever started us may ignore it. Then a child could not be waited for, and once it has ended
+    # its number could be another program's, which `end` would kill.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid:

@@ -476,8 +476,10 @@ def test_nothing_is_coded_that_nothing_speaks_for() -> None:
         (b'{"a":"%b"}' % (b"x" * 900), [JSON]),
         (BODY, [(b"content-type", b"image/png")]),
         (BODY, [JSON, (b"content-encoding", b"identity")]),
+        (BODY, [JSON, (b"content-encoding", b"identity, identity")]),
+        (BODY, [JSON, (b"content-encoding", b"")]),
     ],
-    ids=["small", "an image", "named already"],
+    ids=["small", "an image", "named already", "named twice", "none named"],
 )
 def test_requests_that_are_not_coded(body: bytes, fields: Any) -> None:
     world = wire()

@@ -85,6 +85,21 @@ def test_without_its_process_the_proxy_goes_on(start: Any, config: str) -> None:
         assert program.stop()[0] == 0
 
 
+def test_both_end_where_nobody_waits_for_children(start: Any, config: str) -> None:
+    """SIGCHLD stays ignored across `exec`."""
+    program = start(
+        "http://127.0.0.1:1/v1",
+        "--config",
+        config,
+        before=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+    )
+    (child,) = children(program.process.pid)
+    code, rest = program.stop()
+    assert code == 0
+    assert "cannot" not in rest
+    until_gone(child)
+
+
 def test_a_killed_program_leaves_no_process(start: Any, config: str) -> None:
     with Upstream(serve) as upstream:
         program = start(upstream.url, "--config", config)

@@ -30,6 +30,9 @@ _request_line = re.compile(rb"([A-Z]{3,16}) (/[!-~]*) HTTP/1\.1").fullmatch
 _status_line = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2}) ([\t\x20-\x7e]*)").fullmatch
 _field_line = re.compile(rb"(" + TOKEN + rb"):[ \t]*+((?:[!-~\x80-\xff]++[ \t]*+)*+)").fullmatch
 
+# What h11 quotes of a line that it refuses.
+_quoted = re.compile(r":? (?:bytearray\()?b['\"].*", re.DOTALL)
+
 # A memory of lines is bounded in lines and in the size of each: at most about half a MiB.
 _LINES = 2048
 _LINE_BYTES = 200
@@ -154,7 +157,8 @@ def _by_h11(connection: h11.Connection, raw: bytes) -> object:
     try:
         return connection.next_event()
     except h11.RemoteProtocolError as error:
-        raise Malformed(str(error), error.error_status_hint) from None
+        reason = _quoted.sub("", str(error))  # a line can be a key
+        raise Malformed(reason, error.error_status_hint) from None
 
 
 def _checked(event: h11.Request | h11.Response | h11.InformationalResponse) -> Headers:

@@ -105,6 +105,8 @@ def read_request(head: RequestHead) -> tuple[Request, bool]:
         raise Malformed("the host header is missing")
     if host:
         check_authority(host)
+    if b"#" in target:
+        raise Malformed("the request target has a fragment")  # RFC 9112 3.2: it is never sent
     if target[0] != 47:  # "/"
         target, host = _other_form(method, target, host or b"")
     if special.upgrade:

@@ -9,15 +9,18 @@ both are bounded before they are kept.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from m2mproxy.config import Limits
 from m2mproxy.http.body import Chunk
 from m2mproxy.http.headers import Headers
-from m2mproxy.http.validate import Malformed
+from m2mproxy.http.validate import TOKEN, Malformed
 from m2mproxy.net.h1_chunked import ChunkedReader
 
 _MAX_EMPTY_LINES = 8
+# A method, or "HTTP".
+_begins = re.compile(TOKEN).match
 
 
 class MessageReader:
@@ -126,6 +129,8 @@ class MessageReader:
             raise Malformed("empty lines instead of a head")
         if data[:1] == b"\r" and len(data) > 1:
             raise Malformed("a carriage return without line feed")
+        if data[:1] not in b"\r" and not _begins(data):  # TLS, most likely: say it at once
+            raise Malformed("what was sent is not HTTP/1")
         if b"\r\n\r\n" in data:
             return data
         # Three bytes more than the limit may be the beginning of the head's end.

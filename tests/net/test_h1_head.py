@@ -1,4 +1,5 @@
-"""What the reader of heads remembers: lines, not many, not long ones, and no secrets."""
+"""What the reader of heads remembers: lines, not many, not long ones, and no secrets; and what it
+says of those that it refuses."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import gc
 
 import pytest
 
+from m2mproxy.http.validate import Malformed
 from m2mproxy.net.h1_head import request_head, response_head
 
 
@@ -61,3 +63,27 @@ def test_the_memory_is_bounded() -> None:
     for number in range(2100):
         read(b"x-n: %d" % number)
     assert not remembered(b"f1rst-line")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"s3cret",
+        b": s3cret",
+        b"x-a\xff: s3cret",
+        b"authorization: s3cret\x01'\"",
+        b"s3cret key: 1",
+        b"s3cret\x01: 1",
+    ],
+)
+def test_nothing_is_told_of_a_line_that_is_refused(line: bytes) -> None:
+    for head, reader in (
+        (b"GET / HTTP/1.1\r\nhost: h\r\n" + line, request_head),
+        (b"HTTP/1.1 200 OK\r\n" + line, response_head),
+        (b"GET /s3cret\r\nhost: h", request_head),
+        (b"HTTP/1.1 s3cret", response_head),
+    ):
+        with pytest.raises(Malformed) as refusal:
+            reader(head, 8)
+        assert len(str(refusal.value)) > 10
+        assert "3" not in str(refusal.value) and "bytearray" not in str(refusal.value)

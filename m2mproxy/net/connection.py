@@ -22,6 +22,9 @@ from m2mproxy.http.flow import Signal
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 
+# 1xx responses before the last one; nobody needs as many, and they wait for no reader.
+MOST_INFORMATIONAL = 100
+
 NO_SETTINGS: Mapping[int, int] = MappingProxyType({})
 
 
@@ -89,10 +92,11 @@ class Stream:
         gate: whether there is room to write.
         peer: the address of the other end, for logs and Forwarded; "" when unknown.
         on_fault: in the server role, called when the client breaks the exchange or leaves.
-        on_informational: in the client role, called with each 1xx response.
+        informational: in the client role, how many 1xx responses came.
+        on_informational: in the client role, called with each of them.
     """
 
-    __slots__ = ("body", "gate", "head", "on_fault", "on_informational", "peer")
+    __slots__ = ("body", "gate", "head", "informational", "on_fault", "on_informational", "peer")
 
     id: int = 0
     session: Session | None = None
@@ -102,6 +106,7 @@ class Stream:
         self.gate = gate
         self.peer = peer
         self.head: Signal[Response] = Signal()
+        self.informational = 0
         self.on_fault: Callable[[Fault], None] | None = None
         self.on_informational: Callable[[Response], None] | None = None
 

@@ -11,6 +11,7 @@ from m2mproxy.http.faults import UpstreamFault
 from m2mproxy.http.message import Request
 from m2mproxy.http.validate import Malformed
 from m2mproxy.net import h1_message
+from m2mproxy.net.connection import MOST_INFORMATIONAL
 from m2mproxy.net.h1 import H1
 from m2mproxy.net.h1_head import response_head
 from m2mproxy.net.h1_stream import H1Stream
@@ -23,6 +24,7 @@ class H1Client(H1):
 
     expected_streams: ClassVar[int] = 1
     session: ClassVar[None] = None
+    is_leaving: ClassVar[bool] = False
 
     # -- what the pool asks ---------------------------------------------------------------------
 
@@ -63,6 +65,9 @@ class H1Client(H1):
         response, persistent, chunked = h1_message.read_response(head, request.method)
         if response.status < 200:
             self._reused = False  # it lives, and may be at work on the request: no retry
+            stream.informational += 1
+            if stream.informational > MOST_INFORMATIONAL:
+                raise Malformed("too many informational responses")
             if stream.on_informational is not None:
                 stream.on_informational(response)
             return

@@ -25,7 +25,7 @@ from m2mproxy.http.headers import CREDENTIALS, Field
 from m2mproxy.http.message import Request, Response
 from m2mproxy.http.validate import Malformed
 from m2mproxy.net import fields
-from m2mproxy.net.connection import NO_SETTINGS, Owner, Turn
+from m2mproxy.net.connection import MOST_INFORMATIONAL, NO_SETTINGS, Owner, Turn
 from m2mproxy.net.h2 import H2
 from m2mproxy.net.h2_engine import MAX_STREAM_ID, MAX_STREAMS
 from m2mproxy.net.h2_hpack import NeverIndexedHeaderTuple
@@ -78,6 +78,11 @@ class H2Client(H2):
             and self.streams < self._most
             and self._engine.highest_outbound_stream_id < MAX_STREAM_ID - 2 * MAX_STREAMS
         )
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the upstream has said GOAWAY."""
+        return self._ending
 
     @property
     def streams(self) -> int:
@@ -137,7 +142,13 @@ class H2Client(H2):
     def _on_informational(self, event: InformationalResponseReceived) -> None:
         stream = self._streams.get(event.stream_id)
         response = self._read(stream, event, False) if stream is not None else None
-        if stream is not None and response is not None and stream.on_informational is not None:
+        if stream is None or response is None:
+            return
+        stream.informational += 1
+        if stream.informational > MOST_INFORMATIONAL:
+            reason = "too many informational responses"
+            self._reset(stream, ErrorCodes.ENHANCE_YOUR_CALM, reason)
+        elif stream.on_informational is not None:
             stream.on_informational(response)
 
     def _read(

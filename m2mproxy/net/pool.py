@@ -99,8 +99,11 @@ class Destination:
 
     @property
     def is_full(self) -> bool:
-        """Whether a request has to wait for another one's connection."""
-        return len(self._live) + self._opening >= self._limit
+        """Whether a request has to wait for another one's connection. One that the upstream is
+        about to close is none: its last stream can take an hour."""
+        most = self._limit - self._opening
+        live = self._live
+        return len(live) >= most and sum([not each.is_leaving for each in live]) >= most
 
     @property
     def _opening(self) -> int:

@@ -22,6 +22,10 @@ class Reusable(Connection, Protocol):
         far as is known."""
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether the upstream has said that it takes no further streams on it, ever."""
+
+    @property
     def streams(self) -> int:
         """Streams that are open."""
 

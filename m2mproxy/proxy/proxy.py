@@ -144,11 +144,13 @@ class Proxy:
 
     def _check(self) -> None:
         now = self._context.clock()
-        for exchange in list(self._exchanges):
-            exchange.check(now)
-        self._checking = bool(self._exchanges)
-        if self._checking:
-            self._loop.call_later(_CHECK_EVERY, self._check)
+        try:
+            for exchange in list(self._exchanges):
+                exchange.check(now)
+        finally:  # a bug that shows with one is no reason to let all the others wait for ever
+            self._checking = bool(self._exchanges)
+            if self._checking:
+                self._loop.call_later(_CHECK_EVERY, self._check)
 
     # -- stopping -------------------------------------------------------------------------------
 

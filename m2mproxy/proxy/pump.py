@@ -49,15 +49,16 @@ class Pump:
         on_end: Callable[[Fault | None], None],
         clock: Callable[[], float],
         limit: int | None = None,
-        keep: int = 0,
+        keep: int = -1,
     ) -> None:
-        """`limit` is the most that may pass (413 beyond), `keep` the most that can be replayed."""
+        """`limit` is the most that may pass (413 beyond), `keep` the most that can be replayed: 0
+        for no body, -1 for nothing at all."""
         self._body = body
         self._on_end = on_end
         self._clock = clock
         self._limit = limit
         self._room = keep
-        self._kept: list[Chunk] | None = [] if keep else None
+        self._kept: list[Chunk] | None = [] if keep >= 0 else None
         self._out: Stream | None = None
         self._waiting = False
         self._rest: Chunk = b""  # of a chunk that is decoded slice by slice

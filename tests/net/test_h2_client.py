@@ -92,6 +92,23 @@ def test_requests_wait_for_room_when_no_further_connection_is_allowed() -> None:
     assert len(world.upstreams) == 1
 
 
+def test_a_connection_that_the_upstream_closes_takes_no_other_ones_place() -> None:
+    world = World(pair=PAIR, limits_upstream_connections=1)
+    long = world.ask(b"{}")
+    call = world.call()
+    call.respond(200, (b"content-type", b"text/event-stream"))
+    call.send(b"data: 1\n\n")
+    say(world, GoAwayFrame(0, last_stream_id=1).serialize())
+    other = world.ask(b"{}", new=True)
+    world.call().reply(b"ok")
+    world.run()
+    assert (other.status, len(world.upstreams)) == (200, 2)
+    call.end()
+    world.run()
+    assert long.complete
+    assert world.at_rest
+
+
 def test_a_refused_stream_is_sent_again() -> None:
     world = World(pair=PAIR)
     ask = world.ask(b"payload")

@@ -7,6 +7,8 @@ import json
 import pytest
 from world import HOST, SSE_HEAD, World, chunk, get, post, reply
 
+from m2mproxy.proxy.exchange import Exchange
+
 
 def code_of(answer: bytes) -> str:
     return str(json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"])
@@ -347,3 +349,22 @@ class TestDrain:
         assert streaming.eof
         assert waiting.eof
         assert all(end.is_gone for end in world.upstreams)
+
+
+def test_a_bug_in_one_exchange_leaves_the_others_their_deadlines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(timeouts_first_byte=30)
+    client = world.client()
+    client.send(post(b"{}"))
+    world.upstream()
+
+    def check(exchange: Exchange, now: float) -> None:
+        monkeypatch.undo()
+        raise RuntimeError
+
+    monkeypatch.setattr(Exchange, "check", check)
+    with pytest.raises(RuntimeError):
+        world.advance(1)
+    world.advance(30)
+    assert code_of(client.take()) == "upstream_timeout"

@@ -288,6 +288,22 @@ def test_no_retry_of_a_body_that_is_no_longer_held() -> None:
     assert len(world.upstreams) == 1
 
 
+def test_without_room_for_bodies_a_request_without_one_is_still_sent_again() -> None:
+    world = World(limits_retry_body=0)
+    client, stale = reused(world)
+    client.send(get())
+    world.run()
+    stale.transport.die()
+    world.upstream().send(reply(b"[]"))
+    world.run()
+    assert client.take() == reply(b"[]")
+    client.send(post(b"x"))
+    world.run()
+    world.upstream().transport.die()
+    world.run()
+    assert client.take().startswith(b"HTTP/1.1 502 ")
+
+
 def test_a_retry_takes_what_was_still_to_come_along() -> None:
     world = World()
     client, stale = reused(world)

@@ -147,6 +147,22 @@ def test_trailers_pass(pair: Pair) -> None:
     assert world.at_rest
 
 
+def test_informational_responses_without_end_are_a_fault(pair: Pair) -> None:
+    """They wait for no reader, so a client that reads nothing would make us hold all of them."""
+    world = World(pair=pair)
+    ask = world.ask(BODY)
+    call = world.call()
+    for _ in range(100):
+        call.respond(103, (b"link", b"</a>"))
+    world.run()
+    assert (len(ask.informational), ask.head) == (100, False)
+    call.respond(103, (b"link", b"</a>"))
+    world.run()
+    assert ask.status == 502
+    assert call.reset is not None
+    assert world.at_rest
+
+
 @pytest.mark.parametrize("status", [100, 103])
 def test_informational_responses_pass(status: int, pair: Pair) -> None:
     world = World(pair=pair)

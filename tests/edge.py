@@ -33,9 +33,15 @@ class Edge(World):
         self.wires.append(join(self.loop, near, self.core.proxy.accept())[0])
         self.loop.call_soon(lambda: report(near.connection))
 
-    def exchange(self, body: bytes, reply: bytes, *fields: tuple[bytes, bytes]) -> tuple[Ask, Call]:
+    def exchange(
+        self,
+        body: bytes,
+        reply: bytes,
+        *fields: tuple[bytes, bytes],
+        path: bytes = b"/v1/chat/completions",
+    ) -> tuple[Ask, Call]:
         """One through both."""
-        ask = self.ask(body, b"/v1/chat/completions", JSON, *fields)
+        ask = self.ask(body, path, JSON, *fields)
         call = self.core.call()
         call.reply(reply, JSON)
         self.run()

@@ -71,7 +71,7 @@ class Linked:
         plain, body = await gather(body, request.length or 0)
         if body.trailers:
             return body
-        self.turn = Turn(request, plain, links.tenant(request.headers), upstream.counts)
+        self.turn = Turn(request, plain, links.tenant(request), upstream.counts)
         return body
 
     def leave(self, request: Request) -> Body:
@@ -99,7 +99,7 @@ class Linked:
         core = links.core(stream)
         if core is None:
             raise ClientFault(415, "unsupported_coding", "this connection is no m2m-link")
-        tenant = links.tenant(request.headers)
+        tenant = links.tenant(request)
         data, _ = await gather(stream.body, limit)
         try:
             received = core.receive(stream.id, tenant, data)

@@ -8,12 +8,14 @@ The one rule: what a connection remembers is kept with it (`Session.kept`) and g
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from m2mproxy.codec import dictionaries
 from m2mproxy.config import Link
-from m2mproxy.http.headers import CREDENTIALS, Headers
+from m2mproxy.http.headers import CREDENTIALS
+from m2mproxy.http.message import Request
 from m2mproxy.link.core import Core
 from m2mproxy.link.edge import Edge, Isolation
 from m2mproxy.link.scope import tenant
@@ -40,6 +42,10 @@ _CORE_GRACE = 60.0
 _NO_LINK = object()
 # What tells tenants apart beside credentials.
 _TELLING = CREDENTIALS | {b"openai-organization", b"openai-project"}
+# And the parameters that are credentials in a target's query.
+_keys = re.compile(
+    rb"[?&]((?:key|api[-_]key|access_token|subscription-key)=[^&]*)", re.IGNORECASE
+).findall
 
 
 @dataclass(slots=True)
@@ -80,9 +86,12 @@ class Links:
         kib = min(self._config.connection_memory >> 10, _MOST_KIB)
         return {SETTING: _VERSION << 24 | kib, DICTIONARIES: int(dictionaries.version(), 16)}
 
-    def tenant(self, headers: Headers) -> bytes:
+    def tenant(self, request: Request) -> bytes:
         """Whose request it is, as far as its head says."""
-        return tenant(headers.named(self._telling))
+        fields = request.headers.named(self._telling)
+        if b"?" in request.target:
+            fields += [(b"?", each) for each in _keys(request.target)]
+        return tenant(fields)
 
     def core(self, stream: Stream) -> Core | None:
         """What the connection of a client's stream remembers; None where it cannot be a link."""

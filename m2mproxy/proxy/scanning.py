@@ -17,7 +17,6 @@ from typing import Any, Protocol
 from m2mproxy.config import Security
 from m2mproxy.http.body import Body, Chunk
 from m2mproxy.http.faults import ClientFault
-from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.link.reply import ReplyReader
 from m2mproxy.net.connection import Stream
@@ -141,7 +140,7 @@ class Guard:
         scanner: Scans,
         run: Run,
         clock: Callable[[], float],
-        tenant: Callable[[Headers], bytes],
+        tenant: Callable[[Request], bytes],
         max_body: int,
     ) -> None:
         """`run` does what takes long elsewhere; `tenant` says whose a request is; `max_body` is
@@ -186,7 +185,7 @@ class Guard:
 
     async def _scan(self, request: Request, data: bytes, inspection: Inspection) -> None:
         begun = self._clock()
-        tenant = self._tenant(request.headers)
+        tenant = self._tenant(request)
         scan: Scan = await self._run(len(data), lambda: self._scanner.read(data, tenant))
         inspection.model = scan.model
         self.bytes += len(data)

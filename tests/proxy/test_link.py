@@ -198,6 +198,23 @@ def test_another_credential_starts_from_nothing() -> None:
     assert crossed(edge)[1] > 5 * before
 
 
+@pytest.mark.parametrize("more", [b"?alt=json&Key=%b", b"?api-key=%b&x=1", b"?access_token=%b"])
+def test_a_key_in_the_query_is_a_credential(more: bytes) -> None:
+    edge = two()
+    body, message = next(conversation(1))
+    say(edge, body, message)  # the link is found
+    sizes = []
+    for key in (b"a", b"a", b"b", b"b"):
+        ask, call = edge.exchange(body, b"{}", path=b"/v1/chat/completions" + more % key)
+        check(ask, call, body, b"{}")
+        sizes.append(crossed(edge)[1])
+    edge.exchange(body, b"{}", path=b"/v1/chat/completions?" + more[1:] % b"b" + b"&user=1")
+    sizes.append(crossed(edge)[1])
+    assert sizes[1] < 50 > sizes[3]
+    assert sizes[2] > 5 * sizes[1]
+    assert sizes[4] < 50  # what is no key in the query makes no difference
+
+
 def test_what_the_core_forgot_is_sent_again_and_nobody_notices() -> None:
     edge = two()
     bodies = list(conversation(5))

@@ -284,8 +284,9 @@ def _param(found: Found) -> str | None:
 
 # -- what is JSON ----------------------------------------------------------------------------------
 
-_BOM = b"\xef\xbb\xbf"
-_SPACE = b" \t\r\n"
+# What can come before it: white space, and the marks and zeros of UTF-8, UTF-16 and UTF-32. Python's
+# own reader takes all of these; the scanner takes the first, and refuses what is not UTF-8.
+_BEFORE = b" \t\r\n" + b"\xef\xbb\xbf\xfe\xff\0"
 _OPENING = (b"{", b"[")
 
 
@@ -300,11 +301,10 @@ async def _may_be_json(request: Request, downstream: Stream, body: Body) -> bool
     invite(request, downstream)
     while body.first is None and not body.ended and body.fault is None:
         await change(body)
-    first = body.first or b""
-    start = _start(first)
-    return not start or start[:1] in _OPENING or _BOM.startswith(bytes(start))
+    start = _start(body.first or b"")
+    return not start or start[:1] in _OPENING
 
 
 def _start(data: Chunk) -> bytes:
-    """The bytes from the first one on that is neither a space nor of a byte order mark."""
-    return bytes(data).removeprefix(_BOM).lstrip(_SPACE)
+    """The bytes from the first one on that says whether it is JSON."""
+    return bytes(data).lstrip(_BEFORE)

@@ -249,6 +249,34 @@ def test_a_content_type_gets_nothing_past_the_scan(kind: bytes, before: bytes) -
         assert asked.status == 403
 
 
+@pytest.mark.parametrize("name", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+@pytest.mark.parametrize("before", ["", " \n"])
+@pytest.mark.parametrize("size", [1, 100])
+def test_nor_does_a_charset(name: str, before: str, size: int) -> None:
+    """Python's own reader finds out which it is."""
+    body = (before + BAD.decode()).encode(name)
+    assert json.loads(body) == json.loads(BAD)
+    world = guarded()
+    kind = (b"content-type", b"text/plain")
+    asked = world.start(body, b"/v1/x", kind, whole=False)
+    for at in range(0, len(body), size):
+        asked.send(body[at : at + size])
+        world.run()
+    asked.end()
+    world.run()
+    assert asked.status == 403
+
+
+@pytest.mark.parametrize("body", [b"\0\0\0\x18ftypmp42", b"\xff\xfb\x90d\0\0", b"\x1f\x8b\x08"])
+def test_what_only_begins_with_such_bytes_streams(body: bytes) -> None:
+    world = guarded()
+    asked = world.start(body * 2, b"/v1/x", (b"content-type", b"video/mp4"), whole=False)
+    asked.send(body)
+    world.run()
+    assert world.call().body == body
+    asked.abort()
+
+
 @pytest.mark.parametrize("fields", [(), ((b"content-type", b"application/problem+json"),)])
 def test_no_type_and_kinds_of_json_are_json(fields: tuple[Any, ...]) -> None:
     world = guarded()

@@ -284,8 +284,8 @@ def _param(found: Found) -> str | None:
 
 # -- what is JSON ----------------------------------------------------------------------------------
 
-# What can come before it: white space, and the marks and zeros of UTF-8, UTF-16 and UTF-32. Python's
-# own reader takes all of these; the scanner takes the first, and refuses what is not UTF-8.
+# What can come before it: white space, and the marks and zeros of UTF-8, 16 and 32. Python's
+# reader takes all of these; the scanner takes the first, and refuses the others.
 _BEFORE = b" \t\r\n" + b"\xef\xbb\xbf\xfe\xff\0"
 _OPENING = (b"{", b"[")
 

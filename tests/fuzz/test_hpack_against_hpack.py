@@ -94,6 +94,13 @@ def test_what_is_remembered_is_bounded() -> None:
     assert len(encoder._tries) < 600
 
 
+def test_what_a_decoder_remembers_is_bounded() -> None:
+    encoder, decoder = Encoder(), FieldDecoder()
+    for number in range(500):
+        decoder.decode(encoder.encode([(b"x-a", b"%d" % number * 50)], huffman=True))
+    assert len(decoder._memo) <= 32
+
+
 def test_never_indexed_fields_leave_no_trace() -> None:
     encoder = FieldEncoder()
     secret = NeverIndexedHeaderTuple(b"authorization", b"Bearer secret")

@@ -223,6 +223,9 @@ def test_a_header_section_that_is_a_little_too_large_is_431() -> None:
     assert client.status(3) == b"431"
     client.say(client.headers(5))
     assert len(world.upstreams) == 1
+    client = FrameClient(World())
+    client.say(client.headers(1, [*GET, *[(b"x-large", b"a" * 4000)] * 20]))
+    assert client.status(1) == b"431"
 
 
 def test_a_frame_that_is_too_long_is_refused_by_its_header() -> None:
@@ -366,6 +369,22 @@ def test_more_streams_than_announced_are_refused_one_by_one() -> None:
     assert world.proxy.exchanges == 100
     assert [client.reset(2 * n + 1) for n in range(99, 102)] == [None, 7, 7]
     assert client.goaway is None
+
+
+def test_streams_that_are_refused_are_counted_too() -> None:
+    world = World()
+    client = FrameClient(world)
+    client.say(*(client.headers(2 * number + 1) for number in range(100)))
+    assert attack(client, lambda n: client.headers(2 * (n + 100) + 1)) <= 200
+    assert client.goaway == CALM
+
+
+def test_a_reset_of_a_stream_that_was_never_open_ends_the_connection() -> None:
+    world = World()
+    for stream_id in (1, 2):  # the client's, and one that would be ours
+        client = FrameClient(world)
+        client.say(rst(stream_id))
+        assert client.goaway == PROTOCOL
 
 
 def test_after_an_error_nothing_more_is_read() -> None:

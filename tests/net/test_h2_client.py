@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ends import H2Server
-from frames import data, raw, rst, settings
+from frames import data, raw, rst, settings, window
 from hpack import Encoder, NeverIndexedHeaderTuple
 from hyperframe.frame import GoAwayFrame, HeadersFrame
 from world import World
@@ -341,3 +341,18 @@ def test_the_end_of_a_response_without_body_may_come_after_its_head(status: byte
     assert ask.status == int(status)
     assert ask.complete
     assert world.ended[-1].fault is None
+
+
+@pytest.mark.parametrize("frames", [b"", window(3, 1000)], ids=["nothing", "room for its body"])
+def test_a_connection_that_dies_after_any_frame_is_no_reason_to_send_again(frames: bytes) -> None:
+    world = World(pair=PAIR)
+    world.ask(b"{}")
+    world.call().reply(b"")
+    world.run()
+    ask = world.ask(b"{}")
+    world.call()
+    say(world, frames)
+    world.upstreams[0].transport.die()
+    world.run()
+    assert len(world.calls) == (2 if frames else 3)
+    assert ask.status == (502 if frames else 0)

@@ -151,6 +151,17 @@ def test_the_first_settings_are_known_with_the_streams_that_they_allow() -> None
 # -- streams ------------------------------------------------------------------------------------
 
 
+def test_a_connection_whose_numbers_run_out_takes_no_more_streams() -> None:
+    """With some to spare, for those that are open and not sent yet."""
+    bed = Bed(H2Client)
+    bed.say(settings())
+    first = bed.open()
+    bed.connection._engine.highest_outbound_stream_id = 2**31 - 201
+    assert not bed.connection.is_usable
+    bed.send(first)
+    assert first.id == 2**31 - 199
+
+
 def test_a_clients_stream_has_its_number_once_the_request_is_sent() -> None:
     bed = Bed(H2Client)
     first, second = bed.open(), bed.open()
@@ -243,6 +254,28 @@ def test_a_silent_peer_is_asked_and_any_frame_is_an_answer(frame: bytes) -> None
         bed.loop.advance(GIVE_UP_AFTER - 1)
         bed.say(frame)
     assert "closed" not in bed.events
+
+
+def test_a_peer_that_we_do_not_read_is_not_given_up() -> None:
+    """It takes nothing of what we owe it, so we take nothing of it: it may have said a lot."""
+    bed = lasting()
+    bed.say(settings(INITIAL_WINDOW_SIZE=1 << 20), window(0, 1 << 20))
+    stream = bed.open()
+    stream.send_request(Request(b"POST", b"/", b"h", Headers(), None))
+    bed.end.transport.pause_reading()
+    stream.write(b"x" * 200_000)
+    ours = bed.end.transport.peer
+    for _ in range(60):
+        bed.say(*[ping() for _ in range(20)])
+        bed.loop.advance(1)
+    assert not ours.reading
+    bed.loop.advance(3 * (ASK_AFTER + GIVE_UP_AFTER))
+    assert "closed" not in bed.events
+    bed.end.transport.resume_reading()
+    bed.loop.run()
+    assert ours.reading
+    bed.loop.advance(ASK_AFTER + GIVE_UP_AFTER + 1)
+    assert "closed" in bed.events
 
 
 def test_a_peer_that_is_heard_is_not_asked() -> None:

@@ -22,6 +22,8 @@ from frames import (
 from hyperframe.frame import DataFrame, GoAwayFrame
 from world import World, reply
 
+from m2mproxy.net.h2_stream import H2Stream
+
 NO_ERROR, PROTOCOL, FLOW, FRAME_SIZE, COMPRESSION, CALM = 0, 1, 3, 6, 9, 11
 ROUNDS = 20_000
 # What an attacker may make us hold, whatever it sends.
@@ -268,6 +270,27 @@ def test_a_window_of_nothing_holds_the_upstream_and_ends_in_time() -> None:
     assert client.reset(1) is not None
 
 
+@pytest.mark.parametrize("of", ["the stream", "the connection"])
+def test_what_has_no_room_waits_where_it_holds_back_the_upstream(of: str) -> None:
+    """And not in a buffer of the stream, on top of that."""
+    world = World()
+    first = settings(INITIAL_WINDOW_SIZE=0 if of == "the stream" else 1 << 20)
+    client = FrameClient(world, PREFACE + first)
+    if of == "the connection":
+        client.say(client.headers(1))
+        world.upstream().send(reply(b"z" * 65535))
+        world.run()
+    client.say(client.headers(3))
+    upstream = world.upstream()
+    upstream.send(b"HTTP/1.1 200 OK\r\ncontent-length: 50000\r\n\r\n")
+    for _ in range(50):
+        upstream.send(b"z" * 1000)
+        world.run()
+    (exchange,) = world.proxy._exchanges
+    assert isinstance(exchange.downstream, H2Stream)
+    assert exchange.downstream.size <= 2000
+
+
 def test_the_last_of_a_reply_that_nobody_takes_is_given_up() -> None:
     """All of it is here, so the exchange is over; the stream is not."""
     world = World(timeouts_close=5)
@@ -381,9 +404,9 @@ def test_streams_that_are_refused_are_counted_too() -> None:
 
 def test_a_reset_of_a_stream_that_was_never_open_ends_the_connection() -> None:
     world = World()
-    for stream_id in (1, 2):  # the client's, and one that would be ours
+    for stream_id in (3, 2):  # the client's, and one that would be ours
         client = FrameClient(world)
-        client.say(rst(stream_id))
+        client.say(client.headers(1), rst(stream_id))
         assert client.goaway == PROTOCOL
 
 

@@ -235,6 +235,16 @@ def test_a_connection_that_closes_makes_room_for_a_dial() -> None:
     assert bed.gave(second, bed.accept())
 
 
+def test_a_connection_of_somebody_else_is_not_kept() -> None:
+    bed, other = Bed(), Bed()
+    end = other.idle()
+    (connection,) = other.pool._live
+    bed.pool.idle(connection)
+    other.world.run()
+    assert end.is_gone
+    assert bed.counts() == (0, 0, 0, 0)
+
+
 def test_origins_share_nothing() -> None:
     bed = Bed(limit=1)
     bed.idle()
@@ -335,6 +345,31 @@ def test_a_failed_dial_that_nobody_waits_for_is_nothing() -> None:
     bed.world.refuse()
     assert bed.counts() == (0, 0, 0, 0)
     assert not bed.world.dials
+
+
+def test_a_failed_dial_fails_as_many_as_the_connection_would_have_taken() -> None:
+    bed = Bed()
+    bed.world.pair = ("1.1", "2")
+    first = bed.pool.stream()
+    bed.accept()
+    first.result().reset()
+    bed.world.advance(5)  # it is closed; the next one is expected to be as it was
+    waiting = [bed.pool.stream() for _ in range(15)]
+    assert len(bed.world.dials) == 2
+    bed.world.refuse()
+    assert [wait.done for wait in waiting] == [True] * 10 + [False] * 5
+    bed.world.refuse()
+    assert all(wait.done for wait in waiting)
+    assert not bed.world.dials
+
+
+def test_all_that_only_ask_share_a_dial() -> None:
+    bed = Bed()
+    asked = [bed.pool.reached(), bed.pool.reached()]
+    assert len(bed.world.dials) == 1
+    bed.accept()
+    assert all(signal.done for signal in asked)
+    assert bed.pool.reached().done
 
 
 # -- growing old --------------------------------------------------------------------------------

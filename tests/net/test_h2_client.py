@@ -122,6 +122,15 @@ def test_a_refused_stream_is_sent_again() -> None:
     assert len(world.upstreams) == 2
 
 
+def test_a_stream_that_is_refused_twice_is_a_fault() -> None:
+    world = World(pair=PAIR)
+    ask = world.ask(b"payload")
+    say(world, rst(1, 7))
+    say(world, rst(1, 7))
+    assert (ask.status, len(world.calls)) == (502, 2)
+    assert world.at_rest
+
+
 def test_streams_above_the_last_of_a_goaway_are_sent_again_and_the_others_finish() -> None:
     world = World(pair=PAIR)
     first, second = world.ask(b"1", new=True), world.ask(b"2", new=True)

@@ -304,6 +304,16 @@ def test_without_room_for_bodies_a_request_without_one_is_still_sent_again() -> 
     assert client.take().startswith(b"HTTP/1.1 502 ")
 
 
+def test_a_request_that_is_being_answered_is_not_held_any_longer() -> None:
+    world = World()
+    _, upstream = begin(world, post(b"x" * 1000)[:-1])
+    (exchange,) = world.proxy._exchanges
+    assert exchange._upload is not None and exchange._upload.can_replay
+    upstream.send(SSE_HEAD)
+    world.run()
+    assert exchange._upload is not None and not exchange._upload.can_replay
+
+
 def test_a_retry_takes_what_was_still_to_come_along() -> None:
     world = World()
     client, stale = reused(world)

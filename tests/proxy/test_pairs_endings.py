@@ -23,6 +23,22 @@ def get_to(stage: str, call: Call) -> None:
         call.send(b"abc")
 
 
+def test_a_body_over_the_limit_that_is_there_at_once_is_never_whole(pair: Pair) -> None:
+    world = World(pair=pair, max_body=1000)
+    world.accepting = False
+    ask = world.ask(b"", whole=False, counted=False)
+    for _ in range(3):
+        ask.send(b"x" * 600)
+        world.run()
+    ask.end()
+    world.run()
+    world.accept()
+    world.run()
+    assert ask.status == 413
+    assert all(not call.complete and len(call.body) < 1000 for call in world.calls)
+    assert world.at_rest
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_client_that_leaves_ends_the_upstreams_work(stage: str, pair: Pair) -> None:
     world = World(pair=pair)

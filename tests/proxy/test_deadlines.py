@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from world import HOST, SSE_HEAD, World, chunk, get, post, reply
+from world import HOST, SSE_HEAD, World, chunk, get, post, reply, transport_of
 
 from m2mproxy.proxy.exchange import Exchange
 
@@ -222,6 +222,26 @@ def test_a_sign_of_life_never_breaks_an_event(half: bytes) -> None:
     client.take()
     world.advance(100)
     assert client.take() == b""
+
+
+def test_there_is_no_sign_of_life_where_there_is_no_room() -> None:
+    world = World(sse_keepalive=1)
+    client = world.client()
+    client.send(post(b"{}"))
+    client.transport.pause_reading()
+    event = b"data: %b\n\n" % (b"x" * 1000)
+    upstream = world.upstream()
+    upstream.send(SSE_HEAD)
+    for _ in range(200):  # each by itself, so that the last one that leaves is whole
+        upstream.send(chunk(event))
+        world.run()
+    held = transport_of(client).get_write_buffer_size()
+    assert held > 0
+    world.advance(100)
+    assert transport_of(client).get_write_buffer_size() == held
+    client.transport.resume_reading()
+    world.advance(3)
+    assert client.take().count(b":\n\n") in (2, 3)
 
 
 def test_there_are_no_signs_of_life_by_default() -> None:

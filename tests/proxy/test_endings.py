@@ -314,6 +314,19 @@ def test_a_request_that_is_being_answered_is_not_held_any_longer() -> None:
     assert exchange._upload is not None and not exchange._upload.can_replay
 
 
+def test_a_body_in_many_pieces_is_held_as_what_it_costs() -> None:
+    world = World(limits_retry_body=1000)
+    client, stale = reused(world)
+    request = post(b"x" * 100)
+    client.send(request[:-100])
+    for _ in range(100):
+        client.send(b"x")
+        world.run()
+    stale.transport.die()
+    world.run()
+    assert client.take().startswith(b"HTTP/1.1 502 ")
+
+
 def test_a_retry_takes_what_was_still_to_come_along() -> None:
     world = World()
     client, stale = reused(world)

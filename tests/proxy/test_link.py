@@ -198,6 +198,34 @@ def test_another_credential_starts_from_nothing() -> None:
     assert crossed(edge)[1] > 5 * before
 
 
+def test_what_does_not_get_smaller_goes_plain() -> None:
+    edge = two()
+    for body, message in conversation(2):
+        say(edge, body, message)
+    noise = random.Random(1).randbytes(3000)
+    say(edge, noise, {"role": "assistant", "content": "what?"})
+    assert crossed(edge) == ("identity", len(noise))
+
+
+def test_a_client_that_waits_to_be_asked_for_its_body_is_asked() -> None:
+    edge = two()
+    for body, message in conversation(2):
+        say(edge, body, message)
+    expect = (b"expect", b"100-continue")
+    ask = edge.ask(body, b"/v1/chat/completions", JSON, KEY, expect, whole=False)
+    edge.run()
+    call = edge.core.call()
+    call.respond(100)
+    edge.run()
+    assert ask.informational == [100]
+    ask.send(body)
+    ask.end()
+    edge.run()
+    call.reply(b"{}", JSON)
+    edge.run()
+    assert (call.body, ask.body) == (body, b"{}")
+
+
 @pytest.mark.parametrize("more", [b"?alt=json&Key=%b", b"?api-key=%b&x=1", b"?access_token=%b"])
 def test_a_key_in_the_query_is_a_credential(more: bytes) -> None:
     edge = two()

@@ -13,7 +13,12 @@ from sweep import WAYS, Way, sweep
 from tallies import Jobs
 from world import World
 
-from m2mproxy.proxy.tally import MOST_KEPT, Kept, Room, Tally
+from m2mproxy.codec.sealed import AeadSeal
+from m2mproxy.http.headers import Headers
+from m2mproxy.http.message import Request, Response
+from m2mproxy.proxy.forms import Forms
+from m2mproxy.proxy.sealing import PeerSeal
+from m2mproxy.proxy.tally import MOST_KEPT, Kept, Room, Tallies, Tally
 from m2mproxy.tokens.job import Tokens
 
 SSE = (b"content-type", b"text/event-stream")
@@ -115,6 +120,15 @@ def test_the_usage_of_a_coded_reply_that_is_passed_on(
     assert figures(pass_on(code(ANSWER), JSON, coding)) == (20, 5, (True, True))
     stream = word("four") + event(choices=[], usage=USAGE) + b"data: [DONE]\n\n"
     assert figures(pass_on(code(stream), SSE, coding)) == (20, 5, (True, True))
+
+
+def test_a_reply_that_is_sealed_for_the_client_is_not_opened() -> None:
+    seal = PeerSeal(bytes(32), "aead", AeadSeal(bytes(32)))
+    tally = Tallies(None, Room()).begin(Request(b"POST", b"/v1/x", b"h", Headers()))
+    assert tally is not None
+    for name, eyes in ((seal.name, 0), (b"gzip", 1)):
+        reply = Response(200, Headers([SSE, (b"content-encoding", name)]), None)
+        assert len(tally.listen(reply, False, Forms(seal))) == eyes
 
 
 @pytest.mark.parametrize(

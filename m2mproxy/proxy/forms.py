@@ -26,6 +26,7 @@ from m2mproxy.proxy.sealing import PeerSeal
 _MOST_OPENED = 256 << 20
 _ONLY_PLAIN = (frame.PLAIN,)
 _SEALED = (b"m2m-aead-", b"m2m-hmac-")
+_LONGEST_LABEL = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,10 @@ class Forms:
         return f"the content-encoding {what} cannot be opened: {mine}"
 
     def label(self, names: Sequence[bytes]) -> str:
-        """The codings for people: one that is sealed is that above all."""
+        """The codings for people: one that is sealed is that above all. Others have any name."""
         if self.seal is not None and self.seal.name in names:
             return self.seal.label
-        return b",".join(names).decode("latin-1")
+        return b",".join(names).decode("latin-1")[:_LONGEST_LABEL]
 
     # -- requests -------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from m2mproxy.service.stats import error_of, status_of
 from m2mproxy.service.writer import Writer
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-_LONGEST_PATH = 512
+_LONGEST_PATH, _LONGEST_METHOD = 512, 32
 
 # Bytes are formatted at half the cost of text, and a path and a method are bytes already.
 _TEXT = (
@@ -100,14 +100,15 @@ class Log:
         reference, saved = b"-", 0
         if x.ledger is not None:
             sizes = tuple(way.wire for way in x.ledger.ways)
-            coding = x.ledger.upstream_coding.encode()
-            client_coding = x.ledger.client_coding.encode()
+            # An upstream names its codings as it likes.
+            coding = _word(x.ledger.upstream_coding)
+            client_coding = _word(x.ledger.client_coding)
             why = _word(x.ledger.why)
             reference, saved = _word(x.ledger.reference), x.ledger.saved
         return _TEXT % (
             self._stamp(),
             x.downstream.peer.encode(),
-            x.method,
+            x.method[:_LONGEST_METHOD],
             _path(x.target),
             _word(x.model),
             status_of(x),
@@ -132,7 +133,7 @@ class Log:
         fields: dict[str, object] = {
             "time": self._stamp().decode(),
             "client": x.downstream.peer,
-            "method": x.method.decode("ascii", "replace"),
+            "method": x.method[:_LONGEST_METHOD].decode("ascii", "replace"),
             "path": _path(x.target).decode("ascii", "replace"),
             "model": x.model or None,
             "status": status_of(x),

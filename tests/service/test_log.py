@@ -286,6 +286,24 @@ def test_a_long_path_is_cut(form: str) -> None:
 
 
 @FORMS
+def test_a_long_method_is_cut(form: str) -> None:
+    log, lines = log_of(form)
+    request = b"M" * 1000 + b" /v1/x HTTP/1.1\r\nhost: h\r\n\r\n"
+    log.exchange(exchange(request, reply(b"x")))
+    assert read(form, lines[0])["method"] == "M" * 32
+
+
+@FORMS
+def test_a_coding_of_any_name_stays_one_word(form: str) -> None:
+    log, lines = log_of(form)
+    answer = reply(b"x", b'content-encoding: a status=500 "' + b"b" * 1000)
+    log.exchange(exchange(b"", answer, compression_responses="on"))
+    fields = read(form, lines[0])
+    assert fields["status"] == 200
+    assert len(fields["coding"]) < 120
+
+
+@FORMS
 def test_without_access_lines(form: str) -> None:
     log, lines = log_of(form, access=False)
     log.exchange(exchange(get(), reply(b"")))

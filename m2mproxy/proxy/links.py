@@ -219,7 +219,7 @@ class UpstreamLinks:
 
     def heard(self, value: bytes) -> None:
         """A response says that the upstream could have a link on another connection."""
-        if value == OFFER and self._wanted and self._may_choose and not self._has_one:
+        if value == OFFER and self._wanted and self._may_choose:
             self._destination.try_http2(lambda session: self.edge(session) is not None)
 
     def report(self) -> dict[str, object]:

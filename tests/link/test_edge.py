@@ -274,8 +274,8 @@ def test_a_reference_to_another_tenants_entry_is_a_miss_like_any() -> None:
     core, text = with_entry(TWO)
     size = core.size
     for use in (Use(), Use(reply=True), Use(runs=(Run(0, 1),)), Use(runs=(Run(0, 1 << 40),))):
-        with pytest.raises(Miss):
-            receive(core, 7, ONE, encode(text, use, text).message(2))
+        with pytest.raises(Miss):  # before anything is decoded after it
+            core.receive(7, ONE, encode(text, use, text).message(2))
     assert core.size == size
 
 

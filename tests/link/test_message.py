@@ -94,10 +94,16 @@ def test_an_insertion_comes_back(
                 raise WireError  # all alike: what is left out or put in is put in or left out
 
 
-@pytest.mark.parametrize("tail,length", [(11, 20), (1 << 62, 20), (3, 9)])
-def test_an_insertion_into_what_is_not_there_is_refused(tail: int, length: int) -> None:
-    message = Coded(Use(tail=tail), length, 0, encode(b"", Use(), b"").frame).message(2)
-    with pytest.raises(WireError):
+@pytest.mark.parametrize(
+    "tail,length,why",
+    [(11, 20, "beyond its entry"), (1 << 62, 20, "beyond its entry"), (3, 9, "shorter"),
+     (3, 0, "shorter")],
+)  # fmt: skip
+def test_an_insertion_into_what_is_not_there_is_refused(tail: int, length: int, why: str) -> None:
+    """Before its frame is looked at: of less than nothing there would be no limit."""
+    bomb = encode(bytes(8 << 20), Use(), b"").frame
+    message = Coded(Use(tail=tail), length, 0, bomb).message(2)
+    with allocating_at_most(1 << 20), pytest.raises(WireError, match=why):
         read(message, b"0123456789")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from frames import GET, POST, PREFACE, FrameClient, data, ping, raw, rst, settings, window
 from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, SettingsFrame
-from link import Split
+from link import Raw, Split, join
 from world import World, chunk, get, reply
 
 from m2mproxy.http.faults import Busy
@@ -209,6 +209,20 @@ def test_a_client_that_says_goaway_gets_its_answers() -> None:
     world.run()
     assert client.is_ended(1)
     assert client.is_gone
+
+
+def test_of_many_clients_over_the_limit_only_some_are_told_so() -> None:
+    """A refusal waits for its client to read it: that is a place, too."""
+    world = World(limits_connections=1)
+    for _ in range(80):
+        end = Raw()
+        end.half_open = True  # it does not go when it is told
+        join(world.loop, end, world.proxy.accept(), world.split)
+        world.clients.append(end)
+        world.run()
+    told = [b" 503 " in client.take() for client in world.clients]
+    assert told == [False] + [True] * 64 + [False] * 15
+    assert world.proxy.connections == 65
 
 
 def test_a_client_over_the_limit_of_connections_is_turned_away() -> None:

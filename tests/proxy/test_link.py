@@ -198,6 +198,19 @@ def test_another_credential_starts_from_nothing() -> None:
     assert crossed(edge)[1] > 5 * before
 
 
+def test_the_text_of_an_error_is_not_remembered() -> None:
+    edge = two()
+    for body, message in conversation(2):
+        say(edge, body, message)
+    told = json.dumps({"choices": [{"index": 0, "message": message}]}).encode()
+    ask = edge.ask(body, b"/v1/chat/completions", JSON, KEY)
+    edge.core.call().reply(told, JSON, status=500)
+    edge.run()
+    assert (ask.status, ask.body) == (500, told)
+    (entry,) = edge_of(edge)._window._entries.values()
+    assert (entry.body, entry.reply, entry.usable) == (body, b"", True)
+
+
 def test_what_does_not_get_smaller_goes_plain() -> None:
     edge = two()
     for body, message in conversation(2):

@@ -217,3 +217,16 @@ def test_reset_begins_again() -> None:
     assert (busy["uptime_s"], busy["counted_s"]) == (60, 60)
     stats.reset()
     assert stats.snapshot() == {**empty, "uptime_s": 60}
+
+
+def test_codings_of_any_name_have_a_bounded_number_of_figures() -> None:
+    world, stats = World(compression_responses="on"), Stats()
+    client = world.client()
+    for number in range(100):
+        client.send(get())
+        world.upstream().send(reply(b"?", b"content-encoding: x-%d" % number))
+        world.run()
+    for exchange in world.ended:
+        stats.record(exchange)
+    codings = stats.snapshot()["codings"]
+    assert isinstance(codings, list) and len(codings) == 64

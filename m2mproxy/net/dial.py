@@ -7,6 +7,7 @@ the pool: who asked for it may be long gone.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -107,5 +108,7 @@ def _refusal(origin: Origin, error: OSError) -> UpstreamFault:
         reason = getattr(error, "verify_message", "") or error.reason or str(error)
         reason = reason.partition(" (_ssl.c")[0]
         return UpstreamFault("tls", f"the TLS handshake with {origin} failed: {reason}")
-    reason = error.strerror or str(error)
+    # Event loops put the address into strerror, each in its own way.
+    known = error.errno is not None and error.errno > 0
+    reason = os.strerror(error.errno or 0) if known else error.strerror or str(error)
     return UpstreamFault("connect", f"{origin} cannot be reached: {reason}")

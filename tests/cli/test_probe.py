@@ -479,7 +479,7 @@ def test_nobody_there(run):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     code, out, (line,) = run(url)
-    assert (code, out) == (1, "") and line.startswith(f"m2m: {url} cannot be reached: ")
+    assert (code, out) == (1, "") and line == f"m2m: {url} cannot be reached: Connection refused"
     code, out, (line,) = run(url, "--json")
     seen = json.loads(out)
     assert (code, seen["reachable"], seen["error"]) == (1, False, "upstream_unreachable")

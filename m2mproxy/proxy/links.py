@@ -26,13 +26,13 @@ CODING = b"m2m-link"
 FIELD, HAVE, MISS = b"m2m-link", b"have", b"miss"
 HEARS = b"have, reply"  # and so will be the text of the reply
 # And on a connection that cannot be a link: another one to the same port can, without TLS.
-OFFER = b"v=1"
+OFFER = b"v=2"
 MISSED = "link_miss"
 
 # SETTINGS: the version (8 bits) and the KiB that a connection may hold (24 bits); and which
 # dictionaries, by their name as a number.
 SETTING, DICTIONARIES = 0x4D32, 0x4D33
-_VERSION = 1
+_VERSION = 2
 _MOST_KIB = (1 << 24) - 1
 # The edge forgets a little before the core does, so that it seldom refers to what has gone.
 _EDGE_SHARE = 7 / 8

@@ -306,9 +306,9 @@ def test_a_frame_that_is_long_to_decode_is_decoded_elsewhere() -> None:
     """Of nothing: blocks that have no bytes."""
     world = World(pair=("2", "1.1"), **ON)
     blocks = bytes(3 * 100_000)
-    frame = b"\x00\x58" + blocks + b"\x01\x00\x00"
+    message = b"\x00\x01" + bytes(4) + blocks + b"\x01\x00\x00"
     coding = (b"content-encoding", b"m2m-link")
-    world.ask(b"\x00\x00" + bytes(4) + frame, b"/v1/chat/completions", coding)
+    world.ask(message, b"/v1/chat/completions", coding)
     assert world.call().body == b""
     assert world.context.offload.sizes[0] > len(blocks)  # type: ignore[attr-defined]
 
@@ -325,7 +325,7 @@ def test_a_body_is_looked_at_elsewhere_if_it_is_large() -> None:
     assert edge.core.context.offload.sizes[0] == len(large)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("other", [{}, {links.SETTING: 2 << 24 | 1024}, {links.DICTIONARIES: 1}])
+@pytest.mark.parametrize("other", [{}, {links.SETTING: 1 << 24 | 1024}, {links.DICTIONARIES: 1}])
 def test_a_core_of_another_version_gets_what_both_know(other: dict[int, int]) -> None:
     announce = {**World().links.announce, **other} if other else {}
     edge = two(announce)

@@ -119,7 +119,7 @@ def test_a_link_that_offers_less_than_the_last_one_is_taken_at_its_word() -> Non
         turn(edge, body, message)
     lose(edge)
     settings, dictionaries = edge.core.links.announce
-    less = {settings: 1 << 24 | 1024, dictionaries: edge.core.links.announce[dictionaries]}
+    less = {settings: 2 << 24 | 1024, dictionaries: edge.core.links.announce[dictionaries]}
     edge.core.proxy._announce = less
     for body, message in bodies[3:]:
         assert turn(edge, body, message)[0] == "m2m-link"

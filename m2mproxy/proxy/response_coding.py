@@ -125,7 +125,7 @@ class ResponseCoding:
 
     def _reads(self, names: list[bytes], sealed: bool) -> bool:
         """Whether what these were applied to is decoded here; what is sealed never passes so."""
-        if self.forms.can_read_all(names):
+        if self.forms.can_read_reply(names):
             return sealed or self.responses != "off"
         if sealed:
             raise UpstreamFault("protocol", "the upstream's reply has codings that are not known")

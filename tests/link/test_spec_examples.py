@@ -57,8 +57,9 @@ def test_the_settings() -> None:
 
 
 def test_the_dictionaries_name() -> None:
-    named = set(re.findall(r"^\.Ql (?:m2m-)?([0-9a-f]{8})\b", PAGE, re.M))
-    assert named == {dictionaries.version()} == {codings.static_form().decode()[4:]}
+    named = set(re.findall(r"^\.Ql (?:m2m-|m2m-events-)?([0-9a-f]{8})\b", PAGE, re.M))
+    assert named == {dictionaries.version(), dictionaries.events_version()}
+    assert named == {form[-8:].decode() for form in codings.peer_replies()[:2]}
 
 
 def test_the_fields() -> None:
@@ -178,15 +179,32 @@ def test_a_number_that_counts_on() -> None:
     assert decoder.decode(b"\x00", 4096) == nine
 
 
-def test_the_stream(three: list[bytes]) -> None:
-    coded = example("events")
-    encoder, now = events.EventsEncoder(), b""
+@pytest.mark.parametrize("name,spells", [("events", False), ("words", True)])
+def test_the_stream(three: list[bytes], name: str, spells: bool) -> None:
+    coded = example(name)
+    encoder, now = events.EventsEncoder(spells=spells), b""
     for event in three:
         now += b"".join([*encoder.feed(event), *encoder.flush()])
-    decoder = events.EventsDecoder(1024)
+    decoder = events.EventsDecoder(1024, spells=spells)
     pieces = [piece for piece in decoder.feed(coded) if piece]
     decoder.finish()
     assert pieces == three, (now + b"\x00").hex(" ")
+
+
+def test_the_words_as_the_page_describes_them() -> None:
+    lengths = (Path(dictionaries.__file__).parent / "spelling.zdict").read_bytes()
+    bits = f"{int.from_bytes(example('words')[-3:-1], 'big'):016b}"
+    text = b""
+    while bits != "1" * len(bits) or len(bits) > 7:
+        own = lengths[256:] if text else lengths[:256]
+        code = before = 0
+        for byte in sorted(range(256), key=lambda byte: (own[byte], byte)):
+            code, before = code << own[byte] - before, own[byte]
+            if bits.startswith(f"{code:0{before}b}"):
+                break
+            code += 1
+        text, bits = text + bytes((byte,)), bits[before:]
+    assert text == b" So"
 
 
 def test_the_stream_as_the_page_describes_it(three: list[bytes]) -> None:

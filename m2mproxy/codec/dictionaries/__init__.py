@@ -60,6 +60,18 @@ def stream() -> bytes:
 
 
 @cache
+def spelling() -> bytes:
+    """For words of event streams: the lengths of their letters' codes (huffman.py)."""
+    return _content("spelling")
+
+
+@cache
+def events_version() -> str:
+    """The name of what event streams are coded with, `stream` and `spelling`, made as `version`."""
+    return hashlib.sha256(stream() + spelling()).hexdigest()[:8]
+
+
+@cache
 def version() -> str:
-    """The name of all three: 8 hex digits of the SHA-256 over them."""
+    """The name of the first three: 8 hex digits of the SHA-256 over them."""
     return hashlib.sha256(b"".join(map(_content, _NAMES))).hexdigest()[:8]

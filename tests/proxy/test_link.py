@@ -423,3 +423,73 @@ def test_a_key_is_not_remembered_where_there_is_no_link() -> None:
     for body, message in conversation(3):
         say(edge, body, message, field)
     assert remembered(edge) and field not in remembered(edge)
+
+
+# -- what is held, and what is only between the two ------------------------------------------------
+
+
+@pytest.mark.parametrize("taken", [(), ((b"accept-encoding", b"gzip, zstd"),)])
+def test_what_a_core_reads_is_not_told_to_the_application(taken: tuple[Any, ...]) -> None:
+    for edge in (two(), Edge(World(**ON), "1.1")):
+        for body, message in conversation(3):
+            ask, _ = edge.exchange(body, json.dumps(message).encode(), KEY, *taken)
+            assert (ask.status, ask.get(b"accept-encoding")) == (200, None)
+
+
+def test_what_another_upstream_reads_is_told() -> None:
+    world = World(**ON)
+    ask = world.ask(b"{}")
+    world.call().reply(b"{}", (b"accept-encoding", b"gzip"))
+    world.run()
+    assert ask.get(b"accept-encoding") == b"gzip"
+
+
+def test_bodies_are_held_until_their_answer_begins() -> None:
+    edge = two()
+    for body, message in conversation(2):
+        say(edge, body, message)
+    holds = edge.context.holds
+    assert holds.report() == {"bytes": 0, "refused": 0}
+    [(body, message)] = conversation(1, seed=9)
+    ask = edge.ask(body, b"/v1/chat/completions", JSON, KEY)
+    call = edge.core.call()
+    assert holds.report()["bytes"] == len(body)
+    call.respond(200, SSE)
+    edge.run()
+    assert holds.report()["bytes"] == 0
+    call.end()
+    edge.run()
+    assert ask.complete
+
+
+def test_a_body_for_which_there_is_no_room_passes_as_it_is() -> None:
+    edge = two()
+    turns = list(conversation(4))
+    for body, message in turns[:2]:
+        say(edge, body, message)
+    holds = edge.context.holds
+    assert holds.room.take(holds.room.free - 100)
+    say(edge, *turns[2])
+    ledger = edge.ended[-1].ledger
+    assert ledger is not None and ledger.why == "no room"
+    assert crossed(edge)[1] == len(turns[2][0])
+    assert holds.report() == {"bytes": holds.most - 100, "refused": 1}
+    holds.room.give(holds.most - 100)
+    say(edge, *turns[3])
+    assert crossed(edge)[0] == "m2m-link" and holds.refused == 1
+
+
+@pytest.mark.parametrize("moment", ["held", "answered"])
+def test_room_is_given_back_however_a_request_ends(moment: str) -> None:
+    edge = two()
+    for body, message in conversation(2):
+        say(edge, body, message)
+    [(body, _)] = conversation(1, seed=9)
+    ask = edge.ask(body, b"/v1/chat/completions", JSON, KEY)
+    edge.run()
+    if moment == "answered":
+        edge.core.call().respond(200, SSE)
+        edge.run()
+    ask.abort()
+    edge.run()
+    assert edge.context.holds.report() == {"bytes": 0, "refused": 0}

@@ -21,7 +21,18 @@ from m2mproxy.link.message import Known, decode, encode, read_head
 from m2mproxy.link.reply import ReplyReader, render
 from m2mproxy.link.use import MOST_RUNS, REACH, Use
 from m2mproxy.proxy import codings
-from m2mproxy.proxy.links import CODING, DICTIONARIES, HAVE, HEARS, MISS, OFFER, SETTING, Links
+from m2mproxy.proxy.links import (
+    CODING,
+    DICTIONARIES,
+    HAVE,
+    HEARS,
+    MISS,
+    OFFER,
+    SCOPE,
+    SECONDS,
+    SETTING,
+    Links,
+)
 
 PAGE = (Path(__file__).parents[2] / "man" / "m2m-link.7").read_text()
 _HEX = re.compile(r"((?:[0-9a-f]{2} ?)+)(?:  .*)?")
@@ -52,7 +63,7 @@ def test_the_settings() -> None:
     pairs = dict(struct.iter_unpack(">HI", example("settings")))
     assert pairs == dict(Links(Link(), lambda: 0.0, sealed=False).announce)
     assert set(re.findall(r"^\.It 0x(\w{4})$", PAGE, re.M)) == {
-        f"{code:04X}" for code in (SETTING, DICTIONARIES)
+        f"{code:04X}" for code in (SETTING, DICTIONARIES, SECONDS, SCOPE)
     }
 
 

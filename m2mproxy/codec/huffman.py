@@ -11,12 +11,11 @@ The one rule: what is decoded has one spelling, and nothing else is taken.
 
 from __future__ import annotations
 
-from itertools import islice
-
 from m2mproxy.codec.base import WireError
 
 LONGEST = 12  # bits of a code
 _ONES = (1 << LONGEST) - 1
+_FILL = ["1" * free for free in range(8)]
 
 
 def codes(lengths: bytes) -> list[str]:
@@ -78,9 +77,9 @@ class Spelling:
 
     def encode(self, text: bytes) -> bytes:
         """The code of `text`."""
-        bits = self._first[text[0]] + "".join(map(self._other, islice(text, 1, None)))
-        free = -len(bits) & 7
-        return ((int(bits, 2) + 1 << free) - 1).to_bytes(len(bits) + free >> 3, "big")
+        bits = self._first[text[0]] + "".join(map(self._other, text[1:]))
+        bits += _FILL[-len(bits) & 7]
+        return int(bits, 2).to_bytes(len(bits) // 8, "big")
 
     def decode(self, data: bytes, most: int) -> bytes:
         """The text.

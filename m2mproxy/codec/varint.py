@@ -62,13 +62,16 @@ def read_prefixed(
     Raises:
         WireError: it has more than `most` bytes.
     """
-    longest = len(write_varint(most + 1 << flags))
-    known = data[at : at + longest]
-    if all(byte >= 0x80 for byte in known):
-        if len(known) == longest:
-            raise WireError("a batch is too long")
-        return None
-    value, start = read_varint(data, at, len(data))
+    if at < len(data) and data[at] < 0x80:  # as nearly all are
+        value, start = data[at], at + 1
+    else:
+        longest = len(write_varint(most + 1 << flags))
+        known = data[at : at + longest]
+        if all(byte >= 0x80 for byte in known):
+            if len(known) == longest:
+                raise WireError("a batch is too long")
+            return None
+        value, start = read_varint(data, at, len(data))
     length = value >> flags
     if length > most:
         raise WireError("a batch is too long")

@@ -99,6 +99,15 @@ def streams() -> list[Stream]:
     ]
 
 
+def chat_streams() -> list[Stream]:
+    """The same of the replies to chats."""
+    return [
+        Stream(row["source"], [raw(event) for event in reply])
+        for row in rows("C2")
+        for reply in row["sse"]
+    ]
+
+
 def contents(samples: list[Sample]) -> Iterator[Sample]:
     """The texts that models wrote, as they are spelt in JSON: later requests have them."""
     for sample in samples:

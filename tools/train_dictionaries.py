@@ -16,6 +16,7 @@ segment with the most weight not yet covered. The same corpora give the same fil
 
 import argparse
 import hashlib
+import heapq
 import json
 import math
 import re
@@ -30,7 +31,8 @@ from pathlib import Path
 import corpora
 from corpora import Sample, Stream, project
 
-from m2mproxy.codec import events, static, zstd
+from m2mproxy.codec import events, huffman, static, zstd
+from m2mproxy.codec.template import TemplateEncoder
 
 if sys.version_info >= (3, 14):
     from compression.zstd import finalize_dict
@@ -44,6 +46,7 @@ SIZE, STREAM_SIZE = 64 * 1024, 32 * 1024
 # What zstd puts before the text: entropy tables, and a few bytes to spare.
 TABLES = 1536
 SEGMENT, STREAM_SEGMENT = 96, 300
+MOST_COUNTED = 5  # times that one text of events is
 SHARES = 4  # times that the text is gone through to fill a dictionary
 MAX_SAMPLE = 20_000  # bytes of one body that are read
 
@@ -238,7 +241,7 @@ def with_tables(content: bytes, samples: Iterable[Sample]) -> zstd.Dictionary:
     return finalize_dict(zstd.Dictionary(content, is_raw=True), bodies, SIZE, 9)
 
 
-# ---- The three of them ----
+# ---- All of them ----
 
 
 def respelt(samples: Iterable[Sample]) -> list[Sample]:
@@ -266,6 +269,30 @@ def _last_turns() -> list[Sample]:
     return list(longest.values())
 
 
+def code_lengths(counts: Counter[int]) -> bytes:
+    """Of a Huffman code of all 256 bytes, and of an end that is the longest: where a code is too
+    long, what is rare is taken to be less so."""
+    least = sum(counts.values()) / (1 << huffman.LONGEST)
+    while True:
+        weights = [max(counts[byte], least) for byte in range(256)]
+        lengths = _huffman([*weights, 0.0])
+        if max(lengths) <= huffman.LONGEST:
+            return bytes(lengths[:256])
+        least *= 1.1
+
+
+def _huffman(weights: list[float]) -> list[int]:
+    lengths = [0] * len(weights)
+    heap = [(weight, at, [at]) for at, weight in enumerate(weights)]
+    heapq.heapify(heap)
+    while len(heap) > 1:
+        (light, at, some), (heavy, _, others) = heapq.heappop(heap), heapq.heappop(heap)
+        for each in some + others:
+            lengths[each] += 1
+        heapq.heappush(heap, (light + heavy, at, some + others))
+    return lengths
+
+
 class Trainer:
     """Dictionaries of all corpora, but for one project."""
 
@@ -289,6 +316,24 @@ class Trainer:
     def stream(self) -> bytes:
         streams = [Sample(source, b"".join(parts)) for source, parts in corpora.streams()]
         return choose(read(self._kept(streams)), STREAM_SIZE, STREAM_SEGMENT)
+
+    def spelling(self) -> bytes:
+        """The lengths of the codes of first letters and of all others. A text counts a few times
+        at most, so that no stream says more than others."""
+        texts: Counter[bytes] = Counter()
+        for source, parts in corpora.streams() + corpora.chat_streams():
+            if project(source) != self._without:
+                templates = TemplateEncoder()
+                records = map(templates.encode, parts)
+                texts.update(record[1:-1] for record in records if events.is_spelt(record))
+        first: Counter[int] = Counter()
+        other: Counter[int] = Counter()
+        for text, count in texts.items():
+            weight = min(count, MOST_COUNTED)
+            first[text[0]] += weight
+            for letter in text[1:]:
+                other[letter] += weight
+        return code_lengths(first) + code_lengths(other)
 
 
 # ---- What they are worth ----
@@ -359,6 +404,7 @@ def main() -> int:
         "request": trainer.request().dict_content,
         "response": trainer.response().dict_content,
         "stream": trainer.stream(),
+        "spelling": trainer.spelling(),
     }
     different = False
     for name, content in contents.items():
@@ -367,7 +413,8 @@ def main() -> int:
         print(f"{name}: {len(content)} bytes")
         if not check:
             path.write_bytes(content)
-    print("version", hashlib.sha256(b"".join(contents.values())).hexdigest()[:8])
+    named = [contents[name] for name in ("request", "response", "stream")]
+    print("version", hashlib.sha256(b"".join(named)).hexdigest()[:8])
     if check and different:
         print("the files are others", file=sys.stderr)
     return int(check and different)

@@ -25,7 +25,7 @@ def of_session(session: Session, learnt: str) -> dict[str, Any]:
     if offer is None:
         return {"usable": False, "learnt": learnt}
     return {
-        "usable": Links(Link(), time.monotonic, sealed=False).offered(session) > 0,
+        "usable": Links(Link(), time.monotonic, sealed=False).offered(session) is not None,
         "learnt": learnt,
         "version": offer >> 24,
         "memory": memory_of(offer),

@@ -120,7 +120,7 @@ def _peer(peer: dict[str, Any] | None) -> str:
 def _link(link: dict[str, Any], http: str) -> str:
     """What it offers of m2m-link, and how that was learnt. `http` is the version spoken."""
     if "error" in link:
-        return f"its response says so (m2m-link: v=1), but {link['error']}"
+        return f"its response says so (m2m-link), but {link['error']}"
     if "version" not in link:
         silent = "its SETTINGS do" if "learnt" in link else f"its response over HTTP/{http} does"
         return f"no: {silent} not say so"
@@ -132,7 +132,7 @@ def _link(link: dict[str, Any], http: str) -> str:
     what = f"version {link['version']}, {link['memory'] >> 10} KiB, {known[link['dictionaries']]}"
     learnt = "SETTINGS"
     if link["learnt"] == "prior knowledge":
-        learnt = "m2m-link: v=1 of its response, then SETTINGS of HTTP/2 with prior knowledge"
+        learnt = "m2m-link of its response, then SETTINGS of HTTP/2 with prior knowledge"
     return f"{'yes' if link['usable'] else 'none that can be used'}: {what} ({learnt})"
 
 

@@ -6,17 +6,25 @@ whose last four bytes, 00 00 FF FF, are left out as in RFC 7692 7.2.1. A batch o
 stream's end, so that one that was cut never looks complete. Before deflate comes the template step
 (template.py), unless both sides agree on none.
 
+In the form with spelling, which is the newer one, the varint is twice the length, plus 1 for a
+batch that is spelt: its records are 0x00, a text and a quote, and only the text is there, in a
+static code (huffman.py), which makes two thirds of what deflate makes of a word. It goes through
+the window all the same, for what repeats it.
+
 The one rule: any bytes, in any batches, come out exactly; and a batch holds at most 32 KiB, so that
 neither side keeps much or makes much at a time.
 """
 
 from __future__ import annotations
 
+import struct
 import zlib
+from functools import cache
 
 from m2mproxy.codec import dictionaries
 from m2mproxy.codec.allowance import Allowance
 from m2mproxy.codec.base import WireError
+from m2mproxy.codec.huffman import Spelling
 from m2mproxy.codec.template import TemplateDecoder, TemplateEncoder
 from m2mproxy.codec.varint import read_prefixed, write_varint
 
@@ -29,13 +37,34 @@ _MOST_PLAIN = 32 * 1024  # bytes of a batch
 _MOST_RECORDS = 4 * _MOST_PLAIN
 _MOST_CODED = _MOST_RECORDS + 1024
 
+# A record that is spelt: what it begins and ends with, and how long it is.
+_START, _QUOTE = 0x00, 0x22
+_SPELT = range(3, 256)
+# Bytes of a spelt text that deflate is not asked about: it is seldom better.
+_FEW = 8
+# What was spelt goes through the window when something is deflated, or there is so much of it.
+_MOST_WAITING = 4096
+_stored = struct.Struct("<BHH")  # a block of RFC 1951 3.2.4, not the last
+
+
+@cache
+def _spelling() -> Spelling:
+    return Spelling(dictionaries.spelling())
+
+
+def is_spelt(records: bytes) -> bool:
+    """Whether the records of a batch can be."""
+    return len(records) in _SPELT and records[0] == _START and records[-1] == _QUOTE
+
 
 class EventsEncoder:
     """A Transform for the bytes of one stream."""
 
-    __slots__ = ("_deflate", "_held", "_size", "_template")
+    __slots__ = ("_deflate", "_held", "_size", "_spelling", "_template", "_waiting")
 
-    def __init__(self, dictionary: bytes | None = None, templates: bool = True) -> None:
+    def __init__(
+        self, dictionary: bytes | None = None, templates: bool = True, spells: bool = True
+    ) -> None:
         """`dictionary` is the stream dictionary unless another is given."""
         if dictionary is None:
             dictionary = dictionaries.stream()
@@ -43,6 +72,8 @@ class EventsEncoder:
             _LEVEL, zlib.DEFLATED, _RAW, _MEMORY, zlib.Z_DEFAULT_STRATEGY, dictionary
         )
         self._template = TemplateEncoder() if templates else None
+        self._spelling = _spelling() if spells else None
+        self._waiting = b""  # for the window
         self._held: list[bytes | memoryview] = []
         self._size = 0
 
@@ -70,59 +101,122 @@ class EventsEncoder:
         return [self._batch(plain)]
 
     def _batch(self, plain: bytes) -> bytes:
-        if self._template is not None:
-            plain = self._template.encode(plain)
-        coded = self._deflate.compress(plain) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
-        coded = coded[: -len(_TAIL)]
-        return write_varint(len(coded)) + coded
+        records = self._template.encode(plain) if self._template is not None else plain
+        if self._spelling is None:
+            coded = self._deflated(records)
+            return write_varint(len(coded)) + coded
+        spelt = self._spelling.encode(records[1:-1]) if is_spelt(records) else b""
+        if 0 < len(spelt) <= _FEW:
+            self._waiting += records
+            if len(self._waiting) > _MOST_WAITING:
+                self._catch_up()
+            return bytes((2 * len(spelt) + 1,)) + spelt
+        coded = self._deflated(records)
+        if 0 < len(spelt) < len(coded):
+            return write_varint(2 * len(spelt) + 1) + spelt
+        return write_varint(2 * len(coded)) + coded
+
+    def _deflated(self, records: bytes) -> bytes:
+        if self._waiting:
+            self._catch_up()
+        coded = self._deflate.compress(records) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
+        return coded[: -len(_TAIL)]
+
+    def _catch_up(self) -> None:
+        """Let what waits go through the window; the other end does so without its code."""
+        self._deflate.compress(self._waiting)
+        self._deflate.flush(zlib.Z_SYNC_FLUSH)
+        self._waiting = b""
 
     def finish(self) -> list[bytes]:
         return [*self.flush(), _END]
 
 
 class EventsDecoder:
-    """A Transform for what an EventsEncoder made, with the same dictionary and templates."""
+    """A Transform for what an EventsEncoder made, with the same dictionary, templates, and
+    spelling or not."""
 
-    __slots__ = ("_allowance", "_ended", "_inflate", "_partial", "_template")
+    __slots__ = (
+        "_allowance",
+        "_ended",
+        "_inflate",
+        "_partial",
+        "_spelling",
+        "_template",
+        "_waiting",
+    )
 
-    def __init__(self, limit: int, dictionary: bytes | None = None, templates: bool = True) -> None:
+    def __init__(
+        self,
+        limit: int,
+        dictionary: bytes | None = None,
+        templates: bool = True,
+        spells: bool = True,
+    ) -> None:
         """`limit` in bytes, of all that comes out."""
         if dictionary is None:
             dictionary = dictionaries.stream()
         self._allowance = Allowance(limit)
         self._inflate = zlib.decompressobj(_RAW, dictionary)
         self._template = TemplateDecoder() if templates else None
+        self._spelling = _spelling() if spells else None
+        self._waiting = b""  # for the window
         self._partial = b""  # of a batch
         self._ended = False
 
     def feed(self, chunk: bytes | memoryview) -> list[bytes]:
         data = self._partial + bytes(chunk) if self._partial else bytes(chunk)
         out: list[bytes] = []
-        at = 0
+        at, flags = 0, int(self._spelling is not None)
         while at < len(data):
             if self._ended:
                 raise WireError("something follows the stream's end")
-            end = read_prefixed(data, at, _MOST_CODED)
+            end = read_prefixed(data, at, _MOST_CODED, flags)
             if end is None:
                 break
-            start, at = end[0], end[1]
-            if start == at:
+            start, at, flag = end
+            if flag:
+                out.append(self._plain(self._spelt(data[start:at])))
+            elif start == at:
                 self._ended = True
             else:
-                out.append(self._batch(data[start:at]))
+                out.append(self._plain(self._inflated(data[start:at])))
         self._partial = data[at:]
         return out
 
-    def _batch(self, coded: bytes) -> bytes:
+    def _spelt(self, coded: bytes) -> bytes:
+        assert self._spelling is not None
+        records = b"\x00%b\x22" % self._spelling.decode(coded, _SPELT[-1] - 2)
+        self._waiting += records
+        if len(self._waiting) > _MOST_WAITING:
+            self._catch_up()
+        return records
+
+    def _inflated(self, coded: bytes) -> bytes:
+        if self._waiting:
+            self._catch_up()
         inflate = self._inflate
         try:
-            plain = inflate.decompress(coded + _TAIL, _MOST_RECORDS + 1)
+            records = inflate.decompress(coded + _TAIL, _MOST_RECORDS + 1)
         except zlib.error:
             raise WireError("a batch is not deflate") from None
-        if inflate.eof or inflate.unconsumed_tail or len(plain) > _MOST_RECORDS:
+        if inflate.eof or inflate.unconsumed_tail or len(records) > _MOST_RECORDS:
             raise WireError("a batch ends the stream, or is too large")
+        return records
+
+    def _catch_up(self) -> None:
+        """Let what waits go through the window, as a stored block."""
+        size = len(self._waiting)
+        try:
+            self._inflate.decompress(_stored.pack(0, size, size ^ 0xFFFF) + self._waiting)
+        except zlib.error:
+            raise WireError("a batch before was not whole") from None
+        self._waiting = b""
+
+    def _plain(self, records: bytes) -> bytes:
+        plain = records
         if self._template is not None:
-            plain = self._template.decode(plain, _MOST_PLAIN)
+            plain = self._template.decode(records, _MOST_PLAIN)
         self._allowance.take(len(plain))
         return plain
 

@@ -24,8 +24,10 @@ from m2mproxy.codec.varint import read_varint, write_varint
 
 _checksum = struct.Struct("<I")
 # Level 6 takes 600 µs for 64 KiB and saves 2 points more than 3, which takes 350 µs for 100 KiB.
-# For 4 KiB, 9 would take twice as long as 6 and save half a point more.
+# For 4 KiB, 9 would take twice as long as 6 and save half a point more; for less than half of that
+# it takes 30 µs at most, and saves 3 to 6 % of what is left.
 _LEVEL, _LARGE, _LEVEL_OF_LARGE = 6, 64 * 1024, 3
+_SMALL, _LEVEL_OF_SMALL = 2048, 9
 _BY_AND_BY = b"\0"
 # What a message may be longer than its body: no frame that we make is.
 _HEAD = 64
@@ -45,6 +47,8 @@ class Way(enum.Enum):
 
 def level_for(size: int) -> int:
     """The zstd level that a body of that many bytes is worth."""
+    if size <= _SMALL:
+        return _LEVEL_OF_SMALL
     return _LEVEL if size <= _LARGE else _LEVEL_OF_LARGE
 
 

@@ -53,22 +53,31 @@ def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     raise WireError("a number is cut short or too long")
 
 
-def read_prefixed(data: bytes, at: int, most: int) -> tuple[int, int] | None:
-    """Where what stands at `at` starts behind its length, and ends; None while it is not whole.
+def read_prefixed(
+    data: bytes, at: int, most: int, flags: int = 0
+) -> tuple[int, int, int] | None:
+    """Where what has its length before it begins and ends, and its flags, which are the lowest
+    `flags` bits of that varint; None while it is not whole.
 
     Raises:
         WireError: it has more than `most` bytes.
     """
-    longest = len(write_varint(most))
-    known = data[at : at + longest]
-    if all(byte >= 0x80 for byte in known):
-        if len(known) == longest:
-            raise WireError("a batch is too long")
-        return None
-    length, start = read_varint(data, at, len(data))
+    if at < len(data) and data[at] < 0x80:  # as nearly all are
+        value, start = data[at], at + 1
+    else:
+        longest = len(write_varint(most + 1 << flags))
+        known = data[at : at + longest]
+        if all(byte >= 0x80 for byte in known):
+            if len(known) == longest:
+                raise WireError("a batch is too long")
+            return None
+        value, start = read_varint(data, at, len(data))
+    length = value >> flags
     if length > most:
         raise WireError("a batch is too long")
-    return (start, start + length) if start + length <= len(data) else None
+    if start + length > len(data):
+        return None
+    return start, start + length, value & (1 << flags) - 1
 
 
 def write_tokens(ids: Iterable[int]) -> bytes:

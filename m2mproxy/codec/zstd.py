@@ -40,6 +40,24 @@ _parameter = zstd.CompressionParameter
 _BLOCK: Final = zstd.ZstdCompressor.FLUSH_BLOCK
 _END: Final = zstd.ZstdCompressor.FLUSH_FRAME
 
+# Of a bare frame's header.
+_NOTHING_SAID: Final[Mapping[int, int]] = {
+    _parameter.content_size_flag: 0,
+    _parameter.dict_id_flag: 0,
+}
+# For little after much: with a window of no more than 16 KiB the library searches chains, which are
+# made in a third of the time of what it has for larger ones, and find more.
+_LITTLE: Final[Mapping[int, int]] = {
+    _parameter.compression_level: 9,
+    _parameter.strategy: zstd.Strategy.lazy2,
+    _parameter.window_log: 14,
+    _parameter.hash_log: 14,
+    _parameter.chain_log: 15,
+    _parameter.search_log: 5,
+    _parameter.min_match: 4,
+}
+_LEVEL_OF_MUCH = 6
+
 # Up to this size the compressors of `pack` are shared: making one costs half of what it does then.
 # A larger body would make others wait at its lock.
 _SHARED_UP_TO = 8 * 1024
@@ -137,7 +155,7 @@ def _some(piece: bytes) -> list[bytes]:
     return [piece] if piece else []
 
 
-def _prefix(data: bytes) -> Reference:
+def prefix(data: bytes) -> Reference:
     """`data`, any bytes, as what a frame continues (the library's refPrefix)."""
     return zstd.ZstdDict(data, is_raw=True).as_prefix if len(data) >= _MIN_PREFIX else None
 
@@ -159,16 +177,26 @@ def pack_after(body: bytes, level: int, before: bytes) -> bytes:
     """`body` as a bare frame, as `pack`'s, that continues `before`, all of which it can reach."""
     size = len(before) + len(body)
     log = _window_log(size) if size > 1 << _LEVELS_WINDOW_LOG else 0
-    return _bare(_compressor(level, _prefix(before), log), body)
+    return _bare(_compressor(level, prefix(before), log), body)
+
+
+def once(dictionary: bytes) -> Reference:
+    """A dictionary, tables and all, that is used a single time."""
+    return zstd.ZstdDict(dictionary).as_undigested_dict
+
+
+def pack_with(body: bytes, dictionary: bytes) -> bytes:
+    """`body` as a bare frame, as `pack`'s, with a dictionary of some 32 KiB that is used `once`."""
+    is_little = len(body) <= 1 << _LITTLE[_parameter.window_log]
+    options: dict[int, int] = {**_NOTHING_SAID, _parameter.compression_level: _LEVEL_OF_MUCH}
+    if is_little:
+        options |= _LITTLE
+    return _bare(zstd.ZstdCompressor(options=options, zstd_dict=once(dictionary)), body)
 
 
 def _compressor(level: int, reference: Reference, window_log: int = 0) -> zstd.ZstdCompressor:
     """`window_log` is 0 for the level's own."""
-    options: dict[int, int] = {
-        _parameter.compression_level: level,
-        _parameter.content_size_flag: 0,
-        _parameter.dict_id_flag: 0,
-    }
+    options: dict[int, int] = {**_NOTHING_SAID, _parameter.compression_level: level}
     if window_log:  # and the level's own table would forget how a long prefix began
         options[_parameter.window_log] = window_log
         options[_parameter.enable_long_distance_matching] = 1
@@ -196,23 +224,26 @@ def unpack(frame: bytes | memoryview, size: int, reference: Reference) -> bytes:
     Raises:
         WireError: it is no such frame, is cut short, goes on, or holds more or less.
     """
-    return _unpack(frame, size, zstd.ZstdDecompressor(zstd_dict=reference, options=_WINDOW))
+    decompressor = zstd.ZstdDecompressor(zstd_dict=reference, options=_WINDOW)
+    decompressor.decompress(_MAGIC)
+    return _unpack_one(frame, size, decompressor)
 
 
-def unpack_after(frame: bytes | memoryview, size: int, before: bytes) -> bytes:
-    """The same for what `pack_after` made. The window may be as large as it takes, and no larger.
+def unpack_frame(frame: bytes, size: int, reference: Reference) -> bytes:
+    """The same for a whole frame, with its magic number, of a single segment (blocks.py).
 
     Raises:
         WireError: as `unpack`.
     """
-    log = max(_window_log(len(before) + size), _LEVELS_WINDOW_LOG)
-    options: Mapping[int, int] = {zstd.DecompressionParameter.window_log_max: log}
-    return _unpack(frame, size, zstd.ZstdDecompressor(zstd_dict=_prefix(before), options=options))
+    options: Mapping[int, int] = {zstd.DecompressionParameter.window_log_max: _window_log(size)}
+    decompressor = zstd.ZstdDecompressor(zstd_dict=reference, options=options)
+    return _unpack_one(frame, size, decompressor)
 
 
-def _unpack(frame: bytes | memoryview, size: int, decompressor: zstd.ZstdDecompressor) -> bytes:
+def _unpack_one(
+    frame: bytes | memoryview, size: int, decompressor: zstd.ZstdDecompressor
+) -> bytes:
     try:
-        decompressor.decompress(_MAGIC)
         body = decompressor.decompress(frame, size + 1)
     except zstd.ZstdError:
         raise WireError("the frame is not zstd, or made with another reference") from None

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.link import message
-from m2mproxy.link.message import Head
+from m2mproxy.link.message import NOTHING_KNOWN, Head, Known
 from m2mproxy.link.scope import NOTHING, Earlier, Names
+from m2mproxy.link.use import Use
 from m2mproxy.link.window import Bounds, Entry, Memory, Window
+
+NO_USE = Use()
 
 
 class Miss(Exception):
@@ -27,18 +30,23 @@ class Received:
 
     head: Head
     data: bytes
-    entry: Entry | None
-    prefix: bytes | None
-    base: int = 0
-    """Bytes of the entry's body."""
+    entry: Entry | None = None
+    use: Use = NO_USE
+    """What of that is meant."""
+    known: Known = NOTHING_KNOWN
     names: Names = NOTHING
     """What that says of whose it is."""
 
     @property
     def earlier(self) -> Earlier | None:
         """What is known of the body before it is looked at."""
-        tail = self.head.use.tail
-        return None if tail is None else Earlier(self.names, self.base, self.base - tail)
+        tail, base = self.use.tail, len(self.known.body)
+        return None if tail is None else Earlier(self.names, base, base - tail)
+
+    @property
+    def size(self) -> int:
+        """Bytes that the body has, or says it has."""
+        return self.head.size + (0 if self.use.tail is None else len(self.known.body))
 
     def decode(self, limit: int) -> bytes:
         """The body; touches nothing else.
@@ -49,7 +57,7 @@ class Received:
             WireError: it is damaged.
         """
         try:
-            return message.decode(self.data, self.head, self.prefix, limit, self.base)
+            return message.decode(self.data, self.head, self.use, self.known, limit)
         except TooLarge:
             raise
         except WireError:
@@ -78,18 +86,17 @@ class Core:
         """
         head = message.read_head(data)
         if not head.distance:
-            return Received(head, data, None, None)
+            return Received(head, data)
         entry = self._window.get(number - head.distance)
         if entry is None or entry.tenant != tenant:
             raise Miss
-        if head.use.reply and not entry.reply:
-            raise Miss
         try:
-            prefix = head.use.of(entry.body, entry.reply)
+            use = head.use.within(entry.body, entry.reply, entry.tail)
         except WireError:
             raise Miss from None
         self._window.use(entry)
-        return Received(head, data, entry, prefix, len(entry.body), entry.names)
+        known = Known(entry.body, entry.reply, entry.tail)
+        return Received(head, data, entry, use, known, entry.names)
 
     def keep(
         self,
@@ -110,8 +117,8 @@ class Core:
             raise Miss
         if not self._window.takes(len(body)):
             return None
-        entry = Entry(number, scope, body, tenant, names=names)
-        if before is not None and received.head.use.replaces:
+        entry = Entry(number, scope, body, tenant, names=names, tail=received.use.tail)
+        if before is not None and received.use.replaces:
             entry.successor_of = before.number
         return entry if self._window.add(entry) else None
 

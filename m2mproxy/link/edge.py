@@ -23,8 +23,9 @@ from itertools import islice
 from m2mproxy.link import message
 from m2mproxy.link.index import Index, chain, last_calls, shared, whole_blocks
 from m2mproxy.link.match import BLOCK, common_prefix, common_runs, insertion
-from m2mproxy.link.message import MOST_RUNS, Coded, Use
+from m2mproxy.link.message import NOTHING_KNOWN, Coded, Known
 from m2mproxy.link.scope import NOTHING, Earlier, Names, names_in, scope
+from m2mproxy.link.use import MOST_RUNS, Use
 from m2mproxy.link.window import Bounds, Entry, Memory, Window
 
 # Misses in a row after which no reply is referred to any more: the core has other texts of them.
@@ -65,7 +66,14 @@ class Look:
     names: Names = NOTHING
     scope: bytes = b""
     marks: list[int] = field(default_factory=list)
-    calls: list[bytes] = field(default_factory=list)
+    _calls: list[bytes] | None = None
+
+    @property
+    def calls(self) -> list[bytes]:
+        """The ids of the last tool calls that the body has the result of."""
+        if self._calls is None:
+            self._calls = last_calls(self.body)
+        return self._calls
 
     def find(self) -> Look:
         """Find it out. May take long, and touches nothing else."""
@@ -74,7 +82,8 @@ class Look:
         self.scope = scope(self.tenant, body, self.names)
         whose, marks = self.known
         self.marks = chain(self.scope, body, marks if whose == self.scope else ())
-        self.calls = last_calls(body)
+        if self.earlier is None:  # else it most likely goes on, and nobody asks
+            self._calls = last_calls(body)
         return self
 
 
@@ -85,14 +94,13 @@ class Plan:
     look: Look
     entry: Entry | None = None
     use: Use = field(default_factory=Use)
-    prefix: bytes = b""
-    base: int = 0
-    """Bytes of the entry's body."""
+    known: Known = NOTHING_KNOWN
+    """What the entry has."""
 
     def encode(self) -> Coded:
         """Code the body; touches nothing else."""
         use = self.use if self.entry is not None else None
-        return message.encode(self.look.body, use, self.prefix, self.base)
+        return message.encode(self.look.body, use, self.known)
 
     def distance(self, number: int) -> int:
         """From the stream of that number back to the entry; 0 for none."""
@@ -145,7 +153,8 @@ class Edge:
             same = shared(own.marks, look.marks)
             tail = len(own.body) - same - common_prefix(own.body, body, same, same)
             reply = self._may_have_reply(own, body, same)
-            self._refer(plan, own, Use(reply, replaces=True, tail=tail))
+            use = Use(reply, replaces=True, tail=tail, where_before=tail == own.tail)
+            self._refer(plan, own, use)
         elif (own := self._index.conversation(look.scope, look.calls)) is not None:
             self._refer(plan, own, Use(reply=bool(own.reply), replaces=True))
         elif self._isolation is not Isolation.CONVERSATION:
@@ -196,8 +205,8 @@ class Edge:
         return found
 
     def _refer(self, plan: Plan, entry: Entry, use: Use) -> None:
-        plan.entry, plan.use, plan.base = entry, use, len(entry.body)
-        plan.prefix = use.of(entry.body, entry.reply)
+        plan.entry, plan.use = entry, use
+        plan.known = Known(entry.body, entry.reply, entry.tail)
 
     def sent(self, number: int, plan: Plan) -> Entry | None:
         """The body goes out on the stream of that number. Its entry, where it becomes one."""
@@ -215,7 +224,7 @@ class Edge:
             names=look.names,
         )
         entry.marks = look.marks
-        entry.after_reply = plan.use.reply
+        entry.tail, entry.after_reply = plan.use.tail, plan.use.reply
         if plan.entry is not None and plan.use.replaces:
             entry.successor_of = plan.entry.number
         return entry if self._window.add(entry) else None

@@ -1,21 +1,14 @@
 """A request's body on the link (content coding `m2m-link`).
 
-    varint distance | reference | varint length | u32 crc32, little-endian | zstd frame
+    reference | varint size | u32 crc32, little-endian | blocks
 
-An entry has the number of the stream on which its request crossed, so `distance`, this stream's
-number less the entry's, names the entry that the frame continues; 0 is the static dictionary. Then
-comes, for a distance that is not 0, a varint for what of the entry is meant:
+An entry has the number of the stream on which its request crossed, so the reference (use.py) names
+the one that is continued by how far back it is. `size` is how many bytes the blocks hold, times
+two, plus one if they are all of a frame's blocks; without, they are one compressed block without
+its header (codec/blocks.py). The crc32 is that of the whole body.
 
-    0 to 3  the body, with 1 the text of its reply, too
-    4 to 7  the same, and the new body is the entry's with something inserted, which is all that
-            the frame holds; a varint says how many bytes of the entry's follow it
-    n + 7   n runs of its blocks, each a varint of blocks left out and a varint of blocks taken
-
-With 2 this body replaces the entry: once this one is referred to, that one is not any more.
-
-`length` and `crc32` are those of the body as it is. The frame is a bare one (codec/zstd.py), with
-the entry's bytes as prefix. Runs of blocks leave out much, so the static dictionary's bytes come
-before them.
+The frame is made with the static dictionary; with that one's tables and the last 32 KiB of what is
+meant of the entry; or with all of this as prefix.
 
 The one rule: what a peer declares is compared with a limit before anything is made of it, and no
 byte of a body leaves here whose length or checksum is another.
@@ -25,175 +18,148 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from m2mproxy.codec import dictionaries, zstd
+from m2mproxy.codec import blocks, dictionaries, zstd
 from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.codec.static import level_for
 from m2mproxy.codec.varint import read_varint, write_varint
-from m2mproxy.link.match import Run
+from m2mproxy.link import use as reference
+from m2mproxy.link.use import MOST_RUNS, REACH, Use
 
 _checksum = struct.Struct("<I")
-# Level 6 saves 6 % more than 3 and takes three times as long: up to so many bytes, which is about
-# 100 µs. 1 fails with prefixes of 100 KiB and more: its table is too small for them.
+# After a prefix, level 6 saves 6 % more than 3 and takes three times as long: up to so many bytes,
+# which is about 100 µs. 1 fails with prefixes of 100 KiB and more: its table is too small for them.
 _LEVEL, _LEVEL_OF_LARGE, _LARGE = 6, 3, 80 * 1024
-# A body that refers to more pieces than these is better off without.
-MOST_RUNS = 64
-# What comes before the frame, at most.
+# An insertion that takes more than this may repeat something that is far: both ways are tried.
+_MAY_BE_FAR = 1024
+# What comes before the blocks, at most.
 MOST_HEAD = 10 * (3 + 2 * MOST_RUNS) + _checksum.size
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
-    """What of an entry is meant: `runs` of its body, or all of it where there are none."""
+class Known:
+    """What an entry has: its body, the text of its reply, and of an insertion how many bytes of the
+    body follow it."""
 
-    reply: bool = False
-    replaces: bool = False
+    body: bytes = b""
+    reply: bytes = b""
     tail: int | None = None
-    """Where the new body is the entry's with an insertion: the bytes of that which follow it."""
-    runs: tuple[Run, ...] = ()
 
-    def of(self, body: bytes, reply: bytes) -> bytes:
-        """Those bytes of an entry.
 
-        Raises:
-            WireError: it has no such blocks.
-        """
-        if self.tail is not None:
-            if self.tail > len(body):
-                raise WireError("the reference goes beyond its entry")
-            at = len(body) - self.tail  # what is before the insertion stands nearest to it
-            return body[at:] + body[:at] + (reply if self.reply else b"")
-        if not self.runs:
-            return body + reply if self.reply else body
-        if self.runs[-1].end > len(body):
-            raise WireError("the reference goes beyond its entry")
-        blocks = [body[run.start : run.end] for run in self.runs]
-        return b"".join([dictionaries.request_text(), *blocks])
+NOTHING_KNOWN = Known()
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a message says of itself. `distance` is 0 for no entry, `at` where the frame begins."""
+    """What a message says of itself. `distance` is 0 for no entry, `size` how many bytes the blocks
+    hold, `at` where they begin, and `is_one` for a single one without its header."""
 
     distance: int
     use: Use
-    length: int
+    size: int
+    is_one: bool
     checksum: int
     at: int
 
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """A body's frame, and what it has to be told with it. It does not depend on the stream on which
+    """A body's blocks, and what has to be told with them. It does not depend on the stream on which
     it will go."""
 
     use: Use
-    length: int
+    size: int
+    is_one: bool
     checksum: int
-    frame: bytes
+    blocks: bytes
 
     def message(self, distance: int) -> bytes:
         """The whole message. `distance` is 0 where the frame continues no entry."""
         return b"".join(
             [
-                write_varint(distance),
-                *(_reference(self.use) if distance else ()),
-                write_varint(self.length),
+                reference.write(self.use, distance),
+                write_varint(2 * self.size + (not self.is_one)),
                 _checksum.pack(self.checksum),
-                self.frame,
+                self.blocks,
             ]
         )
 
 
-def _reference(use: Use) -> Sequence[bytes]:
-    if not use.runs:
-        kind = use.reply + 2 * use.replaces
-        if use.tail is None:
-            return [write_varint(kind)]
-        return [write_varint(kind + 4), write_varint(use.tail)]
-    parts, reached = [write_varint(len(use.runs) + 7)], 0
-    for run in use.runs:
-        parts += [write_varint(run.first - reached), write_varint(run.blocks)]
-        reached = run.first + run.blocks
-    return parts
-
-
-def encode(body: bytes, use: Use | None = None, prefix: bytes = b"", base: int = 0) -> Coded:
-    """Code `body` after `prefix`, which is what `use` means of an entry with a body of `base`
-    bytes; None for the static dictionary."""
+def encode(body: bytes, use: Use | None = None, known: Known = NOTHING_KNOWN) -> Coded:
+    """Code `body` after what `use` means of an entry, of which that is `known`; None for the static
+    dictionary."""
     if use is None:
+        use, content = Use(), body
         frame = zstd.pack(body, level_for(len(body)), dictionaries.request())
     else:
-        content = body
-        if use.tail is not None:
-            content = body[base - use.tail : len(body) - use.tail]
-        level = _LEVEL if len(content) + len(prefix) <= _LARGE else _LEVEL_OF_LARGE
-        frame = zstd.pack_after(content, level, prefix)
-    return Coded(use or Use(), len(body), zlib.crc32(body), frame)
+        content = _inserted(body, use, known)
+        frame, use = _pack(content, use, known)
+    some, is_one = blocks.of(frame)
+    return Coded(use, len(content), is_one, zlib.crc32(body), some)
+
+
+def _inserted(body: bytes, use: Use, known: Known) -> bytes:
+    """What of `body` is coded."""
+    if use.tail is None:
+        return body
+    return body[len(known.body) - use.tail : len(body) - use.tail]
+
+
+def _pack(content: bytes, use: Use, known: Known) -> tuple[bytes, Use]:
+    body, reply = known.body, known.reply
+    if not use.is_near(body, reply):
+        return _packed_after(content, use.prefix(body, reply)), use
+    frame = zstd.pack_with(content, use.dictionary(body, reply))
+    if len(frame) > _MAY_BE_FAR and use.tail is not None and len(body) + len(reply) > REACH:
+        further = _packed_after(content, use.prefix(body, reply))
+        if len(further) < len(frame):
+            return further, replace(use, far=True)
+    return frame, use
+
+
+def _packed_after(content: bytes, prefix: bytes) -> bytes:
+    level = _LEVEL if len(content) + len(prefix) <= _LARGE else _LEVEL_OF_LARGE
+    return zstd.pack_after(content, level, prefix)
 
 
 def read_head(message: bytes) -> Head:
-    """What the message says before its frame.
+    """What the message says before its blocks.
 
     Raises:
         WireError: it says nothing that can be understood.
     """
     end = min(len(message), MOST_HEAD)
-    distance, at = read_varint(message, 0, end)
-    use = Use()
-    if distance:
-        use, at = _read_use(message, at, end)
-    length, at = read_varint(message, at, end)
+    distance, use, at = reference.read(message, end)
+    size, at = read_varint(message, at, end)
     if at + _checksum.size > len(message):
-        raise WireError("the message is cut short before its frame")
+        raise WireError("the message is cut short before its blocks")
     (checksum,) = _checksum.unpack_from(message, at)
-    return Head(distance, use, length, checksum, at + _checksum.size)
+    return Head(distance, use, size >> 1, not size & 1, checksum, at + _checksum.size)
 
 
-def _read_use(message: bytes, at: int, end: int) -> tuple[Use, int]:
-    kind, at = read_varint(message, at, end)
-    if kind < 8:
-        tail = None
-        if kind & 4:
-            tail, at = read_varint(message, at, end)
-        return Use(bool(kind & 1), bool(kind & 2), tail), at
-    if kind - 7 > MOST_RUNS:
-        raise WireError("the reference has too many pieces")
-    runs, reached = [], 0
-    for _ in range(kind - 7):
-        skipped, at = read_varint(message, at, end)
-        count, at = read_varint(message, at, end)
-        if not count:
-            raise WireError("the reference has an empty piece")
-        runs.append(Run(reached + skipped, count))
-        reached += skipped + count
-    return Use(runs=tuple(runs)), at
-
-
-def decode(
-    message: bytes, head: Head, prefix: bytes | None, limit: int, base: int = 0
-) -> bytes:
-    """The body. `prefix` is what `head` refers to, of an entry with a body of `base` bytes; None
-    for the static dictionary.
+def decode(message: bytes, head: Head, use: Use, known: Known, limit: int) -> bytes:
+    """The body. `use` is the head's within the entry of which that is `known`.
 
     Raises:
         TooLarge: it says that it has more than `limit` bytes.
-        WireError: it is damaged, cut short, goes on, or was made after another prefix.
+        WireError: it is damaged, cut short, goes on, or was made after something else.
     """
-    if head.length > limit:
+    base = known.body if use.tail is not None else b""
+    if len(base) + head.size > limit:
         raise TooLarge(f"the body decodes to more than {limit} bytes")
-    frame, tail = memoryview(message)[head.at :], head.use.tail
-    if prefix is None:
-        body = zstd.unpack(frame, head.length, dictionaries.request())
-    elif tail is None:
-        body = zstd.unpack_after(frame, head.length, prefix)
+    frame = blocks.frame(memoryview(message)[head.at :], head.is_one, head.size)
+    if not head.distance:
+        body = zstd.unpack_frame(frame, head.size, dictionaries.request())
+    elif use.is_near(known.body, known.reply):
+        dictionary = zstd.once(use.dictionary(known.body, known.reply))
+        body = zstd.unpack_frame(frame, head.size, dictionary)
     else:
-        if head.length < base:
-            raise WireError("the body is shorter than what it contains")
-        inserted = zstd.unpack_after(frame, head.length - base, prefix)
-        body = b"".join([prefix[tail:base], inserted, prefix[:tail]])
+        prefix = zstd.prefix(use.prefix(known.body, known.reply))
+        body = zstd.unpack_frame(frame, head.size, prefix)
+    if use.tail is not None:
+        at = len(base) - use.tail
+        body = b"".join([base[:at], body, base[at:]])
     if zlib.crc32(body) != head.checksum:
         raise WireError("the body's checksum is not its own")
     return body

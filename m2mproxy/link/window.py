@@ -44,6 +44,8 @@ class Entry:
     tenant: bytes = b""
     """Of its scope, what the header alone says."""
     reply: bytes = b""
+    tail: int | None = None
+    """Where it was sent as an insertion: how many bytes of the body follow that."""
     usable: bool = False
     """Whether the other end is known to have it."""
     used: float = 0.0

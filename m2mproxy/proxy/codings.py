@@ -42,9 +42,22 @@ def static_form() -> bytes:
 
 
 @cache
+def events_form() -> bytes:
+    """The form of event streams alone in which words are spelt, by the name of what that takes.
+    Whoever does not know it has the static form of them."""
+    return b"m2m-events-" + dictionaries.events_version().encode()
+
+
+@cache
 def peer_forms() -> tuple[bytes, ...]:
-    """What another m2mproxy reads, best first."""
+    """What another m2mproxy reads of requests, best first."""
     return (static_form(), M2M)
+
+
+@cache
+def peer_replies() -> tuple[bytes, ...]:
+    """And of responses."""
+    return (events_form(), *peer_forms())
 
 
 @cache
@@ -56,7 +69,7 @@ def requests() -> tuple[bytes, ...]:
 def responses(kind: Kind, size: int | None) -> tuple[bytes, ...]:
     """What a response of that kind and size can be coded in, best first."""
     if kind is Kind.EVENTS:
-        return (static_form(), *STANDARD, coding.DEFLATE)
+        return (events_form(), static_form(), *STANDARD, coding.DEFLATE)
     if size is None or size > MOST_WAITING:
         return (static_form(), *STANDARD, coding.DEFLATE)
     return (static_form(), *STANDARD, coding.DEFLATE, M2M)
@@ -93,6 +106,11 @@ def compresses(kind: bytes) -> bool:
 def can_read(name: bytes) -> bool:
     """Whether a body of this coding can be decoded."""
     return coding.is_standard(name) or name in peer_forms()
+
+
+def can_read_reply(name: bytes) -> bool:
+    """Whether a response's body of this coding can."""
+    return can_read(name) or name == events_form()
 
 
 def is_quick(names: Sequence[bytes], body: bytes) -> bool:
@@ -160,9 +178,11 @@ def writer(name: bytes, kind: Kind, size: int | None, level: int) -> Transform:
     """What codes a response of `size` bytes, None where nobody knows."""
     if name == M2M:
         return Whole(lambda body: frame.encode(body, schema=Schema.RESPONSE))
+    if name == events_form():
+        return EventsEncoder()
     if name == static_form():
         if kind is Kind.EVENTS:
-            return EventsEncoder()
+            return EventsEncoder(spells=False)
         if size is None or size > MOST_WAITING:
             return static.StaticEncoder()
         return Whole(lambda body: static.encode(body, static.Way.RESPONSE))
@@ -173,9 +193,11 @@ def reader(name: bytes, kind: Kind) -> Transform:
     """What decodes a response."""
     if name == M2M:
         return Whole(_response_of)
+    if name == events_form():
+        return EventsDecoder(_MOST_DECODED)
     if name == static_form():
         if kind is Kind.EVENTS:
-            return EventsDecoder(_MOST_DECODED)
+            return EventsDecoder(_MOST_DECODED, spells=False)
         return static.StaticDecoder(_MOST_DECODED, MOST_WAITING)
     return coding.decoder(name, _MOST_DECODED)
 

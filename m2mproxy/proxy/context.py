@@ -6,10 +6,11 @@ The one rule: made once at the start; an exchange holds a reference, never a cop
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from m2mproxy.config import Config
 from m2mproxy.proxy.forms import Forms
+from m2mproxy.proxy.held import Holds
 from m2mproxy.proxy.links import Links
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.routes import Routes
@@ -32,3 +33,4 @@ class Context:
     """None where nobody wants to know of tokens."""
     guard: Guard | None = None
     """None where requests are not scanned."""
+    holds: Holds = field(default_factory=Holds)

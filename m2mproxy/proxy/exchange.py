@@ -23,7 +23,8 @@ from m2mproxy.net.pool import Wait
 from m2mproxy.proxy.coder import Coder
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.errors import fault_reply
-from m2mproxy.proxy.intake import gathered, invite
+from m2mproxy.proxy.held import Held
+from m2mproxy.proxy.intake import asked, gathered, invite
 from m2mproxy.proxy.interjection import Interjection
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.linked import Linked, hear, is_linked
@@ -41,7 +42,7 @@ from m2mproxy.proxy.request_coding import (
     whole,
 )
 from m2mproxy.proxy.response_coding import MARKS, is_near
-from m2mproxy.proxy.routes import Asked, Local, Upstream
+from m2mproxy.proxy.routes import Local, Upstream
 from m2mproxy.proxy.scanning import Inspection
 from m2mproxy.proxy.sse import is_event_stream
 from m2mproxy.proxy.turn import Verdict, is_turn
@@ -61,10 +62,10 @@ class Exchange:
 
     __slots__ = (
         "_accepted", "_bytes_up", "_coded", "_context", "_done", "_download", "_finder", "_flow",
-        "_interjection", "_is_clear", "_is_coded", "_linked", "_model", "_on_end", "_patience",
-        "_upload", "_upstream", "_wait", "answered", "bug", "downstream", "ended", "fault",
-        "forwarded", "inspection", "ledger", "method", "relayed", "request", "response", "retried",
-        "sent", "started", "tally", "target", "why",
+        "_held", "_interjection", "_is_clear", "_is_coded", "_linked", "_model", "_on_end",
+        "_patience", "_upload", "_upstream", "_wait", "answered", "bug", "downstream", "ended",
+        "fault", "forwarded", "inspection", "ledger", "method", "relayed", "request", "response",
+        "retried", "sent", "started", "tally", "target", "why",
     )
 
     def __init__(
@@ -97,6 +98,7 @@ class Exchange:
         self.tally = tallies.begin(request) if tallies is not None else None
         self.inspection: Inspection | None = None  # where requests are scanned
         self._accepted: Accepted | None = None
+        self._held = Held(context.holds)
         self._coded: Coded | None = None
         self._linked: Linked | None = None  # where a link has to do with it
         self._is_clear = False  # the client speaks HTTP/1.1, without TLS
@@ -157,7 +159,7 @@ class Exchange:
         try:
             route = self._context.routes.find(self.request)
             if isinstance(route, Local):
-                self._reply(*await route.answer(await self._asked(route)))
+                self._reply(*await route.answer(await asked(route, self.request, self.downstream)))
             else:
                 upload = await self._prepare(route)
                 self._relay(route, await self._response(route, upload))
@@ -170,12 +172,6 @@ class Exchange:
             self._answer(Fault("an error inside the proxy"))
         finally:
             self._release()
-
-    async def _asked(self, route: Local) -> Asked:
-        body, source = b"", self.downstream
-        if route.reads:
-            body, _ = await gathered(self.request, source, source.body, route.reads)
-        return Asked(self.request, body, source.peer)
 
     async def _prepare(self, route: Upstream) -> Pump:
         """Turn the client's request into the upstream's; what comes back moves its body."""
@@ -206,7 +202,8 @@ class Exchange:
             stream = await self._stream(route, fresh=True)
             self._patience.enter(Phase.FIRST_BYTE, self._context.clock())
             await prove(stream, route)
-        if route.links.is_open and is_turn(request, watched, MOST_HELD):
+        is_one = route.links.is_open and is_turn(request, watched, MOST_HELD)
+        if is_one and self._held.take(request.length or 0):
             linked = self._linked = self._linked or Linked()
             body = await linked.take(request, body, self._context.links, route.links)
             if self._finder is not None and linked.turn is not None:
@@ -252,7 +249,7 @@ class Exchange:
         invite(self.request, self.downstream)
         self.ledger = self.ledger or Ledger()
         body, self._coded = await route.requests.encode(
-            self.request, body, self.ledger, self._context.offload.run
+            self.request, body, self.ledger, self._context.offload.run, self._held
         )
         if self._coded is not None and self._finder is not None:
             self._finder.feed(self._coded.plain)
@@ -305,6 +302,7 @@ class Exchange:
             route.requests.forgive(self.request, refused[0])
         if turn is not None:
             turn.settle()
+        self._held.free()
         if upload.ended:
             self._put_away(upload)
         return response
@@ -429,6 +427,7 @@ class Exchange:
             self._interjection.fault(fault, self.target)
 
     def _release(self) -> None:
+        self._held.free()
         if self._wait is not None:
             self._wait.leave()
         for pump in (self._upload, self._download):

@@ -8,7 +8,7 @@ The one rule: who asks here gets the answer of this instance; codings.py knows o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from m2mproxy.codec import coding, frame, static
@@ -40,10 +40,10 @@ class Forms:
     most: int = 0
     vocabularies: Vocabularies = field(default_factory=dict)
     peers: tuple[bytes, ...] = field(init=False)
-    """What another m2mproxy may send us, best first."""
+    """What another m2mproxy may answer us in, best first."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "peers", (*self.sealed, *codings.peer_forms()))
+        object.__setattr__(self, "peers", (*self.sealed, *codings.peer_replies()))
 
     @property
     def sealed(self) -> tuple[bytes, ...]:
@@ -52,12 +52,21 @@ class Forms:
 
     def readable(self) -> bytes:
         """Accept-Encoding for requests to us."""
-        return b", ".join([*self.peers, *codings.STANDARD, coding.DEFLATE])
+        peers = (*self.sealed, *codings.peer_forms())
+        return b", ".join([*peers, *codings.STANDARD, coding.DEFLATE])
 
     def can_read_all(self, names: Sequence[bytes]) -> bool:
-        """Whether a body can be decoded to which these were applied. Honest ones have few."""
+        """Whether a request's body can be decoded to which these were applied. Honest ones have
+        few."""
+        return self._knows_all(names, codings.can_read)
+
+    def can_read_reply(self, names: Sequence[bytes]) -> bool:
+        """The same for a response's body."""
+        return self._knows_all(names, codings.can_read_reply)
+
+    def _knows_all(self, names: Sequence[bytes], knows: Callable[[bytes], bool]) -> bool:
         return len(names) <= codings.MOST_CODINGS and all(
-            name in self.sealed or codings.can_read(name) for name in names
+            name in self.sealed or knows(name) for name in names
         )
 
     def why_not(self, names: Sequence[bytes]) -> str:

@@ -10,6 +10,7 @@ from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy.gather import gather
+from m2mproxy.proxy.routes import Asked, Local
 
 
 def invite(request: Request, downstream: Stream) -> None:
@@ -31,3 +32,11 @@ async def gathered(
     """
     invite(request, downstream)
     return await gather(body, limit)
+
+
+async def asked(route: Local, request: Request, source: Stream) -> Asked:
+    """What a route of our own is asked."""
+    body = b""
+    if route.reads:
+        body, _ = await gathered(request, source, source.body, route.reads)
+    return Asked(request, body, source.peer)

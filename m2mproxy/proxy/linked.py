@@ -103,7 +103,7 @@ class Linked:
         data, _ = await gather(stream.body, limit)
         try:
             received = core.receive(stream.id, tenant, data)
-            size = max(received.head.length, len(data))  # a little can be long in coming
+            size = max(received.size, len(data))  # a little can be long in coming
             plain, of, names = await run(
                 size if size > _AT_ONCE else 0, lambda: _read(received, tenant, limit)
             )

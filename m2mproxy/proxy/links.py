@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from m2mproxy.codec import dictionaries
 from m2mproxy.config import Link
@@ -28,13 +29,15 @@ CODING = b"m2m-link"
 FIELD, HAVE, MISS = b"m2m-link", b"have", b"miss"
 HEARS = b"have, reply"  # and so will be the text of the reply
 # And on a connection that cannot be a link: another one to the same port can, without TLS.
-OFFER = b"v=1"
+OFFER = b"v=2"
 MISSED = "link_miss"
 
 # SETTINGS: the version (8 bits) and the KiB that a connection may hold (24 bits); and which
-# dictionaries, by their name as a number.
-SETTING, DICTIONARIES = 0x4D32, 0x4D33
-_VERSION = 1
+# dictionaries, by their name as a number. Then how many seconds what is not used is kept, and the
+# KiB that one scope may hold: where they are not there, they are what they were before.
+SETTING, DICTIONARIES, SECONDS, SCOPE = 0x4D32, 0x4D33, 0x4D34, 0x4D35
+_OLD_SECONDS, _OLD_SCOPE_KIB = 900, 4096
+_VERSION = 2
 _MOST_KIB = (1 << 24) - 1
 # The edge forgets a little before the core does, so that it seldom refers to what has gone.
 _EDGE_SHARE = 7 / 8
@@ -63,6 +66,15 @@ class Counts:
         self.turns = self.plain = self.wire = self.misses = 0
 
 
+class Offer(NamedTuple):
+    """What a core keeps of a connection: bytes, of which one scope may take so many, for seconds
+    after the last use."""
+
+    memory: int
+    scope: int
+    seconds: int
+
+
 class Links:
     """What all links of the process share."""
 
@@ -83,8 +95,14 @@ class Links:
         """The SETTINGS that tell an edge."""
         if not self.enabled:
             return NO_SETTINGS
-        kib = min(self._config.connection_memory >> 10, _MOST_KIB)
-        return {SETTING: _VERSION << 24 | kib, DICTIONARIES: int(dictionaries.version(), 16)}
+        config = self._config
+        kib = min(config.connection_memory >> 10, _MOST_KIB)
+        return {
+            SETTING: _VERSION << 24 | kib,
+            DICTIONARIES: int(dictionaries.version(), 16),
+            SECONDS: int(config.ttl),
+            SCOPE: config.credential_memory >> 10,
+        }
 
     def tenant(self, request: Request) -> bytes:
         """Whose request it is, as far as its head says."""
@@ -110,22 +128,26 @@ class Links:
         session.idle_seconds = bounds.seconds
         return core
 
-    def edge(self, offered: int) -> Edge:
-        """What a connection is to remember where the upstream offers so many bytes for it."""
+    def edge(self, offered: Offer) -> Edge:
+        """What a connection is to remember where the upstream offers that for it."""
         config = self._config
         bounds = Bounds(
-            scope=int(config.credential_memory * _EDGE_SHARE),
-            connection=int(min(offered, config.connection_memory) * _EDGE_SHARE),
-            seconds=config.ttl,
+            scope=int(min(offered.scope, config.credential_memory) * _EDGE_SHARE),
+            connection=int(min(offered.memory, config.connection_memory) * _EDGE_SHARE),
+            seconds=min(offered.seconds, config.ttl),
         )
         return Edge(bounds, self._memory, self.clock, Isolation(config.isolation))
 
-    def offered(self, session: Session) -> int:
-        """Bytes that the upstream will remember for us; 0 where it is no link."""
-        offer, ours = session.settings.get(SETTING, 0), int(dictionaries.version(), 16)
-        if not self.enabled or session.settings.get(DICTIONARIES) != ours:
-            return 0
-        return memory_of(offer) if offer >> 24 == _VERSION else 0
+    def offered(self, session: Session) -> Offer | None:
+        """What the upstream will remember for us; None where it is no link."""
+        said, ours = session.settings, int(dictionaries.version(), 16)
+        offer = said.get(SETTING, 0)
+        if not self.enabled or said.get(DICTIONARIES) != ours or offer >> 24 != _VERSION:
+            return None
+        memory, seconds = memory_of(offer), said.get(SECONDS, _OLD_SECONDS)
+        if not memory or not seconds:
+            return None
+        return Offer(memory, said.get(SCOPE, _OLD_SCOPE_KIB) << 10, seconds)
 
     def report(self) -> dict[str, object]:
         """For people."""
@@ -150,7 +172,7 @@ class UpstreamLinks:
         self._wanted = wanted and links.enabled
         self._may_choose = versions == "auto"
         self._met: set[Session] = set()  # links, and what may turn out to be one
-        self._expected = 0  # what the last link offered, in bytes, and until when it counts
+        self._expected: Offer | None = None  # what the last link offered, and until when it counts
         self._expected_until = 0.0
         self.counts = Counts()
 
@@ -166,7 +188,7 @@ class UpstreamLinks:
         if not isinstance(edge, Edge):
             return None
         if edge.is_given_up:
-            self._expected = 0
+            self._expected = None
             return None
         return edge
 
@@ -176,7 +198,7 @@ class UpstreamLinks:
         if session.opened.done:
             self._opened(session)
             return
-        if self._expects:
+        if self._expected is not None and self._expects:
             session.kept = self._links.edge(self._expected)
         session.opened.subscribe(lambda: self._opened(session))
 
@@ -187,12 +209,13 @@ class UpstreamLinks:
         if isinstance(edge, Edge) and offered != self._expected:
             edge.give_up()
             edge = None
-        if not offered:
+        if offered is None:
             session.kept = _NO_LINK
         elif edge is None:
             session.kept = self._links.edge(offered)
-        if offered:
-            session.idle_seconds, session.is_direct = self._links.seconds, True
+        if offered is not None:
+            session.idle_seconds = min(offered.seconds, self._links.seconds)
+            session.is_direct = True
         if known:
             self._expected = offered
             self._expected_until = self._links.clock() + self._links.seconds
@@ -206,7 +229,7 @@ class UpstreamLinks:
 
     @property
     def _expects(self) -> bool:
-        return self._expected > 0 and self._links.clock() < self._expected_until
+        return self._expected is not None and self._links.clock() < self._expected_until
 
     @property
     def is_open(self) -> bool:

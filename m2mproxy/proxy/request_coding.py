@@ -24,6 +24,7 @@ from m2mproxy.proxy import codings
 from m2mproxy.proxy.errors import not_loaded
 from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.gather import gather
+from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.pump import too_large
 from m2mproxy.proxy.readable import Readable
@@ -229,10 +230,10 @@ class RequestCoding:
         return whole(sealed), before
 
     async def encode(
-        self, request: Request, body: Body, ledger: Ledger, run: Run[Any]
+        self, request: Request, body: Body, ledger: Ledger, run: Run[Any], held: Held
     ) -> tuple[Body, Coded | None]:
-        """The body for the upstream, sealed if it has our key, else coded if that is read and makes
-        it smaller."""
+        """The body for the upstream, sealed if it has our key, else coded if that is read, makes it
+        smaller, and may be `held`."""
         if self._seals(request):
             return await self._seal(request, body, ledger, run)
         size = request.length or 0
@@ -240,6 +241,9 @@ class RequestCoding:
         choice = self.readable.choose(path, self._wanted, size >= _TRIAL_FROM)
         ledger.why = choice.why
         if not choice.coding:
+            return body, None
+        if not held.take(size):
+            ledger.why = "no room"
             return body, None
         plain, kept = await gather(body, size)
         also = codings.rivals(choice.coding, self.readable.shown)

@@ -23,6 +23,8 @@ from m2mproxy.proxy.links import FIELD, OFFER
 _ABOUT_BYTES = (b"content-encoding", b"content-length", b"content-digest", b"content-md5")
 
 
+# What only another m2mproxy says that it accepts.
+_OURS = codings.M2M
 # Bytes from which a response is smaller with a dictionary, for a client that has it.
 _LEAST_FOR_PEERS = 128
 # What of a response's head is looked at first.
@@ -71,6 +73,8 @@ class ResponseCoding:
             headers.append((b"accept-encoding", self.forms.readable()))
             if offers:
                 headers.append((FIELD, OFFER))
+        elif any(name == b"accept-encoding" and _OURS in value for name, value in marks):
+            headers.drop((b"accept-encoding",))  # it was for us
         if response.length != 0:
             self.forms.check_response(headers)
         if self.responses == "off":
@@ -125,7 +129,7 @@ class ResponseCoding:
 
     def _reads(self, names: list[bytes], sealed: bool) -> bool:
         """Whether what these were applied to is decoded here; what is sealed never passes so."""
-        if self.forms.can_read_all(names):
+        if self.forms.can_read_reply(names):
             return sealed or self.responses != "off"
         if sealed:
             raise UpstreamFault("protocol", "the upstream's reply has codings that are not known")

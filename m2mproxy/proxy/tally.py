@@ -227,7 +227,7 @@ class Tally:
             return []
         self.is_due = self._is_asked_of_a_model
         names = [] if is_plain else applied(response.headers)
-        if not forms.can_read_all(names) or any(name in forms.sealed for name in names):
+        if not forms.can_read_reply(names) or any(name in forms.sealed for name in names):
             return []
         self._reader = UsageReader(self._events)
         eyes: list[Callable[[Chunk], None]] = [self._reader.feed]

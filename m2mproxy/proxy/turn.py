@@ -16,7 +16,7 @@ from typing import Any
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.link.edge import Edge, Look, Plan
-from m2mproxy.link.message import Coded
+from m2mproxy.link.message import NOTHING_KNOWN, Coded
 from m2mproxy.link.reply import render, secrets
 from m2mproxy.link.window import Entry
 from m2mproxy.proxy import codings
@@ -91,10 +91,10 @@ class Turn:
             self._look = edge.look(self._tenant, plain)
             await run(size if size > _AT_ONCE else 0, self._look.find)
         plan = edge.choose(self._look, self._fresh)
-        work = max(size, len(plan.prefix))
+        work = max(size, len(plan.known.body))
         coded = await run(work if work > _AT_ONCE else 0, plan.encode)
-        plan.prefix = b""
-        if len(coded.frame) + len(CODING) >= size:
+        plan.known = NOTHING_KNOWN
+        if len(coded.blocks) + len(CODING) >= size:
             self._why = "no gain"
             return
         self._edge, self._plan, self._coded = edge, plan, coded

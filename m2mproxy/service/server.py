@@ -29,6 +29,7 @@ from m2mproxy.net.pool import Pool
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.exchange import Exchange
 from m2mproxy.proxy.forms import Forms
+from m2mproxy.proxy.held import Holds
 from m2mproxy.proxy.links import Links, UpstreamLinks
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.proxy import Proxy
@@ -143,6 +144,7 @@ class Server:
             loop, self._dialler, config.limits.upstream_connections, config.timeouts
         )
         self._offload = Offload(loop)
+        self._holds = Holds()
         forms = forms_of(config, aead, vocabularies)
         self._links = Links(config.link, time.monotonic, forms.seal is not None)
         routes = self._routes(built, forms)
@@ -160,6 +162,7 @@ class Server:
             self._links,
             self._tallies,
             self._guard,
+            self._holds,
         )
         announce = self._links.announce
         self._proxy = Proxy(context, turn, loop, self._ended, self._refused, announce)
@@ -252,6 +255,7 @@ class Server:
             "client_connections": self._proxy.connections,
             "upstream_connections": self._pool.counts(),
             "upstream_reads": self._requests.readable.report(),
+            "held_bodies": self._holds.report(),
             "links": {**self._links.report(), str(self._origin): self._upstream_links.report()},
             "tokens": {**self._accounts.snapshot(), **self._counts()},
             "guard": self._guard.report() if self._guard is not None else {},

@@ -280,24 +280,24 @@ OURS = int(dictionaries.version(), 16)
     [
         ({}, {"usable": False}, "no: its SETTINGS do not say so"),
         (
-            {SETTING: 1 << 24 | 2048, DICTIONARIES: OURS},
-            {"usable": True, "version": 1, "memory": 2 << 20, "dictionaries": "same"},
-            "yes: version 1, 2048 KiB, the same dictionaries as here (SETTINGS)",
+            {SETTING: 2 << 24 | 2048, DICTIONARIES: OURS},
+            {"usable": True, "version": 2, "memory": 2 << 20, "dictionaries": "same"},
+            "yes: version 2, 2048 KiB, the same dictionaries as here (SETTINGS)",
         ),
         (
-            {SETTING: 1 << 24 | 2048, DICTIONARIES: OURS ^ 1},
-            {"usable": False, "version": 1, "memory": 2 << 20, "dictionaries": "other"},
-            "none that can be used: version 1, 2048 KiB, other dictionaries than here (SETTINGS)",
+            {SETTING: 2 << 24 | 2048, DICTIONARIES: OURS ^ 1},
+            {"usable": False, "version": 2, "memory": 2 << 20, "dictionaries": "other"},
+            "none that can be used: version 2, 2048 KiB, other dictionaries than here (SETTINGS)",
         ),
         (
-            {SETTING: 2 << 24 | 1},
-            {"usable": False, "version": 2, "memory": 1024, "dictionaries": "none"},
-            "none that can be used: version 2, 1 KiB, no dictionaries (SETTINGS)",
+            {SETTING: 3 << 24 | 1},
+            {"usable": False, "version": 3, "memory": 1024, "dictionaries": "none"},
+            "none that can be used: version 3, 1 KiB, no dictionaries (SETTINGS)",
         ),
         (
-            {SETTING: 1 << 24, DICTIONARIES: OURS},
-            {"usable": False, "version": 1, "memory": 0, "dictionaries": "same"},
-            "none that can be used: version 1, 0 KiB, the same dictionaries as here (SETTINGS)",
+            {SETTING: 2 << 24, DICTIONARIES: OURS},
+            {"usable": False, "version": 2, "memory": 0, "dictionaries": "same"},
+            "none that can be used: version 2, 0 KiB, the same dictionaries as here (SETTINGS)",
         ),
     ],
 )
@@ -308,7 +308,7 @@ def test_what_settings_offer(settings, seen, says):
 
 
 def test_a_response_that_speaks_of_a_link_which_is_not_there(serve, probe):
-    origin = serve(fields={"m2m-link": "v=1"})
+    origin = serve(fields={"m2m-link": "v=2"})
     link = probe(origin.url)["link"]
     assert link == {"usable": False, "learnt": "response", "error": link["error"]}
     assert "does not speak HTTP/2" in link["error"]
@@ -316,14 +316,14 @@ def test_a_response_that_speaks_of_a_link_which_is_not_there(serve, probe):
 
 
 def test_a_link_is_not_looked_for_where_only_http_1_1_is_wanted(serve, run):
-    out = run(serve(fields={"m2m-link": "v=1"}).url, "--http", "1.1")[1]
-    says = "its response says so (m2m-link: v=1), but HTTP/2 was not to be asked for"
+    out = run(serve(fields={"m2m-link": "v=2"}).url, "--http", "1.1")[1]
+    says = "its response says so (m2m-link), but HTTP/2 was not to be asked for"
     assert f"link         {says}\n" in out
 
 
 def test_a_link_without_tls_is_not_looked_for_behind_tls(serve, probe, authority, tmp_path):
     files = authority.issue("127.0.0.1").save(tmp_path, "origin")
-    origin = serve(tls=files, fields={"m2m-link": "v=1"})
+    origin = serve(tls=files, fields={"m2m-link": "v=2"})
     assert probe(origin.url, "--ca-file", authority.path)["link"] == {"usable": False}
 
 
@@ -529,7 +529,7 @@ def test_what_cannot_be_asked(run, argv, says):
 
 # ---- the real program ---------------------------------------------------------------------------
 
-LINK = {"usable": True, "version": 1, "memory": 32 << 20, "dictionaries": "same"}
+LINK = {"usable": True, "version": 2, "memory": 32 << 20, "dictionaries": "same"}
 
 
 @pytest.fixture
@@ -578,7 +578,7 @@ def test_an_m2mproxy(serve, start, probe, version, spoken, link):
 def test_the_report_of_a_link_that_was_found_with_prior_knowledge(serve, start, run):
     out = run(start(serve().url))[1]
     assert (
-        "link         yes: version 1, 32768 KiB, the same dictionaries as here (m2m-link: v=1 of "
+        "link         yes: version 2, 32768 KiB, the same dictionaries as here (m2m-link of "
         "its response, then SETTINGS of HTTP/2 with prior knowledge)\n" in out
     )
 

@@ -204,7 +204,11 @@ def test_the_limit_is_of_all_that_comes_out(seal: StreamSeal) -> None:
 
 
 def test_the_length_before_a_batch() -> None:
-    assert read_prefixed(b"\x02ab", 0, 5) == (1, 3)
+    assert read_prefixed(b"\x02ab", 0, 5) == (1, 3, 0)
+    assert read_prefixed(b"\x05ab", 0, 5, 1) == (1, 3, 1)
+    assert read_prefixed(b"\x0babcde", 0, 5, 1) == (1, 6, 1)
+    with pytest.raises(WireError):
+        read_prefixed(b"\x0cabcdef", 0, 5, 1)
     assert read_prefixed(b"\x02a", 0, 5) is None
     assert read_prefixed(b"", 0, 5) is None
     assert read_prefixed(b"\x80", 0, 300) is None

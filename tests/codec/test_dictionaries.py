@@ -39,6 +39,12 @@ def test_the_name_is_that_of_all_three() -> None:
     assert re.fullmatch("[0-9a-f]{8}", dictionaries.version())
 
 
+def test_the_name_for_event_streams_is_that_of_two() -> None:
+    assert len(dictionaries.spelling()) == 512
+    whole = content("stream") + content("spelling")
+    assert dictionaries.events_version() == hashlib.sha256(whole).hexdigest()[:8]
+
+
 @each_file
 @pytest.mark.parametrize(
     "pattern",

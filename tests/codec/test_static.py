@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2mproxy.codec import dictionaries, static, zstd
+from m2mproxy.codec import blocks, dictionaries, static, zstd
 from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.codec.static import Way
 from m2mproxy.codec.varint import write_varint
@@ -119,10 +119,14 @@ def test_what_is_declared_costs_nothing() -> None:
 # -- frames that continue another body, which the link makes of the same parts -------------------
 
 
+def unpack_after(frame: bytes, size: int, before: bytes) -> bytes:
+    return zstd.unpack_frame(blocks.frame(*blocks.of(frame), size), size, zstd.prefix(before))
+
+
 @given(st.binary(), st.binary(max_size=3000), st.sampled_from([3, 9]))
 def test_a_frame_after_a_prefix_comes_back(body: bytes, before: bytes, level: int) -> None:
     frame = zstd.pack_after(before + body, level, before)
-    assert zstd.unpack_after(frame, len(before + body), before) == before + body
+    assert unpack_after(frame, len(before + body), before) == before + body
 
 
 def test_what_the_prefix_holds_costs_next_to_nothing() -> None:
@@ -130,14 +134,53 @@ def test_what_the_prefix_holds_costs_next_to_nothing() -> None:
     frame = zstd.pack_after(before + b"and more", 3, before)
     assert len(frame) < 40
     with pytest.raises(WireError):
-        zstd.unpack_after(frame, len(before) + 8, b"something else")
+        unpack_after(frame, len(before) + 8, b"something else")
 
 
 def test_the_whole_of_a_prefix_of_megabytes_is_reached() -> None:
     before = random.Random(1).randbytes(5 << 20)
     frame = zstd.pack_after(before[: 1 << 16] + b"and more", 3, before)
     assert len(frame) < 100
-    assert zstd.unpack_after(frame, (1 << 16) + 8, before) == before[: 1 << 16] + b"and more"
+    assert unpack_after(frame, (1 << 16) + 8, before) == before[: 1 << 16] + b"and more"
+
+
+@given(st.binary(max_size=300), st.binary(max_size=3000), st.integers(1, 200))
+def test_a_frame_with_a_dictionary_of_the_moment_comes_back(
+    some: bytes, text: bytes, times: int
+) -> None:
+    body, dictionary = some * times, dictionaries.request_tables() + text + bytes(8)
+    frame = zstd.pack_with(body, dictionary)
+    whole = blocks.frame(*blocks.of(frame), len(body))
+    assert zstd.unpack_frame(whole, len(body), zstd.once(dictionary)) == body
+    for size in {0, len(body) - 1, len(body) + 1} - {-1, len(body)}:
+        wrong = blocks.frame(*blocks.of(frame), size)
+        with pytest.raises(WireError):
+            zstd.unpack_frame(wrong, size, zstd.once(dictionary))
+
+
+def test_of_a_small_frame_only_its_block_is_left() -> None:
+    frame = zstd.pack(BODY, 6, dictionaries.request())
+    assert blocks.of(frame) == (frame[5:], True)
+    noise = random.Random(1).randbytes(100)
+    frame = zstd.pack(noise, 6, dictionaries.request())
+    assert blocks.of(frame) == (frame[2:], False)  # it is not compressed, and its header says so
+
+
+def test_no_frame_is_made_that_cannot_be_one() -> None:
+    with pytest.raises(WireError):
+        blocks.frame(b"", False, 1 << 32)
+    with pytest.raises(WireError):
+        blocks.frame(bytes(1 << 21), True, 10)
+    with pytest.raises(ValueError):
+        blocks.of(zstd.compress(b"said with its size")[4:])
+
+
+def test_the_request_dictionary_is_its_tables_and_its_text() -> None:
+    tables, text = dictionaries.request_tables(), dictionaries.request_text()
+    assert tables + text == dictionaries.request_file()
+    assert 100 < len(tables) < 1024
+    with pytest.raises(zstd.zstd.ZstdError):
+        zstd.pack_with(BODY, tables[:-1] + text[:-40])
 
 
 def pieces(data: bytes, cuts: list[int]) -> list[bytes]:

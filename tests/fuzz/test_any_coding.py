@@ -53,11 +53,13 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = {
     },
     "events": lambda body: stream(EventsEncoder(), body),
     "events without templates": lambda body: stream(EventsEncoder(templates=False), body),
+    "events without spelling": lambda body: stream(EventsEncoder(spells=False), body),
 }
 DECODERS: dict[str, Callable[[], Transform]] = {
     **{name.decode(): partial(coding.decoder, name, LIMIT) for name in coding.STANDARD},
     "events": partial(EventsDecoder, LIMIT),
     "events without templates": partial(EventsDecoder, LIMIT, templates=False),
+    "events without spelling": partial(EventsDecoder, LIMIT, spells=False),
 }
 
 

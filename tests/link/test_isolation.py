@@ -28,7 +28,7 @@ def texts(rng: random.Random) -> tuple[dict[str, Any], str, str]:
 
 def size_of(link: Ends, text: bytes) -> int:
     plan = link.choose(text)
-    return len(plan.encode().frame)
+    return len(plan.encode().message(2 if plan.entry else 0))
 
 
 def guessed(isolation: Isolation, seed: int) -> bool:

@@ -13,14 +13,26 @@ from pathlib import Path
 
 import pytest
 
-from m2mproxy.codec import dictionaries, events, static
+from m2mproxy.codec import dictionaries, events, static, zstd
 from m2mproxy.codec.template import TemplateDecoder
 from m2mproxy.config import Link
 from m2mproxy.link.match import BLOCK, Run
-from m2mproxy.link.message import MOST_RUNS, Use, decode, encode, read_head
+from m2mproxy.link.message import Known, decode, encode, read_head
 from m2mproxy.link.reply import ReplyReader, render
+from m2mproxy.link.use import MOST_RUNS, REACH, Use
 from m2mproxy.proxy import codings
-from m2mproxy.proxy.links import CODING, DICTIONARIES, HAVE, HEARS, MISS, OFFER, SETTING, Links
+from m2mproxy.proxy.links import (
+    CODING,
+    DICTIONARIES,
+    HAVE,
+    HEARS,
+    MISS,
+    OFFER,
+    SCOPE,
+    SECONDS,
+    SETTING,
+    Links,
+)
 
 PAGE = (Path(__file__).parents[2] / "man" / "m2m-link.7").read_text()
 _HEX = re.compile(r"((?:[0-9a-f]{2} ?)+)(?:  .*)?")
@@ -51,13 +63,14 @@ def test_the_settings() -> None:
     pairs = dict(struct.iter_unpack(">HI", example("settings")))
     assert pairs == dict(Links(Link(), lambda: 0.0, sealed=False).announce)
     assert set(re.findall(r"^\.It 0x(\w{4})$", PAGE, re.M)) == {
-        f"{code:04X}" for code in (SETTING, DICTIONARIES)
+        f"{code:04X}" for code in (SETTING, DICTIONARIES, SECONDS, SCOPE)
     }
 
 
 def test_the_dictionaries_name() -> None:
-    named = set(re.findall(r"^\.Ql (?:m2m-)?([0-9a-f]{8})\b", PAGE, re.M))
-    assert named == {dictionaries.version()} == {codings.static_form().decode()[4:]}
+    named = set(re.findall(r"^\.Ql (?:m2m-|m2m-events-)?([0-9a-f]{8})\b", PAGE, re.M))
+    assert named == {dictionaries.version(), dictionaries.events_version()}
+    assert named == {form[-8:].decode() for form in codings.peer_replies()[:2]}
 
 
 def test_the_fields() -> None:
@@ -74,9 +87,9 @@ def test_the_fields() -> None:
 def test_the_first_turn() -> None:
     message = example("first")
     head = read_head(message)
-    body = decode(message, head, None, 60)
+    body = decode(message, head, head.use, Known(), 60)
     assert body == text("first"), encode(text("first")).message(0).hex(" ")
-    assert (head.distance, head.length) == (0, 60)
+    assert (head.distance, head.size, head.is_one) == (0, 60, True)
 
 
 def test_the_reply() -> None:
@@ -97,19 +110,49 @@ def test_the_second_turn() -> None:
     message = example("second")
     head = read_head(message)
     assert (3 - head.distance, head.use) == (1, Use(reply=True, replaces=True, tail=2))
-    prefix = head.use.of(text("first"), text("reply"))
-    assert decode(message, head, prefix, 129, 60) == text("second")
-    assert len(message) < len(text("second")) / 3
+    known = Known(text("first"), text("reply"))
+    assert decode(message, head, head.use, known, 129) == text("second")
+    assert len(message) < len(text("second")) / 4
+
+
+def test_the_third_turn() -> None:
+    third = text("second").replace(b"Bye", text("third"))
+    reply = text("reply").replace(b"Hi!", b"Bye!")
+    third = text("second")[:-2] + reply + third[third.rindex(b',{"role"') :]
+    known = Known(text("second"), reply, 2)
+    message = example("third")
+    head = read_head(message)
+    use = head.use.within(*(known.body, known.reply, known.tail))
+    now = encode(third, use, known).message(2)
+    assert decode(message, head, use, known, len(third)) == third, now.hex(" ")
+    assert (head.distance, use.where_before, use.tail) == (2, True, 2)
+
+
+def test_the_second_turn_as_the_page_describes_it() -> None:
+    """Nothing of the package but the dictionary's file: its tables, and a frame put together."""
+    file = (Path(dictionaries.__file__).parent / "request.zdict").read_bytes()
+    offsets = struct.pack("<3I", 1, 4, 8)
+    at = file.index(offsets) + len(offsets)
+    meant = text("first")[-2:] + text("first")[:-2] + text("reply")
+    dictionary = file[:at] + (file[at:] + meant)[-32768:]
+    block, size = example("second")[8:], 69
+    frame = b"\x28\xb5\x2f\xfd\xa0" + struct.pack("<I", size)
+    frame += (len(block) << 3 | 2 << 1 | 1).to_bytes(3, "little") + block
+    inserted = zstd.unpack_frame(frame, size, zstd.Dictionary(dictionary))
+    assert text("first")[:-2] + inserted + text("first")[-2:] == text("second")
 
 
 def test_the_runs() -> None:
     head = read_head(example("runs"))
     assert (9 - head.distance, head.use.runs) == (5, (Run(1, 2), Run(7, 1)))
-    assert (head.length, head.checksum, head.at) == (9000, 0x12345678, len(example("runs")))
+    assert (head.size, head.checksum, head.at) == (9000, 0x12345678, len(example("runs")))
+    assert not head.is_one
     body = bytes(range(256)) * (8 * BLOCK // 256)
-    known = (Path(dictionaries.__file__).parent / "request.zdict").read_bytes()
-    assert head.use.of(body, b"") == known + body[1024:3072] + body[7168:8192]
-    assert f"for n from 1 to {MOST_RUNS}\n" in PAGE
+    file = (Path(dictionaries.__file__).parent / "request.zdict").read_bytes()
+    blocks = body[1024:3072] + body[7168:8192]
+    assert head.use.prefix(body, b"") == head.use.dictionary(body, b"") == file + blocks
+    assert f"from 1 to {MOST_RUNS}.\n" in PAGE
+    assert PAGE.count(f"{REACH} bytes") == 2
 
 
 def test_the_static_form() -> None:
@@ -147,15 +190,32 @@ def test_a_number_that_counts_on() -> None:
     assert decoder.decode(b"\x00", 4096) == nine
 
 
-def test_the_stream(three: list[bytes]) -> None:
-    coded = example("events")
-    encoder, now = events.EventsEncoder(), b""
+@pytest.mark.parametrize("name,spells", [("events", False), ("words", True)])
+def test_the_stream(three: list[bytes], name: str, spells: bool) -> None:
+    coded = example(name)
+    encoder, now = events.EventsEncoder(spells=spells), b""
     for event in three:
         now += b"".join([*encoder.feed(event), *encoder.flush()])
-    decoder = events.EventsDecoder(1024)
+    decoder = events.EventsDecoder(1024, spells=spells)
     pieces = [piece for piece in decoder.feed(coded) if piece]
     decoder.finish()
     assert pieces == three, (now + b"\x00").hex(" ")
+
+
+def test_the_words_as_the_page_describes_them() -> None:
+    lengths = (Path(dictionaries.__file__).parent / "spelling.zdict").read_bytes()
+    bits = f"{int.from_bytes(example('words')[-3:-1], 'big'):016b}"
+    text = b""
+    while bits != "1" * len(bits) or len(bits) > 7:
+        own = lengths[256:] if text else lengths[:256]
+        code = before = 0
+        for byte in sorted(range(256), key=lambda byte: (own[byte], byte)):
+            code, before = code << own[byte] - before, own[byte]
+            if bits.startswith(f"{code:0{before}b}"):
+                break
+            code += 1
+        text, bits = text + bytes((byte,)), bits[before:]
+    assert text == b" So"
 
 
 def test_the_stream_as_the_page_describes_it(three: list[bytes]) -> None:

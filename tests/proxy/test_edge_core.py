@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from edge import JSON, ON, SSE, Edge
-from ends import Call, H1Server
+from ends import Ask, Call, H1Server
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import Pair, World
 
+from m2mproxy.codec.events import EventsDecoder, EventsEncoder
 from m2mproxy.proxy import codings
 
 
@@ -67,6 +68,59 @@ def test_events_cross_coded_and_one_by_one(http: str) -> None:
     assert ledger is not None
     assert ledger.upstream_in.plain == sum(map(len, sent))
     assert ledger.upstream_in.wire < ledger.upstream_in.plain / 4
+
+
+EVENTS = [b'data: {"choices":[{"delta":{"content":" w%d"}}]}\n\n' % at for at in range(50)]
+
+
+def in_events(world: World, ask: Ask, encoder: EventsEncoder | None = None) -> None:
+    """The upstream answers in EVENTS, which another m2mproxy has coded with the `encoder`."""
+    call = world.call()
+    if encoder is None:
+        call.respond(200, SSE)
+    else:
+        call.respond(200, SSE, (b"content-encoding", codings.static_form()))
+    for event in EVENTS:
+        for piece in [event] if encoder is None else encoder.feed(event) + encoder.flush():
+            call.send(piece)
+        world.run()
+    for piece in encoder.finish() if encoder is not None else []:
+        call.send(piece)
+    call.end()
+    world.run()
+    assert ask.complete
+
+
+def test_an_edge_that_spells_no_words_has_the_older_form() -> None:
+    world = World(**ON)
+    sizes = []
+    for name, spells in ((codings.static_form(), False), (codings.events_form(), True)):
+        accepts = (b"accept-encoding", b", ".join([name, codings.static_form(), b"zstd"]))
+        ask = world.ask(chat(10), b"/v1/chat/completions", JSON, accepts)
+        in_events(world, ask)
+        assert ask.get(b"content-encoding") == name
+        decoder = EventsDecoder(1 << 20, spells=spells)
+        assert decoder.feed(ask.body) == EVENTS
+        decoder.finish()
+        sizes.append(len(ask.body))
+    assert sizes[1] < sizes[0]
+
+
+def test_a_core_that_spells_no_words_is_read() -> None:
+    world = World(**ON)
+    ask = world.ask(chat(10), b"/v1/chat/completions", JSON)
+    asked = world.call().get(b"accept-encoding") or b""
+    assert asked.startswith(codings.events_form() + b", " + codings.static_form() + b", ")
+    in_events(world, ask, EventsEncoder(spells=False))
+    assert (ask.body, ask.get(b"content-encoding")) == (b"".join(EVENTS), None)
+
+
+def test_no_request_is_coded_in_the_form_for_events() -> None:
+    world = World(**ON)
+    form = (b"content-encoding", codings.events_form())
+    ask = world.ask(b"\x00", b"/v1/chat/completions", JSON, form)
+    world.run()
+    assert ask.status == 415 and not world.calls
 
 
 def test_a_reply_of_unknown_length_crosses_in_what_both_know_and_waits_for_nothing() -> None:

@@ -364,9 +364,9 @@ def test_a_frame_that_is_long_to_decode_is_decoded_elsewhere() -> None:
     """Of nothing: blocks that have no bytes."""
     world = World(pair=("2", "1.1"), **ON)
     blocks = bytes(3 * 100_000)
-    frame = b"\x00\x58" + blocks + b"\x01\x00\x00"
+    message = b"\x00\x01" + bytes(4) + blocks + b"\x01\x00\x00"
     coding = (b"content-encoding", b"m2m-link")
-    world.ask(b"\x00\x00" + bytes(4) + frame, b"/v1/chat/completions", coding)
+    world.ask(message, b"/v1/chat/completions", coding)
     assert world.call().body == b""
     assert world.context.offload.sizes[0] > len(blocks)  # type: ignore[attr-defined]
 
@@ -383,7 +383,7 @@ def test_a_body_is_looked_at_elsewhere_if_it_is_large() -> None:
     assert edge.core.context.offload.sizes[0] == len(large)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("other", [{}, {links.SETTING: 2 << 24 | 1024}, {links.DICTIONARIES: 1}])
+@pytest.mark.parametrize("other", [{}, {links.SETTING: 1 << 24 | 1024}, {links.DICTIONARIES: 1}])
 def test_a_core_of_another_version_gets_what_both_know(other: dict[int, int]) -> None:
     announce = {**World().links.announce, **other} if other else {}
     edge = two(announce)
@@ -481,3 +481,73 @@ def test_a_key_is_not_remembered_where_there_is_no_link() -> None:
     for body, message in conversation(3):
         say(edge, body, message, field)
     assert remembered(edge) and field not in remembered(edge)
+
+
+# -- what is held, and what is only between the two ------------------------------------------------
+
+
+@pytest.mark.parametrize("taken", [(), ((b"accept-encoding", b"gzip, zstd"),)])
+def test_what_a_core_reads_is_not_told_to_the_application(taken: tuple[Any, ...]) -> None:
+    for edge in (two(), Edge(World(**ON), "1.1")):
+        for body, message in conversation(3):
+            ask, _ = edge.exchange(body, json.dumps(message).encode(), KEY, *taken)
+            assert (ask.status, ask.get(b"accept-encoding")) == (200, None)
+
+
+def test_what_another_upstream_reads_is_told() -> None:
+    world = World(**ON)
+    ask = world.ask(b"{}")
+    world.call().reply(b"{}", (b"accept-encoding", b"gzip"))
+    world.run()
+    assert ask.get(b"accept-encoding") == b"gzip"
+
+
+def test_bodies_are_held_until_their_answer_begins() -> None:
+    edge = two()
+    for body, message in conversation(2):
+        say(edge, body, message)
+    holds = edge.context.holds
+    assert holds.report() == {"bytes": 0, "refused": 0}
+    [(body, message)] = conversation(1, seed=9)
+    ask = edge.ask(body, b"/v1/chat/completions", JSON, KEY)
+    call = edge.core.call()
+    assert holds.report()["bytes"] == len(body)
+    call.respond(200, SSE)
+    edge.run()
+    assert holds.report()["bytes"] == 0
+    call.end()
+    edge.run()
+    assert ask.complete
+
+
+def test_a_body_for_which_there_is_no_room_passes_as_it_is() -> None:
+    edge = two()
+    turns = list(conversation(4))
+    for body, message in turns[:2]:
+        say(edge, body, message)
+    holds = edge.context.holds
+    assert holds.room.take(holds.room.free - 100)
+    say(edge, *turns[2])
+    ledger = edge.ended[-1].ledger
+    assert ledger is not None and ledger.why == "no room"
+    assert crossed(edge)[1] == len(turns[2][0])
+    assert holds.report() == {"bytes": holds.most - 100, "refused": 1}
+    holds.room.give(holds.most - 100)
+    say(edge, *turns[3])
+    assert crossed(edge)[0] == "m2m-link" and holds.refused == 1
+
+
+@pytest.mark.parametrize("moment", ["held", "answered"])
+def test_room_is_given_back_however_a_request_ends(moment: str) -> None:
+    edge = two()
+    for body, message in conversation(2):
+        say(edge, body, message)
+    [(body, _)] = conversation(1, seed=9)
+    ask = edge.ask(body, b"/v1/chat/completions", JSON, KEY)
+    edge.run()
+    if moment == "answered":
+        edge.core.call().respond(200, SSE)
+        edge.run()
+    ask.abort()
+    edge.run()
+    assert edge.context.holds.report() == {"bytes": 0, "refused": 0}

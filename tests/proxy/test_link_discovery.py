@@ -12,6 +12,7 @@ from test_link import KEY, conversation, crossed, sessions, two, words
 from world import World
 
 from m2mproxy.proxy import codings
+from m2mproxy.proxy.links import SECONDS, SETTING
 
 STATIC = codings.static_form().decode()
 
@@ -120,14 +121,36 @@ def test_a_link_that_offers_less_than_the_last_one_is_taken_at_its_word() -> Non
     for body, message in bodies[:3]:
         turn(edge, body, message)
     lose(edge)
-    settings, dictionaries = edge.core.links.announce
-    less = {settings: 1 << 24 | 1024, dictionaries: edge.core.links.announce[dictionaries]}
-    edge.core.proxy._announce = less
+    edge.core.proxy._announce = {**edge.core.links.announce, SETTING: 2 << 24 | 1024}
     for body, message in bodies[3:]:
         assert turn(edge, body, message)[0] == "m2m-link"
     [session] = edge.upstream_links._met
     assert session.kept._window._bounds.connection < 1 << 20
     assert crossed(edge)[1] < 150
+
+
+@pytest.mark.parametrize("more,less", [({}, {}), ({"link_ttl": "30"}, {"link_ttl": "20"})])
+def test_an_edge_keeps_no_more_and_no_longer_than_its_core(
+    more: dict[str, str], less: dict[str, str]
+) -> None:
+    """Else what it refers to would be missed."""
+    core = World(**ON, link_credential_memory="64KiB", **less)
+    edge = Edge(core, "2", link_credential_memory="1MiB", **more)
+    for seed in range(12):  # of some 10 KiB each
+        for body, message in conversation(3, seed=100 * seed):
+            turn(edge, body, message)
+    [session] = edge.upstream_links._met
+    bounds = session.kept._window._bounds
+    assert (bounds.scope, bounds.seconds) == (56 << 10, 20.0 if less else 900.0)
+    assert session.idle_seconds == bounds.seconds
+    assert session.kept.size <= bounds.scope
+    assert edge.upstream_links.report()["misses"] == 0
+
+
+def test_a_core_that_keeps_nothing_for_long_offers_nothing() -> None:
+    edge = two({**World().links.announce, SECONDS: 0})
+    for body, message in conversation(3):
+        assert turn(edge, body, message)[0] != "m2m-link"
 
 
 def test_while_a_link_drains_other_connections_get_what_both_know() -> None:

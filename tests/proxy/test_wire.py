@@ -21,7 +21,7 @@ REPLY = json.dumps({"choices": [{"message": {"content": "a reply " * 400}}]}).en
 SSE = (b"content-type", b"text/event-stream")
 JSON = (b"content-type", b"application/json")
 LIMIT = 1 << 24
-PEERS = codings.peer_forms()
+PEERS = codings.peer_replies()
 STATIC = codings.static_form()
 
 

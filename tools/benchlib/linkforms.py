@@ -2,8 +2,8 @@
 
 Two of them say what there is to say at all. NEW is the oracle of a sender that keeps the history
 but no reply: only the messages that the last request had not, brotli 11, without a frame. AFTER is
-zstd 19 after the last request and its reply, without a frame: nothing that goes on from them alone
-is much smaller. The link knows its other entries, too, and can be.
+zstd 19 after the last request and its reply, without a frame: what goes on from them alone is not
+much smaller. The link has the tables and the text of its static dictionary, too, and can be.
 """
 
 import json

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from m2mproxy.codec import zstd
 
+# As all dictionaries of zstd's trainer have them: 1, 4 and 8, of four bytes each.
+_FIRST_OFFSETS = bytes((1, 0, 0, 0, 4, 0, 0, 0, 8, 0, 0, 0))
 _NAMES = ("request", "response", "stream")
 
 
@@ -27,9 +29,23 @@ def request() -> zstd.Dictionary:
     return zstd.Dictionary(_content("request"))
 
 
-def request_text() -> bytes:
-    """The same as plain bytes, to go before others in a prefix."""
+def request_file() -> bytes:
+    """The same as plain bytes, its header included."""
     return _content("request")
+
+
+@cache
+def request_tables() -> bytes:
+    """What of that stands before its text: the tables for coding, and the first offsets, with which
+    they end (RFC 8878 5)."""
+    known = _content("request")
+    return known[: known.index(_FIRST_OFFSETS) + len(_FIRST_OFFSETS)]
+
+
+@cache
+def request_text() -> bytes:
+    """And its text alone."""
+    return _content("request")[len(request_tables()) :]
 
 
 @cache
@@ -44,6 +60,18 @@ def stream() -> bytes:
 
 
 @cache
+def spelling() -> bytes:
+    """For words of event streams: the lengths of their letters' codes (huffman.py)."""
+    return _content("spelling")
+
+
+@cache
+def events_version() -> str:
+    """The name of what event streams are coded with, `stream` and `spelling`, made as `version`."""
+    return hashlib.sha256(stream() + spelling()).hexdigest()[:8]
+
+
+@cache
 def version() -> str:
-    """The name of all three: 8 hex digits of the SHA-256 over them."""
+    """The name of the first three: 8 hex digits of the SHA-256 over them."""
     return hashlib.sha256(b"".join(map(_content, _NAMES))).hexdigest()[:8]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from m2mproxy.guard.finding import Category, Finding
 
 WORDS = {
@@ -17,8 +19,11 @@ class Words:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
 
-    def score(self, text: str, role: str) -> tuple[Finding, ...]:
-        self.asked.append((role, text))
+    def score(self, texts: Sequence[tuple[str, str]]) -> list[tuple[Finding, ...]]:
+        self.asked += texts
+        return [self._one(text) for _, text in texts]
+
+    def _one(self, text: str) -> tuple[Finding, ...]:
         found = [
             Finding(category, word.lower(), score, "a word", text.index(word))
             for word, (category, score) in WORDS.items()

@@ -11,14 +11,13 @@ import sys
 from pathlib import Path
 
 from guardlib.data import corpus_is_there, samples
+from guardlib.embed import embedded
 from guardlib.fit import Trainer
 from guardlib.obfuscate import variants
 
 from m2mproxy.guard import model
 
-DATA = Path(model.__file__).with_name("data") / "model.json.br"
-STEP = 0.15
-"""Of weights: what is less than half of it is not worth its memory."""
+DATA = Path(model.__file__).with_name("data") / "model.br"
 
 
 def main() -> int:
@@ -28,8 +27,8 @@ def main() -> int:
     if not corpus_is_there():
         raise SystemExit("train_guard: ../shared/data/scanner is not there")
     plain = samples()
-    trainer = Trainer([*plain, *variants(plain)])
-    packed = model.pack(trainer.final(), STEP)
+    trainer = Trainer([*plain, *variants(plain), *embedded(plain)])
+    packed = model.pack(trainer.final())
     digest = hashlib.sha256(packed).hexdigest()
     print(f"{DATA.name}: {len(packed)} bytes, SHA-256 {digest}")
     if args.check:

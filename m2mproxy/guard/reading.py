@@ -13,8 +13,8 @@ from itertools import combinations_with_replacement
 class Reading:
     """Words, form and matches of one reading."""
 
-    words: list[bytes]
-    """As words.words_of finds them."""
+    words: bytes
+    """As words.marked_of makes them."""
     forms: list[int]
     """Which of words.FORMS hold."""
     rules: list[str]

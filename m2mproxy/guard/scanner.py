@@ -8,7 +8,7 @@ The one rule: the same body gets the same verdict, whatever was scanned before a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -39,8 +39,9 @@ _NO_TENANT = b""
 class Scores(Protocol):
     """What scores texts: scorer.Scorer."""
 
-    def score(self, text: str, role: str) -> tuple[Finding, ...]:
-        """What is found in `text`, highest first; the same every time."""
+    def score(self, texts: Sequence[tuple[str, str]]) -> list[tuple[Finding, ...]]:
+        """What is found in each of some texts, which are given after whose they are: highest first,
+        and the same every time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,10 +231,10 @@ class Scanner:
     def score(self, new: _New) -> _Known:
         """A part with its texts scored, which is remembered from now on."""
         found = list(new.known.found)
-        for role, text in new.texts:
-            # Left to itself a scorer passes over the system's words; here they were asked for.
-            whose = "user" if role == "system" else role
-            found.extend((each, 0, role) for each in self._scorer.score(text, whose))
+        # Left to itself a scorer passes over the system's words; here they were asked for.
+        asked = [("user" if role == "system" else role, text) for role, text in new.texts]
+        for (role, _), findings in zip(new.texts, self._scorer.score(asked), strict=True):
+            found.extend((each, 0, role) for each in findings)
         known = new.known._replace(found=tuple(found))
         self._cache.put(new.name, known)
         return known

@@ -8,14 +8,14 @@ The one rule: the same text gets the same findings, in any order, in any process
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from m2mproxy.guard import model, rules
 from m2mproxy.guard.finding import Category, Finding
+from m2mproxy.guard.gate import Window, windows_of
 from m2mproxy.guard.reader import Reader
 from m2mproxy.guard.reading import Reading
-from m2mproxy.guard.windows import windows
 
 LEAST = 0.05
 MODEL = "model"
@@ -56,31 +56,40 @@ class Scorer:
                 raise ValueError(f"no rule {name!r}")
         self._model = model.load()
         self._off = frozenset(off)
-        # Words count for nothing where the model is off.
-        skips = None if MODEL in self._off else self._model.is_harmless
-        self._reader = Reader(rules.load(), skips)
+        self._reader = Reader(rules.load())
         self._weights = {rule.id: rule.weight for rule in rules.load().rules}
 
-    def score(self, text: str, role: str) -> tuple[Finding, ...]:
-        """What is wrong with a text, by its highest score in each category, highest first."""
-        if role in _UNSCORED:
-            return ()
-        best: dict[Category, Finding] = {}
-        for start, window in windows(text):
-            for reading in self._reader.read(window):
-                finding = self._finding(reading, start)
+    def score(self, texts: Sequence[tuple[str, str]]) -> list[tuple[Finding, ...]]:
+        """What is wrong with each text, which is given after whose it is: its highest score in each
+        category, highest first. What is wrong with one does not depend on the others."""
+        most: list[dict[Category, Finding]] = [{} for _ in texts]
+        for window in self._worth_reading(texts):
+            best = most[window.number]
+            for reading in self._reader.read(window.text, window.is_part):
+                finding = self._finding(reading, window.start)
                 if finding.score < LEAST or finding.source in self._off:
                     continue
                 known = best.get(finding.category)
                 if known is None or finding.score > known.score:
                     best[finding.category] = finding
-        return tuple(sorted(best.values(), key=lambda each: -each.score))
+        return [tuple(sorted(each.values(), key=lambda one: -one.score)) for each in most]
+
+    def _worth_reading(self, texts: Sequence[tuple[str, str]]) -> Iterator[Window]:
+        """The windows and parts of windows that the model does not pass over; all windows where
+        words count for nothing."""
+        every = (
+            window
+            for number, (role, text) in enumerate(texts)
+            if role not in _UNSCORED
+            for window in windows_of(number, text)
+        )
+        return every if MODEL in self._off else self._model.gate.through(every)
 
     def _finding(self, reading: Reading, start: int) -> Finding:
         if self._off:
             reading = replace(
                 reading,
-                words=[] if MODEL in self._off else reading.words,
+                words=b"" if MODEL in self._off else reading.words,
                 lists=[] if MODEL in self._off else reading.lists,
                 rules=[rule for rule in reading.rules if rule not in self._off],
             )

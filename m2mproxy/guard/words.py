@@ -6,65 +6,77 @@ The one rule: training and scanning read texts through these functions, so that 
 from __future__ import annotations
 
 import re
-from itertools import islice, pairwise
+from itertools import islice
 
-START, END = b"^", b"$"
+_STOP = "."
 
-# Bytes beyond ASCII are of letters: folding leaves no other signs beyond it.
-_TABLE = bytes(
-    ord(".") if chr(byte) in ".!?;\n" else
-    ord("0") if chr(byte).isdecimal() and byte < 0x80 else
-    byte if byte >= 0x80 or chr(byte).isalnum() else
-    ord(" ")
-    for byte in range(256)
-)
+
+def _plain(byte: int) -> int:
+    """Bytes beyond ASCII are of letters: folding leaves no other signs beyond it."""
+    char = chr(byte)
+    if char in ".!?;\n":
+        return ord(_STOP)
+    if byte < 0x80 and char.isdecimal():
+        return ord("0")
+    return byte if byte >= 0x80 or char.isalnum() else ord(" ")
+
+
+_TABLE = bytes(map(_plain, range(256)))
+_WITHOUT_STOPS = _TABLE.replace(b".", b" ")
 
 FORMS = (
     *("<4", "<8", "<16", "<32", "<64", "full"),
     *("?", "ends?", '"', "`", "{", "!", "\\"),
-    *("beyond", "unseen", "mixed"),
+    *("beyond", "unseen", "mixed", "styled", "uneven", "part"),
 )
-"""Fewer words than that; as long as a window can be; what it has in it; characters beyond ASCII."""
+"""Fewer words than that; as long as a window can be; what it has in it; characters beyond ASCII;
+cut out of a window."""
+PART = FORMS.index("part")
 
 
 _UNSEEN = re.compile("[a-zA-Z][\u00ad\u200b-\u200f\u2060-\u2064\ufeff]+(?=[a-zA-Z])")
 _MIXED = re.compile("[a-zA-Z][\u0370-\u058f]|[\u0370-\u058f][a-zA-Z]")
-"""Latin letters with what cannot be seen between them, and beside those of other alphabets."""
+_STYLED = re.compile("[\uff21-\uff5a\u24b6-\u24e9\U0001d400-\U0001d7ff\U0001f130-\U0001f189]{2}")
+"""Latin letters with what cannot be seen between them, beside those of other alphabets, and in the
+alphabets of mathematics, full width and circles."""
+_UNEVEN = re.compile("(?:[a-z]{1,2}[A-Z]{1,2}){2}")
+"""Capitals here and there in a word."""
 
 
+_CAPITALS = bytes(range(ord("A"), ord("Z") + 1))
 _FEWER = ((0, 4), (1, 8), (2, 16), (3, 32), (4, 64))
 _QUESTIONS = frozenset("?\uff1f\u061f")
 _SIGNS = ((6, "?"), (8, '"'), (9, "`"), (10, "{"), (11, "!"), (12, "\\"))
-_SPELT = ((14, _UNSEEN), (15, _MIXED))
+_SPELT = ((14, _UNSEEN), (15, _MIXED), (16, _STYLED))
 
 
 def _often(pattern: re.Pattern[str], text: str) -> bool:
     return sum(1 for _ in islice(pattern.finditer(text), 3)) == 3
 
 
-def words_of(folded: bytes) -> list[bytes]:
-    """The words of folded text in UTF-8, and a full stop where a sentence or line ends. Digits are
-    all 0, apostrophes fall away."""
-    return folded.translate(_TABLE, b"'").replace(b".", b" . ").split()
+def plain_of(folded: bytes) -> bytes:
+    """Folded text in UTF-8 with nothing but letters, digits, which are all 0, and spaces;
+    apostrophes fall away."""
+    return folded.translate(_WITHOUT_STOPS, b"'")
 
 
-def pairs_of_words(words: list[bytes]) -> set[tuple[bytes, bytes]]:
-    """Each two in a row, the first and the last also with where the text begins and ends."""
-    pairs = set(pairwise(words))
-    if words:
-        pairs.add((START, words[0]))
-        pairs.add((words[-1], END))
-    return pairs
+def marked_of(folded: bytes) -> bytes:
+    """The same with a full stop where a sentence or line ends, and a space around the whole."""
+    return b" %b " % folded.translate(_TABLE, b"'")
 
 
-def forms_of(text: str, count: int, size: int) -> list[int]:
-    """Which of FORMS hold: of a window of text with so many words, where `size` is a full one's."""
-    holds = [at for at, most in _FEWER if count < most] if count < 64 else []
+def forms_of(text: str, words: bytes, size: int) -> list[int]:
+    """Which of FORMS hold: of a window of text with these words, where `size` is a full one's."""
+    count = len(words.replace(b".", b" . ").split())
+    holds = [at for at, most in _FEWER if count < most]
     if len(text) >= size:
         holds.append(5)
     if text.rstrip()[-1:] in _QUESTIONS:
         holds.append(7)
     holds += [at for at, char in _SIGNS if char in text]
+    data = text.encode("utf-8", "replace")
+    if (len(data) - len(data.translate(None, _CAPITALS))) * 8 > len(text) and _often(_UNEVEN, text):
+        holds.append(17)
     if not text.isascii():
         holds.append(13)
         holds += [at for at, pattern in _SPELT if _often(pattern, text)]

@@ -6,37 +6,43 @@ import math
 
 import pytest
 
+from m2mproxy.guard.gate import Gate
+from m2mproxy.guard.grams import BUCKETS, Table, run_grams, word_grams
 from m2mproxy.guard.model import DAMPING, Model, load, pack, unpack
 from m2mproxy.guard.reading import Reading
 from m2mproxy.guard.rules import load as load_rules
 from m2mproxy.guard.views import READINGS
-from m2mproxy.guard.words import END, FORMS, START
+from m2mproxy.guard.words import FORMS
 
+EACH = Table(bytes([1]) * BUCKETS, 0.25)
 SMALL = Model(
     bias=-1.0,
     slope=2.0,
     rules={"some.rule": 0.5},
     forms=[0.0] * (len(FORMS) - 1) + [0.25],
     lists={("one", "one"): 0.75, ("one", "two"): -0.25},
-    words={b"word": 1.0, b"rare": 0.001},
-    pairs={(START, b"word"): 0.5, (b"word", END): -0.125},
+    words=EACH,
+    runs=Table(bytes([255]) * BUCKETS, 0.125),
+    gate=Gate(-3.5, 0.5, 1.5, EACH),
 )
 
 
 def test_a_logit_is_a_sum() -> None:
-    reading = Reading([b"word"], [len(FORMS) - 1], ["some.rule", "unknown"], ["one", "two"])
-    words = (1.0 + 0.5 - 0.125) / math.sqrt(3 + DAMPING)
+    reading = Reading(b" word ", [len(FORMS) - 1], ["some.rule", "unknown"], ["one", "two"])
+    assert (len(word_grams(reading.words)), len(run_grams(reading.words))) == (3, 6)
+    words, runs = 3 * 0.25 / math.sqrt(3 + DAMPING), 6 * -0.125 / math.sqrt(6 + DAMPING)
     lists = (0.75 - 0.25) / math.sqrt(3 + DAMPING)
-    assert SMALL.logit(reading) == pytest.approx(-1.0 + words + lists + 0.5 + 0.25)
+    assert SMALL.logit(reading) == pytest.approx(-1.0 + words + runs + lists + 0.5 + 0.25)
 
 
-def test_packed_data_gives_back_all_but_what_counts_for_nothing() -> None:
-    back = unpack(pack(SMALL, 0.125))
-    assert back.lists == SMALL.lists
-    assert (back.words, back.pairs) == ({b"word": 1.0}, SMALL.pairs)
+def test_packed_data_gives_back_what_was_packed() -> None:
+    back = unpack(pack(SMALL))
     assert (back.bias, back.slope, back.rules) == (SMALL.bias, SMALL.slope, SMALL.rules)
-    assert back.forms == SMALL.forms
-    assert pack(back, 0.125) == pack(SMALL, 0.125)
+    assert (back.forms, back.lists) == (SMALL.forms, SMALL.lists)
+    gate = back.gate
+    assert (gate.bias, gate.whole, gate.part) == (-3.5, 0.5, 1.5)
+    for one, other in ((back.words, EACH), (back.runs, SMALL.runs), (gate.weights, EACH)):
+        assert (bytes(one), one.step) == (bytes(other), other.step)
 
 
 def test_a_score_is_between_0_and_1() -> None:

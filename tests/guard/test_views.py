@@ -45,7 +45,7 @@ WRITTEN = {
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_a_reading_finds_the_words(reader: Reader, name: str) -> None:
-    read = [set(reading.words) for reading in reader.read(WRITTEN[name])]
+    read = [set(reading.words.split()) for reading in reader.read(WRITTEN[name])]
     assert any(words >= WORDS for words in read), read
 
 

@@ -475,7 +475,7 @@ def test_without_a_scanner_nothing_is_looked_at() -> None:
 
 def test_a_bug_in_a_scanner_lets_nothing_through() -> None:
     class Broken(Words):
-        def score(self, text: str, role: str) -> Any:
+        def score(self, texts: Any) -> Any:
             raise RuntimeError("a bug")
 
     world = World(scanner=Scanner(Broken()))

@@ -9,14 +9,13 @@ with texts of our own.
 import gc
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from guard_seeds import seeds
-from guardlib import data
+from guardlib import data, embed
 from guardlib.obfuscate import variants
 
 from .results import Results, Row, Target
@@ -39,9 +38,10 @@ SMALL_COST = Row("guard", "first scan of 1 KiB", "µs")
 LARGE_COST = Row("guard", "first scan of 100 KiB", "µs")
 MEMORY = Row("guard", "memory of a loaded scorer", "MiB", 1)
 LOADING = Row("guard", "loading a scorer", "ms")
-SKIPPED = Row("guard", "harmless texts that are read by their words only", "% of bytes", 1)
-LOST = Row("guard", "attacks found by a full reading that this loses", "%", 2)
-LOST_WITHIN = Row("guard", "the same, of attacks put into documents", "%", 2)
+EMBEDDED = Row("guard", "recall, attacks put into documents (cross-validated)", "%", 1)
+WHOLE = Row("guard", "harmless texts that are read as a whole", "%", 1)
+PARTS = Row("guard", "harmless texts of which parts are read", "%", 1)
+PASSED = Row("guard", "attacks that would be found and are passed over", "%", 2)
 WORST = Row("guard", "the dearest input, of an ordinary one's cost", "times", 1)
 
 
@@ -83,12 +83,11 @@ def measure(bench: Bench) -> None:
     results.add(LOADING, GUARD, (time.perf_counter() - start) * 1e3)
     gc.collect()
     results.add(MEMORY, GUARD, _resident() - memory)
-    _costs(results, lambda text: scorer.score(text, "user"), bench.short)
+    _costs(results, lambda text: scorer.score([("user", text)]), bench.short)
     if not data.corpus_is_there():
         print(f"guard: {data.CORPUS} is not there; accuracy is skipped", file=sys.stderr)
         return
     _accuracy(results, bench.short)
-    _shortcut(results, scorer, 10 if bench.short else 1)
 
 
 def _resident() -> float:
@@ -160,53 +159,6 @@ def _fastest(scan: Callable[[str], object], text: str, repeat: int) -> float:
     return best
 
 
-# ---- what is not read in full ----
-
-
-POINT = 0.8
-
-
-def _highest(findings: Sequence[Any]) -> float:
-    return max((each.score for each in findings), default=0.0)
-
-
-def _shortcut(results: Results, scorer: Any, every: int) -> None:
-    """What the shipped model's shortcut skips, and whether an attack is lost by it; of every so
-    many texts of those that it was trained on."""
-    from m2mproxy.guard import model, rules
-    from m2mproxy.guard.fold import fold
-    from m2mproxy.guard.reader import Reader
-    from m2mproxy.guard.windows import windows
-    from m2mproxy.guard.words import words_of
-
-    known, reader = model.load(), Reader(rules.load())
-
-    def found(text: str) -> bool:
-        shown = (reading for _, each in windows(text) for reading in reader.read(each))
-        return any(known.score(known.logit(reading)) >= POINT for reading in shown)
-
-    def lost(texts: list[str]) -> float:
-        hit = [text for text in texts if found(text)]
-        missed = [text for text in hit if _highest(scorer.score(text, "user")) < POINT]
-        return 100 * len(missed) / len(hit)
-
-    samples = [*data.dev(), *data.obfuscated()]
-    attacks = [each.text for each in samples if each.label][::every]
-    harmless = [each.text for each in data.dev() if not each.label][::every]
-    pages = [text[:1500] for text in harmless if len(text) > 2000]
-    quiet = cycle([page for page in pages if not found(page)])
-    short = [text for text in attacks if len(text) < 300]
-    within = [
-        f"{page[:1000]}\n{attack}\n{page[1000:]}"
-        for attack, page in zip(short, quiet, strict=False)
-    ]
-    pieces = [each for text in harmless for _, each in windows(text)]
-    skipped = [each for each in pieces if known.is_harmless(words_of(fold(each).encode()))]
-    results.add(SKIPPED, GUARD, 100 * sum(map(len, skipped)) / sum(map(len, pieces)))
-    results.add(LOST, GUARD, lost(attacks))
-    results.add(LOST_WITHIN, GUARD, lost(within))
-
-
 # ---- accuracy ----
 
 
@@ -218,6 +170,7 @@ class Measured:
     counted: Any
     alarmed: Any
     point: float
+    barrier: float
 
     def share(self, chosen: Any) -> tuple[float, int]:
         """Of the counted ones that are chosen: % alarmed, and how many there are."""
@@ -239,17 +192,25 @@ def _accuracy(results: Results, short: bool) -> None:
 
     plain, hidden = data.samples(), data.obfuscated()
     apart = [each for each in data.dev() if each.category in data.APART]
-    shown = [*plain, *variants(plain), *hidden, *apart]
+    shown = [*plain, *variants(plain), *embed.embedded(plain), *hidden, *apart]
     tested = np.arange(len(shown)) >= len(shown) - len(hidden) - len(apart)
-    trainer = Trainer(shown)
+    trainer = Trainer(shown, ~tested)
     trainer.real &= ~tested
-    logits = trainer.crossed(~tested)
+    rows = trainer.crossed()
+    barrier = trainer.barrier(rows)
+    logits = trainer.highest(rows, barrier)
     point = trainer.threshold(logits)
-    seen = Measured(trainer, trainer.real | tested, logits > point, point)
+    embeds = trainer.category == embed.EMBEDDED
+    seen = Measured(trainer, trainer.real | tested | embeds, logits > point, point, barrier)
+    results.add(WHOLE, GUARD, 100 * trainer.read(barrier)[0])
+    results.add(PARTS, GUARD, 100 * trainer.read(barrier)[1])
+    found = (trainer.highest(rows) > point) & (trainer.label == 1) & trainer.real
+    results.add(PASSED, GUARD, 100 * float((logits[found] <= point).mean()))
+    _add(results, EMBEDDED, seen.share(embeds))
     attack, category = trainer.label == 1, trainer.category
-    _add(results, RECALL, seen.share(attack & ~tested))
+    _add(results, RECALL, seen.share(attack & trainer.real))
     _add(results, CORE_RECALL, seen.share(attack & np.isin(category, CORE)))
-    _add(results, ALARMS, seen.share(~attack & ~tested))
+    _add(results, ALARMS, seen.share(~attack & trainer.real))
     for kind, categories in KINDS.items():
         _add(results, kind_row(kind), seen.share(~attack & np.isin(category, categories)))
     is_hidden = np.array([each.category.startswith("obf") for each in shown]) & tested
@@ -262,7 +223,7 @@ def _accuracy(results: Results, short: bool) -> None:
         for label in (0, 1):
             chosen = (source == name) & (trainer.label == label) & ~tested
             _add(results, Row("guard", f"{name}, {_WORDS[label]}", "%", 1), seen.share(chosen))
-    results.add(LEFT_OUT, GUARD, float(np.mean(list(_left_out(results, seen, tested, short)))))
+    results.add(LEFT_OUT, GUARD, float(np.mean(list(_left_out(results, seen, short)))))
 
 
 _WORDS = ("false positives", "recall")
@@ -272,12 +233,12 @@ def _named(category: str, attack: bool) -> Row:
     return Row("guard", f"category {category}: {_WORDS[int(attack)]}", "%", 1)
 
 
-def _left_out(results: Results, seen: Measured, tested: Any, short: bool) -> Iterator[float]:
+def _left_out(results: Results, seen: Measured, short: bool) -> Iterator[float]:
     """Recall on each family of sources by a model that has seen none of it, at the same point."""
     trainer = seen.trainer
     for name in list(data.FAMILIES)[: 2 if short else None]:
         chosen = (trainer.family == name) & (trainer.label == 1) & trainer.real
-        logits = trainer.logits(trainer.fit((trainer.family != name) & ~tested))
+        logits = trainer.without(name, seen.barrier)
         share = 100 * float((logits[chosen] > seen.point).mean())
         row = Row("guard", f"{name} left out: recall", "%", 1)
         _add(results, row, (share, int(chosen.sum())))

@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,8 @@ KINDS = {
 class _Nothing:
     """A scorer that finds nothing, at no cost."""
 
-    def score(self, text: str, role: str) -> tuple[Finding, ...]:
-        return ()
+    def score(self, texts: Sequence[tuple[str, str]]) -> list[tuple[Finding, ...]]:
+        return [()] * len(texts)
 
 
 def _rows(name: str) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ else:
 
 CORPUS = Path(__file__).parents[3] / "shared" / "data" / "scanner"
 SEEDS = "seeds"
+FOLDS = 5
 OBFUSCATED = "obf_wild"
 """Attacks that were collected as they are, encoded."""
 APART = ("security_docs", "inj_bare_instruction")
@@ -62,6 +63,11 @@ def drawn() -> Iterator[Sample]:
     """The seeds, each a cluster of its own."""
     for number, (text, label) in enumerate(seeds(), 1):
         yield Sample(text, label, SEEDS, SEEDS, -number)
+
+
+def fold_of(sample: Sample) -> int:
+    """Seeds are in none: they are always trained on."""
+    return sample.cluster * 2654435761 % 1000003 % FOLDS if sample.cluster >= 0 else FOLDS
 
 
 FAMILIES = {

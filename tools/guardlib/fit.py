@@ -1,29 +1,33 @@
-"""The training: windows as rows of a sparse matrix, a logistic regression, an operating point.
+"""The training: windows and parts of windows as rows of sparse matrices, two logistic regressions
+(the gate and the model), operating points.
+
+The gate decides which parts are read, and so what the model learns from: of each text by a gate
+that has seen nothing of its cluster, in training as in measuring.
 
 The one rule: whoever is measured was not trained on, nor were its near-duplicates.
 """
 
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
 from scipy.optimize import minimize
 
-from m2mproxy.guard import rules
+from m2mproxy.guard import gate, grams, rules
+from m2mproxy.guard.gate import SPAN, Gate, Judged, Window, windows_of
 from m2mproxy.guard.model import DAMPING, Model
 from m2mproxy.guard.reader import Reader
 from m2mproxy.guard.reading import Reading, pairs_of
 from m2mproxy.guard.views import READINGS
-from m2mproxy.guard.windows import windows
-from m2mproxy.guard.words import FORMS, pairs_of_words
+from m2mproxy.guard.words import FORMS
 
-from .data import OBFUSCATED, SEEDS, Sample, family
+from .data import FOLDS, OBFUSCATED, SEEDS, Sample, family, fold_of
+from .embed import EMBEDDED, attack_of
 from .obfuscate import AUGMENTED
 
-FOLDS = 5
 ALARMS = 0.0085
 """Share of harmless texts, over all and of each kind, that may score above the operating point."""
 KINDS = {
@@ -34,10 +38,28 @@ KINDS = {
 }
 STRENGTH = 10.0
 """The inverse of regularisation."""
-WORDS, LISTS, RULES, SEED_WEIGHT = 3.0, 1.5, 0.4, 1.0
+WORDS, RUNS, LISTS, RULES, SEED_WEIGHT = 3.0, 1.7, 1.5, 0.4, 1.0
 """Scales of the features (the larger, the less they are held back), and what a seed counts."""
-MADE_WEIGHT = 0.8
+PASSING = 9.0
+"""The scale of the features of the gate."""
+LOST = 0.005
+"""Share of the attacks that are found which the gate may pass over."""
+MORE = 2.0
+"""Logits by which a few words must be worse than a window to be read."""
+MADE_WEIGHT = 0.15
 """What a harmless variant counts: such writing is rare where it means no harm."""
+PRIORS = {
+    **dict.fromkeys(("hidden", "hex", "escapes", "rot13", "reversed"), 1.75),
+    **dict.fromkeys(("unseen", "mixed", "styled"), 1.5),
+    "spelling": 0.75,
+    "uneven": 0.5,
+    "part": -1.5,
+}
+"""What is added to the weights of rules and forms that were learnt, in logits: of harmless texts
+next to none is written so that it cannot be read, which made samples do not show, of which half are
+harmless; and of a long text the worst part is read, which is no part like any other."""
+_OVERLAP = 40
+"""Characters of an attack that a part has of it at least."""
 LEAST_SEEN = 2
 ROUNDS = 70
 SLOPE = 1.0
@@ -46,60 +68,82 @@ Array = Any
 
 
 class Trainer:
-    """Samples as a matrix, with the ways to fit and to measure."""
+    """Samples as matrices, with the ways to fit and to measure."""
 
-    def __init__(self, samples: Sequence[Sample]) -> None:
+    def __init__(self, samples: Sequence[Sample], taught: Array | None = None) -> None:
+        """`taught`: which of the samples models may be trained on; all of them for None."""
         self.samples = samples
-        self.names = [rule.id for rule in rules.load().rules] + list(LED)
-        self._numbers = {name: at for at, name in enumerate(self.names)}
-        self._reader = Reader(rules.load())
-        readings: list[Reading] = []
-        owners: list[int] = []
-        meant: list[bool] = []
-        for owner, sample in enumerate(samples):
-            for _, window in windows(sample.text):
-                read = list(self._reader.read(window))
-                readings += read
-                owners += [owner] * len(read)
-                meant += _meant(sample, len(read))
-        self.owner = np.array(owners)
-        self.meant = np.array(meant)
+        self.taught = np.ones(len(samples), bool) if taught is None else taught
         self.label = np.array([each.label for each in samples])
         self.real = np.array([each.source != SEEDS and not made(each) for each in samples])
         self.category = np.array([each.category for each in samples])
         self.family = np.array([family(each.source) for each in samples])
         self.fold = np.array([fold_of(each) for each in samples])
+        self._windows = [
+            window
+            for owner, sample in enumerate(samples)
+            for window in windows_of(owner, sample.text)
+        ]
+        plain = np.array([each.category != EMBEDDED for each in samples])
+        self._gating = _Gating(self._windows, self.label, self._weight, plain)
+        self._judge()
+        self._read()
+
+    def _weight(self, owner: Array) -> Array:
+        """What each of some rows counts, by the samples that they are of."""
+        count = np.bincount(owner, minlength=len(self.samples))
+        weight = np.where(self.real, 1.0, SEED_WEIGHT) / np.sqrt(np.maximum(count, 1))
+        harmless = np.array([made(each) and not each.label for each in self.samples])
+        return (weight * np.where(harmless, MADE_WEIGHT, 1.0))[owner]
+
+    def _judge(self) -> None:
+        """What gates that do not know them say of the windows."""
+        owner = np.array([window.number for window in self._windows])
+        self._judged: list[Any] = [None] * len(owner)
+        for fold in range(FOLDS + 1):
+            held = self.fold == fold
+            mine = np.flatnonzero(held[owner])
+            judged = self._gating.fit(~held & self.taught).judged(self._windows[at] for at in mine)
+            for at, each in zip(mine, judged, strict=True):
+                self._judged[at] = each
+
+    def _read(self) -> None:
+        readings: list[Reading] = []
+        owners: list[int] = []
+        meant: list[bool] = []
+        place: list[int] = []
+        reader = Reader(rules.load())
+        self.names = [rule.id for rule in rules.load().rules] + list(LED)
+        for at, judged in enumerate(self._judged):
+            window = judged.window
+            sample = self.samples[window.number]
+            whole = list(reader.read(window.text))
+            part, teaches = [], False
+            if judged.worst > -math.inf:
+                cut = window.cut(*judged.part).text
+                part = list(reader.read(cut, is_part=True))
+                teaches = _is_meant(sample, cut)
+            readings += whole + part
+            meant += _meant(sample, len(whole)) + [teaches] * len(part)
+            place += [2 * at] * len(whole) + [2 * at + 1] * len(part)
+            owners += [window.number] * (len(whole) + len(part))
+        self.owner, self.meant, self._place = np.array(owners), np.array(meant), np.array(place)
+        self.passing = self._passing(self._judged)
+        self.weight = self._weight(self.owner)
         self._build(readings)
-        harmless_made = [made(each) and not each.label for each in samples]
-        count = np.bincount(self.owner, minlength=len(samples))
-        weight = 1 / np.sqrt(np.maximum(count, 1)) * np.where(self.real, 1.0, SEED_WEIGHT)
-        weight = weight * np.array([MADE_WEIGHT if each else 1.0 for each in harmless_made])
-        self.weight = weight[self.owner]
+
+    def _passing(self, judged: Iterable[Judged]) -> Array:
+        """What the gate has to say for each reading to be made."""
+        both = [logit for each in judged for logit in (each.whole, each.worst - MORE)]
+        return np.array(both)[self._place]
 
     def _build(self, readings: Sequence[Reading]) -> None:
-        featured = [_features(reading) for reading in readings]
-        seen: Counter[Any] = Counter()
-        last: dict[Any, int] = {}
-        for owner, features in zip(self.owner, featured, strict=True):
-            for each in features:
-                if last.get(each) != owner:
-                    last[each] = owner
-                    seen[each] += 1
-        self.vocabulary = sorted(
-            (each for each, count in seen.items() if count >= LEAST_SEEN),
-            key=lambda each: (isinstance(each, tuple), each),
-        )
-        number = {each: at for at, each in enumerate(self.vocabulary)}
-        words = _matrix(
-            [[number[each] for each in features if each in number] for features in featured],
-            [WORDS / math.sqrt(len(features) + DAMPING) for features in featured],
-            len(number),
-        )
+        words = _grams([grams.word_grams(each.words) for each in readings], WORDS)
+        runs = _grams([grams.run_grams(each.words) for each in readings], RUNS)
         even = [RULES] * len(readings)
+        numbers = {name: at for at, name in enumerate(self.names)}
         fired = _matrix(
-            [[self._numbers[name] for name in each.rules] for each in readings],
-            even,
-            len(self.names),
+            [[numbers[name] for name in each.rules] for each in readings], even, len(numbers)
         )
         forms = _matrix([each.forms for each in readings], even, len(FORMS))
         pairs = [pairs_of(each.lists) for each in readings]
@@ -110,29 +154,32 @@ class Trainer:
             [LISTS / math.sqrt(len(some) + DAMPING) for some in pairs],
             len(self.pairs),
         )
-        self.matrix = sparse.hstack([words, near, fired, forms]).tocsr()
+        self.matrix = sparse.hstack([words, runs, near, fired, forms]).tocsr()
+        self._prior = (fired @ _priors(self.names) + forms @ _priors(FORMS)) / RULES
 
     def fit(self, chosen: Array) -> Array:
         """Weights, the bias last, of the samples chosen."""
         rows = chosen[self.owner] & self.meant
         return _fit(self.matrix[rows], self.label[self.owner][rows], self.weight[rows])
 
-    def logits(self, weights: Array) -> Array:
-        """The highest of each sample's readings."""
-        rows = self.matrix @ weights[:-1] + weights[-1]
-        best = np.full(len(self.samples), -np.inf)
-        np.maximum.at(best, self.owner, rows)
-        return best
-
-    def crossed(self, taught: Array | None = None) -> Array:
-        """Each sample's logit by a model that has seen nothing of its cluster, and of the others
-        those that are `taught`; all of them for None."""
-        may = np.ones(len(self.samples), bool) if taught is None else taught
-        logits = np.full(len(self.samples), -np.inf)
+    def crossed(self) -> Array:
+        """What models say of each reading that have seen nothing of its cluster, nor samples that
+        are not taught."""
+        rows = np.full(len(self.owner), -np.inf)
         for fold in range(FOLDS):
             held = self.fold == fold
-            logits[held] = self.logits(self.fit(~held & may))[held]
-        return logits
+            mine = held[self.owner]
+            rows[mine] = _applied(self.matrix[mine], self.fit(~held & self.taught))
+        return rows + self._prior
+
+    def highest(
+        self, rows: Array, barrier: float = -math.inf, passing: Array | None = None
+    ) -> Array:
+        """Each sample's logit: the highest of its readings that the gate lets through."""
+        passes = (self.passing if passing is None else passing) >= barrier
+        best = np.full(len(self.samples), -np.inf)
+        np.maximum.at(best, self.owner[passes], rows[passes])
+        return best
 
     def threshold(self, logits: Array, alarms: float = ALARMS) -> float:
         """The lowest above which no kind of harmless text has more than its share of alarms."""
@@ -140,47 +187,152 @@ class Trainer:
         kinds = [harmless, *(harmless & np.isin(self.category, each) for each in KINDS.values())]
         return max(_quantile(logits[kind], alarms) for kind in kinds)
 
-    def without(self, name: str) -> Array:
-        """The logits of a model that has not seen this family."""
-        return self.logits(self.fit(self.family != name))
+    def barrier(self, rows: Array) -> float:
+        """What the gate must say for a window to be read, so that of the attacks that are found no
+        more than LOST are passed over."""
+        logits = self.highest(rows)
+        found = (logits > self.threshold(logits)) & (self.label == 1)
+        passing = np.sort(self.highest(self.passing)[found])
+        return float(passing[int(LOST * len(passing))])
+
+    def without(self, name: str, barrier: float) -> Array:
+        """The logits by a model and a gate that have not seen this family."""
+        known = (self.family != name) & self.taught
+        passing = self._passing(self._gating.fit(known).judged(self._windows))
+        rows = _applied(self.matrix, self.fit(known)) + self._prior
+        return self.highest(rows, barrier, passing)
+
+    def read(self, barrier: float) -> tuple[float, float]:
+        """Of the harmless texts, which share of the characters is read in whole windows, and which
+        in parts."""
+        whole = part = every = 0
+        for judged in self._judged:
+            owner, size = judged.window.number, len(judged.window.text)
+            if self.label[owner] or not self.real[owner]:
+                continue
+            every += size
+            whole += size * (judged.whole >= barrier)
+            if judged.worst - MORE >= barrier:
+                part += len(judged.window.cut(*judged.part).text)
+        return whole / every, part / every
 
     def final(self) -> Model:
-        point = self.threshold(self.crossed())
-        weights = self.fit(np.ones(len(self.samples), bool))
-        ends = np.cumsum([len(self.vocabulary), len(self.pairs), len(self.names), len(FORMS)])
-        words, lists, fired, forms, _ = np.split(weights, ends)
-        counts = dict(zip(self.vocabulary, map(float, words * WORDS), strict=True))
+        """Of all samples, with the operating points that cross-validation gives."""
+        rows = self.crossed()
+        barrier = self.barrier(rows)
+        point = self.threshold(self.highest(rows, barrier))
+        everything = np.ones(len(self.samples), bool)
+        weights = self.fit(everything)
+        sizes = [grams.BUCKETS, grams.BUCKETS, len(self.pairs), len(self.names), len(FORMS)]
+        words, runs, lists, fired, forms, _ = np.split(weights, np.cumsum(sizes))
+        counts = (fired * RULES + _priors(self.names)).tolist()
         return Model(
             bias=float(weights[-1]) - point + math.log(4) / SLOPE,
             slope=SLOPE,
-            rules=dict(zip(self.names, map(float, fired * RULES), strict=True)),
-            forms=[float(each) for each in forms * RULES],
+            rules=dict(zip(self.names, counts, strict=True)),
+            forms=(forms * RULES + _priors(FORMS)).tolist(),
             lists=dict(zip(self.pairs, map(float, lists * LISTS), strict=True)),
-            words={word: n for word, n in counts.items() if isinstance(word, bytes)},
-            pairs={pair: n for pair, n in counts.items() if isinstance(pair, tuple)},
+            words=grams.table(words * WORDS),
+            runs=grams.table(runs * RUNS),
+            gate=replace(self._gating.fit(everything), whole=barrier, part=barrier + MORE),
         )
 
 
+class _Gating:
+    """Windows as the gate sees them, and rows of words of harmless ones, of which none is worth
+    reading."""
+
+    def __init__(
+        self, windows: Sequence[Window], label: Array, weight: Any, plain: Array
+    ) -> None:
+        """`plain`: of which samples whole windows have the label."""
+        counted: list[Array] = []
+        values: list[float] = []
+        owners: list[int] = []
+        for window in windows:
+            _, _, hashes = grams.words(b" %b " % window.plain)
+            places = [(0, len(hashes)), *([] if label[window.number] else _rows(len(hashes)))]
+            for first, last in places:
+                row = hashes[first:last]
+                counted.append(np.concatenate((grams.bucket(row), grams.of_pairs(row))))
+                values.append(PASSING / math.sqrt(len(row) + gate.DAMPING))
+                owners.append(window.number)
+        self._counts = _common(_hashed(counted, values))
+        self._owner = np.array(owners)
+        self._plain = plain
+        self._label, self._weight = label[self._owner], weight(self._owner)
+
+    def fit(self, chosen: Array) -> Gate:
+        """The gate that the windows of the samples chosen make, with no operating point."""
+        rows = (chosen & self._plain)[self._owner]
+        weights = _fit(self._counts[rows], self._label[rows], self._weight[rows])
+        table = grams.table(weights[:-1] * PASSING)
+        return Gate(float(weights[-1]), -math.inf, -math.inf, table)
+
+
+def _rows(count: int) -> Iterator[tuple[int, int]]:
+    """Rows of SPAN words that cover so many, if there are more."""
+    if count > SPAN:
+        yield from ((first, first + SPAN) for first in range(0, count - SPAN, SPAN))
+        yield count - SPAN, count
+
+
 def made(sample: Sample) -> bool:
-    """It is a variant of another one."""
-    return sample.category == AUGMENTED
+    """It was made of another one."""
+    return sample.category in (AUGMENTED, EMBEDDED)
+
+
+def _is_written_otherwise(sample: Sample) -> bool:
+    return sample.category in (AUGMENTED, OBFUSCATED)
+
+
+def _is_meant(sample: Sample, part: str) -> bool:
+    """Whether a part of a window has the label of the sample."""
+    if sample.category == EMBEDDED:
+        attack = attack_of(sample)
+        return attack[:_OVERLAP] in part or attack[-_OVERLAP:] in part
+    return not sample.label or not _is_written_otherwise(sample)
 
 
 def _meant(sample: Sample, readings: int) -> list[bool]:
-    """Which readings have the label of the sample: of an attack the plain one, and of one that was
-    written otherwise the others, where there are any."""
+    """Which readings of a window have the label of the sample: of an attack the plain one, and of
+    one that was written otherwise the others, where there are any."""
+    if sample.category == EMBEDDED:
+        return [False] * readings
     if not sample.label or readings == 1:
         return [True] * readings
-    return [(at == 0) != (made(sample) or sample.category == OBFUSCATED) for at in range(readings)]
+    return [(at == 0) != _is_written_otherwise(sample) for at in range(readings)]
 
 
-def fold_of(sample: Sample) -> int:
-    """Seeds are in none: they are always trained on."""
-    return sample.cluster * 2654435761 % 1000003 % FOLDS if sample.cluster >= 0 else FOLDS
+def _grams(rows: Sequence[Array], scale: float) -> Array:
+    """Each bucket of a row once."""
+    return _common(_hashed(rows, [scale / math.sqrt(len(row) + DAMPING) for row in rows]))
 
 
-def _features(reading: Reading) -> set[Any]:
-    return {*reading.words, *pairs_of_words(reading.words)}
+def _common(matrix: Array) -> Array:
+    """Without what fewer than LEAST_SEEN rows have."""
+    matrix.sum_duplicates()
+    kept = sparse.diags((matrix.getnnz(0) >= LEAST_SEEN).astype(float))
+    common = (matrix @ kept).tocsr()
+    common.eliminate_zeros()
+    return common
+
+
+def _hashed(rows: Sequence[Array], values: Sequence[float]) -> Array:
+    lengths = [len(row) for row in rows]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    indices = np.concatenate(rows).astype(np.int32)
+    return sparse.csr_matrix(
+        (np.repeat(np.array(values), lengths), indices, starts), shape=(len(rows), grams.BUCKETS)
+    )
+
+
+def _priors(names: Sequence[str]) -> Array:
+    return np.array([PRIORS.get(name, 0.0) for name in names])
+
+
+def _applied(matrix: Array, weights: Array) -> Array:
+    return matrix @ weights[:-1] + weights[-1]
 
 
 def _quantile(logits: Array, share: float) -> float:

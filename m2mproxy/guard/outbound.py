@@ -10,15 +10,13 @@ The one rule: it is a count and no verdict; nothing is kept of an address.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 _ADDRESS = r"(https?://[^\s<>\"')]{1,4000})"
-_image = re.compile(
-    rf"!\[[^\]\n]{{0,200}}\]\(\s?<?{_ADDRESS}|<img\s[^>]{{0,200}}?\bsrc\s?=\s?[\"']?{_ADDRESS}",
-    re.IGNORECASE,
-).finditer
-_link = re.compile(rf"(?<!!)\[[^\]\n]{{1,200}}\]\(\s?<?{_ADDRESS}", re.IGNORECASE).finditer
-_values = re.compile(r"[?&#;][^=&#;]*=([^&#;]*)").findall
+_target = re.compile(rf"\]\(\s?<?{_ADDRESS}", re.IGNORECASE).finditer
+_image = re.compile(rf"<img\s[^<>]{{0,200}}?\bsrc\s?=\s?[\"']?{_ADDRESS}", re.IGNORECASE).findall
+# Of the words before an address so many characters are looked at, and so many brackets.
+_LABEL, _NESTED = 202, 4
+_values = re.compile(r"[?&#;][^=&#;?]*=([^&#;]*)").findall
 _segments = re.compile(r"[A-Za-z0-9+_=%-]+").findall
 _digit, _letter = re.compile(r"[0-9%+=]").search, re.compile("[A-Za-z]").search
 
@@ -29,14 +27,26 @@ _IMAGE_VALUE, _LINK_VALUE, _CODED = 24, 64, 40
 
 def carriers(text: str) -> int:
     """How many links in `text` look as if they carried data."""
-    return sum(_carries(url, _IMAGE_VALUE) for url in _addresses(_image(text))) + sum(
-        _carries(url, _LINK_VALUE) for url in _addresses(_link(text))
-    )
+    found = sum(_carries(url, _IMAGE_VALUE) for url in _image(text))
+    for match in _target(text):
+        before = text[max(0, match.start() - _LABEL) : match.start()]
+        at = _opening(before)
+        if at >= 0:
+            is_image = at > 0 and before[at - 1] == "!"
+            found += _carries(match[1], _IMAGE_VALUE if is_image else _LINK_VALUE)
+    return found
 
 
-def _addresses(matches: Iterator[re.Match[str]]) -> Iterator[str]:
-    for match in matches:
-        yield next(filter(None, match.groups()))
+def _opening(before: str) -> int:
+    """Where the bracket is that a bracket after `before` closes, -1 for nowhere. Looking for it
+    from the front would begin anew at each bracket, and take the square of their number."""
+    start = before.rfind("\n") + 1
+    at = len(before)
+    for _ in range(_NESTED):
+        at = before.rfind("[", start, at)
+        if at < 0 or before.count("]", at) == before.count("[", at) - 1:
+            return at
+    return -1
 
 
 def _carries(url: str, least: int) -> bool:

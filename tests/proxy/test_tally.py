@@ -124,6 +124,7 @@ def test_the_usage_of_a_coded_reply_that_is_passed_on(
         (gzip.compress(ANSWER)[:20] + b"?" * 200, b"gzip"),
         (gzip.compress(b" " * (70 << 10) + ANSWER), b"gzip"),  # too much at once
     ],
+    ids=["not known", "broken", "too much"],
 )
 def test_a_coded_reply_that_cannot_be_looked_at_is_passed_on_and_unknown(
     coded: bytes, coding: bytes

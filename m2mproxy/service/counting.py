@@ -11,7 +11,6 @@ The one rule: nobody waits for a count. What cannot be taken is dropped at once,
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -79,7 +78,7 @@ def start(counter: Counts) -> Helper:
         ours.close()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # it ends when we do, by the socket's end
-        _step_back()
+        os.nice(19)
         with theirs, theirs.makefile("rb", _STEP) as jobs:
             serve(jobs, theirs.sendall, counter)
         code = 0
@@ -88,14 +87,6 @@ def start(counter: Counts) -> Helper:
 
 
 # ---- in the other process ------------------------------------------------------------------------
-
-
-def _step_back() -> None:
-    """Have what the processor has left over. With niceness alone Linux would let this process end
-    its slice, milliseconds, before ours, which has a request to pass on, runs again."""
-    os.nice(19)
-    with contextlib.suppress(OSError, AttributeError):  # another kernel, or a sandbox
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def serve(jobs: Readable, answer: Callable[[bytes], None], counter: Counts) -> None:

@@ -68,7 +68,7 @@ class Usage(NamedTuple):
 class UsageReader:
     """Looks at one reply's plain bytes."""
 
-    __slots__ = ("_events", "_held", "_said", "_seen", "_timings")
+    __slots__ = ("_events", "_held", "_last", "_said", "_seen", "_timings")
 
     def __init__(self, events: bool) -> None:
         """`events` tells an event stream, whose events may each say a part, from a JSON body, where
@@ -76,6 +76,7 @@ class UsageReader:
         self._events = events
         self._held = b""  # what may be the beginning of more
         self._said: dict[str, Any] = {}
+        self._last = b""  # of a body, the last usage; it is parsed when somebody asks
         self._timings = b""  # the last object of that name, for where there is no usage
         self._seen = 0
 
@@ -94,8 +95,8 @@ class UsageReader:
             self._hold(text, 0)
 
     def _is_plain(self, text: bytes, at: int) -> bool:
-        """Take the last usage of a body, if it is as most are: with no objects in it. That is
-        a third of the work."""
+        """Take the last usage of a body, if it is as most are: with no objects in it, and all
+        there. That is a third of the work."""
         brace = at + (8 if text[at + 7 : at + 9] == b":{" else 9)
         end = text.find(b"}", brace, at + MOST) + 1
         if (
@@ -105,7 +106,9 @@ class UsageReader:
             or text[-1] in _LETTERS
         ):
             return False
-        return self._take(text[brace:end])
+        whole = text[brace:end]
+        # An odd number of quotes: the brace is in a string. Escaped ones are not told apart here.
+        return whole.count(b'"') & 1 == 0 and b"\\" not in whole and self._take(whole)
 
     def _look(self, text: bytes, last: int) -> None:
         """Take every usage, up to the key at `last`; hold what is not all there."""
@@ -143,21 +146,20 @@ class UsageReader:
         """Whether it says something."""
         if _TOKENS not in text:
             return False
-        try:
-            said = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            return False
-        self._seen += 1
-        if self._events and self._said:
-            self._said.update((name, value) for name, value in said.items() if value is not None)
-        else:
-            self._said = said
+        if not self._events:
+            self._last = text
+            return True
+        said = _parsed(text)
+        self._seen += bool(said)
+        if self._said:
+            said = {name: value for name, value in said.items() if value is not None}
+        self._said.update(said)
         return True
 
     @property
     def usage(self) -> Usage | None:
         """What was said so far; None for nothing."""
-        said = self._said
+        said = self._said if self._events else _parsed(self._last)
         if not said:
             return _timed(self._timings) if self._timings else None
         if _OPENAI.isdisjoint(said):
@@ -167,6 +169,15 @@ class UsageReader:
             usage = _openai(said)
         known = usage.input is not None or usage.output is not None
         return usage if known or usage.cached is not None else None
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    """An object; an empty one for what is no JSON."""
+    try:
+        said: dict[str, Any] = orjson.loads(text) if text else {}
+    except orjson.JSONDecodeError:
+        return {}
+    return said
 
 
 def _first(text: bytes, last: int) -> int:
@@ -201,10 +212,7 @@ def _openai(said: dict[str, Any]) -> Usage:
 def _timed(text: bytes) -> Usage | None:
     """llama.cpp's: `prompt_n` is what was not in its cache, of which versions before the middle of
     2025 say nothing."""
-    try:
-        said = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
+    said = _parsed(text)
     made, fresh, cached = (_count(said, name) for name in ("predicted_n", "prompt_n", "cache_n"))
     taken = None if fresh is None or cached is None else fresh + cached
     return None if made is None else Usage(taken, made, cached, None, True)

@@ -11,7 +11,9 @@ set -euo pipefail
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=${TOOLS_VENV:-$ROOT/.venv}
 PATH=$VENV/bin:$PATH:/usr/sbin:/sbin
-export PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
+export PATH PIP_DISABLE_PIP_VERSION_CHECK=1
+# Hundreds of programs are started, each of which would compile all of it again.
+unset PYTHONDONTWRITEBYTECODE
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$(basename -- "$0"): $*"; exit 1; }

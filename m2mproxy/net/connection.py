@@ -12,6 +12,7 @@ The one rule: nothing here or below waits. A transport calls in, a Stream's owne
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Protocol
@@ -187,14 +188,16 @@ class Turn:
 
     Whatever its callbacks write leaves when they are all done, before the loop waits again, in one
     system call a connection: a head and its body are one packet, an event leaves in the turn in
-    which it came, and the peers of a busy proxy are woken once for many writes.
+    which it came, and the peers of a busy proxy are woken once for many writes. What nobody waits
+    for, such as a line of a log, is done after that.
     """
 
-    __slots__ = ("_dirty", "_loop")
+    __slots__ = ("_dirty", "_later", "_loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._dirty: list[Connection] = []
+        self._later: deque[Callable[[], None]] = deque()
 
     def add(self, connection: Connection) -> None:
         """`connection` has something to flush."""
@@ -202,13 +205,23 @@ class Turn:
         if len(self._dirty) == 1:
             self._loop.call_soon(self._end)
 
+    def after(self, call: Callable[[], None]) -> None:
+        """Call when what this turn writes has left: at once if it has written nothing."""
+        if self._dirty:
+            self._later.append(call)
+        else:
+            call()
+
     def _end(self) -> None:
         waiting, self._dirty = self._dirty, []
         waiting.reverse()
+        later = self._later
         try:
             while waiting:
                 waiting.pop().flush()
+            while later:
+                later.popleft()()
         finally:
-            if waiting:  # a bug in one connection is no reason to hold back the others
+            if waiting or later:  # a bug in one is no reason to hold back the others
                 self._dirty += waiting
                 self._loop.call_soon(self._end)

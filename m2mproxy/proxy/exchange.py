@@ -443,7 +443,5 @@ class Exchange:
         self.ended = self._context.clock()
         if self.ledger is not None:
             self.ledger.close(self.bytes_up, self.bytes_down)
-        if self.tally is not None:
-            self.tally.end(self.model)
         on_end, self._on_end = self._on_end, _nobody
         on_end(self)

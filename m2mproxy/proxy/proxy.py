@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from m2mproxy.http.faults import Busy, Fault
 from m2mproxy.http.message import Request
@@ -140,6 +141,12 @@ class Proxy:
 
     def _ended(self, exchange: Exchange) -> None:
         self._exchanges.discard(exchange)
+        self._turn.after(partial(self._tell, exchange))
+
+    def _tell(self, exchange: Exchange) -> None:
+        """All the books are kept when the client has its reply: it does not wait for that."""
+        if exchange.tally is not None:
+            exchange.tally.end(exchange.model)
         self._on_end(exchange)
 
     def _check(self) -> None:

@@ -3,8 +3,8 @@
 A reply's own figures are read as it passes. Where everything is to be counted, references to the
 chunks of both bodies are kept besides, and what the reply did not say is made a job of at the end.
 
-The one rule: looking never delays a chunk and never changes one, and what is kept for counting is
-bounded, for one exchange and for all together.
+The one rule: looking never delays a chunk and never changes one, and what is kept for counting, or
+to decode what is looked at, is bounded, for one exchange and for all together.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from m2mproxy.codec import memory
 from m2mproxy.codec.base import Transform, WireError
 from m2mproxy.http.body import CHUNK_COST, Chunk
 from m2mproxy.http.message import Request, Response
@@ -24,7 +25,7 @@ from m2mproxy.proxy.pump import all_of
 from m2mproxy.tokens.job import Job, Result, Tokens
 from m2mproxy.tokens.usage import UsageReader
 
-# Bytes kept of one body, and of all bodies together.
+# Bytes kept of one body, and of all bodies and decoders together.
 MOST_KEPT = 4 << 20
 _MOST_IN_ALL = 64 << 20
 # Plain bytes of a coded chunk that is decoded only to be looked at: that takes 0.2 ms.
@@ -35,7 +36,7 @@ _PATHS = (b"/chat/completions", b"/completions", b"/responses", b"/messages", _E
 
 
 class Room:
-    """Bytes of memory that all kept bodies share."""
+    """Bytes of memory that all kept bodies share, with what decodes replies on the side."""
 
     __slots__ = ("free",)
 
@@ -91,14 +92,23 @@ class Kept:
 
 
 class Opened:
-    """Shows the plain bytes of a reply that passes coded, as far as they are little work."""
+    """Shows the plain bytes of a reply that passes coded, as far as they are little work and there
+    is room to decode them. `names` are its codings, in the order in which they were applied."""
 
-    __slots__ = ("_decoder", "_on_lost", "_see")
+    __slots__ = ("_decoder", "_names", "_on_lost", "_room", "_see", "_taken")
 
     def __init__(
-        self, decoder: Transform, see: Callable[[Chunk], None], on_lost: Callable[[], None]
+        self,
+        decoder: Transform,
+        names: list[bytes],
+        room: Room,
+        see: Callable[[Chunk], None],
+        on_lost: Callable[[], None],
     ) -> None:
         self._decoder: Transform | None = decoder
+        self._names = names
+        self._room = room
+        self._taken = 0
         self._see = see
         self._on_lost = on_lost
 
@@ -106,7 +116,10 @@ class Opened:
         """`chunk` passed. After one that holds too much, or that cannot be decoded, nothing more is
         looked at, and what was seen before is lost."""
         decoder, size = self._decoder, 0
-        if decoder is None:
+        if decoder is None or not chunk:
+            return
+        if not self._taken and not self._take(chunk):
+            self._lose()
             return
         try:
             for at in range(0, len(chunk), SLICE):
@@ -119,9 +132,24 @@ class Opened:
         except WireError:
             self._lose()
 
+    def _take(self, chunk: Chunk) -> bool:
+        """Whether there is room for all that the decoder will need."""
+        *inner, last = self._names
+        need = memory.needed(last, bytes(chunk[:1])) + sum(memory.needed(n, b"") for n in inner)
+        if not self._room.take(need):
+            return False
+        self._taken = need
+        return True
+
     def _lose(self) -> None:
-        self._decoder = None
+        self.free()
         self._on_lost()
+
+    def free(self) -> None:
+        """Decode nothing any more."""
+        self._decoder = None
+        self._room.give(self._taken)
+        self._taken = 0
 
 
 class Submit(Protocol):
@@ -138,6 +166,8 @@ class Tallies:
     room: Room
     unkept: int = 0
     """Exchanges that are not counted because there was too much to keep."""
+    unread: int = 0
+    """Coded replies that were not looked at, or not to their end."""
 
     def begin(self, request: Request) -> Tally | None:
         """For a request that can cost tokens."""
@@ -162,17 +192,21 @@ class _Asked(ModelFinder):
 
 class Tally:
     """One exchange's tokens: `input` with those `cached`, `output` with those of `reasoning`; None
-    where they are not known. After the end, and once more when they were counted."""
+    where they are not known. After the end, and once more when they were counted. `cost` is what
+    the reply said of that, or whoever books it finds."""
 
     __slots__ = (
         "_all",
         "_asked",
         "_events",
+        "_opened",
         "_reader",
         "_replied",
         "_target",
         "cached",
+        "cost",
         "input",
+        "is_cost_reported",
         "is_due",
         "is_pending",
         "is_reported",
@@ -188,12 +222,15 @@ class Tally:
         self._asked: Kept | None = None
         self._replied: Kept | None = None
         self._reader: UsageReader | None = None
+        self._opened: Opened | None = None
         self._events = False
         self.model = ""
         self.input: Tokens | None = None
         self.output: Tokens | None = None
         self.cached: int | None = None
         self.reasoning: int | None = None
+        self.cost: float | None = None
+        self.is_cost_reported = False
         self.is_due = False
         """Whether a model answered, so that there were tokens."""
         self.is_pending = False
@@ -227,7 +264,10 @@ class Tally:
             return []
         self.is_due = self._is_asked_of_a_model
         names = [] if is_plain else applied(response.headers)
-        if not forms.can_read_reply(names) or any(name in forms.sealed for name in names):
+        if names and not (
+            forms.can_read_reply(names) and all(name not in forms.sealed for name in names)
+        ):
+            self._all.unread += 1
             return []
         self._reader = UsageReader(self._events)
         eyes: list[Callable[[Chunk], None]] = [self._reader.feed]
@@ -236,11 +276,13 @@ class Tally:
             eyes.append(self._replied.add)
         if is_plain:
             return eyes
-        decoder = forms.reader(names, Kind.of(response))
-        return [Opened(decoder, all_of(eyes), self._unseen).feed]
+        decoder, room = forms.reader(names, Kind.of(response)), self._all.room
+        self._opened = Opened(decoder, names, room, all_of(eyes), self._unseen)
+        return [self._opened.feed]
 
     def _unseen(self) -> None:
         """The reply cannot be looked at after all."""
+        self._all.unread += 1
         self._reader = None
         if self._replied is not None:
             self._replied.spoil()
@@ -248,6 +290,8 @@ class Tally:
     def end(self, model: str) -> None:
         """The exchange is over, however it ended."""
         self.model = model
+        if self._opened is not None:
+            self._opened.free()
         if self._reader is not None:
             self._report(self._reader)
         if self._all.submit is None:
@@ -264,7 +308,8 @@ class Tally:
         if usage is None:
             return
         self.is_due = True
-        given, made, self.cached, self.reasoning, is_final = usage
+        given, made, self.cached, self.reasoning, is_final, self.cost = usage
+        self.is_cost_reported = self.cost is not None
         if given is not None:
             self.input = Tokens(given, True)
         if made is not None:

@@ -2,7 +2,9 @@
 
 An exchange is booked when its tokens are known, and its line of the log is written then. Where they
 are still being counted when it ends, that is soon after; the line waits for it a moment and no
-longer, and what is counted later is in the figures only.
+longer, and what is counted later is in the figures only. What a reply says that it cost counts
+before what our prices make of its tokens; the two are not added up, since they may be in different
+currencies.
 
 The one rule: every figure has a fixed size, whatever clients name.
 """
@@ -27,10 +29,27 @@ REPORTED, COUNTED, ESTIMATED = range(3)
 _BY = ("reported", "counted", "estimated")
 
 
-class _Model:
-    """The figures of one model."""
+class _Cost:
+    """A sum, None as long as nothing is known."""
 
-    __slots__ = ("cached", "cost", "input", "output", "price", "reasoning", "requests")
+    __slots__ = ("sum",)
+
+    def __init__(self) -> None:
+        self.sum: float | None = None
+
+    def add(self, cost: float) -> None:
+        self.sum = cost if self.sum is None else self.sum + cost
+
+    def figure(self) -> float | None:
+        return None if self.sum is None else round(self.sum, 6)
+
+
+class _Model:
+    """The figures of one model. `price` is None where there is none."""
+
+    __slots__ = (
+        "cached", "input", "output", "price", "priced", "reasoning", "reported", "requests",
+    )  # fmt: skip
 
     def __init__(self, price: Price | None) -> None:
         self.price = price
@@ -39,9 +58,9 @@ class _Model:
         self.output = [0, 0, 0]
         self.cached = 0
         self.reasoning = 0
-        self.cost = 0.0
+        self.reported, self.priced = _Cost(), _Cost()
 
-    def add(self, tally: Tally) -> None:
+    def add(self, tally: Tally, price: Price | None) -> None:
         given, made, cached = tally.input, tally.output, tally.cached or 0
         self.requests += 1
         if given is not None:
@@ -50,9 +69,12 @@ class _Model:
             self.output[REPORTED if tally.is_reported[1] else _by(made)] += made.number
         self.cached += cached
         self.reasoning += tally.reasoning or 0
-        if self.price is not None:
+        if tally.cost is not None:
+            self.reported.add(tally.cost)
+        elif price is not None:
             numbers = (given.number if given else 0, cached, made.number if made else 0)
-            self.cost += self.price.cost(*numbers)
+            tally.cost = price.cost(*numbers)
+            self.priced.add(tally.cost)
 
     def figures(self) -> dict[str, object]:
         return {
@@ -61,7 +83,7 @@ class _Model:
             "output": dict(zip(_BY, self.output, strict=True)),
             "cached_input": self.cached,
             "reasoning_output": self.reasoning,
-            "cost": None if self.price is None else round(self.cost, 6),
+            "cost": {"reported": self.reported.figure(), "priced": self.priced.figure()},
         }
 
 
@@ -123,14 +145,14 @@ class Accounts:
             self._unknown += 1
         if tally.input is None and tally.output is None:
             return
-        name = tally.model
-        model = self._models.get(name)
-        if model is None:
-            model = self._new(name)
-        model.add(tally)
+        model = self._models.get(tally.model)
+        if model is not None:
+            model.add(tally, model.price)
+            return
+        price = self._prices.of(tally.model)
+        self._new(tally.model, price).add(tally, price)
 
-    def _new(self, name: str) -> _Model:
-        price = self._prices.of(name)
+    def _new(self, name: str, price: Price | None) -> _Model:
         if len(self._models) >= MOST_MODELS:
             name, price = OTHER, None
         return self._models.setdefault(name, _Model(price))

@@ -3,7 +3,7 @@
 Counting is milliseconds of work, much of it with the interpreter's lock held: parsing a body of
 1 MiB, making lists of ids. In a thread that would hold the event loop for as long; in a process of
 its own, forked before anything listens so that it shares the vocabularies, it holds nothing. What
-is left for the loop is to write chunks into a socket, a few at a time.
+is left for the loop is to write chunks into a socket, a few at a time: those of most jobs at once.
 
 The one rule: nobody waits for a count. What cannot be taken is dropped at once, and said so.
 """
@@ -26,7 +26,7 @@ from m2mproxy.tokens.job import Chunk, Counts, Job, Result, Tokens, run
 # Jobs that are not answered yet. Their bytes are bounded by who keeps them (tally.Room).
 MOST_JOBS = 1024
 # Bytes and chunks that are written at a time, which is what the loop is held for.
-_STEP, _MOST_PIECES = 32 * 1024, 128
+_STEP, _MOST_PIECES = 16 * 1024, 64
 
 # number, flags, then the bytes of the model's name, of the request and of the reply, which follow.
 _JOB = struct.Struct(">IBHII")
@@ -160,11 +160,20 @@ class Counting:
             return
         self._number = (self._number + 1) & 0xFFFFFFFF
         self._waiting[self._number] = done
-        if not self._out and not self._rest:
-            self._loop.add_writer(self._socket, self._writable)
+        is_first = not self._out and not self._rest
         self._out.append(_frame(self._number, job))
+        if is_first:
+            self._write()
+            if self._out or self._rest:
+                self._loop.add_writer(self._socket, self._writable)
 
     def _writable(self) -> None:
+        self._write()
+        if not self._rest and not self._out:
+            self._loop.remove_writer(self._socket)
+
+    def _write(self) -> None:
+        """As much as is written at a time, of what the socket takes."""
         pieces = self._rest
         size = sum(map(len, pieces))
         while size < _STEP and len(pieces) < _MOST_PIECES and self._out:
@@ -175,15 +184,13 @@ class Counting:
                 pieces.append(memoryview(chunk))
                 size += len(chunk)
         try:
-            sent = self._socket.sendmsg(_within(pieces, _STEP))
+            sent = self._socket.sendmsg(_within(pieces, size - _STEP))
         except BlockingIOError:
             return
         except OSError:
             self._lose()
             return
-        self._rest = _without(pieces, sent)
-        if not self._rest and not self._out:
-            self._loop.remove_writer(self._socket)
+        self._rest = _without(pieces, sent) if sent < size else []
 
     def _readable(self) -> None:
         try:
@@ -227,9 +234,8 @@ class Counting:
             done(None)
 
 
-def _within(pieces: list[memoryview], most: int) -> list[memoryview]:
-    """The first `most` bytes of `pieces`, of which only the last can go beyond."""
-    over = sum(map(len, pieces)) - most
+def _within(pieces: list[memoryview], over: int) -> list[memoryview]:
+    """`pieces` without the last `over` bytes, which are of the last one."""
     return [*pieces[:-1], pieces[-1][: len(pieces[-1]) - over]] if over > 0 else pieces
 
 

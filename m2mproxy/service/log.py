@@ -27,12 +27,16 @@ _LONGEST_PATH, _LONGEST_METHOD = 512, 32
 _TEXT = (
     b"%b client=%b method=%b path=%b model=%b status=%d client_in=%d client_out=%d "
     b"upstream_out=%d upstream_in=%d coding=%b client_coding=%b why=%b ref=%b saved=%d "
-    b"tokens_in=%b tokens_out=%b tokens_cached=%b tokens_estimated=%b "
+    b"tokens_in=%b tokens_out=%b tokens_cached=%b tokens_estimated=%b cost=%b cost_by=%b "
     b"first_byte_ms=%b added_ms=%.3f total_ms=%.3f error=%b\n"
 )
 
-_TOKENS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_estimated")
+_TOKENS = (
+    "tokens_in", "tokens_out", "tokens_cached", "tokens_estimated", "cost", "cost_by",
+)  # fmt: skip
 _TOKENS_UNKNOWN = (b"-",) * len(_TOKENS)
+# By whether the input is an estimate, and the output.
+_ESTIMATED = ((None, "out"), ("in", "in,out"))
 # What follows where requests are scanned.
 _GUARD = b" guard=%b finding=%b reply_links=%b\n"
 
@@ -178,23 +182,30 @@ def _places(error: BaseException) -> str:
     )
 
 
-def _tokens(tally: Tally | None) -> tuple[int | str | None, ...]:
-    """The values of _TOKENS: the last one says which of the first two are no exact figures."""
+def _tokens(tally: Tally | None) -> tuple[int | float | str | None, ...]:
+    """The values of _TOKENS: the fourth says which of the first two are no exact figures."""
     if tally is None:
         return (None,) * len(_TOKENS)
-    given, made = tally.input, tally.output
-    pairs = (("in", given), ("out", made))
-    estimated = [name for name, tokens in pairs if tokens is not None and not tokens.is_exact]
+    given, made, cost = tally.input, tally.output, tally.cost
+    is_given_estimated = given is not None and not given.is_exact
+    is_made_estimated = made is not None and not made.is_exact
     return (
         given.number if given is not None else None,
         made.number if made is not None else None,
         tally.cached,
-        ",".join(estimated) or None,
+        _ESTIMATED[is_given_estimated][is_made_estimated],
+        cost if cost is None else round(cost, 9),
+        None if cost is None else "reported" if tally.is_cost_reported else "priced",
     )
 
 
-def _figure(value: int | str | None) -> bytes:
-    return b"-" if value is None else str(value).encode()
+def _figure(value: int | float | str | None) -> bytes:
+    """One of them, for a line of text."""
+    if value is None:
+        return b"-"
+    if isinstance(value, str):
+        return value.encode()
+    return b"%d" % value if isinstance(value, int) else b"%.9g" % value
 
 
 def _guarded(inspection: Inspection) -> tuple[bytes, bytes, bytes]:

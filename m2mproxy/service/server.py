@@ -265,11 +265,14 @@ class Server:
         }
 
     def _counts(self) -> dict[str, int]:
-        """What became of what is to be counted, since the start."""
+        """What became of what is to be read and counted, since the start."""
         counting, tallies = self._counting, self._tallies
-        if counting is None or tallies is None:
+        if tallies is None:
             return {}
-        return {
+        unread = {"unread": tallies.unread}
+        if counting is None:
+            return unread
+        return unread | {
             "counted": counting.counted,
             "waiting": counting.waiting,
             "dropped": counting.dropped + tallies.unkept,

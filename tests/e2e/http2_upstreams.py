@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import shutil
 import signal
 import socket
@@ -149,11 +150,14 @@ FRONTS = {"nginx": nginx, "haproxy": haproxy, "caddy": caddy_h2c}
 
 
 def free_port() -> int:
-    """A port that was free a moment ago, for programs that cannot report one they chose."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that was free a moment ago, for programs that cannot report one they chose; none that
+    the system gives to whoever asks for any, so that it stays free while such a program restarts.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Server:

@@ -44,10 +44,10 @@ JSON = ("-H", "content-type: application/json")
 ENDLESS: dict[str, Any] = {"ignore_eos": True, "n_predict": 6000, "max_tokens": None}
 
 
-@pytest.fixture
-def app_proxy(app: Server, start_proxy: Any) -> Program:
+@pytest.fixture(scope="module")
+def app_proxy(app: Server, start_shared: Any) -> Program:
     """The program in front of asgi_app."""
-    program: Program = start_proxy(app.url)
+    program: Program = start_shared(app.url)
     return program
 
 

@@ -10,7 +10,6 @@ import json
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,15 +18,17 @@ from http2_clients import curl, httpx_client, notices_that_we_leave, read_in_loc
 from http2_upstreams import FRONTS, Server
 
 
-@pytest.fixture(params=list(FRONTS))
+@pytest.fixture(params=list(FRONTS), scope="module")
 def front(
-    request: pytest.FixtureRequest, app: Server, start_proxy: Any, tmp_path: Path
+    request: pytest.FixtureRequest,
+    app: Server,
+    start_shared: Any,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
     """The other proxy, ours behind it, `asgi_app` behind that."""
-    program: Program = start_proxy(app.url)
+    program: Program = start_shared(app.url)
     port = int(program.url.rpartition(":")[2].partition("/")[0])
-    home = tmp_path / "front"
-    home.mkdir()
+    home = tmp_path_factory.mktemp("front")
     with Server(request.param, home, port, FRONTS) as server:
         server.http2 = request.param == "nginx"  # this one takes nothing else on a cleartext port
         yield server

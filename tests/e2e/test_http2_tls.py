@@ -27,10 +27,10 @@ def issued(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return authority.issue("localhost", "127.0.0.1").save(folder, "server")
 
 
-@pytest.fixture
-def secure(app: Server, issued: Paths, start_proxy: Any) -> Program:
+@pytest.fixture(scope="module")
+def secure(app: Server, issued: Paths, start_shared: Any) -> Program:
     """The program over TLS, in front of asgi_app."""
-    started: Program = start_proxy(app.url, "--cert", issued[0], "--key", issued[1])
+    started: Program = start_shared(app.url, "--cert", issued[0], "--key", issued[1])
     return started
 
 

@@ -24,18 +24,19 @@ WITH_EVENTS = [name for name in SERVERS if name != "nghttpd"]
 events_only = pytest.mark.parametrize("upstream", WITH_EVENTS, indirect=True)
 
 
-@pytest.fixture(params=list(SERVERS))
-def upstream(request: pytest.FixtureRequest, app: Server, tmp_path: Path) -> Iterator[Server]:
-    home = tmp_path / "server"
-    home.mkdir()
-    with Server(request.param, home, app.port) as server:
+@pytest.fixture(params=list(SERVERS), scope="module")
+def upstream(
+    request: pytest.FixtureRequest, app: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Who ends it starts it again."""
+    with Server(request.param, tmp_path_factory.mktemp("server"), app.port) as server:
         yield server
 
 
-@pytest.fixture
-def front(upstream: Server, start_proxy: Any) -> Program:
+@pytest.fixture(scope="module")
+def front(upstream: Server, start_shared: Any) -> Program:
     """The program before `upstream`."""
-    program: Program = start_proxy(upstream.url, "--upstream-http", "2")
+    program: Program = start_shared(upstream.url, "--upstream-http", "2")
     return program
 
 
@@ -85,15 +86,20 @@ def test_a_restart_between_requests(
         for _ in range(3):
             assert api.get(front.url + "/models").status_code == 200
             assert api.post(front.url + "/echo", content=b"x" * 1000).content == b"x" * 1000
-            upstream.stop(end)
-            upstream.start()
+            try:
+                upstream.stop(end)
+            finally:
+                upstream.start()
         assert api.post(front.url + "/echo", content=b"again").content == b"again"
 
 
 def test_a_server_that_is_gone_is_a_clear_error(front: Program, upstream: Server) -> None:
     assert curl(front.url + "/models")[0] == 200
     upstream.stop()
-    status, body = curl(front.url + "/models")
+    try:
+        status, body = curl(front.url + "/models")
+    finally:
+        upstream.start()
     assert status == 502
     assert json.loads(body)["error"]["code"] == "upstream_unreachable"
 

@@ -49,18 +49,17 @@ def test_a_stream_has_the_same_events(model: str, proxy: Program) -> None:
 
 def test_words_arrive_while_the_model_speaks(proxy: Program) -> None:
     """The answer has no end: whoever waited for it would never see its beginning."""
-    words = iter(
-        client(proxy.url).chat.completions.create(
-            model="smollm2",
-            messages=QUESTION,
-            stream=True,
-            extra_body={"ignore_eos": True, "n_predict": 6000},
-            timeout=15,
-        )
+    stream = client(proxy.url).chat.completions.create(
+        model="smollm2",
+        messages=QUESTION,
+        stream=True,
+        extra_body={"ignore_eos": True, "n_predict": 6000},
+        timeout=15,
     )
+    words = iter(stream)
     for _ in range(6):
         assert next(words).choices
-    words.close()
+    stream.close()
 
 
 def test_async_clients_work_side_by_side(proxy: Program) -> None:

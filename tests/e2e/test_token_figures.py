@@ -70,10 +70,14 @@ def test_the_figures_are_those_of_the_model_server(
                 "output": {"reported": made, "counted": 0, "estimated": 0},
                 "cached_input": cached,
                 "reasoning_output": 0,
-                "cost": pytest.approx(((given - cached) * 2 + cached + made * 4) / 1e6),
+                "cost": {
+                    "reported": None,
+                    "priced": pytest.approx(((given - cached) * 2 + cached + made * 4) / 1e6),
+                },
             }
         },
         "unknown": 0,
+        "unread": 0,
         "currency": "USD",
     }
     for usage, line in zip(said, lines(proxy, 2), strict=True):
@@ -85,17 +89,18 @@ def test_the_figures_are_those_of_the_model_server(
 
 def test_what_it_does_not_say_is_counted(model: str, start_proxy: Callable[..., Program]) -> None:
     proxy = start_proxy(model, M2M_TOKENS_COUNT="all")
-    text = "".join(
-        chunk.choices[0].delta.content or "" for chunk in ask(proxy.url, stream=True)
-    )
+    said = ask(model).usage
+    list(ask(proxy.url, stream=True))  # has no usage, but timings
     with ask(proxy.url, stream=True, extra_body={"ignore_eos": True, "n_predict": 4000}) as words:
         for _, _ in zip(range(6), words, strict=False):
             pass
     whole, broken = lines(proxy, 2)
-    assert whole["tokens_estimated"] == broken["tokens_estimated"] == "in,out"
+    assert whole["tokens_estimated"] == "-"
+    assert whole["tokens_in"] == str(said.prompt_tokens)
+    assert whole["tokens_out"] == str(said.completion_tokens)
+    assert broken["tokens_estimated"] == "in,out"
     # Its own vocabulary is not ours; the prompt has 16 tokens with its template.
-    assert 8 <= int(whole["tokens_in"]) <= 24
-    assert len(text) / 8 <= int(whole["tokens_out"]) <= len(text) / 2
+    assert 8 <= int(broken["tokens_in"]) <= 24
     assert int(broken["tokens_out"]) >= 2
-    assert figures(proxy)["counted"] == 2
+    assert figures(proxy)["counted"] == 1
     assert figures(proxy)["unknown"] == figures(proxy)["dropped"] == 0

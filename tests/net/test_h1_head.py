@@ -11,15 +11,16 @@ from m2mproxy.http.validate import Malformed
 from m2mproxy.net.h1_head import request_head, response_head
 
 
-def remembered(piece: bytes) -> bool:
-    """Whether any object that outlives its message holds `piece`."""
+def remembered(piece: bytes) -> list[bytes]:
+    """What holds `piece` among the keys of all that outlives its message."""
     gc.collect()
-    for kept in gc.get_objects():
-        if isinstance(kept, dict) and any(
-            isinstance(key, bytes) and piece in key for key in list(kept)
-        ):
-            return True
-    return False
+    return [
+        key
+        for kept in gc.get_objects()
+        if isinstance(kept, dict)
+        for key in list(kept)
+        if isinstance(key, bytes) and piece in key
+    ]
 
 
 def read(line: bytes) -> None:
@@ -33,9 +34,8 @@ def test_ordinary_lines_are_remembered() -> None:
     assert remembered(b"remember-me/1")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
+def test_lines_with_a_secret_are_not() -> None:
+    for name in (
         b"Authorization",
         b"api-key",
         b"X-API-Key",
@@ -44,12 +44,9 @@ def test_ordinary_lines_are_remembered() -> None:
         b"Ocp-Apim-Subscription-Key",
         b"Cookie",
         b"Set-Cookie",
-    ],
-)
-def test_lines_with_a_secret_are_not(name: bytes) -> None:
-    secret = b"s3cret-" + name
-    read(name + b": Bearer " + secret)
-    assert not remembered(secret)
+    ):
+        read(name + b": Bearer s3cret-" + name)
+    assert remembered(b"s3cret-") == []
 
 
 def test_long_lines_are_not() -> None:

@@ -612,6 +612,7 @@ def test_the_coding_of_a_key_that_is_not_here(
         seal_of().close(b"{}", Schema.RESPONSE, []),
         b"".join(BatchSealer(AeadSeal(KEY)).finish()),
     ],
+    ids=["plain", "frame", "sealed frame", "tagged frame", "sealed response", "batch"],
 )
 def test_what_is_said_to_be_sealed_and_is_not(keys: dict[bytes, str], body: bytes) -> None:
     world, ask = client(keys, body, JSON, (b"content-encoding", name_of()))

@@ -531,6 +531,7 @@ def test_nobody_looks_unless_asked_to() -> None:
         (gzip.compress(LINK.encode()), (JSON, (b"content-encoding", b"gzip"))),
         (b"", ()),
     ],
+    ids=["no JSON", "coded", "empty"],
 )
 def test_a_reply_that_cannot_be_read_is_none(body: bytes, fields: Any) -> None:
     world = guarded(security_replies="true")

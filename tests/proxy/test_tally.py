@@ -13,6 +13,7 @@ from sweep import WAYS, Way, sweep
 from tallies import Jobs
 from world import World
 
+from m2mproxy.codec import memory
 from m2mproxy.codec.sealed import AeadSeal
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
@@ -138,6 +139,7 @@ def test_a_reply_that_is_sealed_for_the_client_is_not_opened() -> None:
         (gzip.compress(ANSWER)[:20] + b"?" * 200, b"gzip"),
         (gzip.compress(b" " * (70 << 10) + ANSWER), b"gzip"),  # too much at once
     ],
+    ids=["not known", "broken", "too much"],
 )
 def test_a_coded_reply_that_cannot_be_looked_at_is_passed_on_and_unknown(
     coded: bytes, coding: bytes
@@ -148,7 +150,40 @@ def test_a_coded_reply_that_cannot_be_looked_at_is_passed_on_and_unknown(
     tally = tally_of(world)
     assert ask.body == coded
     assert (tally.output, tally.is_due) == (None, True)
+    assert world.tallies is not None
+    assert world.tallies.unread == 1
+    assert nothing_kept(world)
     assert (tally.input, tally.is_reported) == (Tokens(103, False), (False, False))
+
+
+CODED = gzip.compress(ANSWER, mtime=0)
+
+
+def test_what_decodes_a_reply_takes_room_and_gives_it_back() -> None:
+    world = World(compression_responses="on")
+    assert world.tallies is not None
+    world.ask(ASKED, b"/v1/chat/completions", (b"accept-encoding", b"gzip"))
+    call = world.call()
+    call.respond(200, JSON, (b"content-encoding", b"gzip"))
+    for piece in (CODED[:20], CODED[20:]):
+        call.send(piece)
+        world.run()
+        assert world.tallies.room.free == Room().free - memory.needed(b"gzip", b"")
+    call.end()
+    assert figures(tally_of(world)) == (20, 5, (True, True))
+    assert world.tallies.unread == 0
+    assert nothing_kept(world)
+
+
+def test_without_room_a_coded_reply_is_not_read() -> None:
+    world = World(compression_responses="on")
+    assert world.tallies is not None
+    world.tallies.room.free = memory.needed(b"gzip", b"") - 1
+    world.ask(ASKED, b"/v1/chat/completions", (b"accept-encoding", b"gzip"))
+    world.call().reply(CODED, JSON, (b"content-encoding", b"gzip"))
+    assert figures(tally_of(world)) == (None, None, (False, False))
+    assert world.tallies.unread == 1
+    assert world.tallies.room.free == memory.needed(b"gzip", b"") - 1
 
 
 def test_off_is_nothing() -> None:

@@ -16,6 +16,7 @@ from m2mproxy.service.accounts import MOST_MODELS, OTHER, PATIENCE, Accounts
 
 JSON = (b"content-type", b"application/json")
 EMPTY = {"models": {}, "unknown": 0, "currency": None}
+NO_COST = {"reported": None, "priced": None}
 
 
 def usage(given: int, made: int, cached: int = 0, reasoning: int = 0) -> bytes:
@@ -70,7 +71,7 @@ def test_reported_tokens() -> None:
                 "output": {"reported": 6, "counted": 0, "estimated": 0},
                 "cached_input": 12,
                 "reasoning_output": 3,
-                "cost": None,
+                "cost": NO_COST,
             },
             "n": {
                 "requests": 1,
@@ -78,7 +79,7 @@ def test_reported_tokens() -> None:
                 "output": {"reported": 1, "counted": 0, "estimated": 0},
                 "cached_input": 0,
                 "reasoning_output": 0,
-                "cost": None,
+                "cost": NO_COST,
             },
         },
         "unknown": 0,
@@ -130,8 +131,9 @@ def test_the_cost() -> None:
     setup.exchange(usage(1_000_000, 250_000, cached=600_000), "Mini")
     setup.exchange(usage(500_000, 0), "Mini")
     setup.exchange(usage(5, 5), "other-model")
-    assert setup.model("Mini")["cost"] == 0.8 + 0.3 + 2.0 + 1.0
-    assert setup.model("other-model")["cost"] is None
+    assert setup.model("Mini")["cost"] == {"reported": None, "priced": 0.8 + 0.3 + 2.0 + 1.0}
+    assert setup.model("other-model")["cost"] == NO_COST
+    assert [x.tally.cost for x in setup.lines if x.tally] == [0.8 + 0.3 + 2.0, 1.0, None]
     assert setup.accounts.snapshot()["currency"] == "EUR"
 
 
@@ -139,21 +141,40 @@ def test_what_is_counted_costs_too() -> None:
     setup = Setup(PRICES, tokens_count="all")
     setup.exchange(SILENT)
     setup.jobs.count()
-    assert setup.model()["cost"] == pytest.approx((102 * 2.0 + 2 * 8.0) / 1e6)
+    assert setup.model()["cost"]["priced"] == pytest.approx((102 * 2.0 + 2 * 8.0) / 1e6)
+
+
+def test_what_a_reply_says_that_it_cost_counts_before_prices() -> None:
+    setup = Setup(PRICES)
+    for cost in (b"0.25", b"0.5"):
+        setup.exchange(usage(1_000_000, 0).replace(b'"usage":{', b'"usage":{"cost":%b,' % cost))
+    setup.exchange(usage(1_000_000, 0))
+    assert setup.model()["cost"] == {"reported": 0.75, "priced": 2.0}
+    tallies = [x.tally for x in setup.lines if x.tally is not None]
+    assert [tally.cost for tally in tallies] == [0.25, 0.5, 2.0]
+    assert [tally.is_cost_reported for tally in tallies] == [True, True, False]
+
+
+def test_a_cost_is_known_where_there_are_no_prices() -> None:
+    setup = Setup()
+    setup.exchange(usage(1, 1).replace(b'"usage":{', b'"usage":{"cost":0,'))
+    assert setup.model()["cost"] == {"reported": 0.0, "priced": None}
 
 
 # ---- bounds --------------------------------------------------------------------------------------
 
 
 def test_clients_can_name_as_many_models_as_they_like() -> None:
-    setup = Setup(Prices("USD", (Price("*", 1.0, 1.0, 1.0),)))
+    prices = (Price(f"m{MOST_MODELS}", 1e6, 0.0, 0.0), Price(f"m{MOST_MODELS + 1}", 0.0, 0.0, 2e6))
+    setup = Setup(Prices("USD", prices))
     for number in range(MOST_MODELS + 3):
         setup.exchange(usage(1, 1), f"m{number}")
     setup.exchange(usage(1, 1), "m0")
     models: Any = setup.accounts.snapshot()["models"]
     assert len(models) == MOST_MODELS + 1
     assert (models["m0"]["requests"], models[OTHER]["requests"]) == (2, 3)
-    assert models[OTHER]["cost"] is None  # they have many prices
+    # They have many prices, each its own, and one of the three has none.
+    assert models[OTHER]["cost"] == {"reported": None, "priced": 1.0 + 2.0}
 
 
 def test_reset_begins_again() -> None:

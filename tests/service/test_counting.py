@@ -115,7 +115,7 @@ def test_a_job(job: Job, result: Result) -> None:
     setup = Setup()
     setup.submit(job)
     assert (setup.results, setup.counting.waiting) == ([], 1)
-    assert setup.write() == 1
+    assert setup.loop.writer is None  # it has been written
     setup.answer()
     assert setup.results == [result]
     assert (setup.counting.counted, setup.counting.waiting, setup.counting.dropped) == (1, 0, 0)
@@ -137,10 +137,11 @@ def test_a_full_socket_is_waited_for() -> None:
     assert setup.loop.writer is not None
     setup.loop.writer()
     assert setup.loop.writer is not None
+    setup.submit(JOBS[1][0])
     setup.end.room = 1 << 30
     setup.write()
     setup.answer()
-    assert setup.results == [JOBS[0][1]]
+    assert setup.results == [JOBS[0][1], JOBS[1][1]]
 
 
 def test_little_is_written_at_a_time() -> None:
@@ -180,12 +181,16 @@ def test_a_process_that_ended_is_told_once_and_nobody_waits(end: bytes | OSError
     assert setup.loop.writer is None
 
 
-def test_so_is_one_that_takes_nothing_any_more() -> None:
-    setup = Setup()
-    setup.submit(JOBS[0][0])
+@pytest.mark.parametrize("room", [1 << 30, 0], ids=["at once", "later"])
+def test_so_is_one_that_takes_nothing_any_more(room: int) -> None:
+    setup = Setup(room)
+    if not room:
+        setup.submit(JOBS[0][0])
     setup.end.error = BrokenPipeError()
+    setup.submit(JOBS[0][0])
     setup.write()
-    assert (setup.lost, setup.results) == (1, [None])
+    assert (setup.lost, set(setup.results), setup.loop.writer) == (1, {None}, None)
+    assert setup.counting.waiting == 0
 
 
 def test_at_the_end_whoever_waits_is_told() -> None:

@@ -137,7 +137,7 @@ def test_a_place_without_a_message_and_one_without_a_key() -> None:
 FIELDS = [
     "time", "client", "method", "path", "model", "status", "client_in", "client_out",
     "upstream_out", "upstream_in", "coding", "client_coding", "why", "ref", "saved",
-    "tokens_in", "tokens_out", "tokens_cached", "tokens_estimated",
+    "tokens_in", "tokens_out", "tokens_cached", "tokens_estimated", "cost", "cost_by",
     "first_byte_ms", "added_ms", "total_ms", "error",
 ]  # fmt: skip
 
@@ -170,6 +170,8 @@ def test_the_line_of_an_exchange(form: str) -> None:
         "tokens_out": None,
         "tokens_cached": None,
         "tokens_estimated": None,
+        "cost": None,
+        "cost_by": None,
         "first_byte_ms": 1000.0,
         "added_ms": 0.75,
         "total_ms": 2500.0,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,6 +109,11 @@ def test_an_estimate_without_a_vocabulary(model: str, vocabulary: str, kind: str
     assert abs(count.tokens - truth) <= max(0.15, 1.5 * count.error) * truth
 
 
+@cache
+def counter_with(vocabulary: str) -> Counter:
+    return Counter(preload([vocabulary]))
+
+
 @pytest.mark.parametrize(
     ("model", "vocabulary"),
     [
@@ -123,13 +130,13 @@ def test_an_estimate_without_a_vocabulary(model: str, vocabulary: str, kind: str
 def test_an_estimate_by_o200k(model: str, vocabulary: str, kind: str) -> None:
     if not is_installed(vocabulary):
         pytest.skip(f"{vocabulary} is not installed")
-    truth = Counter(preload([vocabulary])).text(TEXTS[kind], model)
-    estimate = Counter(preload(["o200k"])).text(TEXTS[kind], model)
+    truth = counter_with(vocabulary).text(TEXTS[kind], model)
+    estimate = counter_with("o200k").text(TEXTS[kind], model)
     assert abs(estimate.tokens - truth.tokens) <= 0.1 * truth.tokens
 
 
 def test_the_tokens_of_claude_are_more_than_those_of_gpt() -> None:
-    counter = Counter(preload(["o200k"]))
+    counter = counter_with("o200k")
     gpt, old, new = (
         counter.text(PROSE, model).tokens
         for model in ("gpt-4o", "claude-sonnet-4-5", "claude-opus-4-8")

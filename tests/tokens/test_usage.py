@@ -66,6 +66,28 @@ GROQ = (
     b'data: {"choices":[],"x_groq":{"id":"r","usage":{"queue_time":0.01,"prompt_tokens":5,'
     b'"completion_tokens":6,"total_tokens":11}}}\n\n'
 )
+# llama.cpp, as captured; the second stream was asked for its usage.
+LLAMA = (
+    b'data: {"choices":[{"finish_reason":null,"index":0,"delta":{"content":"."}}]}\n\n'
+    b'data: {"choices":[{"finish_reason":"stop","index":0,"delta":{}}],"object":'
+    b'"chat.completion.chunk","timings":{"cache_n":23,"prompt_n":1,"prompt_ms":7.923,'
+    b'"predicted_n":10,"predicted_ms":72.004,"predicted_per_second":124.99305594133658}}\n\n'
+    b"data: [DONE]\n\n"
+)
+LLAMA_ASKED = (
+    b'data: {"choices":[],"usage":{"completion_tokens":10,"prompt_tokens":24,"total_tokens":34,'
+    b'"prompt_tokens_details":{"cached_tokens":23}},"timings":{"cache_n":2,"prompt_n":1,'
+    b'"predicted_n":1}}\n\ndata: [DONE]\n\n'
+)
+LLAMA_EVERY = b"".join(
+    b'data: {"timings":{"cache_n":0,"prompt_n":5,"predicted_n":%d}}\n\n' % n for n in range(1, 4)
+)
+OPENROUTER = (
+    b'data: {"object":"chat.completion.chunk","usage":{"completion_tokens":2,'
+    b'"completion_tokens_details":{"reasoning_tokens":0},"cost":0.95,"cost_details":'
+    b'{"upstream_inference_cost":19},"prompt_tokens":194,"prompt_tokens_details":'
+    b'{"cached_tokens":0,"cache_write_tokens":100,"audio_tokens":0},"total_tokens":196}}\n\n'
+)
 
 REPLIES: dict[str, tuple[bool, bytes, Usage | None]] = {
     "chat": (False, CHAT, Usage(24, 10, 23, 4, True)),
@@ -85,6 +107,18 @@ REPLIES: dict[str, tuple[bool, bytes, Usage | None]] = {
     "deepseek": (False, DEEPSEEK, Usage(64, 2, 60, None, True)),
     "both": (False, BOTH, Usage(50, 5, 40, None, True)),
     "groq": (True, GROQ, Usage(5, 6, None, None, True)),
+    "llama.cpp": (True, LLAMA, Usage(24, 10, 23, None, True)),
+    "llama.cpp, asked for it": (True, LLAMA_ASKED, Usage(24, 10, 23, None, True)),
+    "llama.cpp, in every event": (True, LLAMA_EVERY, Usage(5, 3, 0, None, True)),
+    "llama.cpp before 2025": (
+        True,
+        LLAMA.replace(b'"cache_n":23,', b""),
+        Usage(None, 10, None, None, True),
+    ),
+    "llama.cpp, not a stream": (False, LLAMA[6:], Usage(24, 10, 23, None, True)),
+    "timings of something else": (True, b'data: {"timings":{"prompt_n":1}}\n\n', None),
+    "timings that are not json": (True, b'data: {"timings":{"predicted_n":}}\n\n', None),
+    "openrouter": (True, OPENROUTER, Usage(194, 2, 0, 0, True, 0.95)),
     "nothing": (False, b'{"choices":[],"usage":null}', None),
     "no counts": (False, b'{"usage":{"storage_bytes":5,"total_tokens":"many"}}', None),
     "not json": (False, b'{"usage":{"prompt_tokens":}}', None),
@@ -132,6 +166,16 @@ def test_what_is_no_count_is_not_taken() -> None:
         assert usage == Usage(None, 3, None, None, True)
 
 
+@pytest.mark.parametrize(
+    ("value", "cost"),
+    [(b"0", 0.0), (b"3", 3.0), (b"1.5e-05", 1.5e-05), (b"-1", None), (b"true", None),
+     (b'"7"', None), (b"null", None), (b"1e300", None), (b'{"total_cost":1}', None)],
+)  # fmt: skip
+def test_what_is_no_cost_is_not_taken(value: bytes, cost: float | None) -> None:
+    said = b'{"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3,"cost":%b}}' % value
+    assert read(False, said) == Usage(1, 2, None, None, True, cost)
+
+
 def test_white_space_may_be_around_the_colon_but_not_without_end() -> None:
     counts = b'{"prompt_tokens":1,"completion_tokens":2}'
     assert read(False, b'{"usage"' + b" " * 64 + b":\r\n\t" + counts + b"}") is not None
@@ -170,8 +214,9 @@ def test_no_more_is_held_than_said() -> None:
 # ---- any bytes, cut anywhere ---------------------------------------------------------------------
 
 _bits = st.sampled_from(
-    [b'"usage"', b'"usage":', b"{", b"}", b'"', b"\\", b" ", b'"prompt_tokens":5', b',"output_tok',
-     b'ens":7', b'"total_tokens":3', b"x", b"\n\n", b"null", b'"usa', b'ge"', b"z" * 600]
+    [b'"usage"', b'"usage":', b'"timings":', b'"predicted_n":2', b'"timi', b'ngs"', b"{", b"}",
+     b'"', b"\\", b" ", b'"prompt_tokens":5', b',"output_tok', b'ens":7', b'"total_tokens":3', b"x",
+     b"\n\n", b"null", b'"usa', b'ge"', b"z" * 600]
 )  # fmt: skip
 _texts = st.lists(_bits | st.binary(max_size=4), max_size=30).map(b"".join)
 _counts = st.dictionaries(

@@ -90,10 +90,12 @@ def run(options: argparse.Namespace) -> int:
 
 def _run_part(bench: Bench, name: str, measure: Any) -> None:
     """A part that breaks off is a failure of the run, but does not keep the others from running."""
+    started = time.monotonic()
     try:
         measure(bench)
     except (ProcessFailed, OSError) as failure:
         bench.results.fail(f"{name}: {failure}")
+    print(f"measured {name} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 
 
 def _about(options: argparse.Namespace) -> dict[str, Any]:

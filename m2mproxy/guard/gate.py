@@ -36,7 +36,9 @@ _BATCH = 1 << 14
 _LONG, _LONGER = 28, 48
 _MANY = 8
 _TWO_DIGITS = words(b" 00 ")[2][0]
-_coded = re.compile(rb"[^ ]{%d,}" % _LONG).finditer
+_coded = re.compile(rb"([^ ]{%d,})" % _LONG).finditer
+_DIGESTS = frozenset((32, 40, 56, 64, 96, 128))
+_HEXADECIMAL = b"0abcdef"
 _apart = re.compile(rb"(?: [0a-f]{2}){12}").search
 _ESCAPES = ("\\x", "\\u")
 _FEW = 3
@@ -156,7 +158,16 @@ def _may_hide(window: str) -> bool:
 
 def _is_coded(plain: bytes) -> bool:
     """Whether a long word of it has a digit, or is too long for one that people would write."""
-    return any(b"0" in each[0] or len(each[0]) >= _LONGER for each in _coded(plain))
+    return any(
+        (b"0" in word or len(word) >= _LONGER) and not _is_digest(word)
+        for (word,) in map(re.Match.groups, _coded(plain))
+    )
+
+
+def _is_digest(word: bytes) -> bool:
+    """Whether a word is as long as a digest in hexadecimal, and its bytes are not all of ASCII: the
+    first digit of such a byte is below 8, and digits are all 0 here."""
+    return len(word) in _DIGESTS and not word.strip(_HEXADECIMAL) and bool(word[::2].strip(b"0"))
 
 
 def _batches(windows: Iterable[Window]) -> Iterator[list[Window]]:

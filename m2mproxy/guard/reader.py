@@ -27,13 +27,15 @@ class Reader:
         self._matcher = Matcher(rules)
 
     def read(self, window: str, is_part: bool = False) -> Iterator[Reading]:
-        """The plain reading first. `is_part` for what was cut out of a window."""
+        """The plain reading first. `is_part` for what was cut out of a window for its words, which
+        are not read otherwise."""
         plain, signs = self._one(window, [])
         if is_part:
             plain.forms.append(PART)
+            signs = []
         yield plain
         left = MOST
-        unseen = [] if window.isascii() else [("hidden", hidden(window))]
+        unseen = [] if window.isascii() or is_part else [("hidden", hidden(window))]
         for sign, text in [*unseen, *readings(window, iter(signs))]:
             if left and text:
                 left -= 1

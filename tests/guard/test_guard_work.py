@@ -37,6 +37,11 @@ def test_readings_grow_with_the_text_and_no_faster(reader: Reader, name: str) ->
 
 
 @pytest.mark.parametrize("name", UNITS)
+def test_a_part_is_read_once(reader: Reader, name: str) -> None:
+    assert len(list(reader.read((UNITS[name] * SIZE)[:SIZE], is_part=True))) == 1
+
+
+@pytest.mark.parametrize("name", UNITS)
 def test_words_of_a_window_are_no_more_than_its_characters_allow(reader: Reader, name: str) -> None:
     """A letter may fold to 24, and a full stop is a word by itself."""
     for reading in reader.read((UNITS[name] * SIZE)[:SIZE]):

@@ -120,8 +120,8 @@ class Gate:
         whole = seen.each(values) * step / (seen.counts + DAMPING) ** 0.5 + self.bias
         rows = sums_of(values, SPAN)
         worst = seen.highest(rows, SPAN) * step / (SPAN + DAMPING) ** 0.5 + self.bias
-        long = seen.each(seen.lengths >= _LONG)
-        digits = seen.each(seen.hashes == _TWO_DIGITS) >= _MANY
+        long = seen.how_many(seen.lengths >= _LONG)
+        digits = seen.how_many(seen.hashes == _TWO_DIGITS) >= _MANY
         each = (whole, worst, seen.counts >= LEAST, long, digits)
         for at, (by_all, by_part, has_parts, is_long, is_apart) in enumerate(
             zip(*(values.tolist() for values in each), strict=True)

@@ -192,6 +192,10 @@ class Windows:
         sums = _running(values)
         return sums.take(self._last) - sums.take(self._first)
 
+    def how_many(self, flags: NDArray[np.bool_]) -> Places:
+        """How many of each text's words have theirs set, which is seldom one."""
+        return self.each(flags) if flags.any() else np.zeros(len(self.counts), np.int64)
+
     def pairs(self, weights: Table) -> NDArray[np.int32]:
         """For each word the weight of it and the one before it in its text."""
         found = np.zeros(len(self.hashes), np.int32)

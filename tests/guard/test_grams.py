@@ -84,6 +84,8 @@ def test_sums_over_texts_that_stand_side_by_side(texts: list[list[bytes]], span:
     values = held.of_each(bucket(seen.hashes)) + seen.pairs(held)
     plain = [_values(each, held) for each in texts]
     assert seen.each(values).tolist() == [sum(each) for each in plain]
+    long = [sum(len(word) == 3 for word in each) for each in texts]
+    assert seen.how_many(seen.lengths == 3).tolist() == long
     rows = grams.sums_of(values, span)
     highest = seen.highest(rows, span).tolist()
     for at, (some, text) in enumerate(zip(plain, texts, strict=True)):

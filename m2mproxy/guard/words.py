@@ -29,8 +29,8 @@ FORMS = (
     *("?", "ends?", '"', "`", "{", "!", "\\"),
     *("beyond", "unseen", "mixed", "styled", "uneven", "part"),
 )
-"""Fewer words than that; as long as a window can be; what it has in it; characters beyond ASCII;
-cut out of a window."""
+"""Fewer words than that; as long as a window can be; what it has in it; characters beyond ASCII and
+odd ways of writing; cut out of a window."""
 PART = FORMS.index("part")
 
 

@@ -7,10 +7,7 @@ took, however it ends. Where there is none, the request passes unheld, as it is.
 
 from __future__ import annotations
 
-from m2mproxy.proxy.tally import Room
-
-# Bytes that all bodies have which are held at a time.
-MOST_IN_ALL = 64 << 20
+from m2mproxy.proxy.room import MOST_IN_ALL, Room
 
 
 class Holds:

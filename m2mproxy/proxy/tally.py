@@ -22,37 +22,17 @@ from m2mproxy.proxy.codings import Kind, applied
 from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.model import ModelFinder
 from m2mproxy.proxy.pump import all_of
+from m2mproxy.proxy.room import Room
 from m2mproxy.tokens.job import Job, Result, Tokens
 from m2mproxy.tokens.usage import UsageReader
 
-# Bytes kept of one body, and of all bodies and decoders together.
+# Bytes kept of one body.
 MOST_KEPT = 4 << 20
-_MOST_IN_ALL = 64 << 20
 # Plain bytes of a coded chunk that is decoded only to be looked at: that takes 0.2 ms.
 _MOST_OPENED = 64 << 10
 # What models are asked at: only these are missed where nothing is known.
 _EMBEDDINGS = b"/embeddings"
 _PATHS = (b"/chat/completions", b"/completions", b"/responses", b"/messages", _EMBEDDINGS)
-
-
-class Room:
-    """Bytes of memory that all kept bodies share, with what decodes replies on the side."""
-
-    __slots__ = ("free",)
-
-    def __init__(self, most: int = _MOST_IN_ALL) -> None:
-        self.free = most
-
-    def take(self, size: int) -> bool:
-        """Whether there was room for so many."""
-        if size > self.free:
-            return False
-        self.free -= size
-        return True
-
-    def give(self, size: int) -> None:
-        """They are free again."""
-        self.free += size
 
 
 class Kept:
@@ -164,6 +144,7 @@ class Tallies:
 
     submit: Submit | None
     room: Room
+    """For all bodies that are kept, and for what decodes replies on the side."""
     unkept: int = 0
     """Exchanges that are not counted because there was too much to keep."""
     unread: int = 0

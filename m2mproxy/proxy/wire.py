@@ -18,8 +18,9 @@ from m2mproxy.proxy.providers import Profile
 from m2mproxy.proxy.readable import Readable
 from m2mproxy.proxy.request_coding import RequestCoding
 from m2mproxy.proxy.response_coding import ResponseCoding
+from m2mproxy.proxy.room import Room
 from m2mproxy.proxy.sealing import BothSeal, PeerSeal
-from m2mproxy.proxy.tally import Room, Submit, Tallies
+from m2mproxy.proxy.tally import Submit, Tallies
 
 # Bytes of a request that is sealed: it is held whole, and no frame carries more than 1 GiB.
 _MOST_SEALED = 1 << 29

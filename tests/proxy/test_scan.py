@@ -233,20 +233,24 @@ def test_an_upload_streams_and_is_not_scanned(pair: Pair) -> None:
     assert report(world)["skipped"] == {"not JSON": 1}
 
 
+def status_of_pieces(body: bytes, kind: bytes, size: int) -> int | None:
+    """The answer to a body that comes so many bytes at a time."""
+    world = guarded()
+    asked = world.start(body, b"/v1/x", (b"content-type", kind), whole=False)
+    for at in range(0, len(body), size):
+        asked.send(body[at : at + size])
+        world.run()
+    asked.end()
+    world.run()
+    return asked.status
+
+
 @pytest.mark.parametrize("kind", [b"text/plain", b"multipart/form-data", b"application/x-ndjson"])
 @pytest.mark.parametrize("before", [b"", b" \r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n "])
 def test_a_content_type_gets_nothing_past_the_scan(kind: bytes, before: bytes) -> None:
     """Model servers read JSON whatever it is called."""
     for size in (1, 2, 100):
-        world = guarded()
-        body = before + BAD
-        asked = world.start(body, b"/v1/x", (b"content-type", kind), whole=False)
-        for at in range(0, len(body), size):
-            asked.send(body[at : at + size])
-            world.run()
-        asked.end()
-        world.run()
-        assert asked.status == 403
+        assert status_of_pieces(before + BAD, kind, size) == 403
 
 
 @pytest.mark.parametrize("name", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
@@ -256,15 +260,7 @@ def test_nor_does_a_charset(name: str, before: str, size: int) -> None:
     """Python's own reader finds out which it is."""
     body = (before + BAD.decode()).encode(name)
     assert json.loads(body) == json.loads(BAD)
-    world = guarded()
-    kind = (b"content-type", b"text/plain")
-    asked = world.start(body, b"/v1/x", kind, whole=False)
-    for at in range(0, len(body), size):
-        asked.send(body[at : at + size])
-        world.run()
-    asked.end()
-    world.run()
-    assert asked.status == 403
+    assert status_of_pieces(body, b"text/plain", size) == 403
 
 
 @pytest.mark.parametrize("body", [b"\0\0\0\x18ftypmp42", b"\xff\xfb\x90d\0\0", b"\x1f\x8b\x08"])

@@ -18,8 +18,9 @@ from m2mproxy.codec.sealed import AeadSeal
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.proxy.forms import Forms
+from m2mproxy.proxy.room import Room
 from m2mproxy.proxy.sealing import PeerSeal
-from m2mproxy.proxy.tally import MOST_KEPT, Kept, Room, Tallies, Tally
+from m2mproxy.proxy.tally import MOST_KEPT, Kept, Tallies, Tally
 from m2mproxy.tokens.job import Tokens
 
 SSE = (b"content-type", b"text/event-stream")

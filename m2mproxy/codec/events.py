@@ -52,6 +52,11 @@ def _spelling() -> Spelling:
     return Spelling(dictionaries.spelling())
 
 
+def prepare() -> None:
+    """Make what spelling takes: some milliseconds, for which no stream should have to wait."""
+    _spelling()
+
+
 def is_spelt(records: bytes) -> bool:
     """Whether the records of a batch can be."""
     return len(records) in _SPELT and records[0] == _START and records[-1] == _QUOTE

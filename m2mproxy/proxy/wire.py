@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from m2mproxy.codec import events
 from m2mproxy.codec.token_native import Vocabularies
 from m2mproxy.config import Compression, Config
 from m2mproxy.http.headers import Headers
@@ -55,6 +56,8 @@ def request_coding(
 
 def response_coding(config: Compression, upstream_host: str, forms: Forms) -> ResponseCoding:
     """For the responses of the upstream at that host."""
+    if config.responses != "off":
+        events.prepare()
     near = upstream_host in ("localhost", "::1") or upstream_host.startswith("127.")
     return ResponseCoding(config.responses, config.min_size, config.level, near, forms)
 

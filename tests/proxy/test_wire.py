@@ -12,7 +12,7 @@ from link import Split, Transport
 from vocabulary import VOCABULARIES
 from world import Inline, Pair, World
 
-from m2mproxy.codec import coding, frame, static, token_native
+from m2mproxy.codec import coding, events, frame, static, token_native
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.response_coding import is_near
 
@@ -676,3 +676,10 @@ def test_a_wildcard_shows_nothing_so_what_comes_coded_is_decoded() -> None:
     world.call().reply(gzip.compress(REPLY), JSON, (b"content-encoding", b"gzip"))
     world.run()
     assert (ask.body, ask.get(b"content-encoding")) == (REPLY, None)
+
+
+@pytest.mark.parametrize("responses", ["auto", "off"])
+def test_no_stream_waits_for_tables_to_be_made(responses: str) -> None:
+    events._spelling.cache_clear()
+    World(compression_responses=responses)
+    assert events._spelling.cache_info().currsize == (responses != "off")

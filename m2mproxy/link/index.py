@@ -29,7 +29,7 @@ _MARK = 120
 # Bytes that the id of a tool call takes beside itself, and how many of a reply are known.
 _SECRET, _MOST_SECRETS, _LONGEST_SECRET = 200, 16, 256
 # What the result of a tool call names it by.
-_CALLS = (b'"tool_call_id"', b'"call_id"')
+_CALLS = (b'"tool_call_id"', b'"call_id"', b'"tool_use_id"')
 _text = re.compile(rb'\s*:\s*"([^"\\]{8,256})"').match
 
 
@@ -75,7 +75,7 @@ def shared(a: list[int], b: list[int]) -> int:
 
 
 def last_calls(body: bytes) -> list[bytes]:
-    """The ids of the last tool calls that `body` has the result of, by either name."""
+    """The ids of the last tool calls that `body` has the result of, by any of their names."""
     found = []
     for name in _CALLS:
         at = body.rfind(name)
@@ -108,8 +108,14 @@ class Index:
         some = [each for each in secrets if len(each) <= _LONGEST_SECRET][-_MOST_SECRETS:]
         return some, sum(map(len, some)) + _SECRET * len(some)
 
+    def inherit(self, entry: Entry, called: list[bytes]) -> None:
+        """Find `entry`, too, by secrets of those that it replaces: some that `known_by` gave."""
+        entry.called = called
+        self._by_secret.update(dict.fromkeys(called, entry))
+
     def conversation(self, scope: bytes, calls: Iterable[bytes]) -> Entry | None:
-        """The entry whose reply has one of these `calls`, which `last_calls` gave."""
+        """The entry that is known by one of these `calls`, which `last_calls` gave: its reply has
+        it, or its body has it out of the reply to one that it replaced."""
         for call in calls:
             entry = self._by_secret.get(call)
             if entry is not None and entry.scope == scope:
@@ -126,7 +132,7 @@ class Index:
         for mark in entry.marks:
             if self._by_mark.get(mark) is entry:
                 del self._by_mark[mark]
-        for secret in entry.secrets:
+        for secret in (*entry.secrets, *entry.called):
             if self._by_secret.get(secret) is entry:
                 del self._by_secret[secret]
         self._begins.pop(entry, None)

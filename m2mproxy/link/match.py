@@ -6,6 +6,7 @@ The one rule: what is called common is equal, byte for byte; nothing is decided 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -16,6 +17,10 @@ BLOCK = 1024
 _STEP = 256
 # The end of a message that is not the last one.
 _MORE = b"},"
+# Applications mark the last messages of a conversation with it, whichever these are. It can say no
+# more than this. (https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching)
+_CACHE = rb'"cache_control": ?\{"type": ?"ephemeral"(?:, ?"ttl": ?"(?:5m|1h)")?\}'
+_cache_controls = re.compile(rb", ?%b|%b, ?" % (_CACHE, _CACHE)).sub
 # How far the beginnings of messages lie apart at least, and how many of them are looked at.
 _LEAST_APART, _MOST_STARTS = 48, 2048
 # And how much of a body is searched for them.
@@ -77,6 +82,11 @@ def continues(old: bytes, new: bytes, likely: int = 0) -> bool:
     # What was inserted begins somewhere from `first` to `front`: a message before, a comma there.
     is_turn = new.find(_MORE, max(first - 1, 0), front + 1) >= 0
     return is_turn and new.startswith(old[:likely])
+
+
+def without_cache_control(part: bytes) -> bytes:
+    """Some bytes of a body without the marks of what is to be cached."""
+    return _cache_controls(b"", part)
 
 
 def insertion(old: bytes, new: bytes) -> int:

@@ -77,6 +77,20 @@ def test_what_was_dropped_is_not_found() -> None:
     assert index.learn(one) >= 0  # anew
 
 
+def test_who_inherited_an_id_is_found_by_it_until_it_is_dropped() -> None:
+    one, two = entry(1, b"x"), entry(3, b"y")
+    index = Index()
+    index.add_secrets(one, [b"call_1a2b3c4d"])
+    index.drop(one)
+    index.inherit(two, [b"call_1a2b3c4d"])
+    index.add_secrets(two, [b"call_5e6f7a8b"])
+    for name in ("call_1a2b3c4d", "call_5e6f7a8b"):
+        result = f'{{"tool_call_id":"{name}"}}'.encode()
+        assert index.conversation(S, last_calls(result)) is two
+    index.drop(two)
+    assert index.conversation(S, [b"call_1a2b3c4d", b"call_5e6f7a8b"]) is None
+
+
 def test_what_another_took_over_outlives_the_first() -> None:
     one, two = entry(1, text[:3000]), entry(3, text[:4000])
     index = indexed(one, two)
@@ -117,7 +131,7 @@ def test_the_longest_that_is_continued_wins_among_those_of_one_beginning() -> No
         assert index.continued(front + new, chain(S, front + new), entries) is expected
 
 
-@pytest.mark.parametrize("name", ["tool_call_id", "call_id"])
+@pytest.mark.parametrize("name", ["tool_call_id", "call_id", "tool_use_id"])
 @pytest.mark.parametrize("colon", [":", ": ", " :\n\t"])
 def test_the_last_result_of_a_tool_call_tells_the_conversation(name: str, colon: str) -> None:
     one, two = entry(1, b"x"), entry(3, b"y")

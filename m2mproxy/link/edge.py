@@ -1,9 +1,10 @@
 """The edge's side of a link: codes bodies after what the core is known to have.
 
-For each request: `look` at the body, `Look.find` out about it, `choose` what to refer to,
-`Plan.encode` (both in a thread, if they are long), `sent` when its stream has a number; then what
-the response says, `have` or `miss`, and `replied` once it is complete. A request that ends
-otherwise leaves an entry that is never referred to.
+For each request: `look` at the body, `Look.find` out about it, `choose` what to refer to; where the
+plan has a survey `Survey.find` out, and `borrow`; `Plan.encode`, `sent` when its stream has a
+number; then what the response says, `have` or `miss`, and `replied` once it is complete. What finds
+out or encodes is for a thread, if it is much. A request that ends otherwise leaves an entry that is
+never referred to.
 
 The one rule: an entry is referred to only by requests of its own scope, only after the core has
 said that it has it, and beyond its own conversation only in whole blocks, unless the operator wants
@@ -21,11 +22,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from m2mproxy.link import message
+from m2mproxy.link.borrow import Other, Survey
 from m2mproxy.link.index import Index, chain, last_calls, shared, whole_blocks
 from m2mproxy.link.match import (
     BLOCK,
     common_prefix,
-    common_runs,
     continues,
     insertion,
     without_cache_control,
@@ -107,6 +108,8 @@ class Plan:
     use: Use = field(default_factory=Use)
     known: Known = NOTHING_KNOWN
     """What the entry has."""
+    survey: Survey | None = None
+    """What is to be found out before it is complete."""
 
     def encode(self) -> Coded:
         """Code the body; touches nothing else."""
@@ -170,7 +173,7 @@ class Edge:
             reply = self._may_have_reply(own, body, shared(own.marks, look.marks))
             self._refer(plan, own, Use(reply, replaces=True))
         elif self._isolation is not Isolation.CONVERSATION:
-            self._borrow(plan, recent)
+            self._survey(plan, recent)
         return plan
 
     def _continued(self, look: Look, recent: list[Entry]) -> Entry | None:
@@ -206,31 +209,34 @@ class Edge:
         said = [text, *own.secrets] if text else own.secrets
         return any(body.find(each, same) >= 0 for each in said)
 
-    def _borrow(self, plan: Plan, recent: list[Entry]) -> None:
-        """Refer to what of another entry the body has, too."""
+    def _survey(self, plan: Plan, recent: list[Entry]) -> None:
+        """Ask what of another entry the body has, too."""
         look, body = plan.look, plan.look.body
         strict = self._isolation is Isolation.BLOCK
-        entry, same = self._index.longest(look.scope, look.marks, unit=BLOCK if strict else 1)
-        places: list[tuple[int, int]] = []
-        if 2 * same < len(body):
-            voted, places = self._vote(body, recent)
-            entry = voted or entry
-        if entry is None or self._window.get(entry.number) is not entry:
-            return
-        if not strict:
-            self._refer(plan, entry, Use(reply=bool(entry.reply)))
-        elif runs := common_runs(entry.body, body, [(0, 0), *places]):
-            self._refer(plan, entry, Use(runs=tuple(runs[:MOST_RUNS])))
+        nearest, same = self._index.longest(look.scope, look.marks, unit=BLOCK if strict else 1)
+        known = self._index.places
+        others = [Other(each, each.body, known(each)) for each in recent]
+        if 2 * same >= len(body):
+            others = []
+        if nearest is not None or others:
+            plan.survey = Survey(body, nearest, others, strict)
 
-    def _vote(
-        self, body: bytes, entries: list[Entry]
-    ) -> tuple[Entry | None, list[tuple[int, int]]]:
-        costs = [(entry, self._index.learn(entry)) for entry in entries]
-        found = self._index.vote(body, entries)
-        for entry, cost in costs:
-            if cost and not self._window.grow(entry, entry.reply, cost):
-                self._window.drop(entry)
-        return found
+    def borrow(self, plan: Plan) -> None:
+        """Refer to what the plan's survey has found."""
+        survey, plan.survey = plan.survey, None
+        if survey is None:
+            return
+        for entry, places in survey.learnt:
+            if self._window.grow(entry, entry.reply, Index.cost_of_places(places)):
+                self._index.learn(entry, places)
+        best = survey.best
+        if best is None or self._window.get(best.number) is not best:
+            return
+        if survey.in_blocks:
+            if survey.runs:
+                self._refer(plan, best, Use(runs=tuple(survey.runs[:MOST_RUNS])))
+        else:
+            self._refer(plan, best, Use(reply=bool(best.reply)))
 
     def _refer(self, plan: Plan, entry: Entry, use: Use) -> None:
         plan.entry, plan.use = entry, use

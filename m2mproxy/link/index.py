@@ -2,14 +2,11 @@
 
 A body's chain is a hash for each of its first blocks, each over all that came before it, so the
 longest chain that two bodies share says how far they are the same, and it is nearly always with the
-conversation's last turn. Where the beginning is different (a time in the system prompt, a history
-that was cut) the places where messages begin are compared instead, by the block that follows each:
-a body's list of them is made when it is wanted first. And a body that has the id of a tool call
-which only one reply had is of that conversation, whatever else was changed in it.
+conversation's last turn. Where the beginning is different the places where messages begin are
+compared instead (borrow.py). And a body that has the id of a tool call which only one reply had is
+of that conversation, whatever else was changed in it.
 
-The one rule: a hash only finds; what is found is compared (match.py). And of what is found for
-another than the entry's own conversation, no choice depends on less than a whole block, or it would
-show what was guessed.
+The one rule: a hash only finds; what is found is compared (match.py).
 """
 
 from __future__ import annotations
@@ -18,7 +15,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from m2mproxy.link.match import BLOCK, continues, starts
+from m2mproxy.link.borrow import Places
+from m2mproxy.link.match import BLOCK, continues
 from m2mproxy.link.window import Entry
 
 # Blocks of the chain: short ones at first, where conversations of one application part.
@@ -90,7 +88,7 @@ class Index:
     def __init__(self) -> None:
         self._by_mark: dict[int, Entry] = {}
         self._by_secret: dict[bytes, Entry] = {}
-        self._begins: dict[Entry, dict[int, int]] = {}
+        self._places: dict[Entry, Places] = {}
 
     def add(self, entry: Entry, marks: list[int]) -> None:
         """Find `entry` by its chain, from now on."""
@@ -135,13 +133,13 @@ class Index:
         for secret in (*entry.secrets, *entry.called):
             if self._by_secret.get(secret) is entry:
                 del self._by_secret[secret]
-        self._begins.pop(entry, None)
+        self._places.pop(entry, None)
 
     def clear(self) -> None:
         """All are forgotten."""
         self._by_mark.clear()
         self._by_secret.clear()
-        self._begins.clear()
+        self._places.clear()
 
     @staticmethod
     def continued(body: bytes, marks: list[int], entries: Iterable[Entry]) -> Entry | None:
@@ -165,31 +163,15 @@ class Index:
                 return entry, covered(at)
         return None, 0
 
-    def learn(self, entry: Entry) -> int:
-        """Make the entry's list of places, unless there is one; the bytes of memory it takes."""
-        if entry in self._begins:
-            return 0
-        self._begins[entry] = _begins(entry.body)
-        return _MARK * len(self._begins[entry])
+    def places(self, entry: Entry) -> Places | None:
+        """Those of the entry, if they were learnt."""
+        return self._places.get(entry)
 
-    def vote(
-        self, body: bytes, entries: Sequence[Entry]
-    ) -> tuple[Entry | None, list[tuple[int, int]]]:
-        """The one of `entries`, which were learnt, the last used first, that has most of the body's
-        places; and where these are in it and in the body, in its order."""
-        mine = _begins(body)
-        best: Entry | None = None
-        places: list[tuple[int, int]] = []
-        for entry in entries:
-            theirs = self._begins[entry]
-            common = mine.keys() & theirs.keys()
-            if len(common) > len(places):
-                best = entry
-                places = sorted((theirs[mark], mine[mark]) for mark in common)
-        return best, places
+    def learn(self, entry: Entry, places: Places) -> None:
+        """Keep the entry's places."""
+        self._places[entry] = places
 
-
-def _begins(body: bytes) -> dict[int, int]:
-    """Where messages begin, by the hash of the block that follows."""
-    most = len(body) - BLOCK
-    return {hash(body[at : at + BLOCK]): at for at in starts(body) if at <= most}
+    @staticmethod
+    def cost_of_places(places: Places) -> int:
+        """Bytes of memory that they take."""
+        return _MARK * len(places)

@@ -24,7 +24,7 @@ _cache_controls = re.compile(rb", ?%b|%b, ?" % (_CACHE, _CACHE)).sub
 # How far the beginnings of messages lie apart at least, and how many of them are looked at.
 _LEAST_APART, _MOST_STARTS = 48, 2048
 # And how much of a body is searched for them.
-_MOST_SEARCHED = 1 << 20
+MOST_SEARCHED = 1 << 20
 
 
 def common_prefix(a: bytes, b: bytes, at_a: int = 0, at_b: int = 0) -> int:
@@ -117,13 +117,13 @@ def starts(body: bytes) -> Iterator[int]:
     of each list. JSON is commonly written in two ways, with spaces or without."""
     colon = body.find(b'":') + 2
     seam = b"}, {" if body[colon : colon + 1] == b" " else b"},{"
-    found = body.find(seam, 0, _MOST_SEARCHED)
+    found = body.find(seam, 0, MOST_SEARCHED)
     for _ in range(_MOST_STARTS):
         if found < 0:
             return
         at = found + len(seam)
         yield at
-        found = body.find(seam, at + _LEAST_APART, _MOST_SEARCHED)
+        found = body.find(seam, at + _LEAST_APART, MOST_SEARCHED)
 
 
 def common_runs(old: bytes, new: bytes, places: Iterable[tuple[int, int]]) -> list[Run]:

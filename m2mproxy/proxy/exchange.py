@@ -205,7 +205,8 @@ class Exchange:
         is_one = route.links.is_open and is_turn(request, watched, MOST_HELD)
         if is_one and self._held.take(request.length or 0):
             linked = self._linked = self._linked or Linked()
-            body = await linked.take(request, body, self._context.links, route.links)
+            tenant = self._context.links.tenant(request, self.downstream.certificate)
+            body = await linked.take(request, body, tenant, route.links)
             if self._finder is not None and linked.turn is not None:
                 self._finder.feed(linked.turn.plain)
             return self._uploading(body)

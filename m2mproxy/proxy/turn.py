@@ -91,6 +91,9 @@ class Turn:
             self._look = edge.look(self._tenant, plain)
             await run(size if size > _AT_ONCE else 0, self._look.find)
         plan = edge.choose(self._look, self._fresh)
+        if plan.survey is not None:
+            await run(plan.survey.work, plan.survey.find)
+            edge.borrow(plan)
         work = max(size, len(plan.known.body))
         coded = await run(work if work > _AT_ONCE else 0, plan.encode)
         plan.known = NOTHING_KNOWN

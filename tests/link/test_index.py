@@ -70,11 +70,11 @@ def test_what_was_dropped_is_not_found() -> None:
     one = entry(1, text[:3000])
     index = indexed(one)
     index.add_secrets(one, [b"call_1a2b3c4d"])
-    index.learn(one)
+    index.learn(one, {1: 2})
     index.drop(one)
     assert index.longest(S, chain(S, text), 1) == (None, 0)
     assert index.conversation(S, last_calls(b'{"tool_call_id":"call_1a2b3c4d"}')) is None
-    assert index.learn(one) >= 0  # anew
+    assert index.places(one) is None
 
 
 def test_who_inherited_an_id_is_found_by_it_until_it_is_dropped() -> None:
@@ -158,34 +158,3 @@ def test_ids_are_few_and_short() -> None:
     assert len(known) <= 16 and known[-1] == many[-1]
     assert size > sum(map(len, known))
     assert Index.known_by([]) == ([], 0)
-
-
-rng = random.Random(2)
-parts = [said("user", words(rng, 1500)) for _ in range(12)]
-
-
-def test_the_vote_goes_to_whoever_has_most_of_the_messages() -> None:
-    entries = [
-        entry(1, body([said("system", "a"), *parts[:4]])),
-        entry(3, body([said("system", "b"), *parts[:8]])),
-        entry(5, body([said("system", "c"), *parts[6:]])),
-    ]
-    index = indexed(*entries)
-    for each in entries:
-        assert index.learn(each) > 0
-        assert index.learn(each) == 0
-    new = body([said("system", "it is 10:31"), *parts[:8], said("user", "x")])
-    best, places = index.vote(new, entries)
-    assert best is entries[1]
-    assert places == sorted(places)
-    for at, place in places:
-        assert best.body[at : at + 1024] == new[place : place + 1024]
-    assert index.vote(body([said("user", words(rng, 5000))]), entries) == (None, [])
-
-
-def test_a_message_is_no_vote_without_the_block_that_follows() -> None:
-    one = entry(1, body([said("user", "x"), said("user", words(rng, 100)), *parts[:2]]))
-    index = indexed(one)
-    index.learn(one)
-    shared = one.body[: one.body.index(b"},{") + 600]
-    assert index.vote(shared + words(rng, 3000).encode(), [one]) == (None, [])

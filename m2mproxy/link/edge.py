@@ -247,8 +247,6 @@ class Edge:
         if plan.entry is not None:
             self._window.use(plan.entry)
         look = plan.look
-        if not self._window.takes(len(look.body)):
-            return None
         entry = Entry(
             number,
             look.scope,
@@ -261,7 +259,11 @@ class Edge:
         entry.tail, entry.after_reply = plan.use.tail, plan.use.reply
         if plan.entry is not None and plan.use.replaces:
             entry.successor_of = plan.entry.number
-        return entry if self._window.add(entry) else None
+        if self._window.takes(len(look.body)) and self._window.add(entry):
+            return entry
+        if plan.entry is not None and plan.use.replaces:
+            self._window.drop(plan.entry)  # the core will have this one in its place
+        return None
 
     def have(self, entry: Entry) -> None:
         """The core has it."""

@@ -19,9 +19,9 @@ from m2mproxy.link.borrow import Places
 from m2mproxy.link.match import BLOCK, continues
 from m2mproxy.link.window import Entry
 
-# Blocks of the chain: short ones at first, where conversations of one application part.
-_SHORT, _SHORT_UNTIL = 256, 16 * 1024
-_LONG = BLOCK
+# Sizes of the chain's blocks, and up to where: short ones at first, where conversations of one
+# application part; and long ones in what is large by its images.
+_SIZES = ((256, 16 * 1024), (BLOCK, 256 * 1024), (16 * BLOCK, 1 << 62))
 # Bytes that a mark takes in a table: a number, and its place.
 _MARK = 120
 # Bytes that the id of a tool call takes beside itself, and how many of a reply are known.
@@ -43,21 +43,31 @@ def chain(scope: bytes, body: bytes, known: Sequence[int] = ()) -> list[int]:
 
 
 def _blocks(length: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, min(length, _SHORT_UNTIL) - _SHORT + 1, _SHORT):
-        yield start, _SHORT
-    for start in range(_SHORT_UNTIL, length - _LONG + 1, _LONG):
-        yield start, _LONG
+    first = 0
+    for size, until in _SIZES:
+        for start in range(first, min(length, until) - size + 1, size):
+            yield start, size
+        first = until
 
 
 def whole_blocks(length: int) -> int:
     """How many marks stand for no more than the first `length` bytes."""
-    return min(length, _SHORT_UNTIL) // _SHORT + max(length - _SHORT_UNTIL, 0) // _LONG
+    marks = first = 0
+    for size, until in _SIZES:
+        marks += max(min(length, until) - first, 0) // size
+        first = until
+    return marks
 
 
 def covered(marks: int) -> int:
     """How many bytes so many marks stand for."""
-    short = _SHORT_UNTIL // _SHORT
-    return min(marks, short) * _SHORT + max(marks - short, 0) * _LONG
+    first = 0
+    for size, until in _SIZES:
+        if first + marks * size <= until:
+            break
+        marks -= (until - first) // size
+        first = until
+    return first + marks * size
 
 
 def shared(a: list[int], b: list[int]) -> int:

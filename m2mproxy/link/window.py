@@ -29,7 +29,7 @@ class Bounds:
     """
 
     entry: int = 8 * MiB
-    scope: int = 4 * MiB
+    scope: int = 16 * MiB
     connection: int = 32 * MiB
     seconds: float = 900.0
 

@@ -209,6 +209,17 @@ def test_a_body_that_is_too_large_to_remember_crosses_all_the_same() -> None:
     assert link.exchange(turn(6)).plan.entry is None
 
 
+def test_what_a_body_replaces_is_forgotten_though_the_body_is_too_large_to_remember() -> None:
+    """The core may have room for it, and then has not what it replaced."""
+    link = ends(Bounds(scope=14_000), Bounds())
+    before = link.exchange(turn(1))
+    more = words(random.Random(3), 12_800 - len(turn(1)))  # without what an index of it takes
+    sent = link.exchange(turn(1, said("user", more)))
+    assert sent.plan.entry is not None and sent.entry is None
+    assert link.send(turn(2)).plan.entry is None
+    assert before.entry is not None and not before.entry.body
+
+
 def test_what_the_core_does_not_keep_is_not_said_to_be_had() -> None:
     link = ends(core_bounds=Bounds(entry=100))
     sent = link.send(turn(5))

@@ -9,7 +9,7 @@ from conversations import body, said, words
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2mproxy.link.index import Index, chain, covered, last_calls
+from m2mproxy.link.index import Index, chain, covered, last_calls, shared, whole_blocks
 from m2mproxy.link.window import Entry
 
 S, OTHER = b"scope", b"other"
@@ -64,6 +64,18 @@ def test_the_longest_chain_of_whole_units() -> None:
     assert index.longest(S, chain(S, text[:1000])) == (None, 0)
     index = indexed(entry(1, text[:18_000]))
     assert index.longest(S, chain(S, text))[1] == 17 * 1024
+
+
+def test_marks_stand_for_whole_blocks_of_bodies_of_any_size() -> None:
+    large = b"".join(b"%07d," % number for number in range(100_000))
+    marks = chain(S, large)
+    edges = (0, 256, 16_640, 17_408, 262_144, 278_528, 800_000)
+    for length in (*edges, *(edge - 1 for edge in edges[1:])):
+        assert chain(S, large[:length]) == marks[: whole_blocks(length)]
+        assert covered(whole_blocks(length)) <= length < covered(whole_blocks(length) + 1)
+        other = chain(S, large[:length] + b"x" * 300_000)
+        assert shared(other, marks) == covered(whole_blocks(length))
+    assert len(marks) < 400
 
 
 def test_what_was_dropped_is_not_found() -> None:

@@ -45,7 +45,7 @@ from m2mproxy.proxy.response_coding import MARKS, is_near
 from m2mproxy.proxy.routes import Local, Upstream
 from m2mproxy.proxy.scanning import Inspection
 from m2mproxy.proxy.sse import is_event_stream
-from m2mproxy.proxy.turn import Verdict, is_turn
+from m2mproxy.proxy.turn import Verdict, is_of_conversation, is_turn
 
 
 def _nobody(_: Exchange) -> None:
@@ -232,14 +232,16 @@ class Exchange:
         return upload
 
     async def _decoded(self, route: Upstream, body: Body) -> Body:
-        """What the client coded, unless the upstream reads that very coding."""
+        """What the client coded, unless the upstream reads that very coding, and no more is saved
+        by a link."""
         links, limit = self._context.links, self._context.config.max_body
         if is_linked(self.request.headers):
             self.ledger, self._linked = Ledger(), Linked()
             return await self._linked.receive(
                 self.downstream, self.request, limit, self.ledger, links, self._context.offload.run
             )
-        if route.requests.reads(self.request) and self._context.guard is None:
+        is_one = route.links.is_open and is_of_conversation(self.request)
+        if not is_one and route.requests.reads(self.request) and self._context.guard is None:
             return body
         invite(self.request, self.downstream)
         self.ledger = Ledger()

@@ -45,10 +45,15 @@ def is_turn(request: Request, watched: Headers, most: int) -> bool:
         size is not None
         and _LEAST <= size <= most
         and watched.get(b"content-encoding") is None
-        and request.target.partition(b"?")[0].endswith(_PATHS)
+        and is_of_conversation(request)
         and codings.compresses(codings.media_type(watched))
         and not request.expects_continue
     )
+
+
+def is_of_conversation(request: Request) -> bool:
+    """Whether `request` is one that conversations come with, by its path."""
+    return request.target.partition(b"?")[0].endswith(_PATHS)
 
 
 class Turn:

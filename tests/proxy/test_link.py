@@ -488,6 +488,26 @@ def test_a_key_is_not_remembered_where_there_is_no_link() -> None:
 # -- what is held, and what is only between the two ------------------------------------------------
 
 
+def test_what_the_application_coded_goes_on_the_link_all_the_same() -> None:
+    """The core would read gzip as well: as it came it goes only where no link is known."""
+    edge = two()
+    coding = (b"content-encoding", b"gzip")
+    for turn, (body, message) in enumerate(conversation(5)):
+        reply = json.dumps({"choices": [{"index": 0, "message": message}]}).encode()
+        ask = edge.ask(gzip.compress(body), b"/v1/chat/completions", JSON, KEY, coding)
+        call = edge.core.call()
+        call.reply(reply, JSON)
+        edge.run()
+        check(ask, call, body, reply)
+        assert edge.ended[-1].ledger.client_in.coding == "gzip"
+        form, wire = crossed(edge)
+        assert form == ("m2m-link" if turn else "identity")
+    assert wire < 120
+    ask, call = edge.exchange(gzip.compress(body), b"{}", KEY, coding, path=b"/v1/embeddings")
+    assert (ask.status, call.body) == (200, body)
+    assert edge.ended[-1].ledger is None, "it was read on the way"
+
+
 @pytest.mark.parametrize("taken", [(), ((b"accept-encoding", b"gzip, zstd"),)])
 def test_what_a_core_reads_is_not_told_to_the_application(taken: tuple[Any, ...]) -> None:
     for edge in (two(), Edge(World(**ON), "1.1")):

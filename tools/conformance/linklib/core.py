@@ -154,6 +154,11 @@ class Request:
     content: bytes = b""
     body: bytes = b""
     status: int = 0
+    size_back: int = 0
+
+    @property
+    def is_linked(self) -> bool:
+        return self.field("content-encoding") == "m2m-link"
 
     def field(self, name: str) -> str:
         return ", ".join(value for key, value in self.fields if key == name)
@@ -224,6 +229,7 @@ class _Cleartext(BaseHTTPRequestHandler):
         request = Request(-1, 0, fields, content, content)
         self._core.requests.append(request)
         answer = self._core.origin(request)
+        request.size_back = len(answer.body)
         self.send_response(answer.status)
         self.send_header("content-type", answer.content_type)
         self.send_header("content-length", str(len(answer.body)))
@@ -241,7 +247,8 @@ def with_settings(first: bytes, settings: dict[int, int]) -> bytes:
     """The first frame, which is SETTINGS, with these, too: hyperframe sends 8 bits of a code."""
     more = b"".join(struct.pack(">HL", *setting) for setting in settings.items())
     length = int.from_bytes(first[:3], "big")
-    return (length + len(more)).to_bytes(3, "big") + first[3 : 9 + length] + more + first[9 + length :]
+    head, rest = first[3 : 9 + length], first[9 + length :]
+    return (length + len(more)).to_bytes(3, "big") + head + more + rest
 
 
 class _Connection:
@@ -289,13 +296,14 @@ class _Connection:
             return
         fields = [(":status", str(tampered.status)), *tampered.fields]
         self._h2.send_headers(request.stream, fields)
-        self._going[request.stream] = bytearray(b"".join(tampered.parts)), answer
+        content = b"".join(tampered.parts)
+        request.size_back = len(content)
+        self._going[request.stream] = bytearray(content), answer
 
     def _read(self, request: Request) -> tuple[Answer | None, Sent]:
         """Decode the request, and code its answer."""
-        coding, have = request.field("content-encoding"), ""
-        request.body = request.content
-        if coding == "m2m-link":
+        have, request.body = "", request.content
+        if request.is_linked:
             read = self.link.read(
                 request.stream, request.fields, request.field(":path"), request.content,
                 time.monotonic(),
@@ -303,7 +311,7 @@ class _Connection:
             if isinstance(read, Sent):
                 return None, read
             request.body, have = read, "have"
-        elif coding == wire.STATIC:
+        elif request.field("content-encoding") == wire.STATIC:
             request.body = forms.read_whole(request.content, wire.REQUEST)
         answer = self.core.origin(request)
         if have and 200 <= answer.status < 300:

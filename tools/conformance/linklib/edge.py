@@ -140,6 +140,17 @@ class EdgeLink:
             request = self._memory[stream].body
             self._memory.set_reply(stream, replies.text(content_type, body, request))
 
+    def text(self, stream: int) -> bytes | None:
+        return self._memory[stream].reply
+
+    def pretend(self, stream: int, text: bytes) -> None:
+        """Take it for the text of a reply, even if there is none."""
+        self._memory.set_reply(stream, text)
+
+    def remember_too_much(self) -> None:
+        """More than the core does: misses will come."""
+        self._memory.size = self._memory.scope_size = 1 << 30
+
     def forget(self, stream: int) -> None:
         self._sent.pop(stream, None)
         self._memory.forget(stream)
@@ -184,7 +195,7 @@ class Edge:
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = h2.config.H2Configuration(header_encoding="utf-8")
         self._h2 = h2.connection.H2Connection(config)
-        self._choose, self._codings = choose, codings or f"{wire.STATIC}, {wire.EVENTS}"
+        self.choose, self._codings = choose, codings or f"{wire.STATIC}, {wire.EVENTS}"
         self.settings: dict[int, int] = {}
         self._replies: dict[int, Reply] = {}
         self._ended: set[int] = set()
@@ -200,7 +211,7 @@ class Edge:
     def exchange(self, target: str, fields: Fields, body: bytes) -> Reply:
         """Send a request in as few bytes as may be, and again as often as it has to be."""
         tries, out = 0, 0
-        for choose in (self._choose, lambda choices: None, None) if self.link.is_link else (None,):
+        for choose in (self.choose, lambda choices: None, None) if self.link.is_link else (None,):
             reply = self._exchange_once(target, fields, body, choose)
             tries, out = tries + 1, out + reply.wire_out
             linked = reply.field("m2m-link")
@@ -257,6 +268,15 @@ class Edge:
             self._h2.end_stream(stream)
         self._send()
         return stream
+
+    @property
+    def next(self) -> int:
+        """The number of the next stream."""
+        return self._h2.get_next_available_stream_id()
+
+    @property
+    def last(self) -> int:
+        return self.next - 2
 
     def cancel(self, stream: int) -> None:
         if stream not in self._ended:

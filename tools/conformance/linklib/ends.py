@@ -20,10 +20,6 @@ PATH = "/v1/chat/completions"
 NUMBER = "x-turn"
 
 
-class Wrong(Exception):
-    """Something else came than the page says."""
-
-
 class Turns:
     """The turns that are under way, by the number that their requests have in a field."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import zlib
 from dataclasses import dataclass, field
@@ -53,7 +54,7 @@ def pieces_of(event: bytes) -> list[bytes]:
 def counted_on(piece: bytes) -> bytes:
     """The piece with its only number plus one."""
     found = _NUMBER.findall(piece)
-    if len(found) != 1 or len(found[0]) > 9 or (found[0][:1] == b"0" and found[0] != b"0"):
+    if len(found) != 1 or len(found[0]) > 9 or found[0][:1] == b"0":
         raise Broken("no number to count on")
     return piece.replace(found[0], b"%d" % (int(found[0]) + 1))
 
@@ -188,6 +189,11 @@ def spell(text: bytes) -> bytes | None:
         byte not in _ENCODE[at > 0] for at, byte in enumerate(text)
     ):
         return None
+    return spell_any(text)
+
+
+def spell_any(text: bytes) -> bytes:
+    """The same, however long the text is."""
     bits = "".join(_ENCODE[at > 0][byte] for at, byte in enumerate(text))
     bits += "1" * (-len(bits) % 8)
     return int(bits, 2).to_bytes(len(bits) // 8, "big")
@@ -206,7 +212,10 @@ class StreamWriter:
 
     def batch(self, events: list[bytes]) -> bytes:
         """A batch, of at most 32 KiB plain."""
-        records = b"".join(self._slots.write(event) for event in events)
+        return self.records(b"".join(self._slots.write(event) for event in events))
+
+    def records(self, records: bytes) -> bytes:
+        """The batch that has these records."""
         coded = self._deflate.compress(records) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
         coded = coded[: -len(_CUT)]
         if not self._words:
@@ -217,6 +226,12 @@ class StreamWriter:
                 # What deflate made is thrown away: the records are in its window, as they should.
                 return wire.varint(len(spelt) << 1 | 1) + spelt
         return wire.varint(len(coded) << 1) + coded
+
+    def stored(self, spelt: bytes) -> None:
+        """A spelt batch was sent beside, and is in the window, if it is one."""
+        with contextlib.suppress(Broken):
+            self._deflate.compress(b"\0" + unspell(spelt) + b'"')
+            self._deflate.flush(zlib.Z_SYNC_FLUSH)
 
     def end(self) -> bytes:
         return b"\0"

@@ -205,14 +205,14 @@ def _dump(value: Json, spaced: bool, ascii_too: bool) -> str:
     comma, colon = (", ", ": ") if spaced else (",", ":")
     if isinstance(value, dict):
         members = (
-            _string(name, spaced, ascii_too) + colon + _dump(member, spaced, ascii_too)
+            _string(name, ascii_too) + colon + _dump(member, spaced, ascii_too)
             for name, member in value.items()
         )
         return "{" + comma.join(members) + "}"
     if isinstance(value, list):
         return "[" + comma.join(_dump(item, spaced, ascii_too) for item in value) + "]"
     if isinstance(value, str):
-        return _string(value, spaced, ascii_too)
+        return _string(value, ascii_too)
     if isinstance(value, float):
         return _double(value, spaced)
     if isinstance(value, bool):
@@ -220,12 +220,11 @@ def _dump(value: Json, spaced: bool, ascii_too: bool) -> str:
     return "null" if value is None else str(value)
 
 
-def _string(value: str, spaced: bool, ascii_too: bool) -> str:
+def _string(value: str, ascii_too: bool) -> str:
     def spell(char: str) -> str:
         if char in _SHORT:
             return _SHORT[char]
-        high = char > "\x7f" or (spaced and char == "\x7f")
-        if char >= " " and not (ascii_too and high):
+        if char >= " " and not (ascii_too and char >= "\x7f"):
             return char
         units = char.encode("utf-16-be").hex()
         return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))

@@ -283,6 +283,7 @@ def broken_streams() -> Iterator[tuple[str, Tamper]]:
     yield "a batch above the largest", _batches(end=wire.varint(132_097 * 2) + bytes(132_097))
     yield "the largest number", _batches(end=b"\xff" * 9 + b"\1")
     yield "a number that is too long", _batches(end=b"\x80" * 11)
+    yield "the end in four bytes", _batches(end=b"\x80\x80\x80\0")
     yield "no deflate", _batches(end=b"\x08\x07\x07\x07\x07\0")
     yield "a final block", _batches(end=b"\x04\x03\x00\0")
 

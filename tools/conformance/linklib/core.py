@@ -96,7 +96,7 @@ class CoreLink:
                 lambda number: self._lookup(number, fields, target, now),
                 self._largest,
             )
-            scope = memory.scope(fields, target, body, stream)
+            scope = memory.scope(fields, target, body)
             if entry is not None and entry.scope != scope:
                 raise message.Miss("another scope")
         except wire.Broken as error:

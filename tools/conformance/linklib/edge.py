@@ -120,7 +120,7 @@ class EdgeLink:
         self, stream: int, fields: Fields, target: str, body: bytes, now: float, choose: Choose
     ) -> tuple[bytes, Option]:
         """The message of a request."""
-        scope = memory.scope(fields, target, body, stream)
+        scope = memory.scope(fields, target, body)
         entries = [entry for entry in self._memory.entries(now) if entry.scope == scope]
         chosen = choose(Options(body, options(entries, body)))
         entry, reference = chosen or (None, None)

@@ -245,6 +245,7 @@ class StreamReader:
         self._slots = Slots()
         self._inflate = zlib.decompressobj(-15, wire.STREAM)
         self._waiting = b""
+        self._spelt_before = b""
         self._total = 0
         self.ended = False
 
@@ -261,9 +262,9 @@ class StreamReader:
     def _next(self) -> bytes | None:
         reader = Reader(self._waiting)
         try:
-            length = reader.varint()
+            length = reader.varint(3)
         except Broken:
-            if len(self._waiting) >= 10:
+            if len(self._waiting) >= 3:
                 raise
             return None
         spelt, length = (length & 1, length >> 1) if self._words else (0, length)
@@ -276,16 +277,19 @@ class StreamReader:
             return None
         coded = reader.take(length)
         self._waiting = reader.rest()
-        return self._plain(self._spelt(coded) if spelt else self._inflated(coded))
-
-    def _spelt(self, coded: bytes) -> bytes:
+        if not spelt:
+            return self._plain(self._inflated(coded))
         records = b"\0" + unspell(coded) + b'"'
         size = len(records).to_bytes(2, "little")
         inverse = (len(records) ^ 0xFFFF).to_bytes(2, "little")
-        return self._inflate.decompress(b"\0" + size + inverse + records)
+        self._spelt_before += b"\0" + size + inverse + records
+        return self._plain(records)
 
     def _inflated(self, coded: bytes) -> bytes:
         try:
+            if self._spelt_before:
+                self._inflate.decompress(self._spelt_before)
+                self._spelt_before = b""
             records = self._inflate.decompress(coded + _CUT, RECORDS + 1)
         except zlib.error as error:
             raise Broken(f"no deflate: {error}") from None

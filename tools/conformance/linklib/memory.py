@@ -25,26 +25,28 @@ _FIELDS = (
     "openai-project",
 )
 _PARAMETERS = ("key", "api-key", "api_key", "access_token", "subscription-key")
-_STRING = rb'"(?:[^"\\]|\\.)*"'
-_USERS = tuple(
-    re.compile(rb'"%s"[ \t\r\n]*:[ \t\r\n]*(%s)' % (name, _STRING), re.DOTALL)
-    for name in (b"user", b"safety_identifier")
-)
+_NAME = re.compile(rb'"(?:user|safety_identifier)"')
+_VALUE = re.compile(rb'\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9][^\s,}\]]*)', re.DOTALL)
+MOST_VALUES, MOST_NAMES = 16, 4096
 
 
 def credentials(fields: Fields, target: str) -> tuple[str, ...]:
     """The part of a scope that the head has."""
-    fields = list(fields)
-    parts = [f"{want}={value}" for want in _FIELDS for name, value in fields if name == want]
-    pairs = target.partition("?")[2].split("&")
-    return (*parts, *(pair for pair in pairs if pair.partition("=")[0].lower() in _PARAMETERS))
+    parts = [f"{name}={value}" for name, value in fields if name in _FIELDS]
+    for pair in target.partition("?")[2].split("&"):
+        name, equals, _ = pair.partition("=")
+        if equals and name.lower() in _PARAMETERS:
+            parts.append(pair)
+    return tuple(parts)
 
 
-def scope(fields: Fields, target: str, body: bytes, number: int) -> Scope:
+def scope(fields: Fields, target: str, body: bytes) -> Scope:
     """What two requests have to have in common, if one is to refer to the other."""
-    users = [found for pattern in _USERS for found in pattern.findall(body)]
-    if len(users) > 16:
-        users = [b"%d" % number]
+    names = list(_NAME.finditer(body))
+    found = [(name[0], _VALUE.match(body, name.end())) for name in names]
+    users = [name + value[1] for name, value in found if value]
+    if len(users) > MOST_VALUES or len(names) > MOST_NAMES:
+        users = [body]
     return Scope(credentials(fields, target), tuple(users))
 
 
@@ -84,33 +86,36 @@ class Memory:
 
     def add(self, entry: Entry, now: float) -> None:
         self.age(now)
-        if len(entry.body) > min(LARGEST, self.size):
-            return
-        self._entries[entry.number] = entry, now
-        self._shrink(entry)
+        if len(entry.body) <= LARGEST and self._make_room(entry, _size(entry)):
+            self._entries[entry.number] = entry, now
 
     def set_reply(self, number: int, reply: bytes | None) -> None:
         if number in self._entries:
             entry = self._entries[number][0]
-            entry.reply = reply
-            self._shrink(entry)
+            if self._make_room(entry, len(reply or b"")):
+                entry.reply = reply
 
     def age(self, now: float) -> None:
         for number, (_, used) in list(self._entries.items()):
             if now - used > self.seconds:
                 self.forget(number)
 
-    def _shrink(self, kept: Entry) -> None:
-        """The longest unused go, first of the scope, then of the connection."""
-        for which, limit in ((kept.scope, self.scope_size), (None, self.size)):
-            sizes = {
-                number: len(entry.body) + len(entry.reply or b"") + EACH
-                for number, (entry, _) in self._entries.items()
-                if which in (None, entry.scope)
-            }
-            total = sum(sizes.values())
-            for number, size in sizes.items():
-                if total <= limit:
+    def _make_room(self, entry: Entry, more: int) -> bool:
+        """Let the longest unused go, so that the entry can take so much more; False if it cannot."""
+        has = _size(entry) if entry.number in self else 0
+        if has + more > min(self.size, self.scope_size):
+            return False
+        for scope, limit in ((None, self.size), (entry.scope, self.scope_size)):
+            others = [each for each, _ in self._entries.values() if scope in (None, each.scope)]
+            total = sum(map(_size, others))
+            for other in others:
+                if total + more <= limit:
                     break
-                total -= size
-                self.forget(number)
+                if other is not entry:
+                    total -= _size(other)
+                    self.forget(other.number)
+        return True
+
+
+def _size(entry: Entry) -> int:
+    return len(entry.body) + len(entry.reply or b"") + EACH

@@ -160,7 +160,7 @@ def read_frame(size: int, blocks: bytes, use: wire.Dictionary) -> bytes:
     head = wire.MAGIC + b"\xa0" + wire.u32(plain)
     if not has_headers:
         head += (len(blocks) << 3 | 2 << 1 | 1).to_bytes(3, "little")
-    data = wire.unframe(head + blocks, use, plain)
+    data = wire.unframe(head + blocks, use, plain, 31)
     if len(data) != plain:
         raise Broken("another size")
     return data

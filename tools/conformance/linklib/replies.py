@@ -156,6 +156,7 @@ def _of_stream(body: bytes) -> Iterator[Json]:
     if any(len(line) > LARGEST for line in lines):
         raise ValueError("too large")
     items: list[Json] = []
+    size = 0
     choices: dict[int, Choice] = {}
     for line in lines[:-1]:
         if not line.startswith(b"data:"):
@@ -173,8 +174,8 @@ def _of_stream(body: bytes) -> Iterator[Json]:
                     choices.setdefault(index, Choice()).add(choice)
         elif isinstance(event.get("item"), dict):
             items.append(event["item"])
-    size = sum(choice.size() for choice in choices.values())
-    if size + sum(len(dump(item, spaced=False, ascii_too=False)) for item in items) > LARGEST:
+            size += len(line)
+    if size + sum(choice.size() for choice in choices.values()) > LARGEST:
         raise ValueError("too large")
     yield from items or [choice.message() for _, choice in sorted(choices.items())]
 
@@ -192,13 +193,9 @@ def render(messages: list[Json], request: bytes) -> bytes:
     spaced = after == b" "
     ascii_too = request.isascii() and (spaced or bool(_ESCAPED.search(request)))
     return b"".join(
-        (b", " if spaced else b",") + dump(message, spaced=spaced, ascii_too=ascii_too)
+        ((", " if spaced else ",") + _dump(message, spaced, ascii_too)).encode()
         for message in messages
     )
-
-
-def dump(value: Json, *, spaced: bool, ascii_too: bool) -> bytes:
-    return _dump(value, spaced, ascii_too).encode()
 
 
 def _dump(value: Json, spaced: bool, ascii_too: bool) -> str:
@@ -214,7 +211,7 @@ def _dump(value: Json, spaced: bool, ascii_too: bool) -> str:
     if isinstance(value, str):
         return _string(value, ascii_too)
     if isinstance(value, float):
-        return _double(value, spaced)
+        return repr(value) if spaced or ascii_too else _double(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     return "null" if value is None else str(value)
@@ -232,11 +229,11 @@ def _string(value: str, ascii_too: bool) -> str:
     return '"' + "".join(map(spell, value)) + '"'
 
 
-def _double(value: float, spaced: bool) -> str:
+def _double(value: float) -> str:
+    """As in the compact form; the others have it as Python does."""
     said = repr(value)
-    if spaced or "e-" not in said:
+    if "e-" not in said:
         return said
-    # Python's form is the spaced one.
     mantissa, _, exponent = said.partition("e")
     power = int(exponent)
     if power < -5:

@@ -65,9 +65,10 @@ class Reader:
     def byte(self) -> int:
         return self.take(1)[0]
 
-    def varint(self) -> int:
+    def varint(self, most: int = 10) -> int:
+        """A number in at most so many bytes."""
         number = 0
-        for shift in range(0, 70, 7):
+        for shift in range(0, 7 * most, 7):
             byte = self.byte()
             number |= (byte & 0x7F) << shift
             if byte < 0x80:
@@ -120,10 +121,10 @@ def frame(data: bytes, use: Dictionary, *, sized: bool, checksum: bool = False) 
     return zstd.compress(data, options=options, zstd_dict=use)
 
 
-def unframe(data: bytes, use: Dictionary, limit: int) -> bytes:
+def unframe(data: bytes, use: Dictionary, limit: int, window_log: int = 23) -> bytes:
     """What one whole frame holds, at most `limit` bytes, with nothing after it."""
     reader = zstd.ZstdDecompressor(
-        zstd_dict=use, options={zstd.DecompressionParameter.window_log_max: 27}
+        zstd_dict=use, options={zstd.DecompressionParameter.window_log_max: window_log}
     )
     try:
         plain = reader.decompress(data, max_length=limit + 1)

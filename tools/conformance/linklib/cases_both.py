@@ -61,10 +61,8 @@ def _same_answer(run: Run, edge: Edge, ours: CoreLink, turns: Turns, turn: Turn)
     expected = want.status if isinstance(want, Sent) else turn.answer.status
     run.tally.turns += 1
     run.tally.kinds[str(reply.status)] += 1
-    said = want.parts if isinstance(want, Sent) else body
-    run.tally.check(
-        reply.status == expected, f"{expected} for {content[:60].hex()} ({said!r:.99})", reply.fields
-    )
+    said = f"{expected} for {content[:60].hex()} ({want!r:.99})"
+    run.tally.check(reply.status == expected, said, reply.fields)
     run.tally.check(not turns.wrong, "the body that we read", turns.wrong)
     if not isinstance(want, Sent):
         ours.ended(stream, turn.answer)

@@ -195,37 +195,44 @@ def message_of(place: bytes, plain: bytes, use: wire.Dictionary, body: bytes) ->
     return place + coded[: size.at] + u32(wire.crc32(body)) + coded[size.at :]
 
 
+def after(kind: int, more: bytes) -> Callable[[Place], bytes]:
+    """A message that refers to the entry."""
+    return lambda place: place(kind) + more
+
+
+def plain(content: bytes) -> Callable[[Place], bytes]:
+    """One that refers to nothing, or not in the usual way."""
+    return lambda place: content
+
+
 def heads() -> Iterator[Refused]:
     """What has no meaning."""
     rest = b"\x78" + bytes(4)
-    yield 400, "nothing at all", lambda place: b""
-    yield 400, "a number of 11 bytes", lambda place: b"\x80" * 10 + b"\0" + rest
-    yield 400, "a number of 2^64", lambda place: b"\x80" * 9 + b"\x02" + rest
-    yield 400, "a size of 2^64", lambda place: b"\0" + b"\x80" * 9 + b"\x02" + bytes(4)
+    yield 400, "nothing at all", plain(b"")
+    yield 400, "a number of 11 bytes", plain(b"\x80" * 10 + b"\0" + rest)
+    yield 400, "a number of 2^64", plain(b"\x80" * 9 + b"\x02" + rest)
+    yield 400, "a size of 2^64", plain(b"\0" + b"\x80" * 9 + b"\x02" + bytes(4))
     for kind in (13, 14, 15):
-        yield 400, f"kind {kind}", lambda place, kind=kind: place(kind) + rest
+        yield 400, f"kind {kind}", after(kind, rest)
     for kind in (1, 5, 12, 13):
-        yield 400, f"nothing, by {kind}", lambda place, kind=kind: bytes((kind,)) + b"\1\0\1" + rest
-    yield 400, "no run", lambda place: place(RUNS) + b"\0" + rest
-    yield 400, "65 runs", lambda place: place(RUNS) + varint(65) + b"\0\1" * 65 + rest
-    yield 400, "an empty run", lambda place: place(RUNS) + b"\2\0\1\0\0" + rest
-    whole = varint(300) + u32(0)
-    for cut in range(1, len(whole) + 1):
-        yield 400, f"cut at {cut}", lambda place, cut=cut: b"\0" + whole[: cut - 1]
-    yield 400, "runs cut short", lambda place: place(RUNS) + b"\2\0\1\0"
-    yield 413, "a body above the largest", lambda place: b"\0" + varint(2 << 20 | 3) + bytes(9)
-    yield 413, "the largest number", lambda place: b"\0" + b"\xff" * 9 + b"\1" + bytes(9)
-    more = varint((1 << 21) - 1)
-    yield 413, "one above with what it is inserted in", lambda place: place(4) + b"\0" + more + rest
+        yield 400, f"kind {kind} of nothing", plain(bytes((kind,)) + b"\1\0\1" + rest)
+    yield 400, "no run", after(RUNS, b"\0" + rest)
+    yield 400, "65 runs", after(RUNS, varint(65) + b"\0\1" * 65 + rest)
+    yield 400, "an empty run", after(RUNS, b"\2\0\1\0\0" + rest)
+    yield 400, "runs cut short", after(RUNS, b"\2\0\1\0")
+    whole = b"\0" + varint(300) + u32(0)
+    for cut in range(1, len(whole)):
+        yield 400, f"cut at {cut}", plain(whole[:cut])
+    yield 413, "a body above the largest", plain(b"\0" + varint(2 << 20 | 3) + bytes(9))
+    yield 413, "the largest number", plain(b"\0" + b"\xff" * 9 + b"\1" + bytes(9))
+    more = varint((1 << 21) - 1) + bytes(9)
+    yield 413, "one above the largest with what it is inserted in", after(4, b"\0" + more)
 
 
 def bodies() -> Iterator[Refused]:
     """What is no body: 400 if it refers to nothing, and a miss if it does."""
-    alone, after = message.dictionary(None, b""), message.dictionary(Reference(1, 0), BODY)
-    for expected, kind, use in ((400, None, alone), (409, 0, after)):
-        def at(place: Place, kind: int | None = kind) -> bytes:
-            return b"\0" if kind is None else place(kind)
-
+    for expected, reference in ((400, None), (409, Reference(1, 0))):
+        use = message.dictionary(reference, BODY if reference else b"")
         good = message_of(b"", BODY, use, BODY)
         size = wire.Reader(good)
         size.varint()
@@ -240,36 +247,31 @@ def bodies() -> Iterator[Refused]:
             ("blocks taken as one", varint(len(BODY) << 1) + crc + blocks),
             ("noise", good[: size.at + 4] + b"\xff" * 40),
         ):
-            yield expected, what, lambda place, made=made, at=at: at(place) + made
+            yield expected, what, after(0, made) if reference else plain(b"\0" + made)
 
 
 def misses() -> Iterator[Refused]:
     """References to what is not there, around bodies that are right."""
-    def of(kind: int, more: bytes = b"", steps: int = 0) -> Callable[[Place], bytes]:
-        use = message.dictionary(Reference(1, 0), BODY)
-        return lambda place: message_of(
-            (varint(steps * 16 + kind) if steps else place(kind)) + more, BODY, use, BODY
-        )
-
-    yield 409, "the entry of this stream's predecessor, which has none", of(0, steps=1)
-    yield 409, "an entry before the first", of(0, steps=1 << 30)
-    yield 409, "an entry before the first, by far", of(0, steps=1 << 59)
+    use = message.dictionary(Reference(1, 0), BODY)
+    right = message_of(b"", BODY, use, BODY)
+    yield 409, "the stream before, which has none", plain(varint(16) + right)
+    for steps in (1 << 30, 1 << 59):
+        yield 409, "an entry before the first", plain(varint(steps * 16) + right)
     for kind in (1, 3):
-        yield 409, "a reply that it has not", of(kind)
+        yield 409, "a reply that it has not", after(kind, right)
     for kind in (5, 9):
-        yield 409, "a reply that it has not, at a place", of(kind, b"\0")
+        yield 409, "a reply that it has not, at a place", after(kind, b"\0" + right)
     for kind in (6, 10):
-        yield 409, "the place of an insertion that it has not", of(kind)
+        yield 409, "the place of an insertion that it has not", after(kind, right)
     for kind in (4, 8):
-        yield 409, "a place beyond the body", of(kind, varint(len(BODY) + 1))
-        yield 409, "a place far beyond the body", of(kind, b"\xff" * 9 + b"\1")
+        yield 409, "a place beyond the body", after(kind, varint(len(BODY) + 1) + right)
+        yield 409, "a place far beyond the body", after(kind, b"\xff" * 9 + b"\1" + right)
     blocks = len(BODY) // BLOCK
-    yield 409, "a run beyond the end", of(RUNS, b"\1" + varint(blocks) + b"\1")
-    yield 409, "a long run", of(RUNS, b"\1\0" + varint(blocks + 1))
-    yield 409, "a far run", of(RUNS, b"\1" + b"\xff" * 9 + b"\1" + b"\1")
+    yield 409, "a run beyond the end", after(RUNS, b"\1" + varint(blocks) + b"\1" + right)
+    yield 409, "a long run", after(RUNS, b"\1\0" + varint(blocks + 1) + right)
+    yield 409, "a far run", after(RUNS, b"\1" + b"\xff" * 9 + b"\1\1" + right)
     other = BODY.replace(b'"a"', b'"b"', 1)
-    near = message.dictionary(Reference(1, 0), BODY)
-    yield 409, "another user", lambda place: message_of(place(0), other, near, other)
+    yield 409, "another user", after(0, message_of(b"", other, use, other))
 
 
 @case
@@ -290,8 +292,14 @@ def refused_messages(run: Run) -> None:
             return edge.wait(edge.send(PATH, head, content))
 
         for expected, what, make in [*heads(), *bodies(), *misses()]:
-            reply = send(make(place))
-            _refused(run.tally, reply, expected, what)
+            _refused(run.tally, send(make(place)), expected, what)
+        for coding in (" m2m-link, gzip", "gzip", "identity", "m2m-link", "M2M-LINK"):
+            content = message_of(b"\0", BODY, message.dictionary(None, b""), BODY)
+            head = [(ends.NUMBER, turns.add(turn)), ("content-encoding", coding.strip())]
+            if not coding.startswith((" ", "M")):
+                head.insert(0, ("content-encoding", "m2m-link"))
+            reply = edge.wait(edge.send(PATH, head, content))
+            _refused(run.tally, reply, 415, f"content-encoding: {coding}, not alone")
         use = message.dictionary(Reference(1, 0), BODY)
         good = message_of(place(0), BODY, use, BODY)
         _refused(run.tally, send(good, bob), 409, "other credentials")

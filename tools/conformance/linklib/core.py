@@ -73,7 +73,8 @@ class CoreLink:
     """The entries of one connection, and the answers that do not come from the model server."""
 
     def __init__(self, offer: Offer, largest: int = 64 << 20) -> None:
-        self._is_link = bool(offer.size and offer.seconds)
+        ours = offer.version == wire.VERSION and offer.name == wire.NAME
+        self._is_link = bool(ours and offer.size and offer.seconds)
         self._largest = largest
         self._memory = memory.Memory(offer.size << 10, offer.scope_size << 10, offer.seconds + 60)
 

@@ -101,7 +101,7 @@ class Memory:
                 self.forget(number)
 
     def _make_room(self, entry: Entry, more: int) -> bool:
-        """Let the longest unused go, so that the entry can take so much more; False if it cannot."""
+        """Let the longest unused go for `more` of this entry; False if it can never have that."""
         has = _size(entry) if entry.number in self else 0
         if has + more > min(self.size, self.scope_size):
             return False

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from linklib import ends, forms, message, wire
-from linklib.core import Answer, Core, Offer, Request, Sent
+from linklib.core import Answer, Core, Offer, Request, Sent, Tamper
 from linklib.ends import Turns
 from linklib.fixtures import JSON, STREAM, Turn, conversation, recorded
 from linklib.suite import Run, Tally, case
 
+INTERNAL_ERROR, REFUSED_STREAM = 2, 7
 PRIOR = {"UPSTREAM_HTTP": "2"}
-Tamper = Callable[[Request, Sent], Sent | None]
 
 
 @contextlib.contextmanager
@@ -152,6 +153,46 @@ def restarted_core(run: Run) -> None:
             play(run, port, core, turns, turn)
     run.tally.check(not any(request.status == 409 for request in core.requests), "no miss")
     run.tally.check(len(core.connections) > 1, "several connections", len(core.connections))
+
+
+@case
+def refused_and_left(run: Run) -> None:
+    """Streams that are refused, and applications that leave: the rest goes on without a miss"""
+    turns = Turns()
+
+    def refuse(request: Request, sent: Sent) -> Sent | int:
+        again = request.field(ends.NUMBER) in refused
+        refused.add(request.field(ends.NUMBER))
+        return REFUSED_STREAM if not again and run.rng.random() < 0.3 else sent
+
+    refused: set[str] = set()
+    core = Core(turns.of, tamper=refuse)
+    with program(core, **PRIOR) as port:
+        for turn in several(run, 5):
+            if run.rng.random() < 0.3:
+                ends.leave(port, turns.add(turn), turn.request)
+                run.tally.kinds["left"] += 1
+            ends.ask(port, turns.add(turn), turn.request)
+            # The last one is there by now, or is not referred to.
+            play(run, port, core, turns, turn, early=3)
+    run.tally.check(not any(request.status == 409 for request in core.requests), "no miss")
+
+
+@case
+def short_memory(run: Run) -> None:
+    """A core that remembers for a second: what is older is not referred to"""
+    turns = Turns()
+    core = Core(turns.of, Offer(seconds=1))
+    with program(core, **PRIOR) as port:
+        for pause in (0, 0, 1.3):
+            time.sleep(pause)
+            came = len(core.requests)
+            for turn in several(replace(run, scale=1), 1):
+                play(run, port, core, turns, turn)
+        first = core.requests[came]
+    reference = message.read_reference(wire.Reader(first.content), first.stream)
+    fresh = not first.is_linked or reference is None
+    run.tally.check(fresh, "no reference after a second", reference)
 
 
 @case
@@ -343,7 +384,7 @@ def broken_replies(run: Run) -> None:
             for what, tamper in faults:
                 core.tamper = tamper
                 _never_whole(run.tally, port, turns.add(turn), turn.request, what)
-            core.tamper = lambda request, sent: None
+            core.tamper = lambda request, sent: INTERNAL_ERROR
             _never_whole(run.tally, port, turns.add(turn), turn.request, "a stream that is reset")
             core.tamper = lambda request, sent: sent
             for turn in several(replace(run, scale=1), 1):

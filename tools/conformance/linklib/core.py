@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler
 import h2.config
 import h2.connection
 import h2.events
+from h2.exceptions import ProtocolError
 
 from linklib import forms, memory, message, replies, wire
 
@@ -166,13 +167,13 @@ class Request:
 
 
 Origin = Callable[[Request], Answer]
-Tamper = Callable[[Request, Sent], Sent | None]
+Tamper = Callable[[Request, Sent], Sent | int]
 
 
 @dataclass
 class Core:
-    """`tamper` may change what is sent for a request, or return None, which resets its stream.
-    `requests` has all that came."""
+    """`tamper` may change what is sent for a request, or return the error code of a reset.
+    `requests` has all that came, `errors` what our own side stumbled over."""
 
     origin: Origin
     offer: Offer = field(default_factory=Offer)
@@ -180,6 +181,7 @@ class Core:
     tamper: Tamper = lambda request, sent: sent
     requests: list[Request] = field(default_factory=list)
     connections: list[_Connection] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
 
     def start(self) -> int:
         """Serve; the port."""
@@ -200,7 +202,10 @@ class Core:
             if sock.recv(4, socket.MSG_PEEK).startswith(b"PRI"):
                 connection = _Connection(self, sock, len(self.connections))
                 self.connections.append(connection)
-                connection.run()
+                try:
+                    connection.run()
+                except (ProtocolError, LookupError, ValueError) as error:
+                    self.errors.append(error)
             else:
                 _Cleartext(sock, peer, self)
 
@@ -260,6 +265,7 @@ class _Connection:
         self.link = CoreLink(core.offer)
         config = h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
         self._h2 = h2.connection.H2Connection(config)
+        self._gone: set[int] = set()
         self._coming: dict[int, Request] = {}
         self._going: dict[int, tuple[bytearray, Answer | None]] = {}
 
@@ -267,7 +273,11 @@ class _Connection:
         self._h2.initiate_connection()
         self.sock.sendall(with_settings(self._h2.data_to_send(), self.core.offer.settings()))
         while data := self.sock.recv(65536):
-            for event in self._h2.receive_data(data):
+            events = self._h2.receive_data(data)
+            # What is reset in the same breath has no stream any more to answer on.
+            resets = (each for each in events if isinstance(each, h2.events.StreamReset))
+            self._gone.update(each.stream_id for each in resets)
+            for event in events:
                 self._on(event)
             self._flush()
 
@@ -281,7 +291,7 @@ class _Connection:
         elif isinstance(event, h2.events.DataReceived):
             self._coming[event.stream_id].content += event.data
             self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-        elif isinstance(event, h2.events.StreamEnded):
+        elif isinstance(event, h2.events.StreamEnded) and event.stream_id not in self._gone:
             self._answer(self._coming.pop(event.stream_id))
         elif isinstance(event, h2.events.StreamReset):
             self._coming.pop(event.stream_id, None)
@@ -292,8 +302,8 @@ class _Connection:
         answer, sent = self._read(request)
         request.status = sent.status
         tampered = self.core.tamper(request, sent)
-        if tampered is None:
-            self._h2.reset_stream(request.stream, 2)
+        if isinstance(tampered, int):
+            self._h2.reset_stream(request.stream, tampered)
             return
         fields = [(":status", str(tampered.status)), *tampered.fields]
         self._h2.send_headers(request.stream, fields)

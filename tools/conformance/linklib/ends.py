@@ -97,6 +97,8 @@ def core(serving: Core) -> Iterator[int]:
     port = serving.start()
     try:
         yield port
+        if serving.errors:
+            raise serving.errors[0]
     finally:
         serving.close()
 
@@ -123,6 +125,14 @@ def proxy(upstream: int, **variables: str) -> Iterator[int]:
     finally:
         process.terminate()
         process.wait()
+
+
+def leave(port: int, number: str, body: bytes) -> None:
+    """A request of an application that does not wait for its answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    head = {"content-type": "application/json", NUMBER: number}
+    connection.request("POST", PATH, body, head)
+    connection.close()
 
 
 def ask(

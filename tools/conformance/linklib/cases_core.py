@@ -165,8 +165,9 @@ def cancelled_requests(run: Run) -> None:
     """Requests that are reset while they go out, or while their reply comes, and then go again"""
     turns = Turns()
     with program(turns) as port:
-        edge = Edge(port, any_kind(run))
         for one in conversations(run, 4, 5, 400):
+            # More resets on a connection would be an attack (ENHANCE_YOUR_CALM).
+            edge = Edge(port, any_kind(run))
             for turn in one:
                 if run.rng.random() < 0.4:
                     content = message.build(1, turn.request, None, None)
@@ -176,7 +177,7 @@ def cancelled_requests(run: Run) -> None:
                     edge.cancel(stream)
                     run.tally.kinds["cancelled"] += 1
                 play(run.tally, edge, turns, [turn])
-        edge.close()
+            edge.close()
     run.tally.check(not run.tally.misses, "no miss", run.tally.misses)
 
 

@@ -130,13 +130,15 @@ def forgetful_core(run: Run) -> None:
         for turn in several(run, 4):
             play(run, port, core, turns, turn)
     run.tally.check(run.tally.misses > 0, "misses")
-    # A small memory that is announced is kept to: nothing is missed.
+    # A small memory that is announced is kept to: nothing is missed. No body here has between 7
+    # eighths and all of it, which the core would keep and the edge would not.
     before = run.tally.misses
-    for offer in (Offer(scope_size=8), Offer(size=8)):
+    for offer in (Offer(scope_size=64), Offer(size=64)):
         turns = Turns()
         core = Core(turns.of, offer)
         with program(core, **PRIOR) as port:
-            for turn in several(run, 4, 200):
+            for turn in several(run, 3, 400):
+                run.tally.check(len(turn.request) < 50 << 10, "a small body", len(turn.request))
                 play(run, port, core, turns, turn)
     run.tally.check(run.tally.misses == before, "no miss", run.tally.misses - before)
 

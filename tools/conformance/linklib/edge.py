@@ -121,7 +121,8 @@ class EdgeLink:
     ) -> tuple[bytes, Option]:
         """The message of a request."""
         scope = memory.scope(fields, target, body)
-        entries = [entry for entry in self._memory.entries(now) if entry.scope == scope]
+        mine = (entry for entry in self._memory.entries(now) if entry.scope == scope)
+        entries = [entry for entry in mine if entry.number < stream]
         chosen = choose(Options(body, options(entries, body)))
         entry, reference = chosen or (None, None)
         if entry is not None:
@@ -314,6 +315,8 @@ class Edge:
             self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, h2.events.StreamEnded):
             self._ended.add(event.stream_id)
+        elif isinstance(event, h2.events.ConnectionTerminated):
+            raise ConnectionError(f"GOAWAY, {event.error_code}: {event.additional_data!r}")
         elif isinstance(event, h2.events.StreamReset):
             self._replies[event.stream_id].reset = True
             self._ended.add(event.stream_id)

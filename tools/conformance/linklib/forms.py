@@ -18,9 +18,9 @@ _WINDOW = 8 << 20
 
 def read_whole(data: bytes, dictionary: bytes = wire.RESPONSE, limit: int = 64 << 20) -> bytes:
     reader, use = Reader(data), wire.dictionary(dictionary)
+    if data[:1] == b"\0":
+        return wire.unframe(data[1:], use, limit)
     length = reader.varint()
-    if not length:
-        return wire.unframe(reader.rest(), use, limit)
     if length > LARGEST_SIZED:
         raise Broken("a longer response than may be")
     checksum = reader.u32()

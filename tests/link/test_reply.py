@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionMessage
 
@@ -439,6 +439,8 @@ messages = st.builds(lambda content: {"role": "assistant", "content": content}, 
 )
 
 
+@example({"role": "assistant", "content": "\x7f"}, as_compact_ascii)
+@example({"role": "assistant", "content": "x", "logprob": -1.5e-07}, as_compact_ascii)
 @given(messages, writers)
 def test_a_reply_is_written_as_the_application_will_send_it_back(
     message: dict[str, Any], write: Any

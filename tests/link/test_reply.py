@@ -379,7 +379,6 @@ def test_what_a_stream_of_blocks_has_counts_towards_its_bound() -> None:
     "event",
     [
         went_on(0, "text", text="before it begins"),
-        went_on(1, "text", text="x") | {"index": True},
         began(1, type="text") | {"index": 256},
         began(1, type="text") | {"index": None},
         {"type": "content_block_start", "index": 1, "content_block": "x"},

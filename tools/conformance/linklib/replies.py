@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -78,6 +79,14 @@ def _of_json(body: bytes) -> Iterator[Json]:
     if isinstance(value.get("output"), list):
         yield from _objects(value["output"])
         return
+    messages = list(_of_choices(value))
+    blocks = list(_objects(_list(value.get("content"))))
+    if not messages and blocks:
+        messages = [{"role": "assistant", "content": blocks}]
+    yield from messages
+
+
+def _of_choices(value: dict[str, Json]) -> Iterator[Json]:
     for choice in list(_objects(_list(value.get("choices"))))[:16]:
         message, said = choice.get("message"), choice.get("text")
         if isinstance(message, dict):
@@ -151,6 +160,48 @@ def _index(value: dict[str, Json], most: int) -> int | None:
     return int(index) if isinstance(index, int) and 0 <= index <= most else None
 
 
+@dataclass
+class Blocks:
+    """The blocks of the Messages API, and their texts."""
+
+    begun: dict[int, tuple[Json, dict[str, str]]] = field(default_factory=dict)
+    size: int = 0
+
+    def add(self, event: dict[str, Json], line: int) -> None:
+        index, block, delta = _index(event, 255), event.get("content_block"), event.get("delta")
+        if index is None:
+            return
+        if event["type"] == "content_block_start":
+            if isinstance(block, dict):
+                self.begun[index] = (block, {})
+                self.size += line
+        elif isinstance(delta, dict) and index in self.begun:
+            texts = self.begun[index][1]
+            for name, value in delta.items():
+                if isinstance(value, str) and name != "type" and (name in texts or len(texts) < 16):
+                    texts[name] = texts.get(name, "") + value
+                    self.size += len(name) + len(value)
+
+    def messages(self) -> list[Json]:
+        content = [self._block(*each) for _, each in sorted(self.begun.items())]
+        return [{"role": "assistant", "content": content}] if content else []
+
+    @staticmethod
+    def _block(begun: dict[str, Json], texts: dict[str, str]) -> Json:
+        block = dict(begun)
+        for name, value in texts.items():
+            if name != "partial_json":
+                before = block.get(name)
+                block[name] = before + value if isinstance(before, str) else value
+                continue
+            with contextlib.suppress(ValueError):
+                block["input"] = read_json(value.encode())
+        return block
+
+
+_OF_BLOCKS = ("content_block_start", "content_block_delta")
+
+
 def _of_stream(body: bytes) -> Iterator[Json]:
     lines = body.split(b"\n")
     if any(len(line) > LARGEST for line in lines):
@@ -158,6 +209,7 @@ def _of_stream(body: bytes) -> Iterator[Json]:
     items: list[Json] = []
     size = 0
     choices: dict[int, Choice] = {}
+    blocks = Blocks()
     for line in lines[:-1]:
         if not line.startswith(b"data:"):
             continue
@@ -167,7 +219,9 @@ def _of_stream(body: bytes) -> Iterator[Json]:
             continue
         if not isinstance(event, dict):
             continue
-        if event.get("type") != "response.output_item.done":
+        if event.get("type") in _OF_BLOCKS:
+            blocks.add(event, len(line))
+        elif event.get("type") != "response.output_item.done":
             for choice in _objects(_list(event.get("choices"))):
                 index = _index(choice, 15)
                 if index is not None:
@@ -175,9 +229,10 @@ def _of_stream(body: bytes) -> Iterator[Json]:
         elif isinstance(event.get("item"), dict):
             items.append(event["item"])
             size += len(line)
-    if size + sum(choice.size() for choice in choices.values()) > LARGEST:
+    if size + blocks.size + sum(choice.size() for choice in choices.values()) > LARGEST:
         raise ValueError("too large")
-    yield from items or [choice.message() for _, choice in sorted(choices.items())]
+    messages = [choice.message() for _, choice in sorted(choices.items())]
+    yield from items or messages or blocks.messages()
 
 
 # ---- Rendering ----

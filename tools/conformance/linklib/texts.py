@@ -22,6 +22,8 @@ _MEMBERS = (
     *("role", "content", "tool_calls", "text", "refusal", "id", "type", "name", "reasoning"),
     *("function_call", "x", "index"),
 )
+# Pieces of the arguments of a tool call.
+_ARGUMENTS = ('{"x":', "1.50}", "{}", "[1e3]", '"\\ud83d"', " null ", "", "{", "\ufeff1")
 # What is no JSON, or only just.
 _ODD = (
     *("[1]", "3", '{"choices":[{"text":NaN}]}', '{"choices":[{"text":"\\ud800"}]}', "[DONE]", ""),
@@ -47,8 +49,9 @@ def answer(rng: Random) -> Answer:
     """A reply, valid or not, of JSON or events."""
     make = _Maker(rng)
     if rng.random() < 0.5:
-        items = rng.choice((0, 0, 0.3))
-        events = [make.event(items).encode("utf-8", "surrogatepass") for _ in range(4)]
+        items, blocks = rng.choice(((0, 0), (0, 0), (0.3, 0), (0, 0.9)))
+        count = 8 if blocks else 4
+        events = [make.event(items, blocks).encode("utf-8", "surrogatepass") for _ in range(count)]
         if rng.random() < 0.05:
             events[-1] = events[-1].rstrip()
         if rng.random() < 0.05:
@@ -125,14 +128,28 @@ class _Maker:
     def _choices(self, said: str) -> str:
         return self._some(lambda: self._choice(said), (0, 1, 1, 1, 2, 3, 18))
 
-    def event(self, items: float) -> str:
-        """A line, and what ends it; `items` is the share of those of the Responses API."""
-        kind = ('"response.output_item.done"', '"x"', "null")
+    def _arguments(self) -> str:
+        return json.dumps(self._rng.choice(_ARGUMENTS))
+
+    def _block(self) -> str:
+        """A block that begins, or some more of one."""
+        names = ("text", "thinking", "input", "type")
+        texts = [(0.4, name, self._string) for name in names]
+        return self._object([*texts, (0.4, "partial_json", self._arguments)])
+
+    def event(self, items: float, blocks: float) -> str:
+        """A line, and what ends it; `items` is the share of those of the Responses API, `blocks`
+        of those of the Messages API."""
+        kinds = ('"response.output_item.done"', '"x"', "null")
+        of_blocks = ('"content_block_start"', '"content_block_delta"', '"content_block_delta"')
         said = self._object(
             [
-                (0.85, "choices", lambda: self._choices("delta")),
-                (items, "type", lambda: self._rng.choice(kind)),
+                (0.85 - 0.8 * blocks, "choices", lambda: self._choices("delta")),
+                (items + blocks, "type", lambda: self._rng.choice(of_blocks if blocks else kinds)),
                 (items, "item", self._delta),
+                (0.6 * blocks, "index", self._number),
+                (blocks, "content_block", self._block),
+                (blocks, "delta", self._block),
             ]
         )
         if self._often(0.1):
@@ -146,8 +163,9 @@ class _Maker:
         """A whole body."""
         said = self._object(
             [
-                (0.9, "choices", lambda: self._choices("message")),
+                (0.8, "choices", lambda: self._choices("message")),
                 (0.2, "output", lambda: self._some(self._delta)),
+                (0.3, "content", lambda: self._some(self._block)),
             ]
         )
         return self._rng.choice(_ODD) or " " if self._often(0.1) else said

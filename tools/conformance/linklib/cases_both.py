@@ -41,6 +41,7 @@ def same_answers(run: Run) -> None:
     with program(turns, MAX_BODY="1MiB") as port:
         for _ in range(2 * run.scale):
             edge, ours = Edge(port, choose), CoreLink(Offer(), 1 << 20)
+            edge.link.remember_too_much()
             for one in conversations(Run(run.rng), 8):
                 for turn in one:
                     _same_answer(run, edge, ours, turns, turn)
@@ -90,9 +91,18 @@ _HEADS: tuple[list[tuple[str, str]], ...] = (
 _QUERIES = ("", "", "?key=a", "?KEY=a", "?x=1&api_key=a", "?api_key=a&x=2", "?key", "?akey=a")
 
 
-def _whose(rng: Random) -> bytes:
-    said = rng.choices(_SAID, k=rng.choice((1, 1, 2, 2, 3, 17)))
-    return b"{" + b",".join(said) + b'"messages":[' + b'"x",' * 20 + b'""]}'
+def _two(rng: Random) -> list[bytes]:
+    """A body, and another that differs in one member, or in their order."""
+    said = rng.choices(_SAID, k=rng.choice((1, 1, 2, 2, 3, 16)))
+    other = list(said)
+    if rng.random() < 0.3:
+        rng.shuffle(other)
+    elif rng.random() < 0.5:
+        other.append(rng.choice(_SAID))
+    else:
+        other[rng.randrange(len(other))] = rng.choice(_SAID)
+    rest = b'"messages":[' + b'"x",' * 20 + b'""]}'
+    return [b"{" + b",".join((*each, rest)) for each in (said, other)]
 
 
 @case
@@ -109,9 +119,9 @@ def same_scopes(run: Run) -> None:
 
 def _same_scope(run: Run, edge: Edge, ours: CoreLink, turns: Turns) -> None:
     """Two requests, of which the second differs in one of its parts and refers to the first."""
-    part = run.rng.choice(("head", "query", "body", "nothing"))
+    part = run.rng.choice(("head", "query", "body", "body", "body", "nothing"))
     heads, queries = run.rng.choices(_HEADS, k=2), run.rng.choices(_QUERIES, k=2)
-    bodies = [_whose(run.rng), _whose(run.rng)]
+    bodies = _two(run.rng)
     reference: Reference | None = None
     for number in (0, 1):
         head, query = heads[part == "head" and number], queries[part == "query" and number]

@@ -6,14 +6,15 @@ import http.client
 import time
 from random import Random
 
-from linklib import ends, forms, wire
-from linklib.cases_core import any_kind, conversations, program
+from linklib import ends, forms, message, wire
+from linklib.cases_core import any_kind, conversations, message_of, program
 from linklib.cases_edge import PRIOR
 from linklib.cases_edge import program as edge_program
 from linklib.core import Answer, Core, CoreLink, Offer, Request, Sent
 from linklib.edge import Edge
 from linklib.ends import PATH, Turns
 from linklib.fixtures import JSON, STREAM, Turn
+from linklib.message import Reference
 from linklib.suite import Run, case
 
 
@@ -40,6 +41,7 @@ def same_answers(run: Run) -> None:
     with program(turns, MAX_BODY="1MiB") as port:
         for _ in range(2 * run.scale):
             edge, ours = Edge(port, choose), CoreLink(Offer(), 1 << 20)
+            edge.link.remember_too_much()
             for one in conversations(Run(run.rng), 8):
                 for turn in one:
                     _same_answer(run, edge, ours, turns, turn)
@@ -71,6 +73,71 @@ def _same_answer(run: Run, edge: Edge, ours: CoreLink, turns: Turns, turn: Turn)
         edge.link.ended(stream, turn.answer.content_type, reply.body)
     else:
         edge.link.forget(stream)
+
+
+# ---- Scopes ----
+
+_SAID = (
+    *(b'"user":"a"', b'"user" :\x0b"a"', b'"user":1', b'"user":-1.5e3', b'"user":-'),
+    *(b'"user":null', b'"safety_identifier":7', b'"safety_identifier" : "b"'),
+    *(b'"user":"a\\"b"', b'"safety_identifier":"a"', b'"user","a"', b'"user":"a', b'"x":"user"'),
+    *(b'"user":{"user": "b"}', b'"user":12]', b'"user":\n"b"', b'\\"user\\":"a"', b'"users":"a"'),
+)
+_HEADS: tuple[list[tuple[str, str]], ...] = (
+    *([], [], [("authorization", "a")], [("authorization", "b")], [("x-other", "a")]),
+    *([("cookie", "a"), ("api-key", "b")], [("api-key", "b"), ("cookie", "a")]),
+    *([("openai-project", "a")], [("openai-organization", "a")], [("api-key", "a")]),
+)
+_QUERIES = ("", "", "?key=a", "?KEY=a", "?x=1&api_key=a", "?api_key=a&x=2", "?key", "?akey=a")
+
+
+def _two(rng: Random) -> list[bytes]:
+    """A body, and another that differs in one member, or in their order."""
+    said = rng.choices(_SAID, k=rng.choice((1, 1, 2, 2, 3, 16)))
+    other = list(said)
+    if rng.random() < 0.3:
+        rng.shuffle(other)
+    elif rng.random() < 0.5:
+        other.append(rng.choice(_SAID))
+    else:
+        other[rng.randrange(len(other))] = rng.choice(_SAID)
+    rest = b'"messages":[' + b'"x",' * 20 + b'""]}'
+    return [b"{" + b",".join((*each, rest)) for each in (said, other)]
+
+
+@case
+def same_scopes(run: Run) -> None:
+    """Requests of others and of the same, by head, target and body: the answer of our core"""
+    turns = Turns()
+    with program(turns) as port:
+        for _ in range(run.scale):
+            edge, ours = Edge(port, lambda options: None), CoreLink(Offer())
+            for _ in range(60):
+                _same_scope(run, edge, ours, turns)
+            edge.close()
+
+
+def _same_scope(run: Run, edge: Edge, ours: CoreLink, turns: Turns) -> None:
+    """Two requests, of which the second differs in one of its parts and refers to the first."""
+    part = run.rng.choice(("head", "query", "body", "body", "body", "nothing"))
+    heads, queries = run.rng.choices(_HEADS, k=2), run.rng.choices(_QUERIES, k=2)
+    bodies = _two(run.rng)
+    reference: Reference | None = None
+    for number in (0, 1):
+        head, query = heads[part == "head" and number], queries[part == "query" and number]
+        body = bodies[part == "body" and number]
+        use = message.dictionary(reference, bodies[0])
+        start = message.write_reference(reference, edge.next)
+        content = message_of(start, body, use, body)
+        want = ours.read(edge.next, head, PATH + query, content, time.monotonic())
+        fields = [*head, ("content-encoding", "m2m-link")]
+        fields.append((ends.NUMBER, turns.add(Turn(body, Answer(JSON, [b"{}"])))))
+        reply = edge.wait(edge.send(PATH + query, fields, content))
+        expected = want.status if isinstance(want, Sent) else 200
+        said = f"{expected} for another {part}: {heads}, {queries}, {bodies}"
+        run.tally.check(reply.status == expected, said, reply.fields)
+        run.tally.kinds[f"{expected} with another {part}" if number else "first"] += 1
+        reference = Reference(edge.last, 0)
 
 
 # ---- Event streams ----

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -51,6 +52,14 @@ def play(run: Run, port: int, core: Core, turns: Turns, turn: Turn, early: int =
 def several(run: Run, count: int, size: int = 60) -> Iterator[Turn]:
     for _ in range(count * run.scale):
         yield from conversation(run.rng, 5, size)
+
+
+def at_once(run: Run, count: int, size: int) -> Iterator[Turn]:
+    """The turns of several conversations, in any order."""
+    for _ in range(run.scale):
+        talks = [conversation(run.rng, 5, size) for _ in range(count)]
+        for talk in run.rng.sample(talks * 5, 5 * count):
+            yield next(talk)
 
 
 # ---- Conversations ----
@@ -137,7 +146,7 @@ def forgetful_core(run: Run) -> None:
         turns = Turns()
         core = Core(turns.of, offer)
         with program(core, **PRIOR) as port:
-            for turn in several(run, 3, 400):
+            for turn in at_once(run, 8, 150):
                 run.tally.check(len(turn.request) < 50 << 10, "a small body", len(turn.request))
                 play(run, port, core, turns, turn)
     run.tally.check(run.tally.misses == before, "no miss", run.tally.misses - before)
@@ -200,7 +209,8 @@ def short_memory(run: Run) -> None:
 @case
 def scopes(run: Run) -> None:
     """Applications with credentials of their own: nothing is referred to across them"""
-    turns, turn = Turns(), next(several(run, 1, 400))
+    turns = Turns()
+    turn = next(turn for turn in several(run, 20, 400) if len(turn.request) > 8192)
     core = Core(turns.of)
     fields: list[dict[str, str]] = [
         {name: value}
@@ -208,11 +218,15 @@ def scopes(run: Run) -> None:
         for value in ("first of them", "second")
     ]
     paths = [ends.PATH + query for query in ("", "?key=a", "?key=b", "?API_KEY=b")]
+    said = (b'"user":"a"', b'"user": "b"', b'"user":1', b'"safety_identifier":"a"')
+    asked = [(head, path, b"") for head in [*fields, {}] for path in paths]
+    asked += [(fields[0], paths[0], b"{%b," % each) for each in said]
     with program(core, **PRIOR) as port:
-        for head in [*fields, {}]:
-            for path in paths:
-                status, _, body = ends.ask(port, turns.add(turn), turn.request, head, path)
-                run.tally.check((status, body) == (200, turn.answer.body), "the reply", status)
+        for head, path, start in asked:
+            whose = Turn(start + turn.request[len(start) and 1 :], turn.answer)
+            status, _, body = ends.ask(port, turns.add(whose), whose.request, head, path)
+            run.tally.check((status, body) == (200, turn.answer.body), "the reply", status)
+    run.tally.check(not turns.wrong, "the bytes of the requests", turns.wrong)
     for request in core.requests:
         if request.is_linked:
             reference = message.read_reference(wire.Reader(request.content), request.stream)
@@ -340,17 +354,17 @@ def broken_words() -> Iterator[tuple[str, Tamper]]:
     """The same of spelt batches."""
     event = b'data: {"a":"b"}\n\n'
     kept = b"\x1f" + wire.varint(len(event)) + event + b"\x10\x01\x03b\""
-    text = forms.spell(b" word")
-    assert text is not None
+    texts = (b" %c%c%c" % some for some in itertools.product(b"abcdefghijklmnop", repeat=3))
+    full = next(text for text in texts if len(forms.bits_of(text)) % 8 == 0)
     for what, coded in (
         ("no text", b""),
         ("a text that is too long", forms.spell_any(b" " + b"e" * 253)),
-        ("eight bits to fill", text + b"\xff"),
+        ("eight bits to fill", forms.spell_any(full) + b"\xff"),
         ("only what fills", b"\xff"),
         ("zeros to fill", _with_zeros()),
     ):
         yield f"spelt: {what}", _batches(kept, end=_spelt(coded) + b"\0")
-    yield "spelt: no slot", _batches(end=_spelt(text) + b"\0")
+    yield "spelt: no slot", _batches(end=_spelt(forms.spell_any(full)) + b"\0")
 
 
 def _spelt(coded: bytes) -> bytes:

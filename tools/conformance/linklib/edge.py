@@ -115,6 +115,7 @@ class EdgeLink:
         # 7 eighths of what is announced.
         self._memory = memory.Memory(size * 896, scope_size * 896, seconds)
         self._sent: dict[int, Entry] = {}
+        self._remembers_all = False
 
     def code(
         self, stream: int, fields: Fields, target: str, body: bytes, now: float, choose: Choose
@@ -133,7 +134,8 @@ class EdgeLink:
     def have(self, stream: int, now: float) -> None:
         """From now on the entry may be referred to."""
         entry = self._sent.pop(stream)
-        self._memory.forget(entry.replaces)
+        if not self._remembers_all:
+            self._memory.forget(entry.replaces)
         self._memory.add(entry, now)
 
     def ended(self, stream: int, content_type: str, body: bytes) -> None:
@@ -149,7 +151,8 @@ class EdgeLink:
         self._memory.set_reply(stream, text)
 
     def remember_too_much(self) -> None:
-        """More than the core does: misses will come."""
+        """More than the core does, and what is replaced, too: misses will come."""
+        self._remembers_all = True
         self._memory.size = self._memory.scope_size = 1 << 30
 
     def forget(self, stream: int) -> None:

@@ -192,9 +192,13 @@ def spell(text: bytes) -> bytes | None:
     return spell_any(text)
 
 
+def bits_of(text: bytes) -> str:
+    return "".join(_ENCODE[at > 0][byte] for at, byte in enumerate(text))
+
+
 def spell_any(text: bytes) -> bytes:
     """The same, however long the text is."""
-    bits = "".join(_ENCODE[at > 0][byte] for at, byte in enumerate(text))
+    bits = bits_of(text)
     bits += "1" * (-len(bits) % 8)
     return int(bits, 2).to_bytes(len(bits) // 8, "big")
 

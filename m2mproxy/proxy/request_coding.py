@@ -48,10 +48,10 @@ WATCHED = frozenset((b"accept-encoding", b"content-encoding", b"content-type", b
 def is_coded(watched: Headers) -> bool:
     """Whether the client coded the body, by what is WATCHED of its head."""
     for name, value in watched:
-        if name == b"content-encoding" and value.lower() != b"identity":
-            return bool(codings.applied(watched)) or _is_frame(watched)
-        if name == b"content-type" and b"x-m2m" in value:
-            return _is_frame(watched)
+        if name == b"content-encoding" and codings.applied(watched):
+            return True
+        if name == b"content-type" and b"x-m2m" in value.lower() and _is_frame(watched):
+            return True
     return False
 
 

@@ -13,6 +13,7 @@ from known_words import Words
 from sweep import WAYS, Scenario, Way, sweep, the_upstream_dies
 from world import Pair, World, get, post, reply
 
+from m2mproxy.codec import frame
 from m2mproxy.guard.finding import Category
 from m2mproxy.guard.scanner import PER_TEXT, Scanner
 from m2mproxy.proxy.exchange import Exchange
@@ -407,6 +408,27 @@ def test_what_the_upstream_would_read_as_it_is_coded_is_scanned_too() -> None:
     ask(world, gzip.compress(long), JSON, (b"content-encoding", b"gzip"))
     call = world.call()
     assert call.get(b"content-encoding") == b"gzip" and gzip.decompress(call.body) == long
+
+
+@pytest.mark.parametrize(
+    "kind", [b"text/plain; a=x-m2m", b"application/x-m2m2", b"application/json; x-m2m=1"]
+)
+def test_a_type_that_sounds_like_a_frame_hides_no_coding(kind: bytes) -> None:
+    """An upstream would read it as it is coded, whatever its type is."""
+    world = guarded()
+    fields = ((b"content-type", kind), (b"content-encoding", b"gzip"))
+    assert ask(world, gzip.compress(BAD), *fields).status == 403
+    assert world.calls == []
+    ask(world, gzip.compress(CLEAN), *fields)
+    assert world.call().body == CLEAN and world.call().get(b"content-encoding") is None
+
+
+@pytest.mark.parametrize("kind", [b"application/x-m2m", b"Application/X-M2M; v=1"])
+def test_a_frame_is_scanned_however_its_type_is_spelt(kind: bytes) -> None:
+    world = guarded()
+    assert ask(world, frame.encode(BAD), (b"content-type", kind)).status == 403
+    ask(world, frame.encode(CLEAN), (b"content-type", kind))
+    assert world.call().body == CLEAN and world.call().get(b"content-type") == b"application/json"
 
 
 # -- the cache -------------------------------------------------------------------------------------

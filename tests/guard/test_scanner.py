@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -51,6 +52,14 @@ def test_where_it_is() -> None:
     assert scan({"prompt": "IGNORE"}).found[0].place == "prompt (user) at 0"
     assert scan(b'{"a":"\xff"}').found[0].place == "body at 6"
     assert scan({"my secret": "IGNORE"}).found[0].place == "* (user) at 0"  # a key is content
+
+
+def test_a_text_within_data_is_no_key_that_is_given_twice() -> None:
+    """Its colons are not in the body."""
+    inside = base64.b64encode(b"a: b: IGNORE: " * 300).decode()
+    assert sources(scan({"prompt": [{"file_data": inside}]})) == ["ignore"]
+    twice = b'{"prompt":[{"file_data":"%b","x":1,"x":1}]}' % inside.encode()
+    assert sources(scan(twice)) == ["duplicate_key", "ignore"]
 
 
 def test_the_highest_comes_first() -> None:

@@ -8,8 +8,11 @@ The one rule: the same body gets the same verdict, whatever was scanned before a
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from json import detect_encoding
 from typing import Any, NamedTuple, Protocol
 
 import orjson
@@ -70,7 +73,7 @@ class Verdict:
     found: tuple[Found, ...]
     """Highest score first, the first ones of many."""
     over: tuple[Found, ...]
-    """Those that reach the threshold of their category."""
+    """Those that reach the threshold of their category; those with one above 0 come first."""
     refuses: bool
     """Whether one of them has a threshold above 0, which is what refuses a request."""
 
@@ -142,7 +145,9 @@ class Scanner:
         try:
             request, text = parse(body)
         except Malformed as error:
-            return Scan(self, [Found(error.finding, "", None, "")])
+            scan = Scan(self, [Found(error.finding, "", None, "")])
+            self._as_text(body, error.finding, tenant, scan)
+            return scan
         scan = Scan(self, [])
         model = request.get("model")
         if type(model) is str and len(model) <= _LONGEST_MODEL:
@@ -150,7 +155,7 @@ class Scanner:
         tally, labels, deepest = Tally(), list(request), 1
         for part in parts(request, len(text), labels):
             key, within = part.key, part.within
-            kind = key[:14].encode()[:14]
+            kind = _kind(key)
             if part.is_conversation:
                 within += 1
                 looked = self._messages(part, kind, tenant, scan)
@@ -163,12 +168,23 @@ class Scanner:
         names = "\n".join(labels)
         tally.add(len(request), names.count(":"))
         whole = [*shape.check_members(request), *characters.check(names)]
-        if deepest > MAX_DEPTH:
-            whole.append(malformed("nesting", CHECKS["nesting"], 0))
-        elif not tally.has_all_of(text):
-            whole.append(malformed("duplicate_key", CHECKS["duplicate_key"], 0))
+        if deepest > MAX_DEPTH or not tally.has_all_of(text):
+            source = "nesting" if deepest > MAX_DEPTH else "duplicate_key"
+            whole.append(malformed(source, CHECKS[source], 0))
+            self._as_text(text, whole[-1], tenant, scan)
         scan.found += [Found(each, "", None, "") for each in whole]
         return scan
+
+    def _as_text(self, body: bytes, finding: Finding, tenant: bytes, scan: Scan) -> None:
+        """Look at a body as it stands, not all of which could be read, if that does not refuse it:
+        a server may be able to."""
+        if not self._refuses(finding):
+            text = _escape("  ", body.decode(detect_encoding(body), "replace"))
+            self._look_at(text, Part("", "user", text), None, b"raw", tenant, scan)
+
+    def _refuses(self, finding: Finding) -> bool:
+        """Whether it is enough to refuse a request, if its score is."""
+        return finding.source not in self._off and self._thresholds[finding.category] > 0
 
     def _messages(self, part: Part, kind: bytes, tenant: bytes, scan: Scan) -> list[_Known]:
         """What is known of the messages of a conversation. All but the last few are looked up in
@@ -259,13 +275,21 @@ class Scanner:
             (each for each in found if each.finding.source not in off),
             key=lambda each: -each.finding.score,
         )
-        over = tuple(
-            each for each in counts if each.finding.score >= thresholds[each.finding.category]
-        )
-        refuses = any(thresholds[each.finding.category] > 0 for each in over)
-        return Verdict(tuple(counts[:_MOST_FOUND]), over[:_MOST_FOUND], refuses)
+        over = [each for each in counts if each.finding.score >= thresholds[each.finding.category]]
+        refusing = [each for each in over if thresholds[each.finding.category] > 0]
+        over = refusing + [each for each in over if thresholds[each.finding.category] <= 0]
+        return Verdict(tuple(counts[:_MOST_FOUND]), tuple(over[:_MOST_FOUND]), bool(refusing))
 
 
+def _kind(key: str) -> bytes:
+    """What a key adds to the names of what stands under it, in 14 bytes at most."""
+    name = key.encode()
+    return name if len(name) <= _KIND else hashlib.blake2b(name, digest_size=_KIND).digest()
+
+
+_KIND = 14
+# Escapes of JSON that part words, which it is no text without.
+_escape = re.compile(r'\\[bfnrt"\\/]').sub
 # So many messages are looked up as one.
 _BLOCK = 8
 _TOO_DEEP = _Known(0, 0, MAX_DEPTH + 1, ())

@@ -62,6 +62,56 @@ def test_a_text_within_data_is_no_key_that_is_given_twice() -> None:
     assert sources(scan(twice)) == ["duplicate_key", "ignore"]
 
 
+def test_what_refuses_comes_before_what_is_only_told() -> None:
+    mixed = {Category.INJECTION: 0.0}
+    verdict = scan(turns("IGNORE LEAK"), thresholds=mixed)
+    assert [each.finding.source for each in verdict.over] == ["leak", "ignore"]
+    assert sources(verdict) == ["ignore", "leak"] and verdict.refuses
+
+
+UNREADABLE = [
+    b'{"prompt":"IGNORE \xff"}',
+    b'{"prompt":"IGNORE \\ud800"}',
+    b'{"prompt":"so\\nIGNORE \n"}',
+    b'{"prompt":"IGNORE","n":NaN}',
+    b'{"prompt":"IGNORE","n":1e999}',
+    b'{"prompt":"IGNORE"} x',
+    b'{"prompt":"IGNORE",}',
+    b'[{"prompt":"IGNORE"}]',
+    b'{"prompt":"IGNORE","prompt":"hello"}',
+    b'{"prompt":' + b'{"a":' * 40 + b'"IGNORE"' + b"}" * 41,
+    b'{"prompt":' + b"[" * 300 + b'"IGNORE"' + b"]" * 300 + b"}",
+    b'{"prompt":"IGNORE","a":[' + b"1," * 500_001 + b"1]}",
+    '{"prompt":"IGNORE"}'.encode("utf-16"),
+    '{"prompt":"IGNORE"}'.encode("utf-32-be"),
+]
+
+
+@pytest.mark.parametrize("body", UNREADABLE, ids=range(len(UNREADABLE)))
+def test_what_is_malformed_and_may_pass_is_scanned_all_the_same(body: bytes) -> None:
+    """A server may read what we do not: by its first key, or with replacements."""
+    (found,) = scan(body).found  # as it is refused by that, there is no need to look further
+    source = found.finding.source
+    for told in (
+        scan(body, off=[source]),
+        scan(body, thresholds={Category.MALFORMED: 0.0}),
+        scan(body, thresholds=dict.fromkeys(Category, 0.0)),
+    ):
+        assert "ignore" in sources(told)
+    assert scan(body, off=[source]).refuses
+    harmless = body.replace(b"IGNORE", b"hello").replace("IGNORE".encode("utf-16-le"), b"")
+    harmless = harmless.replace("IGNORE".encode("utf-32-be"), b"")
+    assert not scan(harmless, off=[source]).refuses
+
+
+def test_what_is_known_of_one_key_says_nothing_of_a_longer_one() -> None:
+    """Whatever was scanned before."""
+    scanner = Scanner(Words())
+    for key, refuses in (("system_instruction", False), ("system_instructions", True)):
+        body = json.dumps({key: "IGNORE"}).encode()
+        assert scanner.read(body).verdict().refuses is refuses
+
+
 def test_the_highest_comes_first() -> None:
     verdict = scan(turns("HINT", "LEAK", "IGNORE"))
     assert sources(verdict) == ["ignore", "leak", "hint"]

@@ -159,7 +159,8 @@ class Exchange:
         try:
             route = self._context.routes.find(self.request)
             if isinstance(route, Local):
-                self._reply(*await route.answer(await asked(route, self.request, self.downstream)))
+                said = await asked(route, self.request, self.downstream, self._held)
+                self._reply(*await route.answer(said))
             else:
                 upload = await self._prepare(route)
                 self._relay(route, await self._response(route, upload))
@@ -187,10 +188,12 @@ class Exchange:
             watched = request.headers.named(WATCHED)
         if self._context.guard is not None:
             seen = self.inspection = Inspection(self._context.guard.listens)
-            body = await self._context.guard.inspect(request, self.downstream, body, seen)
+            source, held = self.downstream, self._held
+            body = await self._context.guard.inspect(request, source, body, seen, held)
         model = None
         if route.router.needs_model(request.target):
-            text, body = await gathered(request, self.downstream, body, config.max_body)
+            source, most = self.downstream, config.max_body
+            text, body = await gathered(request, source, body, most, self._held)
             model = model_of(text)
         request.target = route.target(request.target, model)
         route.forwarding.prepare(request, self.downstream.peer)
@@ -233,17 +236,17 @@ class Exchange:
     async def _decoded(self, route: Upstream, body: Body) -> Body:
         """What the client coded, unless the upstream reads that very coding."""
         links, limit = self._context.links, self._context.config.max_body
+        run, forms, held = self._context.offload.run, self._context.forms, self._held
         if is_linked(self.request.headers):
             self.ledger, self._linked = Ledger(), Linked()
             return await self._linked.receive(
-                self.downstream, self.request, limit, self.ledger, links, self._context.offload.run
+                self.downstream, self.request, limit, self.ledger, links, run, held
             )
         if route.requests.reads(self.request) and self._context.guard is None:
             return body
         invite(self.request, self.downstream)
         self.ledger = Ledger()
-        run, forms = self._context.offload.run, self._context.forms
-        return await decode(self.request, body, limit, self.ledger, run, forms)
+        return await decode(self.request, body, limit, self.ledger, run, forms, held)
 
     async def _encoded(self, route: Upstream, body: Body) -> Body:
         invite(self.request, self.downstream)

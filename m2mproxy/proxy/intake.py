@@ -10,6 +10,7 @@ from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy.gather import gather
+from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.routes import Asked, Local
 
 
@@ -22,21 +23,22 @@ def invite(request: Request, downstream: Stream) -> None:
 
 
 async def gathered(
-    request: Request, downstream: Stream, body: Body, limit: int
+    request: Request, downstream: Stream, body: Body, limit: int, held: Held | None = None
 ) -> tuple[bytes, Body]:
-    """All of the body, asked for, and a Body that holds the same chunks.
+    """All of the body, asked for, and a Body that holds the same chunks, counted by `held`.
 
     Raises:
         ClientFault: more than `limit` bytes (413).
+        Busy: there is no room for them (503).
         Fault: what ended the body before its end.
     """
     invite(request, downstream)
-    return await gather(body, limit)
+    return await gather(body, limit, held)
 
 
-async def asked(route: Local, request: Request, source: Stream) -> Asked:
+async def asked(route: Local, request: Request, source: Stream, held: Held) -> Asked:
     """What a route of our own is asked."""
     body = b""
     if route.reads:
-        body, _ = await gathered(request, source, source.body, route.reads)
+        body, _ = await gathered(request, source, source.body, route.reads, held)
     return Asked(request, body, source.peer)

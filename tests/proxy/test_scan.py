@@ -359,6 +359,16 @@ def test_work_is_weighed_before_it_is_done() -> None:
         assert world.inline.sizes[:2] == expected
 
 
+def test_many_values_and_other_scripts_are_more_work_to_read() -> None:
+    """So that what takes more than a millisecond is not done on the loop."""
+    values = b'{"a":[' + b"{}," * 2047 + b"{}]}"
+    han = '{"a":"\u6f22\u5b57"}'.encode() + b" " * 8192
+    for body, least in ((values, 64 * 1024), (han, 64 * 1024), (CLEAN, 1)):
+        world = guarded()
+        ask(world, body)
+        assert least < world.inline.sizes[0] < 3 * max(least, 100)
+
+
 # -- asking for a body -----------------------------------------------------------------------------
 
 

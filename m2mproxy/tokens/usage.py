@@ -40,6 +40,18 @@ _PREDICTED: Final = b'"predicted_n"'
 
 # One of these is in every usage but Anthropic's.
 _OPENAI = frozenset(("prompt_tokens", "completion_tokens", "total_tokens"))
+_COUNTS = _OPENAI | {"input_tokens", "output_tokens"}
+# All that are looked at.
+_NAMES = _COUNTS | {
+    "cache_creation_input_tokens",
+    "cache_read_input_tokens",
+    "completion_tokens_details",
+    "cost",
+    "input_tokens_details",
+    "output_tokens_details",
+    "prompt_cache_hit_tokens",
+    "prompt_tokens_details",
+}
 
 
 def _braces(depth: int) -> str:
@@ -151,8 +163,8 @@ class UsageReader:
             return True
         said = _parsed(text)
         self._seen += bool(said)
-        if self._said:
-            said = {name: value for name, value in said.items() if value is not None}
+        if self._said:  # which grows by no other names, however many events there are
+            said = {name: said[name] for name in said if name in _NAMES and said[name] is not None}
         self._said.update(said)
         return True
 
@@ -198,7 +210,7 @@ def _openai(said: dict[str, Any]) -> Usage:
     if made is None and (total := _count(said, "total_tokens")) is not None:  # embeddings
         taken = total if taken is None else taken
         made = max(0, total - taken)
-    if len(said) <= 3:  # as most have
+    if said.keys() <= _COUNTS:  # as most have
         return Usage(taken, made, None, None, True)
     of_input = said.get("prompt_tokens_details") or said.get("input_tokens_details")
     of_output = said.get("completion_tokens_details") or said.get("output_tokens_details")

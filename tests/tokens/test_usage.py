@@ -176,6 +176,14 @@ def test_what_is_no_cost_is_not_taken(value: bytes, cost: float | None) -> None:
     assert read(False, said) == Usage(1, 2, None, None, True, cost)
 
 
+@pytest.mark.parametrize("events", [True, False])
+def test_details_are_read_where_there_is_no_total(events: bool) -> None:
+    said = b'{"usage":{"prompt_tokens":9,"completion_tokens":2,%b}}'
+    details = b'"prompt_tokens_details":{"cached_tokens":4}'
+    assert read(events, said % details) == Usage(9, 2, 4, None, True)
+    assert read(events, said % b'"cost":0.5') == Usage(9, 2, None, None, True, 0.5)
+
+
 def test_white_space_may_be_around_the_colon_but_not_without_end() -> None:
     counts = b'{"prompt_tokens":1,"completion_tokens":2}'
     assert read(False, b'{"usage"' + b" " * 64 + b":\r\n\t" + counts + b"}") is not None
@@ -209,6 +217,15 @@ def test_no_more_is_held_than_said() -> None:
     for _ in range(100):
         reader.feed(b'"usage":{"x":"' + b"y" * 1000)
         assert len(reader._held) < MOST
+
+
+def test_what_is_remembered_does_not_grow_with_the_events() -> None:
+    reader = UsageReader(True)
+    for number in range(1000):
+        reader.feed(b'data: {"usage":{"completion_tokens":%d,' % number)
+        reader.feed(b'"x%d_tokens":1}}\n\n' % number)
+    assert len(reader._said) == 2
+    assert reader.usage == Usage(None, 999, None, None, True)
 
 
 # ---- any bytes, cut anywhere ---------------------------------------------------------------------

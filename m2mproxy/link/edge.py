@@ -1,15 +1,16 @@
 """The edge's side of a link: codes bodies after what the core is known to have.
 
-For each request: `look` at the body, `Look.find` out about it, `choose` what to refer to,
-`Plan.encode` (both in a thread, if they are long), `sent` when its stream has a number; then what
-the response says, `have` or `miss`, and `replied` once it is complete. A request that ends
-otherwise leaves an entry that is never referred to.
+For each request: `look` at the body, `Look.find` out about it, `choose` what to refer to; where the
+plan has a survey `Survey.find` out, and `borrow`; `Plan.encode`, `sent` when its stream has a
+number; then what the response says, `have` or `miss`, and `replied` once it is complete. What finds
+out or encodes is for a thread, if it is much. A request that ends otherwise leaves an entry that is
+never referred to.
 
 The one rule: an entry is referred to only by requests of its own scope, only after the core has
 said that it has it, and beyond its own conversation only in whole blocks, unless the operator wants
-it otherwise. Of its own conversation is a body that contains the entry's, or an id out of its reply
-that only who got the reply can know. Who sends the same request as another has not seen the reply
-by that: it is referred to only where what it says is in the body, too, and all of it.
+it otherwise. Of its own conversation is a body that contains the entry's, or an id that only who
+got one of its replies can know. Who sends the same request as another has not seen the reply by
+that: it is referred to only where what it says is in the body, too, and all of it, or such an id.
 """
 
 from __future__ import annotations
@@ -21,8 +22,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from m2mproxy.link import message
+from m2mproxy.link.borrow import Other, Survey
 from m2mproxy.link.index import Index, chain, last_calls, shared, whole_blocks
-from m2mproxy.link.match import BLOCK, common_prefix, common_runs, insertion
+from m2mproxy.link.match import (
+    BLOCK,
+    common_prefix,
+    continues,
+    insertion,
+    without_cache_control,
+)
 from m2mproxy.link.message import NOTHING_KNOWN, Coded, Known
 from m2mproxy.link.scope import NOTHING, Earlier, Names, names_in, scope
 from m2mproxy.link.use import MOST_RUNS, Use
@@ -34,6 +42,10 @@ _MOST_DOUBTS = 3
 _MOST_LOOKED_AT = 64
 # And of a tenant's, to find what a body continues before its scope is known.
 _MOST_COMPARED = 8
+# Ids of tool calls by which an entry is found that replaced those whose replies had them.
+_MOST_CALLED = 4
+# And how many bytes at the end of a body are searched for these, or for marks of what is cached.
+_MOST_SEARCHED = 256 * 1024
 
 # What a reply says first: its text, or the arguments of its first call.
 _says = re.compile(
@@ -96,6 +108,8 @@ class Plan:
     use: Use = field(default_factory=Use)
     known: Known = NOTHING_KNOWN
     """What the entry has."""
+    survey: Survey | None = None
+    """What is to be found out before it is complete."""
 
     def encode(self) -> Coded:
         """Code the body; touches nothing else."""
@@ -155,10 +169,11 @@ class Edge:
             reply = self._may_have_reply(own, body, same)
             use = Use(reply, replaces=True, tail=tail, where_before=tail == own.tail)
             self._refer(plan, own, use)
-        elif (own := self._index.conversation(look.scope, look.calls)) is not None:
-            self._refer(plan, own, Use(reply=bool(own.reply), replaces=True))
+        elif (own := self._rewritten(look)) is not None:
+            reply = self._may_have_reply(own, body, shared(own.marks, look.marks))
+            self._refer(plan, own, Use(reply, replaces=True))
         elif self._isolation is not Isolation.CONVERSATION:
-            self._borrow(plan, recent)
+            self._survey(plan, recent)
         return plan
 
     def _continued(self, look: Look, recent: list[Entry]) -> Entry | None:
@@ -169,40 +184,59 @@ class Edge:
             found = self._index.continued(look.body, look.marks, [nearest])
         return found or self._index.continued(look.body, look.marks, recent)
 
+    def _rewritten(self, look: Look) -> Entry | None:
+        """The entry of the body's conversation, where that does not contain it."""
+        return self._index.conversation(look.scope, look.calls) or self._marked_anew(look)
+
+    def _marked_anew(self, look: Look) -> Entry | None:
+        """The entry of which the body is the next turn, but for the marks of what is cached."""
+        nearest, _ = self._index.longest(look.scope, look.marks, unit=1)
+        if nearest is None:
+            return None
+        same = shared(nearest.marks, look.marks)
+        if max(len(nearest.body), len(look.body)) - same > _MOST_SEARCHED:
+            return None
+        old, new = (without_cache_control(each[same:]) for each in (nearest.body, look.body))
+        return nearest if continues(old, new) else None
+
     def _may_have_reply(self, own: Entry, body: bytes, same: int) -> bool:
-        """Whether the body has what the reply says, but for space around it, after the first bytes,
-        which are the `same`."""
+        """Whether the body has what the reply says, but for space around it, or the random id of a
+        call of it, after the first bytes, which are the `same`."""
         if self._isolation is Isolation.CREDENTIAL:
             return bool(own.reply)
         match = _says(own.reply)
         text = match[1].strip(_SPACE) if match is not None else b""
-        return bool(text) and body.find(text, same) >= 0
+        said = [text, *own.secrets] if text else own.secrets
+        return any(body.find(each, same) >= 0 for each in said)
 
-    def _borrow(self, plan: Plan, recent: list[Entry]) -> None:
-        """Refer to what of another entry the body has, too."""
+    def _survey(self, plan: Plan, recent: list[Entry]) -> None:
+        """Ask what of another entry the body has, too."""
         look, body = plan.look, plan.look.body
         strict = self._isolation is Isolation.BLOCK
-        entry, same = self._index.longest(look.scope, look.marks, unit=BLOCK if strict else 1)
-        places: list[tuple[int, int]] = []
-        if 2 * same < len(body):
-            voted, places = self._vote(body, recent)
-            entry = voted or entry
-        if entry is None or self._window.get(entry.number) is not entry:
-            return
-        if not strict:
-            self._refer(plan, entry, Use(reply=bool(entry.reply)))
-        elif runs := common_runs(entry.body, body, [(0, 0), *places]):
-            self._refer(plan, entry, Use(runs=tuple(runs[:MOST_RUNS])))
+        nearest, same = self._index.longest(look.scope, look.marks, unit=BLOCK if strict else 1)
+        known = self._index.places
+        others = [Other(each, each.body, known(each)) for each in recent]
+        if 2 * same >= len(body):
+            others = []
+        if nearest is not None or others:
+            plan.survey = Survey(body, nearest, others, strict)
 
-    def _vote(
-        self, body: bytes, entries: list[Entry]
-    ) -> tuple[Entry | None, list[tuple[int, int]]]:
-        costs = [(entry, self._index.learn(entry)) for entry in entries]
-        found = self._index.vote(body, entries)
-        for entry, cost in costs:
-            if cost and not self._window.grow(entry, entry.reply, cost):
-                self._window.drop(entry)
-        return found
+    def borrow(self, plan: Plan) -> None:
+        """Refer to what the plan's survey has found."""
+        survey, plan.survey = plan.survey, None
+        if survey is None:
+            return
+        for entry, places in survey.learnt:
+            if self._window.grow(entry, entry.reply, Index.cost_of_places(places)):
+                self._index.learn(entry, places)
+        best = survey.best
+        if best is None or self._window.get(best.number) is not best:
+            return
+        if survey.in_blocks:
+            if survey.runs:
+                self._refer(plan, best, Use(runs=tuple(survey.runs[:MOST_RUNS])))
+        else:
+            self._refer(plan, best, Use(reply=bool(best.reply)))
 
     def _refer(self, plan: Plan, entry: Entry, use: Use) -> None:
         plan.entry, plan.use = entry, use
@@ -213,8 +247,6 @@ class Edge:
         if plan.entry is not None:
             self._window.use(plan.entry)
         look = plan.look
-        if not self._window.takes(len(look.body)):
-            return None
         entry = Entry(
             number,
             look.scope,
@@ -227,7 +259,11 @@ class Edge:
         entry.tail, entry.after_reply = plan.use.tail, plan.use.reply
         if plan.entry is not None and plan.use.replaces:
             entry.successor_of = plan.entry.number
-        return entry if self._window.add(entry) else None
+        if self._window.takes(len(look.body)) and self._window.add(entry):
+            return entry
+        if plan.entry is not None and plan.use.replaces:
+            self._window.drop(plan.entry)  # the core will have this one in its place
+        return None
 
     def have(self, entry: Entry) -> None:
         """The core has it."""
@@ -238,7 +274,10 @@ class Edge:
             self._index.add(entry, entry.marks)
             before = self._window.get(entry.successor_of)
             if before is not None:
+                called, cost = self._index.known_by(_still_called(before, entry.body))
                 self._window.drop(before)
+                if called and self._window.grow(entry, entry.reply, cost):
+                    self._index.inherit(entry, called)
 
     def miss(self, plan: Plan | None, entry: Entry | None) -> None:
         """The core has not the body, nor, with a `plan`, what that was coded after."""
@@ -265,3 +304,10 @@ class Edge:
         """The connection is gone."""
         self._window.end()
         self._index.clear()
+
+
+def _still_called(before: Entry, body: bytes) -> list[bytes]:
+    """The last tool calls of the conversation that `before` is of, which `body` knows, too."""
+    calls = [*before.called, *before.secrets][-_MOST_CALLED:]
+    first = max(len(body) - _MOST_SEARCHED, 0)
+    return [call for call in calls if body.rfind(call, first) >= 0]

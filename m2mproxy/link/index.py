@@ -2,14 +2,11 @@
 
 A body's chain is a hash for each of its first blocks, each over all that came before it, so the
 longest chain that two bodies share says how far they are the same, and it is nearly always with the
-conversation's last turn. Where the beginning is different (a time in the system prompt, a history
-that was cut) the places where messages begin are compared instead, by the block that follows each:
-a body's list of them is made when it is wanted first. And a body that has the id of a tool call
-which only one reply had is of that conversation, whatever else was changed in it.
+conversation's last turn. Where the beginning is different the places where messages begin are
+compared instead (borrow.py). And a body that has the id of a tool call which only one reply had is
+of that conversation, whatever else was changed in it.
 
-The one rule: a hash only finds; what is found is compared (match.py). And of what is found for
-another than the entry's own conversation, no choice depends on less than a whole block, or it would
-show what was guessed.
+The one rule: a hash only finds; what is found is compared (match.py).
 """
 
 from __future__ import annotations
@@ -18,18 +15,19 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from m2mproxy.link.match import BLOCK, continues, starts
+from m2mproxy.link.borrow import Places
+from m2mproxy.link.match import BLOCK, continues
 from m2mproxy.link.window import Entry
 
-# Blocks of the chain: short ones at first, where conversations of one application part.
-_SHORT, _SHORT_UNTIL = 256, 16 * 1024
-_LONG = BLOCK
+# Sizes of the chain's blocks, and up to where: short ones at first, where conversations of one
+# application part; and long ones in what is large by its images.
+_SIZES = ((256, 16 * 1024), (BLOCK, 256 * 1024), (16 * BLOCK, 1 << 62))
 # Bytes that a mark takes in a table: a number, and its place.
 _MARK = 120
 # Bytes that the id of a tool call takes beside itself, and how many of a reply are known.
 _SECRET, _MOST_SECRETS, _LONGEST_SECRET = 200, 16, 256
 # What the result of a tool call names it by.
-_CALLS = (b'"tool_call_id"', b'"call_id"')
+_CALLS = (b'"tool_call_id"', b'"call_id"', b'"tool_use_id"')
 _text = re.compile(rb'\s*:\s*"([^"\\]{8,256})"').match
 
 
@@ -45,21 +43,31 @@ def chain(scope: bytes, body: bytes, known: Sequence[int] = ()) -> list[int]:
 
 
 def _blocks(length: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, min(length, _SHORT_UNTIL) - _SHORT + 1, _SHORT):
-        yield start, _SHORT
-    for start in range(_SHORT_UNTIL, length - _LONG + 1, _LONG):
-        yield start, _LONG
+    first = 0
+    for size, until in _SIZES:
+        for start in range(first, min(length, until) - size + 1, size):
+            yield start, size
+        first = until
 
 
 def whole_blocks(length: int) -> int:
     """How many marks stand for no more than the first `length` bytes."""
-    return min(length, _SHORT_UNTIL) // _SHORT + max(length - _SHORT_UNTIL, 0) // _LONG
+    marks = first = 0
+    for size, until in _SIZES:
+        marks += max(min(length, until) - first, 0) // size
+        first = until
+    return marks
 
 
 def covered(marks: int) -> int:
     """How many bytes so many marks stand for."""
-    short = _SHORT_UNTIL // _SHORT
-    return min(marks, short) * _SHORT + max(marks - short, 0) * _LONG
+    first = 0
+    for size, until in _SIZES:
+        if first + marks * size <= until:
+            break
+        marks -= (until - first) // size
+        first = until
+    return first + marks * size
 
 
 def shared(a: list[int], b: list[int]) -> int:
@@ -75,7 +83,7 @@ def shared(a: list[int], b: list[int]) -> int:
 
 
 def last_calls(body: bytes) -> list[bytes]:
-    """The ids of the last tool calls that `body` has the result of, by either name."""
+    """The ids of the last tool calls that `body` has the result of, by any of their names."""
     found = []
     for name in _CALLS:
         at = body.rfind(name)
@@ -90,7 +98,7 @@ class Index:
     def __init__(self) -> None:
         self._by_mark: dict[int, Entry] = {}
         self._by_secret: dict[bytes, Entry] = {}
-        self._begins: dict[Entry, dict[int, int]] = {}
+        self._places: dict[Entry, Places] = {}
 
     def add(self, entry: Entry, marks: list[int]) -> None:
         """Find `entry` by its chain, from now on."""
@@ -108,8 +116,14 @@ class Index:
         some = [each for each in secrets if len(each) <= _LONGEST_SECRET][-_MOST_SECRETS:]
         return some, sum(map(len, some)) + _SECRET * len(some)
 
+    def inherit(self, entry: Entry, called: list[bytes]) -> None:
+        """Find `entry`, too, by secrets of those that it replaces: some that `known_by` gave."""
+        entry.called = called
+        self._by_secret.update(dict.fromkeys(called, entry))
+
     def conversation(self, scope: bytes, calls: Iterable[bytes]) -> Entry | None:
-        """The entry whose reply has one of these `calls`, which `last_calls` gave."""
+        """The entry that is known by one of these `calls`, which `last_calls` gave: its reply has
+        it, or its body has it out of the reply to one that it replaced."""
         for call in calls:
             entry = self._by_secret.get(call)
             if entry is not None and entry.scope == scope:
@@ -126,16 +140,16 @@ class Index:
         for mark in entry.marks:
             if self._by_mark.get(mark) is entry:
                 del self._by_mark[mark]
-        for secret in entry.secrets:
+        for secret in (*entry.secrets, *entry.called):
             if self._by_secret.get(secret) is entry:
                 del self._by_secret[secret]
-        self._begins.pop(entry, None)
+        self._places.pop(entry, None)
 
     def clear(self) -> None:
         """All are forgotten."""
         self._by_mark.clear()
         self._by_secret.clear()
-        self._begins.clear()
+        self._places.clear()
 
     @staticmethod
     def continued(body: bytes, marks: list[int], entries: Iterable[Entry]) -> Entry | None:
@@ -159,31 +173,15 @@ class Index:
                 return entry, covered(at)
         return None, 0
 
-    def learn(self, entry: Entry) -> int:
-        """Make the entry's list of places, unless there is one; the bytes of memory it takes."""
-        if entry in self._begins:
-            return 0
-        self._begins[entry] = _begins(entry.body)
-        return _MARK * len(self._begins[entry])
+    def places(self, entry: Entry) -> Places | None:
+        """Those of the entry, if they were learnt."""
+        return self._places.get(entry)
 
-    def vote(
-        self, body: bytes, entries: Sequence[Entry]
-    ) -> tuple[Entry | None, list[tuple[int, int]]]:
-        """The one of `entries`, which were learnt, the last used first, that has most of the body's
-        places; and where these are in it and in the body, in its order."""
-        mine = _begins(body)
-        best: Entry | None = None
-        places: list[tuple[int, int]] = []
-        for entry in entries:
-            theirs = self._begins[entry]
-            common = mine.keys() & theirs.keys()
-            if len(common) > len(places):
-                best = entry
-                places = sorted((theirs[mark], mine[mark]) for mark in common)
-        return best, places
+    def learn(self, entry: Entry, places: Places) -> None:
+        """Keep the entry's places."""
+        self._places[entry] = places
 
-
-def _begins(body: bytes) -> dict[int, int]:
-    """Where messages begin, by the hash of the block that follows."""
-    most = len(body) - BLOCK
-    return {hash(body[at : at + BLOCK]): at for at in starts(body) if at <= most}
+    @staticmethod
+    def cost_of_places(places: Places) -> int:
+        """Bytes of memory that they take."""
+        return _MARK * len(places)

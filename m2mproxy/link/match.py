@@ -6,6 +6,7 @@ The one rule: what is called common is equal, byte for byte; nothing is decided 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -16,10 +17,14 @@ BLOCK = 1024
 _STEP = 256
 # The end of a message that is not the last one.
 _MORE = b"},"
+# Applications mark the last messages of a conversation with it, whichever these are. It can say no
+# more than this. (https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching)
+_CACHE = rb'"cache_control": ?\{"type": ?"ephemeral"(?:, ?"ttl": ?"(?:5m|1h)")?\}'
+_cache_controls = re.compile(rb", ?%b|%b, ?" % (_CACHE, _CACHE)).sub
 # How far the beginnings of messages lie apart at least, and how many of them are looked at.
 _LEAST_APART, _MOST_STARTS = 48, 2048
 # And how much of a body is searched for them.
-_MOST_SEARCHED = 1 << 20
+MOST_SEARCHED = 1 << 20
 
 
 def common_prefix(a: bytes, b: bytes, at_a: int = 0, at_b: int = 0) -> int:
@@ -79,6 +84,11 @@ def continues(old: bytes, new: bytes, likely: int = 0) -> bool:
     return is_turn and new.startswith(old[:likely])
 
 
+def without_cache_control(part: bytes) -> bytes:
+    """Some bytes of a body without the marks of what is to be cached."""
+    return _cache_controls(b"", part)
+
+
 def insertion(old: bytes, new: bytes) -> int:
     """Where `new` has more than `old`, if that is all it has more; -1 where it is not."""
     at = common_prefix(old, new)
@@ -107,13 +117,13 @@ def starts(body: bytes) -> Iterator[int]:
     of each list. JSON is commonly written in two ways, with spaces or without."""
     colon = body.find(b'":') + 2
     seam = b"}, {" if body[colon : colon + 1] == b" " else b"},{"
-    found = body.find(seam, 0, _MOST_SEARCHED)
+    found = body.find(seam, 0, MOST_SEARCHED)
     for _ in range(_MOST_STARTS):
         if found < 0:
             return
         at = found + len(seam)
         yield at
-        found = body.find(seam, at + _LEAST_APART, _MOST_SEARCHED)
+        found = body.find(seam, at + _LEAST_APART, MOST_SEARCHED)
 
 
 def common_runs(old: bytes, new: bytes, places: Iterable[tuple[int, int]]) -> list[Run]:

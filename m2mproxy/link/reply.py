@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import orjson
 
+from m2mproxy.link.content import Blocks, message_of
+
 # A reply of which there is more is not remembered: neither it nor what is left of an event.
 MOST = 256 * 1024
 # Choices (`n`) of which the texts are kept apart.
@@ -26,6 +28,7 @@ _EVENT: Final = b"data:"
 # An id of more characters is nobody's secret.
 _LONGEST_ID = 256
 _ONCE = frozenset(("role", "id", "type", "name"))
+_OF_BLOCKS = ("content_block_start", "content_block_delta")
 _parts = re.compile("[A-Za-z0-9]{8,}").findall
 _escaped = re.compile(rb"\\u(?!00)[0-9A-Fa-f]{4}").search
 _digit, _letter = re.compile("[0-9]"), re.compile("[A-Za-z]")
@@ -85,7 +88,8 @@ def _parsed(text: bytes | bytearray) -> Any:
 
 
 def _of_body(body: Any) -> list[dict[str, Any]]:
-    """What a JSON response brings: messages of its choices, or items of its output."""
+    """What a JSON response brings: messages of its choices, items of its output, or a message of
+    its blocks of content."""
     if not isinstance(body, dict):
         return []
     output = body.get("output")
@@ -98,7 +102,7 @@ def _of_body(body: Any) -> list[dict[str, Any]]:
             messages.append(_message(message))
         elif isinstance(choice.get("text"), str):
             messages.append({"content": choice["text"]})
-    return messages
+    return messages or message_of(_dicts(body.get("content")))
 
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:
@@ -113,9 +117,10 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 class _Stream:
     """The texts of a stream, put together."""
 
-    __slots__ = ("_choices", "_items", "size")
+    __slots__ = ("_blocks", "_choices", "_items", "size")
 
     def __init__(self) -> None:
+        self._blocks = Blocks()
         self._choices: dict[int, _Choice] = {}
         self._items: list[dict[str, Any]] = []
         self.size = 0
@@ -124,7 +129,11 @@ class _Stream:
         """One event's JSON, of which the text has `size` bytes."""
         if not isinstance(event, dict):
             return
-        if event.get("type") == "response.output_item.done":  # the Responses API
+        kind = event.get("type")
+        if kind in _OF_BLOCKS:  # the Messages API
+            self.size += self._blocks.take(event, size)
+            return
+        if kind == "response.output_item.done":  # the Responses API
             item = event.get("item")
             if isinstance(item, dict):
                 self._items.append(item)
@@ -139,7 +148,8 @@ class _Stream:
     def messages(self) -> list[dict[str, Any]]:
         if self._items:
             return self._items
-        return [choice.message() for _, choice in sorted(self._choices.items())]
+        messages = [choice.message() for _, choice in sorted(self._choices.items())]
+        return messages or self._blocks.messages()
 
 
 class _Choice:
@@ -209,10 +219,17 @@ def _tool_call(texts: dict[str, str]) -> dict[str, Any]:
 def secrets(messages: list[dict[str, Any]]) -> list[bytes]:
     """The ids of tool calls that nobody can know who did not see the reply: random ones. An id that
     is made of the function's name and a number is none."""
-    calls = [call for message in messages for call in (message, *_dicts(message.get("tool_calls")))]
+    calls = [
+        call
+        for message in messages
+        for call in (
+            message, *_dicts(message.get("tool_calls")), *_dicts(message.get("content"))
+        )
+    ]
     found = []
     for call in calls:
-        name = call.get("call_id") or (call.get("id") if "function" in call else None)
+        is_call = "function" in call or call.get("type") == "tool_use"
+        name = call.get("call_id") or (call.get("id") if is_call else None)
         of = call.get("function")
         function = of.get("name") if isinstance(of, dict) else call.get("name")
         called = function if isinstance(function, str) else ""

@@ -1,8 +1,8 @@
 """Whose a body is. What one tenant sent is never what another's body is coded against.
 
-A scope is what the credential, the configured tenant header and the body's own `user` and
-`safety_identifier` say, as one keyed hash: each end makes it of the same request and keeps it to
-itself.
+A scope is what the credential, the configured tenant header, the client's certificate and the
+body's own `user` and `safety_identifier` say, as one keyed hash: each end makes it of the same
+request and keeps it to itself.
 
 A body that is an earlier one with something inserted has nearly all of its keys, so only what is
 around the place is searched.
@@ -71,7 +71,8 @@ class Earlier(NamedTuple):
 
 
 def tenant(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """What the header fields that tell tenants apart say, in their order."""
+    """What the header fields that tell tenants apart say, in their order, and what is given in the
+    same form though it is none, by names that no field can have."""
     digest = hashlib.blake2b(key=_KEY, digest_size=16)
     for name, value in fields:
         digest.update(b"%d %b %d %b" % (len(name), name, len(value), value))

@@ -29,7 +29,7 @@ class Bounds:
     """
 
     entry: int = 8 * MiB
-    scope: int = 4 * MiB
+    scope: int = 16 * MiB
     connection: int = 32 * MiB
     seconds: float = 900.0
 
@@ -59,6 +59,8 @@ class Entry:
     """Where an index has it."""
     secrets: list[bytes] = field(default_factory=list)
     """What its reply has and nobody can guess."""
+    called: list[bytes] = field(default_factory=list)
+    """The same of replies to entries that it replaced, as far as its body has it."""
     names: Names = NOTHING
     """What its body says of whose it is, where that is worth to be known again."""
 
@@ -70,7 +72,7 @@ class Entry:
     def clear(self) -> None:
         """Let go of what it holds."""
         self.body = self.reply = b""
-        self.marks, self.secrets, self.extra, self.names = [], [], 0, NOTHING
+        self.marks, self.secrets, self.called, self.extra, self.names = [], [], [], 0, NOTHING
 
 
 class Memory:

@@ -92,20 +92,26 @@ class Stream:
         body: the payload that arrives.
         gate: whether there is room to write.
         peer: the address of the other end, for logs and Forwarded; "" when unknown.
+        certificate: in the server role, which certificate the client has shown: its SHA-256; b""
+            where none was asked for. What is shown is verified, or there is no connection.
         on_fault: in the server role, called when the client breaks the exchange or leaves.
         informational: in the client role, how many 1xx responses came.
         on_informational: in the client role, called with each of them.
     """
 
-    __slots__ = ("body", "gate", "head", "informational", "on_fault", "on_informational", "peer")
+    __slots__ = (
+        "body", "certificate", "gate", "head", "informational", "on_fault", "on_informational",
+        "peer",
+    )
 
     id: int = 0
     session: Session | None = None
 
-    def __init__(self, body: Body, gate: Gate, peer: str) -> None:
+    def __init__(self, body: Body, gate: Gate, peer: str, certificate: bytes) -> None:
         self.body = body
         self.gate = gate
         self.peer = peer
+        self.certificate = certificate
         self.head: Signal[Response] = Signal()
         self.informational = 0
         self.on_fault: Callable[[Fault], None] | None = None

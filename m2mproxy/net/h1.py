@@ -31,10 +31,10 @@ class H1(MessageReader):
     """An HTTP/1.1 connection."""
 
     __slots__ = (
-        "_body_begun", "_closing", "_deadline", "_draining", "_full", "_gate", "_head_begun",
-        "_head_sent", "_in_done", "_intake", "_keep_alive", "_limits", "_linger", "_loop",
-        "_out_done", "_owner", "_peer", "_request", "_reused", "_secure", "_shut_after_flush",
-        "_stream", "_timeouts", "_transport", "_turn", "_writer",
+        "_body_begun", "_certificate", "_closing", "_deadline", "_draining", "_full", "_gate",
+        "_head_begun", "_head_sent", "_in_done", "_intake", "_keep_alive", "_limits", "_linger",
+        "_loop", "_out_done", "_owner", "_peer", "_request", "_reused", "_secure",
+        "_shut_after_flush", "_stream", "_timeouts", "_transport", "_turn", "_writer",
     )
 
     def __init__(
@@ -52,6 +52,7 @@ class H1(MessageReader):
         self._timeouts = timeouts
         self._transport: asyncio.Transport | None = None
         self._peer = ""
+        self._certificate = b""
         self._secure = False
         self._gate = Gate()
         self._full = False  # the transport takes no more for now
@@ -132,7 +133,9 @@ class H1(MessageReader):
     # -- the exchange under way -----------------------------------------------------------------
 
     def _begin(self, request: Request | None) -> H1Stream:
-        stream = self._stream = H1Stream(self, self._writer, self._gate, self._peer)
+        stream = self._stream = H1Stream(
+            self, self._writer, self._gate, self._peer, self._certificate
+        )
         self._request = request
         self._head_sent = self._head_begun = self._body_begun = False
         self._in_done = self._out_done = False

@@ -17,7 +17,7 @@ from m2mproxy.net.h1 import H1
 from m2mproxy.net.h1_head import request_head
 from m2mproxy.net.h1_intake import HIGH_WATER
 from m2mproxy.net.h1_stream import H1Stream
-from m2mproxy.net.tcp import reset_on_close
+from m2mproxy.net.tcp import reset_on_close, shown_certificate
 
 # A request that is answered before its end: up to this many bytes of its rest are read so that the
 # connection can be used again.
@@ -48,6 +48,7 @@ class H1Server(H1):
         super().attach(transport)
         if self._secure:
             self._scheme = b"https"
+            self._certificate = shown_certificate(transport)
         self._deadline.after(self._timeouts.keepalive)
 
     def _owed(self, size: int) -> None:

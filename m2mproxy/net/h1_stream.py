@@ -40,9 +40,14 @@ class H1Stream(Stream):
     __slots__ = ("_connection", "_writer")
 
     def __init__(
-        self, connection: StreamOwner, writer: MessageWriter, gate: Gate, peer: str
+        self,
+        connection: StreamOwner,
+        writer: MessageWriter,
+        gate: Gate,
+        peer: str,
+        certificate: bytes,
     ) -> None:
-        super().__init__(Body(connection.credit), gate, peer)
+        super().__init__(Body(connection.credit), gate, peer, certificate)
         self._connection: StreamOwner | None = connection
         self._writer = writer
 

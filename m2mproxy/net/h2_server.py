@@ -24,6 +24,7 @@ from m2mproxy.net.h2_budget import Budget
 from m2mproxy.net.h2_engine import MAX_STREAM_ID, MAX_STREAMS
 from m2mproxy.net.h2_stream import H2Stream
 from m2mproxy.net.h2_upload import Uploads
+from m2mproxy.net.tcp import shown_certificate
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -39,7 +40,9 @@ _LAST_PING = b"m2mdrain"
 class H2Server(H2):
     """A client's connection."""
 
-    __slots__ = ("_begun", "_goodbye", "_preface", "_repeated", "_resets", "_uploads")
+    __slots__ = (
+        "_begun", "_certificate", "_goodbye", "_preface", "_repeated", "_resets", "_uploads"
+    )
 
     def __init__(
         self,
@@ -58,9 +61,11 @@ class H2Server(H2):
         self._uploads = Uploads(timeouts, limits)
         self._begun = 0.0  # when the header block began that is not complete
         self._goodbye = False  # no further stream is taken
+        self._certificate = b""
 
     def attach(self, transport: asyncio.Transport) -> None:
         super().attach(transport)
+        self._certificate = shown_certificate(transport)
         self._look()
 
     def received(self, data: bytes) -> None:
@@ -84,7 +89,7 @@ class H2Server(H2):
             self._engine.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
             self._count_reset()
             return
-        stream = H2Stream(self, stream_id, self._peer)
+        stream = H2Stream(self, stream_id, self._peer, self._certificate)
         ended = event.stream_ended is not None
         self._begin(stream)
         if ended:

@@ -66,8 +66,10 @@ class H2Stream(Stream):
         "trailers_in",
     )
 
-    def __init__(self, connection: StreamOwner, stream_id: int, peer: str) -> None:
-        super().__init__(Body(self._credit), Gate(), peer)
+    def __init__(
+        self, connection: StreamOwner, stream_id: int, peer: str, certificate: bytes = b""
+    ) -> None:
+        super().__init__(Body(self._credit), Gate(), peer, certificate)
         self.body.throttled = True  # to be told of every byte that is taken
         self._connection = connection
         self._over = False

@@ -6,6 +6,7 @@ The one rule: it decides nothing. Bytes and events go to the connection as they 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import socket
 import struct
 from collections.abc import Callable
@@ -71,6 +72,14 @@ def negotiated(transport: asyncio.Transport) -> str | None:
     know ALPN, None without TLS."""
     tls = transport.get_extra_info("ssl_object")
     return None if tls is None else tls.selected_alpn_protocol() or "http/1.1"
+
+
+def shown_certificate(transport: asyncio.Transport) -> bytes:
+    """The SHA-256 of the certificate that the other end of TLS has shown, be it now or when the
+    session began that is resumed; b"" for none."""
+    tls = transport.get_extra_info("ssl_object")
+    shown = None if tls is None else tls.getpeercert(True)
+    return hashlib.sha256(shown).digest() if shown else b""
 
 
 def write_joined(transport: asyncio.Transport, pieces: list[Chunk]) -> None:

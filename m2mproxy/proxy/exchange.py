@@ -24,11 +24,11 @@ from m2mproxy.proxy.coder import Coder
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.errors import fault_reply
 from m2mproxy.proxy.held import Held
-from m2mproxy.proxy.intake import asked, gathered, invite
+from m2mproxy.proxy.intake import answered, invite, named
 from m2mproxy.proxy.interjection import Interjection
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.linked import Linked, hear, is_linked
-from m2mproxy.proxy.model import ModelFinder, model_of
+from m2mproxy.proxy.model import ModelFinder
 from m2mproxy.proxy.patience import Patience, Phase
 from m2mproxy.proxy.proof import prove
 from m2mproxy.proxy.pump import Pump, all_of, too_large
@@ -45,7 +45,7 @@ from m2mproxy.proxy.response_coding import MARKS, is_near
 from m2mproxy.proxy.routes import Local, Upstream
 from m2mproxy.proxy.scanning import Inspection
 from m2mproxy.proxy.sse import is_event_stream
-from m2mproxy.proxy.turn import Verdict, is_turn
+from m2mproxy.proxy.turn import Verdict, is_of_conversation, is_turn
 
 
 def _nobody(_: Exchange) -> None:
@@ -135,8 +135,8 @@ class Exchange:
     @property
     def model(self) -> str:
         """The model that the request names; "" when it was not seen."""
-        found = self._finder.model if self._finder is not None else self._model
-        return found if found or self.inspection is None else self.inspection.model
+        exact = self.inspection.model if self.inspection is not None else ""
+        return exact or (self._finder.model if self._finder is not None else self._model)
 
     @property
     def bytes_up(self) -> int:
@@ -159,8 +159,7 @@ class Exchange:
         try:
             route = self._context.routes.find(self.request)
             if isinstance(route, Local):
-                said = await asked(route, self.request, self.downstream, self._held)
-                self._reply(*await route.answer(said))
+                self._reply(*await answered(route, self.request, self.downstream, self._held))
             else:
                 upload = await self._prepare(route)
                 self._relay(route, await self._response(route, upload))
@@ -186,15 +185,13 @@ class Exchange:
         if is_coded(watched):
             body = await self._decoded(route, body)
             watched = request.headers.named(WATCHED)
+        source, held = self.downstream, self._held
         if self._context.guard is not None:
             seen = self.inspection = Inspection(self._context.guard.listens)
-            source, held = self.downstream, self._held
             body = await self._context.guard.inspect(request, source, body, seen, held)
         model = None
         if route.router.needs_model(request.target):
-            source, most = self.downstream, config.max_body
-            text, body = await gathered(request, source, body, most, self._held)
-            model = model_of(text)
+            model, body = await named(request, source, body, config.max_body, held)
         request.target = route.target(request.target, model)
         route.forwarding.prepare(request, self.downstream.peer)
         request.authority, request.scheme = route.authority, route.scheme
@@ -208,7 +205,8 @@ class Exchange:
         is_one = route.links.is_open and is_turn(request, watched, MOST_HELD)
         if is_one and self._held.take(request.length or 0):
             linked = self._linked = self._linked or Linked()
-            body = await linked.take(request, body, self._context.links, route.links)
+            tenant = self._context.links.tenant(request, self.downstream.certificate)
+            body = await linked.take(request, body, tenant, route.links)
             if self._finder is not None and linked.turn is not None:
                 self._finder.feed(linked.turn.plain)
             return self._uploading(body)
@@ -234,7 +232,8 @@ class Exchange:
         return upload
 
     async def _decoded(self, route: Upstream, body: Body) -> Body:
-        """What the client coded, unless the upstream reads that very coding."""
+        """What the client coded, unless the upstream reads that very coding, and no more is saved
+        by a link."""
         links, limit = self._context.links, self._context.config.max_body
         run, forms, held = self._context.offload.run, self._context.forms, self._held
         if is_linked(self.request.headers):
@@ -242,7 +241,8 @@ class Exchange:
             return await self._linked.receive(
                 self.downstream, self.request, limit, self.ledger, links, run, held
             )
-        if route.requests.reads(self.request) and self._context.guard is None:
+        is_one = route.links.is_open and is_of_conversation(self.request)
+        if not is_one and route.requests.reads(self.request) and self._context.guard is None:
             return body
         invite(self.request, self.downstream)
         self.ledger = Ledger()

@@ -11,6 +11,7 @@ from m2mproxy.http.message import Request, Response
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy.gather import gather
 from m2mproxy.proxy.held import Held
+from m2mproxy.proxy.model import model_of
 from m2mproxy.proxy.routes import Asked, Local
 
 
@@ -36,9 +37,19 @@ async def gathered(
     return await gather(body, limit, held)
 
 
-async def asked(route: Local, request: Request, source: Stream, held: Held) -> Asked:
-    """What a route of our own is asked."""
+async def named(
+    request: Request, downstream: Stream, body: Body, limit: int, held: Held
+) -> tuple[str | None, Body]:
+    """The model that the body names, and what `gathered` returns; see there."""
+    text, body = await gathered(request, downstream, body, limit, held)
+    return model_of(text), body
+
+
+async def answered(
+    route: Local, request: Request, source: Stream, held: Held
+) -> tuple[Response, bytes]:
+    """What a route of our own answers."""
     body = b""
     if route.reads:
         body, _ = await gathered(request, source, source.body, route.reads, held)
-    return Asked(request, body, source.peer)
+    return await route.answer(Asked(request, body, source.peer))

@@ -65,14 +65,14 @@ class Linked:
         self._reader: ReplyReader | None = None
 
     async def take(
-        self, request: Request, body: Body, links: Links, upstream: UpstreamLinks
+        self, request: Request, body: Body, tenant: bytes, upstream: UpstreamLinks
     ) -> Body:
         """Hold the body of a request that may go on a link. One with trailers does not: they would
         be lost."""
         plain, body = await gather(body, request.length or 0)
         if body.trailers:
             return body
-        self.turn = Turn(request, plain, links.tenant(request), upstream.counts)
+        self.turn = Turn(request, plain, tenant, upstream.counts)
         return body
 
     def leave(self, request: Request) -> Body:
@@ -102,7 +102,7 @@ class Linked:
         core = links.core(stream)
         if core is None:
             raise ClientFault(415, "unsupported_coding", "this connection is no m2m-link")
-        tenant = links.tenant(request)
+        tenant = links.tenant(request, stream.certificate)
         data, _ = await gather(stream.body, limit, held)
         try:
             received = core.receive(stream.id, tenant, data)

@@ -104,11 +104,13 @@ class Links:
             SCOPE: config.credential_memory >> 10,
         }
 
-    def tenant(self, request: Request) -> bytes:
-        """Whose request it is, as far as its head says."""
+    def tenant(self, request: Request, certificate: bytes) -> bytes:
+        """Whose request it is, as far as its head and the client's certificate say."""
         fields = request.headers.named(self._telling)
         if b"?" in request.target:
             fields += [(b"?", each) for each in _keys(request.target)]
+        if certificate:
+            fields.append((b"@", certificate))  # as "?", no field can have that name
         return tenant(fields)
 
     def core(self, stream: Stream) -> Core | None:

@@ -143,11 +143,11 @@ class Guard:
         scanner: Scans,
         run: Run,
         clock: Callable[[], float],
-        tenant: Callable[[Request], bytes],
+        tenant: Callable[[Request, bytes], bytes],
         max_body: int,
     ) -> None:
-        """`run` does what takes long elsewhere; `tenant` says whose a request is; `max_body` is
-        the largest one that is accepted at all."""
+        """`run` does what takes long elsewhere; `tenant` says whose a request is, by its head
+        and the client's certificate; `max_body` is the largest one that is accepted at all."""
         self._scanner = scanner
         self._run = run
         self._clock = clock
@@ -190,12 +190,11 @@ class Guard:
             return self._skip(EMPTY, body, inspection)
         if not (is_json or _start(data)[:1] in _OPENING):
             return self._skip(NOT_JSON, body, inspection)
-        await self._scan(request, data, inspection)
+        await self._scan(self._tenant(request, downstream.certificate), data, inspection)
         return body
 
-    async def _scan(self, request: Request, data: bytes, inspection: Inspection) -> None:
+    async def _scan(self, tenant: bytes, data: bytes, inspection: Inspection) -> None:
         begun = self._clock()
-        tenant = self._tenant(request)
         scan: Scan = await self._run(_reading(data), lambda: self._scanner.read(data, tenant))
         inspection.model = scan.model
         self.bytes += len(data)

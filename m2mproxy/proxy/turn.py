@@ -45,10 +45,15 @@ def is_turn(request: Request, watched: Headers, most: int) -> bool:
         size is not None
         and _LEAST <= size <= most
         and watched.get(b"content-encoding") is None
-        and request.target.partition(b"?")[0].endswith(_PATHS)
+        and is_of_conversation(request)
         and codings.compresses(codings.media_type(watched))
         and not request.expects_continue
     )
+
+
+def is_of_conversation(request: Request) -> bool:
+    """Whether `request` is one that conversations come with, by its path."""
+    return request.target.partition(b"?")[0].endswith(_PATHS)
 
 
 class Turn:
@@ -91,6 +96,9 @@ class Turn:
             self._look = edge.look(self._tenant, plain)
             await run(size if size > _AT_ONCE else 0, self._look.find)
         plan = edge.choose(self._look, self._fresh)
+        if plan.survey is not None:
+            await run(plan.survey.work, plan.survey.find)
+            edge.borrow(plan)
         work = max(size, len(plan.known.body))
         coded = await run(work if work > _AT_ONCE else 0, plan.encode)
         plan.known = NOTHING_KNOWN

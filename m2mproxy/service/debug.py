@@ -23,21 +23,19 @@ from m2mproxy.proxy.response_coding import is_near
 from m2mproxy.proxy.routes import Asked, Local
 
 Reply = tuple[Response, bytes]
-Run = Callable[[int, Callable[[], dict[str, object]]], Awaitable[dict[str, object]]]
+Run = Callable[[int, Callable[[], Reply]], Awaitable[Reply]]
 Make = Callable[[bytes, str, Vocabularies], dict[str, object]]
 
 _MOST = 16 << 20
 _FRAMES = (Form.M2M, Form.M2M_TEXT)
-# How many times as long as other forms of that size.
-_TOKENS_TAKE = 8
 
 
 class Debug:
     """The two endpoints."""
 
     def __init__(self, who: str, run: Run, vocabularies: Vocabularies = NO_VOCABULARIES) -> None:
-        """`who` may use them: "loopback", "on" for all or "off" for nobody; `run` is for work that
-        takes longer; `vocabularies` are those that token ids can be of."""
+        """`who` may use them: "loopback", "on" for all or "off" for nobody; `run` does work
+        elsewhere, by its size; `vocabularies` are those that token ids can be of."""
         self._who = who
         self._run = run
         self._vocabularies = vocabularies
@@ -58,30 +56,29 @@ class Debug:
         return await self._answer(asked, _plain)
 
     async def _answer(self, asked: Asked, make: Make) -> Reply:
-        data, algorithm = self._read(asked)
-        size = len(data)
-        if algorithm.startswith("tk") or sniff(data) is Form.TOKENS:
-            size *= _TOKENS_TAKE
-        report = await self._run(size, lambda: make(data, algorithm, self._vocabularies))
-        return json_reply(200, report)
-
-    def _read(self, asked: Asked) -> tuple[bytes, str]:
-        """The bytes and the algorithm: of a JSON object with `data`, else the body and the query.
-
-        Raises:
-            ClientFault: 403 the client may not, 400 what it sent makes no sense.
-        """
         if self._who == "loopback" and not is_near(asked.peer):
             raise ClientFault(403, "loopback_only", "this path is for clients on the same machine")
-        query = parse_qs(asked.request.target.partition(b"?")[2].decode("latin-1"))
-        algorithm = query.get("algorithm", ["auto"])[0]
-        try:
-            content = orjson.loads(asked.body)
-        except orjson.JSONDecodeError:
-            content = None
-        if not isinstance(content, dict) or "data" not in content:
-            return asked.body, algorithm
-        return _data(content), str(content.get("algorithm", algorithm))
+        vocabularies = self._vocabularies
+        # Elsewhere whatever its size is: 27 bytes of brotli can be 16 MiB, and here nobody minds
+        # what a thread costs.
+        return await self._run(_MOST, lambda: json_reply(200, make(*_read(asked), vocabularies)))
+
+
+def _read(asked: Asked) -> tuple[bytes, str]:
+    """The bytes and the algorithm: of a JSON object with `data`, else the body and the query.
+
+    Raises:
+        ClientFault: 400, what the client sent makes no sense.
+    """
+    query = parse_qs(asked.request.target.partition(b"?")[2].decode("latin-1"))
+    algorithm = query.get("algorithm", ["auto"])[0]
+    try:
+        content = orjson.loads(asked.body)
+    except orjson.JSONDecodeError:
+        content = None
+    if not isinstance(content, dict) or "data" not in content:
+        return asked.body, algorithm
+    return _data(content), str(content.get("algorithm", algorithm))
 
 
 def _data(content: dict[str, object]) -> bytes:

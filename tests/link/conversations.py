@@ -73,7 +73,11 @@ class Ends:
     def choose(self, text: bytes, tenant_is: bytes = ONE, fresh: bool = False) -> Plan:
         look = self.edge.look(tenant_is, text).find()
         assert (look.scope, look.marks) == (scope(tenant_is, text), chain(look.scope, text))
-        return self.edge.choose(look, fresh)
+        plan = self.edge.choose(look, fresh)
+        if plan.survey is not None:
+            plan.survey.find()
+            self.edge.borrow(plan)
+        return plan
 
     def send(self, text: bytes, tenant_is: bytes = ONE, fresh: bool = False) -> Sent:
         return self.send_plan(self.choose(text, tenant_is, fresh), tenant_is)

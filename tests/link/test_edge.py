@@ -32,6 +32,9 @@ def turn(number: int, *more: dict[str, Any]) -> bytes:
     return body([PROMPT, *PARTS[:number], *more], stream=True)
 
 
+# The same conversation, as its application has rewritten it.
+DATED = body([said("system", "It is ten."), *PARTS[:9]])
+
 # -- what goes well ------------------------------------------------------------------------------
 
 
@@ -127,14 +130,45 @@ def test_a_shortened_history_is_found() -> None:
     assert len(second.message) < len(encode(shortened).blocks) / 2
 
 
+def test_what_is_gone_when_it_was_found_out_is_not_referred_to() -> None:
+    """A survey is made in a thread, while the connection goes on."""
+    for gone in ("entry", "window"):
+        link = ends()
+        first = link.exchange(turn(8))
+        plan = link.edge.choose(link.edge.look(ONE, DATED).find())
+        assert plan.survey is not None and first.entry is not None
+        if gone == "entry":
+            link.edge.miss(None, first.entry)
+        plan.survey.find()
+        if gone == "window":
+            link.edge.end()
+        link.edge.borrow(plan)
+        assert plan.entry is None
+        assert link.edge.size == link.memory[0].used == 0
+        assert not link.edge._index._places
+
+
+def test_places_are_learnt_once() -> None:
+    link = ends()
+    first = link.exchange(turn(8))
+    work = []
+    for _ in range(2):
+        plan = link.edge.choose(link.edge.look(ONE, DATED).find())
+        assert plan.survey is not None
+        work.append(plan.survey.work)
+        plan.survey.find()
+        link.edge.borrow(plan)
+        assert plan.entry is first.entry and plan.use.runs
+    assert work == [len(DATED) + len(turn(8)), len(DATED)]
+
+
 def test_what_has_to_go_for_a_list_of_places_is_not_referred_to() -> None:
     for room in range(12_000, 24_000, 50):
         link = ends(Bounds(scope=room, connection=room), isolation=Isolation.CREDENTIAL)
         first = link.exchange(turn(8))
-        text = body([said("system", "It is ten."), *PARTS[:9]])
-        plan = link.choose(text)
+        plan = link.choose(DATED)
         assert plan.entry in (None, link.edge._window.get(first.number))
-        assert link.receive(link.send_plan(plan)) == text
+        assert link.receive(link.send_plan(plan)) == DATED
 
 
 @pytest.mark.parametrize("isolation", list(Isolation))
@@ -173,6 +207,17 @@ def test_a_body_that_is_too_large_to_remember_crosses_all_the_same() -> None:
     assert sent.entry is None and sent.kept is None
     assert link.edge.size == link.core.size == 0
     assert link.exchange(turn(6)).plan.entry is None
+
+
+def test_what_a_body_replaces_is_forgotten_though_the_body_is_too_large_to_remember() -> None:
+    """The core may have room for it, and then has not what it replaced."""
+    link = ends(Bounds(scope=14_000), Bounds())
+    before = link.exchange(turn(1))
+    more = words(random.Random(3), 12_800 - len(turn(1)))  # without what an index of it takes
+    sent = link.exchange(turn(1, said("user", more)))
+    assert sent.plan.entry is not None and sent.entry is None
+    assert link.send(turn(2)).plan.entry is None
+    assert before.entry is not None and not before.entry.body
 
 
 def test_what_the_core_does_not_keep_is_not_said_to_be_had() -> None:
@@ -461,7 +506,7 @@ class Machine(RuleBasedStateMachine):
             index, window = over.edge._index, over.edge._window
             for table in (index._by_mark, index._by_secret):
                 assert all(window._has(each) for each in table.values())
-            assert all(map(window._has, index._begins))
+            assert all(map(window._has, index._places))
 
     def teardown(self) -> None:
         for over in (self.link, self.other):

@@ -9,7 +9,7 @@ from conversations import body, said, words
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2mproxy.link.index import Index, chain, covered, last_calls
+from m2mproxy.link.index import Index, chain, covered, last_calls, shared, whole_blocks
 from m2mproxy.link.window import Entry
 
 S, OTHER = b"scope", b"other"
@@ -66,15 +66,41 @@ def test_the_longest_chain_of_whole_units() -> None:
     assert index.longest(S, chain(S, text))[1] == 17 * 1024
 
 
+def test_marks_stand_for_whole_blocks_of_bodies_of_any_size() -> None:
+    large = b"".join(b"%07d," % number for number in range(100_000))
+    marks = chain(S, large)
+    edges = (0, 256, 16_640, 17_408, 262_144, 278_528, 800_000)
+    for length in (*edges, *(edge - 1 for edge in edges[1:])):
+        assert chain(S, large[:length]) == marks[: whole_blocks(length)]
+        assert covered(whole_blocks(length)) <= length < covered(whole_blocks(length) + 1)
+        other = chain(S, large[:length] + b"x" * 300_000)
+        assert shared(other, marks) == covered(whole_blocks(length))
+    assert len(marks) < 400
+
+
 def test_what_was_dropped_is_not_found() -> None:
     one = entry(1, text[:3000])
     index = indexed(one)
     index.add_secrets(one, [b"call_1a2b3c4d"])
-    index.learn(one)
+    index.learn(one, {1: 2})
     index.drop(one)
     assert index.longest(S, chain(S, text), 1) == (None, 0)
     assert index.conversation(S, last_calls(b'{"tool_call_id":"call_1a2b3c4d"}')) is None
-    assert index.learn(one) >= 0  # anew
+    assert index.places(one) is None
+
+
+def test_who_inherited_an_id_is_found_by_it_until_it_is_dropped() -> None:
+    one, two = entry(1, b"x"), entry(3, b"y")
+    index = Index()
+    index.add_secrets(one, [b"call_1a2b3c4d"])
+    index.drop(one)
+    index.inherit(two, [b"call_1a2b3c4d"])
+    index.add_secrets(two, [b"call_5e6f7a8b"])
+    for name in ("call_1a2b3c4d", "call_5e6f7a8b"):
+        result = f'{{"tool_call_id":"{name}"}}'.encode()
+        assert index.conversation(S, last_calls(result)) is two
+    index.drop(two)
+    assert index.conversation(S, [b"call_1a2b3c4d", b"call_5e6f7a8b"]) is None
 
 
 def test_what_another_took_over_outlives_the_first() -> None:
@@ -117,7 +143,7 @@ def test_the_longest_that_is_continued_wins_among_those_of_one_beginning() -> No
         assert index.continued(front + new, chain(S, front + new), entries) is expected
 
 
-@pytest.mark.parametrize("name", ["tool_call_id", "call_id"])
+@pytest.mark.parametrize("name", ["tool_call_id", "call_id", "tool_use_id"])
 @pytest.mark.parametrize("colon", [":", ": ", " :\n\t"])
 def test_the_last_result_of_a_tool_call_tells_the_conversation(name: str, colon: str) -> None:
     one, two = entry(1, b"x"), entry(3, b"y")
@@ -144,34 +170,3 @@ def test_ids_are_few_and_short() -> None:
     assert len(known) <= 16 and known[-1] == many[-1]
     assert size > sum(map(len, known))
     assert Index.known_by([]) == ([], 0)
-
-
-rng = random.Random(2)
-parts = [said("user", words(rng, 1500)) for _ in range(12)]
-
-
-def test_the_vote_goes_to_whoever_has_most_of_the_messages() -> None:
-    entries = [
-        entry(1, body([said("system", "a"), *parts[:4]])),
-        entry(3, body([said("system", "b"), *parts[:8]])),
-        entry(5, body([said("system", "c"), *parts[6:]])),
-    ]
-    index = indexed(*entries)
-    for each in entries:
-        assert index.learn(each) > 0
-        assert index.learn(each) == 0
-    new = body([said("system", "it is 10:31"), *parts[:8], said("user", "x")])
-    best, places = index.vote(new, entries)
-    assert best is entries[1]
-    assert places == sorted(places)
-    for at, place in places:
-        assert best.body[at : at + 1024] == new[place : place + 1024]
-    assert index.vote(body([said("user", words(rng, 5000))]), entries) == (None, [])
-
-
-def test_a_message_is_no_vote_without_the_block_that_follows() -> None:
-    one = entry(1, body([said("user", "x"), said("user", words(rng, 100)), *parts[:2]]))
-    index = indexed(one)
-    index.learn(one)
-    shared = one.body[: one.body.index(b"},{") + 600]
-    assert index.vote(shared + words(rng, 3000).encode(), [one]) == (None, [])

@@ -3,13 +3,14 @@ messages. Each trial is a guess among twenty; what is random is seeded."""
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
 import pytest
 from conversations import Ends, Sent, body, ends, said, words
 
-from m2mproxy.link.edge import Isolation
+from m2mproxy.link.edge import Isolation, Plan
 
 TRIALS, CANDIDATES = 200, 20
 # Of 200 guesses with a chance of one in twenty each, 21 or more are right once in a thousand times.
@@ -190,3 +191,117 @@ def test_a_made_up_id_shows_nothing(name: str, function: str, guess: str) -> Non
     link = ends()
     called(link, name, function)
     assert link.send(result(guess)).plan.entry is None
+
+
+ANSWER = said("assistant", "It is forty-two, as it always was and will be.")
+
+
+def after_a_call(link: Ends) -> Sent:
+    """The second turn of a conversation that began with a call, and an answer."""
+    first = called(link, RANDOM)
+    history = json.loads(first.plan.look.body)["messages"]
+    return link.exchange(body([*history, *json.loads(result(RANDOM))["messages"]]), [ANSWER])
+
+
+def test_an_id_shows_whose_conversation_it_is_after_later_turns_too() -> None:
+    link = ends()
+    sent = after_a_call(link)
+    for _ in range(3):
+        history = json.loads(sent.plan.look.body)["messages"]
+        sent = link.exchange(body([*history, ANSWER, said("user", "why?")]), [ANSWER])
+        plan = link.choose(result(RANDOM))
+        assert plan.entry is sent.entry and not plan.use.runs
+    assert link.edge.size == link.memory[0].used
+
+
+def test_such_an_id_shows_nothing_of_a_later_reply() -> None:
+    link = ends()
+    sent = after_a_call(link)
+    for text, has_reply in ((result(RANDOM), False), (body([ANSWER, *_messages(RANDOM)]), True)):
+        plan = link.choose(text)
+        assert plan.entry is sent.entry
+        assert plan.use.reply == has_reply
+
+
+def _messages(name: str) -> list[dict[str, Any]]:
+    return list(json.loads(result(name))["messages"])
+
+
+def test_who_goes_on_without_the_id_is_not_found_by_it() -> None:
+    """B has asked the same as A, and goes on: A's turn is replaced, B has not seen A's id."""
+    link = ends()
+    first = called(link, RANDOM)
+    history = json.loads(first.plan.look.body)["messages"]
+    link.exchange(body([*history, said("assistant", "B"), said("user", "B's secret")]))
+    assert link.choose(result(RANDOM)).entry is None
+
+
+def test_a_reply_without_a_text_is_known_by_the_id_of_its_call() -> None:
+    block = {"type": "tool_use", "id": RANDOM, "name": "f", "input": {}}
+    reply = {"role": "assistant", "content": [block]}
+    link = ends()
+    history = [said("system", words(rng, 3000)), said("user", "x")]
+    sent = link.exchange(body(history), [reply])
+
+    def goes_on(name: str) -> Plan:
+        block = {"type": "tool_result", "tool_use_id": name, "content": "42"}
+        return link.choose(body([*history, {"role": "user", "content": [block]}]))
+
+    for name, is_known in ((RANDOM, True), (RANDOM[:-1], False)):
+        plan = goes_on(name)
+        assert plan.entry is sent.entry
+        assert plan.use.reply == is_known
+
+
+CACHED = {"cache_control": {"type": "ephemeral"}}
+
+
+def marked(contents: list[str], *at: int, **more: object) -> bytes:
+    """A body of the Messages API, some of whose messages are marked as what is to be cached."""
+    blocks = [
+        {"type": "text", "text": text, **(CACHED if number in at else {})}
+        for number, text in enumerate(contents)
+    ]
+    return body([{"role": "user", "content": [block]} for block in blocks], **more)
+
+
+LONG = [words(rng, 700) for _ in range(6)]
+
+
+@pytest.mark.parametrize("isolation", list(Isolation))
+@pytest.mark.parametrize("tools", [{}, {"tools": [{"name": "f", **CACHED}]}])
+def test_marks_of_what_is_to_be_cached_may_move(
+    isolation: Isolation, tools: dict[str, object]
+) -> None:
+    link = ends(isolation=isolation)
+    sent = link.exchange(marked(LONG[:4], 1, 3, **tools))
+    for text in (
+        marked(LONG, 3, 5, **tools),
+        marked(LONG, **tools),
+        marked(LONG[:4], 0, **tools),
+        marked(LONG, 3, 5, **tools).replace(b'"ephemeral"', b'"ephemeral","ttl":"1h"'),
+    ):
+        plan = link.choose(text)
+        assert plan.entry is sent.entry
+        assert (plan.use.runs, plan.use.replaces, plan.use.tail) == ((), True, None)
+
+
+def test_nothing_else_may_have_changed_with_the_marks() -> None:
+    link = ends(isolation=Isolation.CONVERSATION)
+    link.exchange(marked([*LONG[:3], "PIN 4711"], 1, 3))
+    for pin in PINS:
+        assert (link.choose(marked([*LONG[:3], f"PIN {pin}", "x"], 2, 4)).entry is None) == (
+            pin != 4711
+        )
+    quoted = json.dumps(CACHED)
+    link.exchange(marked([*LONG[:3], f"x{quoted}"], 1))
+    assert link.choose(marked([*LONG[:3], "x", "y"], 1)).entry is None
+
+
+def test_marks_are_looked_for_in_a_bounded_part_of_a_body() -> None:
+    link = ends(isolation=Isolation.CONVERSATION)
+    long = words(rng, 300_000)
+    link.exchange(marked(["a" * 600, "b", long], 1))
+    assert link.choose(marked(["a" * 600, "b", long, "x"], 3)).entry is None
+    link.exchange(marked([long, "a" * 600, "b"], 2))
+    assert link.choose(marked([long, "a" * 600, "b", "x"], 3)).entry is not None

@@ -77,6 +77,45 @@ CALLS_MESSAGE = {
     "tool_calls": [called("call_a1b2c3d4", "one", '{"x":1}'), called("call_e5f6a7b8", "two", "{}")],
 }
 ITEM = {"type": "function_call", "call_id": "call_a1b2c3d4", "name": "f", "arguments": "{}"}
+
+
+def began(number: int, **block: object) -> dict[str, object]:
+    return {"type": "content_block_start", "index": number, "content_block": block}
+
+
+def went_on(number: int, kind: str, **more: object) -> dict[str, object]:
+    delta = {"type": f"{kind}_delta", **more}
+    return {"type": "content_block_delta", "index": number, "delta": delta}
+
+
+BLOCKS = sse(
+    {"type": "message_start", "message": {"role": "assistant", "content": [], "usage": {}}},
+    began(0, type="thinking", thinking="", signature=""),
+    went_on(0, "thinking", thinking="so "),
+    went_on(0, "thinking", thinking="be it"),
+    went_on(0, "signature", signature="c2ln"),
+    {"type": "content_block_stop", "index": 0},
+    began(1, type="text", text=""),
+    {"type": "ping"},
+    went_on(1, "text", text="Grüße, \n"),
+    went_on(1, "text", text='"you"'),
+    began(2, type="tool_use", id="toolu_01A2b3C4", name="one", input={}),
+    went_on(2, "input_json", partial_json=""),
+    went_on(2, "input_json", partial_json='{"x": ['),
+    went_on(2, "input_json", partial_json="1.0]}"),
+    began(3, type="tool_use", id="toolu_05D6e7F8", name="two", input={}),
+    {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {}},
+    {"type": "message_stop"},
+)
+BLOCKS_MESSAGE = {
+    "role": "assistant",
+    "content": [
+        {"type": "thinking", "thinking": "so be it", "signature": "c2ln"},
+        {"type": "text", "text": 'Grüße, \n"you"'},
+        {"type": "tool_use", "id": "toolu_01A2b3C4", "name": "one", "input": {"x": [1.0]}},
+        {"type": "tool_use", "id": "toolu_05D6e7F8", "name": "two", "input": {}},
+    ],
+}
 SHAPES: list[tuple[str, bytes, Messages]] = [
     ("chat", CHAT, [CHAT_MESSAGE]),
     ("crlf", CHAT.replace(b"\n", b"\r\n"), [CHAT_MESSAGE]),
@@ -111,6 +150,7 @@ SHAPES: list[tuple[str, bytes, Messages]] = [
         ),
         [ITEM],
     ),
+    ("messages", BLOCKS, [BLOCKS_MESSAGE]),
     ("nothing", sse("[DONE]"), []),
     (
         "an event that is not whole",
@@ -144,6 +184,9 @@ BODIES: list[tuple[object, Messages]] = [
     ),
     ({"choices": [{"text": "x"}]}, [{"content": "x"}]),
     ({"output": [ITEM, 1]}, [ITEM]),
+    ({"type": "message", **BLOCKS_MESSAGE, "stop_reason": "tool_use"}, [BLOCKS_MESSAGE]),
+    ({"type": "message", "role": "assistant", "content": []}, []),
+    ({"content": "x"}, []),
     ({"error": {"message": "x"}}, []),
     ([], []),
 ]
@@ -165,6 +208,7 @@ def test_a_tool_call_is_the_same_from_a_stream_and_from_a_body() -> None:
 
 NAMES = ["choices", "index", "delta", "message", "content", "text", "tool_calls", "function"]
 NAMES += ["id", "call_id", "name", "arguments", "type", "output", "item", "role", "user"]
+NAMES += ["content_block", "partial_json", "input"]
 leaves = (
     st.none()
     | st.booleans()
@@ -172,6 +216,7 @@ leaves = (
     | st.floats(allow_nan=False)
     | st.text(max_size=12)
     | st.sampled_from(["response.output_item.done", "function", "call_12ab34cd"])
+    | st.sampled_from(["content_block_start", "content_block_delta", "tool_use"])
 )
 anything = st.recursive(
     leaves,
@@ -182,7 +227,12 @@ anything = st.recursive(
     max_leaves=25,
 )
 shaped = st.builds(
-    lambda inner, more: {"choices": [{"delta": inner, "message": inner, **more}], "item": inner},
+    lambda inner, more: {
+        "choices": [{"delta": inner, "message": inner, **more}],
+        **{name: inner for name in ("item", "content_block", "delta")},
+        "index": 0,
+        **more,
+    },
     anything,
     st.dictionaries(st.sampled_from(NAMES), anything, max_size=3),
 )
@@ -232,6 +282,8 @@ def deep(levels: int, inside: str = "1") -> str:
         '{"choices":[{"delta":{"tool_calls":%s}}]}',
         '{"choices":[{"message":{"content":%s}}]}',
         '{"output":[{"call_id":"call_1a2b3c4d","name":%s}]}',
+        '{"type":"content_block_start","index":0,"content_block":{"type":%s}}',
+        '{"content":[{"type":"tool_use","id":"call_1a2b3c4d","name":%s}]}',
         "%s",
     ],
 )
@@ -263,6 +315,7 @@ def test_a_strange_index_is_no_error(number: str) -> None:
     for event in (
         '{"choices":[{"index":%s,"delta":{"content":"x"}}]}',
         '{"choices":[{"delta":{"tool_calls":[{"index":%s,"function":{"name":"x"}}]}}]}',
+        '{"type":"content_block_start","index":%s,"content_block":{"type":"text"}}',
     ):
         use(read([f"data: {event % number}\n\n".encode()]))
 
@@ -306,6 +359,51 @@ def test_a_stream_has_a_bounded_number_of_choices_names_and_calls() -> None:
     assert len(read([sse(*names)])[0]) <= 18
     calls = [call(number, function={"name": "x"}) for number in range(1000)]
     assert len(read([sse(*calls)])[0]["tool_calls"]) == 256
+    blocks = [began(number, type="text") for number in range(1000)]
+    assert len(read([sse(*blocks)])[0]["content"]) == 256
+    names = [went_on(0, "x", **{f"name{number}": "x"}) for number in range(100)]
+    assert len(read([sse(began(0, type="text"), *names)])[0]["content"][0]) == 17
+
+
+def test_what_a_stream_of_blocks_has_counts_towards_its_bound() -> None:
+    kilobyte = "x" * 1024
+    for pieces in (
+        [began(number % 2, type=kilobyte) for number in range(257)],
+        [began(0), *(went_on(0, "text", text=kilobyte) for _ in range(257))],
+    ):
+        assert read([sse(*pieces)]) == []
+        assert read([sse(*pieces[:200])]) != []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        went_on(0, "text", text="before it begins"),
+        went_on(1, "text", text="x") | {"index": True},
+        began(1, type="text") | {"index": 256},
+        began(1, type="text") | {"index": None},
+        {"type": "content_block_start", "index": 1, "content_block": "x"},
+        {"type": "content_block_delta", "index": 1},
+        {"type": "content_block_stop", "index": 1, "content_block": {}, "delta": {"text": "x"}},
+    ],
+)
+def test_what_is_of_no_block_is_left_out(event: object) -> None:
+    text = [began(1, type="text", text="a"), went_on(1, "text", text="b")]
+    whole = {"role": "assistant", "content": [{"type": "text", "text": "ab"}]}
+    assert read([sse(event, *text)]) == read([sse(*text, event)]) == [whole]
+
+
+def test_arguments_that_are_no_json_are_left_as_they_began() -> None:
+    for pieces in (["{"], ["{}", "x"], ['"\\ud800"']):
+        stream = [began(0, type="tool_use", input={"a": 1})]
+        stream += [went_on(0, "input_json", partial_json=piece) for piece in pieces]
+        [message] = read([sse(*stream)])
+        assert message["content"] == [{"type": "tool_use", "input": {"a": 1}}]
+
+
+def test_a_block_that_begins_again_has_only_what_comes_then() -> None:
+    stream = [began(0, text="a"), went_on(0, "text", text="b"), began(0, text="c")]
+    assert read([sse(*stream)])[0]["content"] == [{"text": "c"}]
 
 
 # -- as it is sent back --------------------------------------------------------------------------
@@ -424,7 +522,10 @@ def test_an_id_that_can_be_guessed_is_no_secret(name: str, function: str) -> Non
 def test_a_random_id_is_a_secret(name: str) -> None:
     assert secrets([{"tool_calls": [called(name, "f", "{}")]}]) == [name.encode()]
     assert secrets([{"type": "function_call", "call_id": name, "name": "f"}]) == [name.encode()]
+    block = {"type": "tool_use", "id": name, "name": "f", "input": {}}
+    assert secrets([{"role": "assistant", "content": [block]}]) == [name.encode()]
 
 
 def test_the_id_of_what_is_no_call_is_no_secret() -> None:
     assert secrets([{"id": "msg_abc123DEF456", "type": "message", "role": "assistant"}]) == []
+    assert secrets([{"content": [{"id": "srv_abc123DEF456", "type": "text"}]}]) == []

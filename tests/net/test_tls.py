@@ -6,12 +6,15 @@ import os
 import ssl
 from contextlib import suppress
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from certificates import Authority, Issued
+from link import Transport
 
 from m2mproxy.net.certificate import FileFault, Pair
+from m2mproxy.net.tcp import shown_certificate
 from m2mproxy.net.tls import ALPN, ClientTls, ServerTls, client_context
 
 V1_1, V1_2, V1_3 = ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -469,6 +472,40 @@ def test_a_client_with_a_certificate_is_let_in(
     server = ServerTls([Pair(*saved)], authority.path)
     shows = authority.issue("client").save(tmp_path, "client")
     assert subject(Talk(client(authority, version, shows), server.context).server) == "client"
+
+
+class Over(Transport):
+    """A transport over TLS."""
+
+    def __init__(self, tls: ssl.SSLObject) -> None:
+        self._tls = tls
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return self._tls if name == "ssl_object" else default
+
+
+@BOTH
+def test_clients_are_told_apart_by_their_certificates(
+    authority: Authority, saved: tuple[str, str], tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    """Also when they resume, which tells the server no more of them than a ticket."""
+    server = ServerTls([Pair(*saved)], authority.path)
+    for name in ("one", "other"):
+        issued = authority.issue("same")
+        asking = client(authority, version, issued.save(tmp_path, name))
+        first = Talk(asking, server.context)
+        again = Talk(asking, server.context, session=first.client.session)
+        digest = sha256(ssl.PEM_cert_to_DER_cert(issued.cert.decode())).digest()
+        assert again.resumed
+        assert shown_certificate(Over(first.server)) == digest
+        assert shown_certificate(Over(again.server)) == digest
+
+
+def test_who_is_asked_for_no_certificate_has_shown_none(
+    authority: Authority, server: ServerTls, saved: tuple[str, str]
+) -> None:
+    talk = Talk(client(authority, shows=saved), server.context)
+    assert shown_certificate(Over(talk.server)) == b""
 
 
 @BOTH

@@ -379,7 +379,9 @@ def test_a_body_is_looked_at_elsewhere_if_it_is_large() -> None:
     for world in (edge, edge.core):
         world.context.offload.sizes.clear()  # type: ignore[attr-defined]
     say(edge, large, {"content": "x"})
-    assert edge.context.offload.sizes == [len(large)] * 2  # type: ignore[attr-defined]
+    finding, choosing, coding = edge.context.offload.sizes  # type: ignore[attr-defined]
+    assert finding == coding == len(large)
+    assert choosing > len(large)  # of what the conversation before may have in common with it
     assert edge.core.context.offload.sizes[0] == len(large)  # type: ignore[attr-defined]
 
 
@@ -484,6 +486,26 @@ def test_a_key_is_not_remembered_where_there_is_no_link() -> None:
 
 
 # -- what is held, and what is only between the two ------------------------------------------------
+
+
+def test_what_the_application_coded_goes_on_the_link_all_the_same() -> None:
+    """The core would read gzip as well: as it came it goes only where no link is known."""
+    edge = two()
+    coding = (b"content-encoding", b"gzip")
+    for turn, (body, message) in enumerate(conversation(5)):
+        reply = json.dumps({"choices": [{"index": 0, "message": message}]}).encode()
+        ask = edge.ask(gzip.compress(body), b"/v1/chat/completions", JSON, KEY, coding)
+        call = edge.core.call()
+        call.reply(reply, JSON)
+        edge.run()
+        check(ask, call, body, reply)
+        assert edge.ended[-1].ledger.client_in.coding == "gzip"
+        form, wire = crossed(edge)
+        assert form == ("m2m-link" if turn else "identity")
+    assert wire < 120
+    ask, call = edge.exchange(gzip.compress(body), b"{}", KEY, coding, path=b"/v1/embeddings")
+    assert (ask.status, call.body) == (200, body)
+    assert edge.ended[-1].ledger is None, "it was read on the way"
 
 
 @pytest.mark.parametrize("taken", [(), ((b"accept-encoding", b"gzip, zstd"),)])

@@ -124,6 +124,19 @@ def test_of_many_findings_some_are_told() -> None:
     assert error["categories"] == ["prompt_injection"]
 
 
+def test_the_model_is_the_one_of_the_request_itself() -> None:
+    """And none that is named within it, where the body was read."""
+    for body in (
+        b'{"metadata":{"model":"cheap"},"model":"dear"}',
+        b'{"metadata":{"model":"cheap"},"mod\\u0065l":"dear"}',
+    ):
+        world = guarded()
+        ask(world, body)
+        world.call().reply(b"{}")
+        world.run()
+        assert last(world).model == "dear"
+
+
 @pytest.mark.parametrize("method", [b"PUT", b"PATCH", b"DELETE", b"GET"])
 def test_every_method_is_scanned(method: bytes) -> None:
     assert ask(guarded(), BAD, method=method).status == 403

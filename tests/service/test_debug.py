@@ -17,6 +17,7 @@ from m2mproxy.codec import frame
 from m2mproxy.http.faults import Fault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request
+from m2mproxy.proxy.offload import WORTH_A_THREAD
 from m2mproxy.proxy.routes import Asked
 from m2mproxy.service.debug import Debug
 
@@ -75,13 +76,15 @@ def test_token_ids_there_and_back_where_the_vocabulary_is_loaded(name: str) -> N
     assert ask(b"/v1/compress?algorithm=tk-l", b"{}", debug=debug) == (415, "unsupported_coding")
 
 
-def test_token_ids_are_taken_for_more_work_than_other_forms() -> None:
+def test_all_of_it_is_done_elsewhere() -> None:
+    """What is asked for in a few bytes can be much: a second of brotli, or 16 MiB of zeros."""
     offload = Inline()
     debug = Debug("on", offload.run, VOCABULARIES)
     _, made = ask(b"/v1/compress?algorithm=tk-c", CHAT.encode(), debug=debug)
     ask(b"/v1/decompress", made["data"].encode(), debug=debug)
-    ask(b"/v1/compress?algorithm=zstd", CHAT.encode(), debug=debug)
-    assert offload.sizes == [8 * len(CHAT), 8 * len(made["data"]), len(CHAT)]
+    ask(b"/v1/compress?algorithm=zstd", b"{}", debug=debug)
+    assert len(offload.sizes) == 3
+    assert min(offload.sizes) > WORTH_A_THREAD
 
 
 @pytest.mark.parametrize("name", ["m2m", "m2m-text", "t1", "m2m-v3", "zstd", "gzip"])

@@ -26,6 +26,7 @@ from . import (
     machine,
     native,
     nginx,
+    off,
     report,
     savings,
     scan,
@@ -125,6 +126,7 @@ def _print(bench: Bench, suite: Any, about: dict[str, Any]) -> None:
     )
     columns = ["direct", *bench.peers, "hypercorn", *savings.FORMS, *link.COLUMNS]
     columns += [*tokens.COLUMNS, *counting.COLUMNS, *guard.COLUMNS, *scan.COLUMNS]
+    columns += off.COLUMNS
     print(report.table(bench.results, list(dict.fromkeys(columns))))
     print(report.target_table(suite.targets(bench.results)))
     for failure in bench.results.failures:

@@ -12,6 +12,7 @@ from . import (
     h2,
     link,
     memory,
+    off,
     requests,
     savings,
     scan,
@@ -30,6 +31,7 @@ PARTS = {
     "link": link.measure,
     "tokens": tokens.measure,
     "counting": counting.measure,
+    "off": off.measure,
     "guard": guard.measure,
     "scan": scan.measure,
 }
@@ -61,6 +63,7 @@ def targets(results: Results) -> list[Target]:
         *_savings(results),
         *link.targets(results),
         *counting.targets(results),
+        *off.targets(results),
         *tokens.targets(results),
         *guard.targets(results),
         *scan.targets(results),

@@ -34,6 +34,9 @@ def _recorded(name: str, read: Callable[[], Corpus]) -> Case:
 
 
 _STREAMING = replace(sessions.CLERK, name="tool agent, streams", stream=True, objects=False)
+_MESSAGES = replace(
+    sessions.CLERK, name="tool agent, Messages API", messages_api=True, objects=False
+)
 _ASCII = replace(sessions.ENGINEER, name="software agent, ASCII", stream=True, ascii=True)
 GENERATED = (
     _generated(sessions.CHAT, 4, 99.2),
@@ -43,12 +46,14 @@ GENERATED = (
     _generated(_ASCII, 4, 98.8),
     _generated(sessions.TOOLBOX, 4, 99.7),
     _generated(sessions.TALK, 16, 91, whole=False),
+    _generated(_MESSAGES, 4, 99.2, whole=False),
     *(
         _generated(replace(sessions.CLERK, name=name, rewrite=rewrite), 4, 95, whole=False)
         for name, rewrite in (
             ("time in front", sessions.with_time),
             ("last ten messages", sessions.with_window),
             ("results cleared", sessions.with_cleared),
+            ("notes dropped", sessions.with_notes),
         )
     ),
 )

@@ -52,6 +52,9 @@ class _Pair:
         number, body = next(self._numbers), turn.request
         times = [time.perf_counter()]
         plan = self.edge.choose(self.edge.look(_TENANT, body).find())
+        if plan.survey is not None:
+            plan.survey.find()
+            self.edge.borrow(plan)
         message = plan.encode().message(plan.distance(number))
         sent = self.edge.sent(number, plan)
         times.append(time.perf_counter())

@@ -83,15 +83,18 @@ class Bench:
         link: bool = True,
         more: str = "",
         name: str = "proxy",
+        command: str = "",
+        patience: float = 15,
     ) -> Iterator[Server]:
         """Another instance of ours: `http` is the version towards its upstream, `link` whether
-        there may be links, `more` more of its configuration."""
+        there may be links, `more` more of its configuration, `command` what starts it in another
+        way, `patience` for how many seconds it may do so."""
         port, directory = machine.free_port(), self.path("proxy")
         directory.mkdir()
-        command = m2m.command(
-            self.proxy_command, directory, port, upstream, False, http, link, more
+        argv = m2m.command(
+            command or self.proxy_command, directory, port, upstream, False, http, link, more
         )
-        with self._server(name, command, port, directory) as server:
+        with self._server(name, argv, port, directory, patience) as server:
             yield server
 
     @contextlib.contextmanager
@@ -106,10 +109,15 @@ class Bench:
 
     @contextlib.contextmanager
     def _server(
-        self, name: str, command: Sequence[str], port: int, directory: Path
+        self,
+        name: str,
+        command: Sequence[str],
+        port: int,
+        directory: Path,
+        patience: float = 15,
     ) -> Iterator[Server]:
         with running(Process(command, self.cpus.server, directory / "log")) as process:
-            _wait_for(port, process)
+            _wait_for(port, process, patience)
             yield Server(name, port, process)
 
     @contextlib.contextmanager
@@ -177,7 +185,7 @@ class Bench:
         return str(self.programs / name)
 
 
-def _wait_for(port: int, process: Process, timeout: float = 15) -> None:
+def _wait_for(port: int, process: Process, timeout: float) -> None:
     """Until `port` accepts, for at most `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:

@@ -1,0 +1,108 @@
+"""What of another conversation a body has, too, so that it can be borrowed.
+
+Where the beginning is another one (a time in the system prompt, a history that was cut) the places
+where messages begin are compared, by the block that follows each. A body's places are found when
+they are wanted first. All of a large scope is tens of milliseconds of work, so finding out is a
+step of its own, for a thread.
+
+The one rule: finding out touches nothing but the survey itself, whatever becomes of the entries
+meanwhile. And no choice depends on less than a whole block, or it would show what was guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from m2mproxy.link.match import BLOCK, MOST_SEARCHED, Run, common_runs, starts
+from m2mproxy.link.window import Entry
+
+# Bytes of entries that are looked through at a time; the others' turn comes with the next body.
+_MOST_AT_ONCE = 4 << 20
+
+Places = Mapping[int, int]
+"""Where messages begin, by the hash of the block that follows."""
+
+
+def places(body: bytes) -> Places:
+    """Those of a body, no more than it has blocks: of more the lowest hashes, which are the same
+    ones in all bodies."""
+    most = len(body) - BLOCK
+    found = {hash(body[at : at + BLOCK]): at for at in starts(body) if at <= most}
+    few = len(body) // BLOCK
+    return found if len(found) <= few else {mark: found[mark] for mark in sorted(found)[:few]}
+
+
+class Other(NamedTuple):
+    """An entry as it is when it is looked at; `places` is None where they are not known."""
+
+    entry: Entry
+    body: bytes
+    places: Places | None
+
+
+@dataclass(slots=True)
+class Survey:
+    """A body, and what it is compared with."""
+
+    body: bytes
+    nearest: Entry | None
+    """The entry whose beginning is the same for longest."""
+    others: Sequence[Other]
+    """Those that have a vote, the last used first."""
+    in_blocks: bool
+    """Whether only blocks that both have may be referred to."""
+    best: Entry | None = None
+    """What to borrow from."""
+    runs: list[Run] = field(default_factory=list)
+    """The blocks of it, in its order."""
+    learnt: list[tuple[Entry, Places]] = field(default_factory=list)
+    """Places that were not known before."""
+
+    @property
+    def work(self) -> int:
+        """Bytes to be looked through, or what takes as long."""
+        if not self.others:
+            return len(self.body) // 16  # is compared once
+        unknown = sum([_searched(other.body) for other in self.others if other.places is None])
+        return len(self.body) + min(unknown, _MOST_AT_ONCE)
+
+    def find(self) -> None:
+        """Find out, which may take long."""
+        best, at = self._vote()
+        self.best = best.entry if best is not None else self.nearest
+        if self.in_blocks and self.best is not None:
+            body = best.body if best is not None else self.best.body
+            self.runs = common_runs(body, self.body, [(0, 0), *at])
+
+    def _vote(self) -> tuple[Other | None, list[tuple[int, int]]]:
+        """The one that has most of the body's places, and where these are in it and in the body,
+        in its order."""
+        mine = places(self.body) if self.others else {}
+        best: Other | None = None
+        found: list[tuple[int, int]] = []
+        for other, theirs in self._known():
+            common = mine.keys() & theirs.keys()
+            if len(common) > len(found):
+                best = other
+                found = sorted((theirs[mark], mine[mark]) for mark in common)
+        return best, found
+
+    def _known(self) -> list[tuple[Other, Places]]:
+        """The others with their places, as far as there is time to find them."""
+        left, known = _MOST_AT_ONCE, []
+        for other in self.others:
+            theirs = other.places
+            if theirs is None:
+                left -= _searched(other.body)
+                if left < 0:
+                    continue
+                theirs = places(other.body)
+                self.learnt.append((other.entry, theirs))
+            known.append((other, theirs))
+        return known
+
+
+def _searched(body: bytes) -> int:
+    return min(len(body), MOST_SEARCHED)

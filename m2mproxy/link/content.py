@@ -1,0 +1,80 @@
+"""A reply of the Messages API: blocks of text, of thoughts and of tool calls, in their order.
+
+In a stream a block begins as an object whose texts are empty, and these come in pieces after it;
+the arguments of a call come as pieces of JSON.
+(https://docs.anthropic.com/en/api/messages-streaming)
+
+The one rule: the message is what a response that is no stream would have, and depends on nothing
+but the events.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+# Blocks of a message, and names of texts of one.
+_MOST_BLOCKS, _MOST_TEXTS = 256, 16
+_ARGUMENTS = "partial_json"
+
+
+class Blocks:
+    """The blocks of a stream, put together."""
+
+    __slots__ = ("_begun", "_texts")
+
+    def __init__(self) -> None:
+        self._begun: dict[int, dict[str, Any]] = {}
+        self._texts: dict[int, dict[str, list[str]]] = {}
+
+    def take(self, event: dict[str, Any], size: int) -> int:
+        """One event, of which the text has `size` bytes. How much longer it is by this."""
+        number, begun, more = event.get("index"), event.get("content_block"), event.get("delta")
+        if type(number) is not int or not 0 <= number < _MOST_BLOCKS:
+            return 0
+        kind = event.get("type")
+        if kind == "content_block_start" and isinstance(begun, dict):
+            self._begun[number] = begun
+            self._texts[number] = {}
+            return size
+        if kind == "content_block_delta" and isinstance(more, dict) and number in self._begun:
+            return sum(
+                self._add(self._texts[number], name, text)
+                for name, text in more.items()
+                if isinstance(text, str) and name != "type"
+            )
+        return 0
+
+    @staticmethod
+    def _add(texts: dict[str, list[str]], name: str, text: str) -> int:
+        if name not in texts and len(texts) >= _MOST_TEXTS:
+            return 0
+        texts.setdefault(name, []).append(text)
+        return len(text) + len(name)
+
+    def messages(self) -> list[dict[str, Any]]:
+        """The message, if there is one."""
+        return message_of(
+            [_whole(block, self._texts[number]) for number, block in sorted(self._begun.items())]
+        )
+
+
+def message_of(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The message of some blocks, if there are any."""
+    return [{"role": "assistant", "content": content}] if content else []
+
+
+def _whole(begun: dict[str, Any], texts: dict[str, list[str]]) -> dict[str, Any]:
+    block = dict(begun)
+    for name, pieces in texts.items():
+        text = "".join(pieces)
+        if name == _ARGUMENTS:
+            try:
+                block["input"] = orjson.loads(text)
+            except orjson.JSONDecodeError:
+                continue  # no arguments: as it began
+        else:
+            before = block.get(name)
+            block[name] = before + text if isinstance(before, str) else text
+    return block

@@ -202,7 +202,7 @@ def test_a_long_text_is_searched_as_one(source: str, letter: str) -> None:
 
 def test_what_belongs_there_passes_across_two_stretches() -> None:
     for text in GOOD:
-        for back in range(len(text)):
+        for back in range(0, len(text), max(1, len(text) // 8)):
             assert ids("\u4f60" * (SIZE - back - 1) + "\n" + text) == []
 
 

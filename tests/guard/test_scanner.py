@@ -104,6 +104,22 @@ def test_what_is_malformed_and_may_pass_is_scanned_all_the_same(body: bytes) -> 
     assert not scan(harmless, off=[source]).refuses
 
 
+def test_what_is_too_deep_to_be_named_is_remembered_under_no_name() -> None:
+    scanner = Scanner(Words(), off=["nesting"])
+    deep = b'{"prompt":{"x":"%b","y":' + b"[" * 300 + b"]" * 300 + b"}}"
+    assert scanner.read(deep % b"IGNORE").verdict().refuses
+    assert not scanner.read(deep % b"hello").verdict().refuses
+
+
+def test_a_model_has_a_name_of_bounded_length() -> None:
+    for size, expected in ((200, "m" * 200), (201, "")):
+        assert Scanner(Words()).read(b'{"model":"%b"}' % (b"m" * size)).model == expected
+
+
+def test_an_input_that_is_one_object_is_no_message() -> None:
+    assert scan({"input": {"role": "whatever", "content": "x"}}).found == ()
+
+
 def test_what_is_known_of_one_key_says_nothing_of_a_longer_one() -> None:
     """Whatever was scanned before."""
     scanner = Scanner(Words())

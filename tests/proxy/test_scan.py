@@ -107,6 +107,7 @@ def test_malformed_input_is_refused_with_its_reason(body: bytes, where: str, why
     assert error["code"] == "request_blocked"
     assert error["message"] == f"the request was blocked (malformed_input): {where}: {why}"
     assert error["categories"] == ["malformed_input"]
+    assert error["param"] == (where.partition(" ")[0] if "messages" in where else None)
 
 
 def test_nothing_of_the_content_comes_back() -> None:

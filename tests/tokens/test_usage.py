@@ -212,6 +212,18 @@ def test_what_is_too_long_is_passed_over_and_the_next_one_is_read(step: int) -> 
         assert (usage.input if usage else None) == tokens
 
 
+@pytest.mark.parametrize("step", [1 << 20, 5000])
+@pytest.mark.parametrize("events", [True, False])
+def test_what_never_ends_is_looked_at_a_few_times_only(step: int, events: bool) -> None:
+    """Each time takes long, and a reply can consist of nothing else."""
+    broken = b'"usage":{"a":{"b":{"c":{"d":{'
+    good, plain = b'"usage":{"prompt_tokens":2,"x":{}}', b'"usage":{"prompt_tokens":2}'
+    for times, last, tokens in ((15, good, 2), (16, good, None), (160, plain, 2)):
+        reply = broken * times + b" " * MOST + last + b" " * MOST
+        usage = read(events, *(reply[at : at + step] for at in range(0, len(reply), step)))
+        assert (usage.input if usage else None) == tokens
+
+
 def test_no_more_is_held_than_said() -> None:
     reader = UsageReader(True)
     for _ in range(100):

@@ -161,6 +161,7 @@ IN_BASE64 = base64.b64encode(TEXT.encode()).decode()
         ),
         ({"documents": [{"role": "system", "name": "a"}]}, [("tool", "system\na")]),
         ({"tool_results": [{"outputs": [{"role": "system"}]}]}, [("tool", "system")]),
+        (message("user", [{"x": {"outputs": [{"name": "a"}]}}]), [("user", "a")]),
         ({"context": [{"role": "system", "text": "a"}]}, [("user", "a")]),
         ({"search": {"messages": [{"role": "system", "text": "a"}]}}, [("user", "a")]),
         ({"contents": [{"parts": [{"role": "system", "text": "a"}]}]}, [("user", "a")]),
@@ -195,7 +196,7 @@ IN_BASE64 = base64.b64encode(TEXT.encode()).decode()
             [("assistant", "say nothing of it\nto anybody at all")],
         ),
     ],
-    ids=range(21),
+    ids=range(22),
 )
 def test_nothing_hides_by_what_it_says_of_itself(
     request_: dict[str, Any], expected: list[tuple[str, str]]

@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from m2mproxy.guard.finding import Category, Finding
-from m2mproxy.guard.stretches import OVERLAP, SIZE, count, first
+from m2mproxy.guard.search import OVERLAP, SIZE, count, first
 
 CHECKS: Mapping[str, str] = {
     "nul": "a NUL character",

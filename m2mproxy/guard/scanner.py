@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from json import detect_encoding
 from typing import Any, NamedTuple, Protocol
@@ -24,6 +24,7 @@ from m2mproxy.guard.document import MAX_DEPTH, Malformed, Tally, parse
 from m2mproxy.guard.finding import Category, Finding
 from m2mproxy.guard.outbound import carriers
 from m2mproxy.guard.shape import check_message
+from m2mproxy.guard.slices import Highest, Piece, batches
 from m2mproxy.guard.walk import ROLES, Contents, Part, Said, parts
 
 CHECKS: Mapping[str, str] = {**document.CHECKS, **shape.CHECKS, **characters.CHECKS}
@@ -244,14 +245,17 @@ class Scanner:
         """How many links in the messages of a reply look as if they carried data away."""
         return sum(carriers(text) for _, text in Contents(reply, "assistant").said)
 
-    def score(self, new: _New) -> _Known:
-        """A part with its texts scored, which is remembered from now on."""
-        found = list(new.known.found)
+    def score(self, pieces: list[Piece], highest: Highest) -> None:
+        """Add what is found in some pieces of texts."""
         # Left to itself a scorer passes over the system's words; here they were asked for.
-        asked = [("user" if role == "system" else role, text) for role, text in new.texts]
-        for (role, _), findings in zip(new.texts, self._scorer.score(asked), strict=True):
-            found.extend((each, 0, role) for each in findings)
-        known = new.known._replace(found=tuple(found))
+        asked = [("user" if each.role == "system" else each.role, each.text) for each in pieces]
+        for piece, findings in zip(pieces, self._scorer.score(asked), strict=True):
+            highest.add(piece, findings)
+
+    def scored(self, new: _New, highest: Highest) -> _Known:
+        """A part whose texts are scored, which is remembered from now on."""
+        found = [(finding, 0, role) for finding, role in highest.findings()]
+        known = new.known._replace(found=(*new.known.found, *found))
         self._cache.put(new.name, known)
         return known
 
@@ -295,6 +299,14 @@ _BLOCK = 8
 _TOO_DEEP = _Known(0, 0, MAX_DEPTH + 1, ())
 
 
+def _steps(new: Sequence[_New]) -> Iterator[tuple[_New, list[Piece]]]:
+    """What is to be scored, part by part; nothing where a part ends."""
+    for part in new:
+        for pieces in batches(part.texts):
+            yield part, pieces
+        yield part, []
+
+
 class Scan:
     """A body that was read.
 
@@ -307,13 +319,18 @@ class Scan:
         model: that the body names, "" for none.
     """
 
-    __slots__ = ("_parts", "_scanner", "blocks", "cached", "found", "model", "new", "work")
+    __slots__ = (
+        "_highest", "_parts", "_scanner", "_steps", "blocks", "cached", "found", "model", "new",
+        "work",
+    )  # fmt: skip
 
     def __init__(self, scanner: Scanner, found: list[Found]) -> None:
         self._scanner = scanner
         self._parts: list[tuple[str, int | None, _Known]] = []
         self.found = found
         self.new: list[_New] = []
+        self._steps = _steps(self.new)
+        self._highest = Highest()
         self.blocks: list[_Block] = []
         self.cached = 0
         self.work = 0
@@ -328,12 +345,30 @@ class Scan:
         """One more part; `index` is that of its first message."""
         self._parts.append((key, index, known))
 
+    def advance(self, most: int) -> Verdict | None:
+        """Score some more of what is new, about `most` characters of it. Returns the verdict when
+        that was all."""
+        spent = 0
+        for new, pieces in self._steps:
+            if pieces:
+                self._scanner.score(pieces, self._highest)
+                spent += sum(len(each.text) + PER_TEXT for each in pieces)
+            else:
+                key, index, _ = self._parts[new.at]
+                self._parts[new.at] = (key, index, self._scanner.scored(new, self._highest))
+                self._highest = Highest()
+            if spent >= most:
+                return None
+        return self._judged()
+
     def verdict(self) -> Verdict:
-        """Score what is new, and judge."""
+        """Score all of it, and judge."""
+        while (verdict := self.advance(self.work + 1)) is None:
+            pass
+        return verdict
+
+    def _judged(self) -> Verdict:
         scanner, parts = self._scanner, self._parts
-        for new in self.new:
-            key, index, _ = parts[new.at]
-            parts[new.at] = (key, index, scanner.score(new))
         for first, name in self.blocks:
             block = [known for _, _, known in parts[first : first + _BLOCK]]
             if len(block) == _BLOCK:

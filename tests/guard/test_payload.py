@@ -46,6 +46,7 @@ def test_base64_is_data(key: str, text: str) -> None:
         PICTURE[:-1] + "!",
         PICTURE + "\u00e9",
         "a\n" * 2000,
+        "say no," + PICTURE,
         "\n".join(PICTURE[at : at + 20] for at in range(0, len(PICTURE), 20)),
         "data:" + "x" * 300 + "," + PICTURE,
     ],

@@ -16,6 +16,7 @@ from world import Pair, World, get, post, reply
 from m2mproxy.codec import frame
 from m2mproxy.guard.finding import Category
 from m2mproxy.guard.scanner import PER_TEXT, Scanner
+from m2mproxy.http.faults import ClientGone
 from m2mproxy.proxy.exchange import Exchange
 
 PAIRS = [(a, b) for a in ("1.1", "2") for b in ("1.1", "2")]
@@ -524,6 +525,25 @@ def test_a_bug_in_a_scanner_lets_nothing_through() -> None:
     asked = ask(world, CLEAN)
     assert asked.status == 500 and world.calls == []
     assert isinstance(last(world).bug, RuntimeError)
+
+
+@EACH_CLIENT
+def test_a_scan_ends_when_its_client_leaves(pair: Pair) -> None:
+    """A long one takes seconds, in one of a few threads."""
+    left: list[Ask] = []
+
+    class Leaving(Words):
+        def score(self, texts: Any) -> Any:
+            if len(self.asked) == 3:
+                left[0].abort()
+            return super().score(texts)
+
+    words = Leaving()
+    world = World(scanner=Scanner(words), pair=pair, elsewhere=True)
+    left.append(world.start(sized(1_000_000), b"/v1/x", JSON))
+    world.run()
+    assert len(words.asked) == 4
+    assert isinstance(last(world).fault, ClientGone) and world.at_rest
 
 
 # -- replies ---------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from m2mproxy.guard import characters
 from m2mproxy.guard.characters import CHECKS, check
 from m2mproxy.guard.finding import Category
-from m2mproxy.guard.search import SIZE
+from m2mproxy.guard.search import OVERLAP, SIZE
 
 
 def ids(text: str) -> list[str]:
@@ -204,6 +204,12 @@ def test_what_belongs_there_passes_across_two_stretches() -> None:
     for text in GOOD:
         for back in range(0, len(text), max(1, len(text) // 8)):
             assert ids("\u4f60" * (SIZE - back - 1) + "\n" + text) == []
+
+
+def test_a_flag_is_one_wherever_a_stretch_ends() -> None:
+    for end in (SIZE, SIZE + OVERLAP, 2 * SIZE):
+        for back in range(len(SCOTLAND) + 2):
+            assert ids("x" * (end - back) + SCOTLAND + "x" * SIZE) == []
 
 
 @pytest.mark.parametrize(

@@ -206,10 +206,11 @@ def test_what_belongs_there_passes_across_two_stretches() -> None:
             assert ids("\u4f60" * (SIZE - back - 1) + "\n" + text) == []
 
 
-def test_a_flag_is_one_wherever_a_stretch_ends() -> None:
+def test_flags_and_titles_are_seen_whole_wherever_a_stretch_ends() -> None:
     for end in (SIZE, SIZE + OVERLAP, 2 * SIZE):
         for back in range(len(SCOTLAND) + 2):
             assert ids("x" * (end - back) + SCOTLAND + "x" * SIZE) == []
+            assert ids("x" * (end - back) + "\x1b]0;title\x07" + "x" * SIZE) == []
 
 
 @pytest.mark.parametrize(

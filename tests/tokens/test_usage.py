@@ -184,6 +184,12 @@ def test_details_are_read_where_there_is_no_total(events: bool) -> None:
     assert read(events, said % b'"cost":0.5') == Usage(9, 2, None, None, True, 0.5)
 
 
+def test_what_was_cached_is_worth_telling_alone() -> None:
+    cached = Usage(None, None, 3, None, True)
+    assert read(False, b'{"usage":{"cache_read_input_tokens":3}}') == cached
+    assert read(False, b'{"usage":{"other_tokens":3}}') is None
+
+
 def test_white_space_may_be_around_the_colon_but_not_without_end() -> None:
     counts = b'{"prompt_tokens":1,"completion_tokens":2}'
     assert read(False, b'{"usage"' + b" " * 64 + b":\r\n\t" + counts + b"}") is not None

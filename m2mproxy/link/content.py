@@ -30,8 +30,8 @@ class Blocks:
 
     def take(self, event: dict[str, Any], size: int) -> int:
         """One event, of which the text has `size` bytes. How much longer it is by this."""
-        number, begun, more = event.get("index"), event.get("content_block"), event.get("delta")
-        if type(number) is not int or not 0 <= number < _MOST_BLOCKS:
+        number, begun, more = event.get("index", 0), event.get("content_block"), event.get("delta")
+        if not isinstance(number, int) or not 0 <= number < _MOST_BLOCKS:
             return 0
         kind = event.get("type")
         if kind == "content_block_start" and isinstance(begun, dict):

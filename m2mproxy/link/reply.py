@@ -258,7 +258,7 @@ def render(messages: list[dict[str, Any]], request: bytes) -> bytes:
         return b""
     colon = request.find(b'":') + 2
     spaced = request[colon : colon + 1] == b" "
-    if not spaced and (compact.isascii() or not _escapes(request)):
+    if not spaced and not _escapes(request):
         return compact
     ascii_only = request.isascii()  # Python's own writer escapes where it puts spaces
     marks = (", ", ": ") if spaced else (",", ":")

@@ -31,9 +31,9 @@ from m2mproxy.proxy.turn import Turn
 _AT_ONCE = 256 * 1024
 
 
-def is_linked(watched: Headers) -> bool:
-    """Whether a request's body is coded for a link."""
-    return watched.get(b"content-encoding") == CODING
+def is_linked(headers: Headers) -> bool:
+    """Whether a request's body is coded for a link, and in nothing else."""
+    return headers.values_of(b"content-encoding") == [CODING]
 
 
 def hear(response: Response, marks: Headers, links: UpstreamLinks) -> None:

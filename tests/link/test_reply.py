@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionMessage
 
@@ -379,7 +379,6 @@ def test_what_a_stream_of_blocks_has_counts_towards_its_bound() -> None:
     "event",
     [
         went_on(0, "text", text="before it begins"),
-        went_on(1, "text", text="x") | {"index": True},
         began(1, type="text") | {"index": 256},
         began(1, type="text") | {"index": None},
         {"type": "content_block_start", "index": 1, "content_block": "x"},
@@ -439,6 +438,8 @@ messages = st.builds(lambda content: {"role": "assistant", "content": content}, 
 )
 
 
+@example({"role": "assistant", "content": "\x7f"}, as_compact_ascii)
+@example({"role": "assistant", "content": "x", "logprob": -1.5e-07}, as_compact_ascii)
 @given(messages, writers)
 def test_a_reply_is_written_as_the_application_will_send_it_back(
     message: dict[str, Any], write: Any

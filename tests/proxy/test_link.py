@@ -18,6 +18,7 @@ from world import World
 from m2mproxy.guard.scanner import Scanner
 from m2mproxy.link.core import Core
 from m2mproxy.link.edge import Edge as LinkEdge
+from m2mproxy.link.message import encode
 from m2mproxy.proxy import codings, links
 
 KEY = (b"authorization", b"Bearer a")
@@ -455,6 +456,18 @@ def test_a_body_that_only_looks_like_a_links_is_refused(pair: Any) -> None:
     world.run()
     assert ask.status == (415 if pair[0] == "1.1" else 400)
     assert json.loads(ask.body)["error"]["code"] in ("unsupported_coding", "undecodable_body")
+    assert world.at_rest
+
+
+@pytest.mark.parametrize("others", [(b"identity",), (b"gzip",), (b"m2m-link",)])
+def test_a_body_in_a_links_coding_and_another_is_refused(others: tuple[bytes, ...]) -> None:
+    world = World(pair=("2", "1.1"), **ON)
+    body = encode(b'{"messages":[]}').message(0)
+    fields = [(b"content-encoding", coding) for coding in (b"m2m-link", *others)]
+    ask = world.ask(body, b"/v1/chat/completions", *fields)
+    world.run()
+    assert ask.status == 415
+    assert json.loads(ask.body)["error"]["code"] == "unsupported_coding"
     assert world.at_rest
 
 

@@ -1,0 +1,231 @@
+"""REQUESTS of m2m-link(7): the message that a request's body is, read and built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from linklib import wire
+from linklib.wire import Broken, Reader
+
+BLOCK, NEAR, MOST_RUNS = 1024, 32768, 64
+_OFFSETS = b"".join(wire.u32(number) for number in (1, 4, 8))
+_CONTENT_AT = wire.REQUEST.index(_OFFSETS) + len(_OFFSETS)
+TABLES, CONTENT = wire.REQUEST[:_CONTENT_AT], wire.REQUEST[_CONTENT_AT:]
+BODY, INSERTION, RUNS = 0, 4, 12
+
+
+class Miss(Exception):
+    """A core does not have what a message refers to."""
+
+
+class TooLarge(Exception):
+    """A body above the largest one."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose a request is: what its head says, and what its body says."""
+
+    credentials: tuple[str, ...] = ()
+    users: tuple[bytes, ...] = ()
+
+
+@dataclass
+class Entry:
+    """What is remembered of a request. `after`: how many bytes of the entry that it continued come
+    after its insertion, if it has one. `replaces`: the number of the entry it replaces."""
+
+    number: int
+    body: bytes
+    scope: Scope
+    reply: bytes | None = None
+    after: int | None = None
+    replaces: int = 0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a body continues. `kind` and `runs` (left out, taken) as in the message; `after` only
+    where a varint says it."""
+
+    entry: int
+    kind: int
+    after: int | None = None
+    runs: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def is_insertion(self) -> bool:
+        return INSERTION <= self.kind < RUNS
+
+    @property
+    def wants_reply(self) -> bool:
+        return self.kind < RUNS and bool(self.kind & 1)
+
+    @property
+    def replaces(self) -> bool:
+        return self.is_insertion or self.kind in (2, 3)
+
+
+# ---- What the body continues ----
+
+
+def read_reference(reader: Reader, stream: int) -> Reference | None:
+    place = reader.varint()
+    if not place:
+        return None
+    steps, kind = divmod(place, 16)
+    if kind > RUNS or not steps:
+        raise Broken("a kind that is not used, or one that continues nothing")
+    number = stream - 2 * steps
+    if kind == RUNS:
+        count = reader.varint()
+        if not 1 <= count <= MOST_RUNS:
+            raise Broken("a number of runs")
+        runs = tuple((reader.varint(), reader.varint()) for _ in range(count))
+        if not all(taken for _, taken in runs):
+            raise Broken("an empty run")
+        return Reference(number, kind, None, runs)
+    explicit = kind >= INSERTION and not kind - INSERTION & 2
+    return Reference(number, kind, reader.varint() if explicit else None)
+
+
+def write_reference(reference: Reference | None, stream: int) -> bytes:
+    if reference is None:
+        return b"\0"
+    out = wire.varint((stream - reference.entry) // 2 * 16 + reference.kind)
+    if reference.kind == RUNS:
+        out += wire.varint(len(reference.runs))
+        return out + b"".join(wire.varint(a) + wire.varint(b) for a, b in reference.runs)
+    return out if reference.after is None else out + wire.varint(reference.after)
+
+
+def place_of(reference: Reference, entry: Entry) -> int:
+    """Where in the entry's body the insertion is; `Miss` if that is nowhere."""
+    after = entry.after if reference.after is None else reference.after
+    if after is None or after > len(entry.body):
+        raise Miss("no place for an insertion")
+    return len(entry.body) - after
+
+
+def meant(reference: Reference, entry: Entry) -> bytes:
+    """The bytes of the entry that are meant."""
+    if reference.wants_reply and entry.reply is None:
+        raise Miss("no reply")
+    reply = (entry.reply or b"") if reference.wants_reply else b""
+    if reference.is_insertion:
+        at = place_of(reference, entry)
+        return entry.body[at:] + entry.body[:at] + reply
+    if reference.kind != RUNS:
+        return entry.body + reply
+    parts, at, blocks = [], 0, len(entry.body) // BLOCK
+    for left_out, taken in reference.runs:
+        at += left_out + taken
+        if at > blocks:
+            raise Miss("a run beyond the end")
+        parts.append(entry.body[(at - taken) * BLOCK : at * BLOCK])
+    return b"".join(parts)
+
+
+def entry_of(
+    number: int, body: bytes, scope: Scope, reference: Reference | None, entry: Entry | None
+) -> Entry:
+    """What is remembered of a body that continues `entry`."""
+    new = Entry(number, body, scope)
+    if reference is not None and entry is not None:
+        if reference.is_insertion:
+            new.after = len(entry.body) - place_of(reference, entry)
+        if reference.replaces:
+            new.replaces = entry.number
+    return new
+
+
+# ---- The frame ----
+
+
+def dictionary(reference: Reference | None, text: bytes) -> wire.Dictionary:
+    """The dictionary of a frame that continues the `text` that is meant."""
+    if reference is None:
+        return wire.dictionary(wire.REQUEST)
+    if reference.is_insertion:
+        far = reference.kind - INSERTION & 4
+        return wire.prefix(text) if far else wire.dictionary(TABLES + (CONTENT + text)[-NEAR:])
+    if len(text) <= NEAR:
+        return wire.dictionary(TABLES + CONTENT + text)
+    return wire.prefix(wire.REQUEST + text if reference.kind == RUNS else text)
+
+
+def read_frame(size: int, blocks: bytes, use: wire.Dictionary) -> bytes:
+    plain, has_headers = size >> 1, size & 1
+    head = wire.MAGIC + b"\xa0" + wire.u32(plain)
+    if not has_headers:
+        head += (len(blocks) << 3 | 2 << 1 | 1).to_bytes(3, "little")
+    data = wire.unframe(head + blocks, use, plain, 31)
+    if len(data) != plain:
+        raise Broken("another size")
+    return data
+
+
+def write_frame(plain: bytes, use: wire.Dictionary, *, headers: bool = False) -> bytes:
+    """size, and the blocks: two parts, between which the crc32 goes. With `headers` even where
+    they could be left out."""
+    coded = wire.frame(plain, use, sized=True)
+    blocks = coded[wire.head_size(coded) :]
+    first = int.from_bytes(blocks[:3], "little")
+    alone = first & 7 == 5 and first >> 3 == len(blocks) - 3
+    if alone and not headers:
+        return wire.varint(len(plain) << 1) + blocks[3:]
+    return wire.varint(len(plain) << 1 | 1) + blocks
+
+
+# ---- The message ----
+
+
+def build(stream: int, body: bytes, entry: Entry | None, reference: Reference | None) -> bytes:
+    """The message of `body`, which has to be what `reference` to `entry` allows."""
+    plain, use = body, dictionary(None, b"")
+    if reference is not None:
+        assert entry is not None
+        use = dictionary(reference, meant(reference, entry))
+        if reference.is_insertion:
+            at = place_of(reference, entry)
+            plain = body[at : len(body) - (len(entry.body) - at)]
+    size_and_blocks = Reader(write_frame(plain, use))
+    size = size_and_blocks.varint()
+    checksum = wire.u32(wire.crc32(body))
+    head = write_reference(reference, stream) + wire.varint(size) + checksum
+    return head + size_and_blocks.rest()
+
+
+def read(
+    stream: int,
+    message: bytes,
+    lookup: Callable[[int], Entry],
+    largest: int,
+) -> tuple[bytes, Reference | None, Entry | None]:
+    """What a core does, steps 3 to 7: the body, and what it continued.
+
+    `lookup` gives the entry of a number, or raises Miss. Raises Broken (400), Miss (409) and
+    TooLarge (413).
+    """
+    reader = Reader(message)
+    reference = read_reference(reader, stream)
+    size, checksum = reader.varint(), reader.u32()
+    entry = None if reference is None else lookup(reference.entry)
+    text, before, after = b"", b"", b""
+    if reference is not None and entry is not None:
+        text = meant(reference, entry)
+        if reference.is_insertion:
+            at = place_of(reference, entry)
+            before, after = entry.body[:at], entry.body[at:]
+    if (size >> 1) + len(before) + len(after) > largest:
+        raise TooLarge
+    try:
+        body = before + read_frame(size, reader.rest(), dictionary(reference, text)) + after
+        if wire.crc32(body) != checksum:
+            raise Broken("another checksum")
+    except Broken as error:
+        if reference is None:
+            raise
+        raise Miss(str(error)) from None
+    return body, reference, entry

@@ -1,0 +1,171 @@
+"""Replies of all sorts, as no model server would make them: for comparing what is made of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from random import Random
+
+from linklib.core import Answer
+
+_STRINGS = (
+    *("a", "Hello world", "\N{SNOWMAN} snow", "\x7f", '"q"', "", "back\\slash", "\u00e9"),
+    *("\N{WAVING HAND SIGN}", "line\nx", "\x01", "0", "long text " * 5, "/", "\u2028", "<b>"),
+)
+_NUMBERS = (
+    *("0", "1", "-1", "2", "1.0", "16", "15", "255", "256", "1e0", "-0", "0.0", "-0.0", "1e21"),
+    *("1.5e-7", "0.00001234", "123456789.125", "5e-324", "1e16", "9999999999999998.0", "1e-5"),
+    *("18446744073709551615", "18446744073709551616", "-9223372036854775809", "1E400", "-1e999"),
+    *("true", "false", "null", '"0"'),
+)
+_MEMBERS = (
+    *("role", "content", "tool_calls", "text", "refusal", "id", "type", "name", "reasoning"),
+    *("function_call", "x", "index"),
+)
+# Pieces of the arguments of a tool call.
+_ARGUMENTS = ('{"x":', "1.50}", "{}", "[1e3]", '"\\ud83d"', " null ", "", "{", "\ufeff1")
+# What is no JSON, or only just.
+_ODD = (
+    *("[1]", "3", '{"choices":[{"text":NaN}]}', '{"choices":[{"text":"\\ud800"}]}', "[DONE]", ""),
+    *('{"choices":[{"text":"x"}]} x', "{bad", '{"choices":[{"text":"x\ty"}]}', "{}", "null"),
+    *('{"choices":[{"text":"x","n":01}]}', '\ufeff{"choices":[{"text":"x"}]}', "[" * 40),
+    *('{"choices":[{"text":"a"}],"choices":[{"text":"b"}]}', '{"choices":[{"text":"\\u0000"}]}'),
+    *('{"choices":[{"text":"\\ud83d\\udc4b\\/"}]}', '\x0b{"choices":[{"text":"x"}]}', "{'a':1}"),
+)
+_FILL = " " * 70
+_REQUESTS = (
+    *('{"a":[],"x":1}', '{"a":"\\u2603"}', '{"a":"\N{SNOWMAN}\\u2603"}', '{"a": 1}', '{"a":\t1}'),
+    *('{"a": "\N{SNOWMAN}"}', '{"a":"\\u0000\\u00e9"}', "[ 1,2]", "[1 ,2]", '{"a": "\\uD83D"}'),
+    *('{"a":"\\uFFFF"}', " [1]", '["a", ":"]'),
+)
+
+
+def request(rng: Random) -> bytes:
+    """A body that says how its application writes JSON."""
+    return (rng.choice(_REQUESTS) + _FILL + " " * rng.randrange(9)).encode()
+
+
+def answer(rng: Random) -> Answer:
+    """A reply, valid or not, of JSON or events."""
+    make = _Maker(rng)
+    if rng.random() < 0.5:
+        items, blocks = rng.choice(((0, 0), (0, 0), (0.3, 0), (0, 0.9)))
+        count = 8 if blocks else 4
+        events = [make.event(items, blocks).encode("utf-8", "surrogatepass") for _ in range(count)]
+        if rng.random() < 0.05:
+            events[-1] = events[-1].rstrip()
+        if rng.random() < 0.05:
+            events[0] = events[0].replace(b'"', b"\xff", 1)
+        kinds = ("text/event-stream", "text/event-stream; charset=utf-8", "Text/Event-Stream ;x")
+        return Answer(rng.choice(kinds), [event for event in events if event] or [b"\n"])
+    body = make.json().encode("utf-8", "surrogatepass")
+    return Answer("application/json", [body], rng.choice((200, 200, 200, 201, 299, 400, 500)))
+
+
+class _Maker:
+    """JSON of random members; all methods give texts of JSON."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+
+    def _often(self, share: float) -> bool:
+        return self._rng.random() < share
+
+    def _string(self) -> str:
+        return json.dumps(self._rng.choice(_STRINGS), ensure_ascii=self._often(0.3))
+
+    def _some(self, make: Callable[[], str], counts: Sequence[int] = (0, 1, 2, 3)) -> str:
+        values = (make() for _ in range(self._rng.choice(counts)))
+        return "[" + self._rng.choice((",", ", ")).join(values) + "]"
+
+    def _object(self, members: list[tuple[float, str, Callable[[], str]]]) -> str:
+        """Each member with its share, in any order."""
+        chosen = [
+            f'"{name}":{make() if self._often(0.9) else self._value()}'
+            for share, name, make in members
+            if self._often(share)
+        ]
+        self._rng.shuffle(chosen)
+        return "{" + ",".join(chosen) + "}"
+
+    def _value(self, depth: int = 0) -> str:
+        choice = self._rng.random()
+        if choice < 0.4 or depth > 2:
+            return self._string()
+        if choice < 0.7:
+            return self._rng.choice((*_NUMBERS, "[]", "{}", "null"))
+        if choice < 0.85:
+            return self._some(lambda: self._value(depth + 1))
+        names = self._rng.choices((*_STRINGS, *_MEMBERS), k=3)
+        return "{" + ",".join(f"{json.dumps(n)}: {self._value(depth + 1)}" for n in names) + "}"
+
+    def _number(self) -> str:
+        return self._rng.choice(_NUMBERS)
+
+    def _function(self) -> str:
+        return self._object([(0.7, "name", self._string), (0.8, "arguments", self._string)])
+
+    def _call(self) -> str:
+        texts = [(0.4, name, self._string) for name in ("id", "type")]
+        return self._object(
+            [(0.8, "index", self._number), *texts, (0.7, "function", self._function)]
+        )
+
+    def _delta(self) -> str:
+        members: list[tuple[float, str, Callable[[], str]]] = [
+            (0.3, name, self._string) for name in _MEMBERS if name != "tool_calls"
+        ]
+        members.append((0.3, "tool_calls", lambda: self._some(self._call)))
+        if self._often(0.05):
+            members += [(1, f"n{number}", self._string) for number in range(18)]
+        return self._object(members)
+
+    def _choice(self, said: str) -> str:
+        return self._object(
+            [(0.7, "index", self._number), (0.85, said, self._delta), (0.3, "text", self._string)]
+        )
+
+    def _choices(self, said: str) -> str:
+        return self._some(lambda: self._choice(said), (0, 1, 1, 1, 2, 3, 18))
+
+    def _arguments(self) -> str:
+        return json.dumps(self._rng.choice(_ARGUMENTS))
+
+    def _block(self) -> str:
+        """A block that begins, or some more of one."""
+        names = ("text", "thinking", "input", "type")
+        texts = [(0.4, name, self._string) for name in names]
+        return self._object([*texts, (0.4, "partial_json", self._arguments)])
+
+    def event(self, items: float, blocks: float) -> str:
+        """A line, and what ends it; `items` is the share of those of the Responses API, `blocks`
+        of those of the Messages API."""
+        kinds = ('"response.output_item.done"', '"x"', "null")
+        of_blocks = ('"content_block_start"', '"content_block_delta"', '"content_block_delta"')
+        said = self._object(
+            [
+                (0.85 - 0.8 * blocks, "choices", lambda: self._choices("delta")),
+                (items + blocks, "type", lambda: self._rng.choice(of_blocks if blocks else kinds)),
+                (items, "item", self._delta),
+                (0.6 * blocks, "index", self._number),
+                (blocks, "content_block", self._block),
+                (blocks, "delta", self._block),
+            ]
+        )
+        if self._often(0.1):
+            said = self._rng.choice(_ODD)
+        if self._often(0.9):
+            return f"data: {said}\n\n"
+        begin = self._rng.choice(("data:", "data:  \t", "data ", "event: x\ndata:", " data:"))
+        return begin + said + self._rng.choice(("\n", "\r\n\r\n", "\r\r", "\x0c\n", " \n"))
+
+    def json(self) -> str:
+        """A whole body."""
+        said = self._object(
+            [
+                (0.8, "choices", lambda: self._choices("message")),
+                (0.2, "output", lambda: self._some(self._delta)),
+                (0.3, "content", lambda: self._some(self._block)),
+            ]
+        )
+        return self._rng.choice(_ODD) or " " if self._often(0.1) else said

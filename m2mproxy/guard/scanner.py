@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from json import detect_encoding
 from typing import Any, NamedTuple, Protocol
@@ -252,9 +252,8 @@ class Scanner:
         for piece, findings in zip(pieces, self._scorer.score(asked), strict=True):
             highest.add(piece, findings)
 
-    def scored(self, new: _New, highest: Highest) -> _Known:
-        """A part whose texts are scored, which is remembered from now on."""
-        found = [(finding, 0, role) for finding, role in highest.findings()]
+    def scored(self, new: _New, found: list[tuple[Finding, int, str]]) -> _Known:
+        """A part in whose texts that was found, which is remembered from now on."""
         known = new.known._replace(found=(*new.known.found, *found))
         self._cache.put(new.name, known)
         return known
@@ -299,14 +298,6 @@ _BLOCK = 8
 _TOO_DEEP = _Known(0, 0, MAX_DEPTH + 1, ())
 
 
-def _steps(new: Sequence[_New]) -> Iterator[tuple[_New, list[Piece]]]:
-    """What is to be scored, part by part; nothing where a part ends."""
-    for part in new:
-        for pieces in batches(part.texts):
-            yield part, pieces
-        yield part, []
-
-
 class Scan:
     """A body that was read.
 
@@ -320,7 +311,7 @@ class Scan:
     """
 
     __slots__ = (
-        "_highest", "_parts", "_scanner", "_steps", "blocks", "cached", "found", "model", "new",
+        "_batches", "_highest", "_parts", "_scanner", "blocks", "cached", "found", "model", "new",
         "work",
     )  # fmt: skip
 
@@ -329,7 +320,7 @@ class Scan:
         self._parts: list[tuple[str, int | None, _Known]] = []
         self.found = found
         self.new: list[_New] = []
-        self._steps = _steps(self.new)
+        self._batches = batches(text for new in self.new for text in new.texts)
         self._highest = Highest()
         self.blocks: list[_Block] = []
         self.cached = 0
@@ -349,16 +340,12 @@ class Scan:
         """Score some more of what is new, about `most` characters of it. Returns the verdict when
         that was all."""
         spent = 0
-        for new, pieces in self._steps:
-            if pieces:
-                self._scanner.score(pieces, self._highest)
-                spent += sum(len(each.text) + PER_TEXT for each in pieces)
-            else:
-                key, index, _ = self._parts[new.at]
-                self._parts[new.at] = (key, index, self._scanner.scored(new, self._highest))
-                self._highest = Highest()
+        for pieces in self._batches:
+            self._scanner.score(pieces, self._highest)
+            spent += sum(len(each.text) + PER_TEXT for each in pieces)
             if spent >= most:
                 return None
+        self._keep()
         return self._judged()
 
     def verdict(self) -> Verdict:
@@ -366,6 +353,16 @@ class Scan:
         while (verdict := self.advance(self.work + 1)) is None:
             pass
         return verdict
+
+    def _keep(self) -> None:
+        """Add what was found to the parts, which are those of `new`, text by text."""
+        of = [at for at, new in enumerate(self.new) for _ in new.texts]
+        found: list[list[tuple[Finding, int, str]]] = [[] for _ in self.new]
+        for number, finding, role in self._highest.findings():
+            found[of[number]].append((finding, 0, role))
+        for new, each in zip(self.new, found, strict=True):
+            key, index, _ = self._parts[new.at]
+            self._parts[new.at] = (key, index, self._scanner.scored(new, each))
 
     def _judged(self) -> Verdict:
         scanner, parts = self._scanner, self._parts

@@ -6,7 +6,7 @@ The one rule: the windows of the slices are those of the text, so that the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,6 +16,8 @@ from m2mproxy.guard.windows import OVERLAP, SIZE
 _WINDOWS = 48
 LENGTH = _WINDOWS * (SIZE - OVERLAP) + OVERLAP
 """Characters of a slice, at most."""
+_EACH = 64
+"""What a text takes whatever its length, in characters."""
 
 
 class Piece(NamedTuple):
@@ -28,20 +30,21 @@ class Piece(NamedTuple):
     text: str
 
 
-def batches(texts: Sequence[tuple[str, str]]) -> Iterator[list[Piece]]:
-    """What is to be scored at a time of some texts, which are given after whose they are: all that
-    are short, then each slice of the others."""
-    short = [Piece(at, role, 0, text) for at, (role, text) in enumerate(texts) if _is_short(text)]
-    if short:
-        yield short
-    for at, (role, text) in enumerate(texts):
-        if not _is_short(text):
-            for start in range(0, len(text) - OVERLAP, LENGTH - OVERLAP):
-                yield [Piece(at, role, start, text[start : start + LENGTH])]
-
-
-def _is_short(text: str) -> bool:
-    return len(text) <= LENGTH
+def batches(texts: Iterable[tuple[str, str]]) -> Iterator[list[Piece]]:
+    """What is to be scored at a time of some texts, which are given after whose they are: as many
+    in a row as come to a slice, or a slice of one."""
+    batch: list[Piece] = []
+    size = 0
+    for number, (role, text) in enumerate(texts):
+        for start in range(0, max(1, len(text) - OVERLAP), LENGTH - OVERLAP):
+            piece = text[start : start + LENGTH]
+            if batch and size + len(piece) > LENGTH:
+                yield batch
+                batch, size = [], 0
+            batch.append(Piece(number, role, start, piece))
+            size += len(piece) + _EACH
+    if batch:
+        yield batch
 
 
 class Highest:
@@ -59,7 +62,8 @@ class Highest:
                 moved = replace(finding, offset=finding.offset + piece.start)
                 self._found[place] = (moved if piece.start else finding, piece.role)
 
-    def findings(self) -> list[tuple[Finding, str]]:
-        """All of them, each with whose words it is in: by texts, the highest first."""
-        order = sorted(self._found, key=lambda place: (place[0], -self._found[place][0].score))
-        return [self._found[place] for place in order]
+    def findings(self) -> list[tuple[int, Finding, str]]:
+        """All of them, with the number of the text and whose words it is in: by texts, the highest
+        first."""
+        found = [(number, *each) for (number, _), each in self._found.items()]
+        return sorted(found, key=lambda each: (each[0], -each[1].score))

@@ -29,18 +29,20 @@ def test_the_windows_are_those_of_the_text(size: int) -> None:
     assert found == list(windows(text))
 
 
-def test_short_texts_are_taken_together_and_long_ones_alone() -> None:
+def test_short_texts_are_taken_together_and_long_ones_in_slices() -> None:
     long = "x" * (LENGTH + 1)
     found = [
         [(each.number, each.role, each.start, len(each.text)) for each in pieces]
         for pieces in batches([("a", "one"), ("b", long), ("c", "two"), ("d", "y" * LENGTH)])
     ]
     assert found == [
-        [(0, "a", 0, 3), (2, "c", 0, 3), (3, "d", 0, LENGTH)],
+        [(0, "a", 0, 3)],
         [(1, "b", 0, LENGTH)],
-        [(1, "b", LENGTH - OVERLAP, OVERLAP + 1)],
+        [(1, "b", LENGTH - OVERLAP, OVERLAP + 1), (2, "c", 0, 3)],
+        [(3, "d", 0, LENGTH)],
     ]
     assert list(batches([])) == []
+    assert len(list(batches([("a", "")] * 10_000))) > 10  # each of them costs something
 
 
 def test_the_highest_of_each_category_is_told_and_the_first_of_equals() -> None:
@@ -52,10 +54,10 @@ def test_the_highest_of_each_category_is_told_and_the_first_of_equals() -> None:
         ]
         highest.add(Piece(1, "tool", at, ""), found)
     highest.add(Piece(0, "user", 0, ""), [Finding(Category.ROLES, "c", 0.1, "", 9)])
-    assert [(f.source, f.score, f.offset, role) for f, role in highest.findings()] == [
-        ("c", 0.1, 9, "user"),
-        ("a", 0.9, 1007, "tool"),
-        ("b", 0.5, 8, "tool"),
+    assert [(n, f.source, f.score, f.offset, role) for n, f, role in highest.findings()] == [
+        (0, "c", 0.1, 9, "user"),
+        (1, "a", 0.9, 1007, "tool"),
+        (1, "b", 0.5, 8, "tool"),
     ]
 
 

@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 
 import brotli  # type: ignore[import-untyped]
 
@@ -22,7 +22,7 @@ from m2mproxy.guard.grams import BUCKETS, Table, run_grams, word_grams
 from m2mproxy.guard.reading import Reading
 from m2mproxy.guard.words import FORMS
 
-NAME = "data/model.br"
+DATA = Path(__file__).with_name("data") / "model.br"
 DAMPING = 8
 """Added to the number of features before its root divides: short texts count for less."""
 
@@ -138,4 +138,4 @@ def unpack(packed: bytes) -> Model:
 
 def load() -> Model:
     """The model that the package carries."""
-    return unpack(files(__package__).joinpath(NAME).read_bytes())
+    return unpack(DATA.read_bytes())

@@ -27,13 +27,27 @@ CHECKS: Mapping[str, str] = {**document.CHECKS, **shape.CHECKS, **characters.CHE
 """The ids of what is found without a scorer, and why."""
 DEFAULT_ROLES = ("user", "assistant", "tool")
 DEFAULT_THRESHOLD = 0.8
-# What a text costs whatever its length, in characters.
-PER_TEXT = 256
+# What a text costs whatever its length, in characters of ASCII; what one beyond it costs.
+PER_TEXT = 32
+_BEYOND = 8
+# Of so much a first look is taken as soon as it is read; that of more is taken for the work.
+_SOON = 4096
 _MOST_FOUND = 32
 _LONGEST_MODEL = 200
 OTHER = "*"
 KNOWN_KEYS = shape.KEYS | walk.KEYS
 _NO_TENANT = b""
+
+
+class Looked(Protocol):
+    """Texts after a first look: scorer.Looked."""
+
+    @property
+    def work(self) -> int:
+        """Microseconds that `score` takes, at most, more or less."""
+
+    def score(self) -> list[tuple[Finding, ...]]:
+        """As Scores.score."""
 
 
 class Scores(Protocol):
@@ -42,6 +56,9 @@ class Scores(Protocol):
     def score(self, texts: Sequence[tuple[str, str]]) -> list[tuple[Finding, ...]]:
         """What is found in each of some texts, which are given after whose they are: highest first,
         and the same every time."""
+
+    def look(self, texts: Sequence[tuple[str, str]]) -> Looked:
+        """The same in two steps, of which the first is short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +185,7 @@ class Scanner:
         elif not tally.has_all_of(text):
             whole.append(malformed("duplicate_key", CHECKS["duplicate_key"], 0))
         scan.found += [Found(each, "", None, "") for each in whole]
+        scan.look()
         return scan
 
     def _messages(self, part: Part, kind: bytes, tenant: bytes, scan: Scan) -> list[_Known]:
@@ -218,7 +236,7 @@ class Scanner:
         texts = [each for each in contents.said if each.role in self._roles and each.text]
         if texts:
             scan.new.append(_New(scan.size, name, known, texts))
-            scan.work += sum(len(each.text) + PER_TEXT for each in texts)
+            scan.work += sum([_size(each.text) for each in texts])
         else:
             self._cache.put(name, known)
         scan.add(part.key, index, known)
@@ -228,16 +246,22 @@ class Scanner:
         """How many links in the messages of a reply look as if they carried data away."""
         return sum(carriers(text) for _, text in Contents(reply, "assistant").said)
 
-    def score(self, new: _New) -> _Known:
-        """A part with its texts scored, which is remembered from now on."""
-        found = list(new.known.found)
-        # Left to itself a scorer passes over the system's words; here they were asked for.
-        asked = [("user" if role == "system" else role, text) for role, text in new.texts]
-        for (role, _), findings in zip(new.texts, self._scorer.score(asked), strict=True):
-            found.extend((each, 0, role) for each in findings)
-        known = new.known._replace(found=tuple(found))
-        self._cache.put(new.name, known)
-        return known
+    def look(self, several: Sequence[_New]) -> Looked:
+        """A first look at new parts."""
+        return self._scorer.look(_asked(several))
+
+    def score(self, several: Sequence[_New], looked: Looked | None) -> list[_Known]:
+        """Parts with their texts scored, all at once, which are remembered from now on."""
+        scored = iter(looked.score() if looked else self._scorer.score(_asked(several)))
+        parts: list[_Known] = []
+        for new in several:
+            found = list(new.known.found)
+            for role, _ in new.texts:
+                found.extend((each, 0, role) for each in next(scored))
+            known = new.known._replace(found=tuple(found))
+            self._cache.put(new.name, known)
+            parts.append(known)
+        return parts
 
     def remember(self, name: bytes, block: list[_Known]) -> None:
         """What several messages come to."""
@@ -266,6 +290,19 @@ class Scanner:
         return Verdict(tuple(counts[:_MOST_FOUND]), over[:_MOST_FOUND], refuses)
 
 
+def _asked(several: Sequence[_New]) -> list[tuple[str, str]]:
+    """What a scorer is given. Left to itself it passes over the system's words; here they were
+    asked for."""
+    return [
+        ("user" if role == "system" else role, text) for new in several for role, text in new.texts
+    ]
+
+
+def _size(text: str) -> int:
+    """What a first look at a text costs, in characters of ASCII."""
+    return PER_TEXT + len(text) * (1 if text.isascii() else _BEYOND)
+
+
 # So many messages are looked up as one.
 _BLOCK = 8
 _TOO_DEEP = _Known(0, 0, MAX_DEPTH + 1, ())
@@ -279,15 +316,19 @@ class Scan:
         new: parts that are to be scored.
         blocks: sums that are not remembered yet.
         cached: messages and other parts that were known.
-        work: characters that are to be scored, and PER_TEXT for each text.
+        work: microseconds that `verdict` takes for scoring, at most, more or less.
         model: that the body names, "" for none.
     """
 
-    __slots__ = ("_parts", "_scanner", "blocks", "cached", "found", "model", "new", "work")
+    __slots__ = (
+        *("_looked", "_parts", "_scanner"),
+        *("blocks", "cached", "found", "model", "new", "work"),
+    )
 
     def __init__(self, scanner: Scanner, found: list[Found]) -> None:
         self._scanner = scanner
         self._parts: list[tuple[str, int | None, _Known]] = []
+        self._looked: Looked | None = None
         self.found = found
         self.new: list[_New] = []
         self.blocks: list[_Block] = []
@@ -304,12 +345,20 @@ class Scan:
         """One more part; `index` is that of its first message."""
         self._parts.append((key, index, known))
 
+    def look(self) -> None:
+        """Take a first look at what is new, if it is not much: most of it is passed over, and then
+        is no more work. (What is more is work of about a microsecond a character, at most.)"""
+        if self.new and self.work <= _SOON:
+            self._looked = self._scanner.look(self.new)
+            self.work = self._looked.work
+
     def verdict(self) -> Verdict:
         """Score what is new, and judge."""
         scanner, parts = self._scanner, self._parts
-        for new in self.new:
+        scores = scanner.score(self.new, self._looked) if self.new else []
+        for new, scored in zip(self.new, scores, strict=True):
             key, index, _ = parts[new.at]
-            parts[new.at] = (key, index, scanner.score(new))
+            parts[new.at] = (key, index, scored)
         for first, name in self.blocks:
             block = [known for _, _, known in parts[first : first + _BLOCK]]
             if len(block) == _BLOCK:

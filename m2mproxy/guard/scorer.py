@@ -8,9 +8,10 @@ The one rule: the same text gets the same findings, in any order, in any process
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, starmap
+from typing import NamedTuple
 
 from m2mproxy.guard import model, rules
 from m2mproxy.guard.finding import Category, Finding
@@ -23,6 +24,16 @@ MODEL = "model"
 _MODEL_WORDS = "reads like texts that attack models"
 _BATCH = 1 << 14
 """Bytes of readings whose words are looked up in one go."""
+_PER_WINDOW, _BEYOND = 100, 4
+"""Microseconds, for a window and for a character of it if it is not all ASCII."""
+
+
+class Looked(NamedTuple):
+    """Texts of which it is known what is to be read."""
+
+    work: int
+    """Microseconds that reading it takes, at most, more or less."""
+    score: Callable[[], list[tuple[Finding, ...]]]
 
 
 @dataclass(frozen=True)
@@ -65,8 +76,26 @@ class Scorer:
     def score(self, texts: Sequence[tuple[str, str]]) -> list[tuple[Finding, ...]]:
         """What is wrong with each text, which is given after whose it is: its highest score in each
         category, highest first. What is wrong with one does not depend on the others."""
-        most: list[dict[Category, Finding]] = [{} for _ in texts]
-        for read in _batches(self._readings(texts)):
+        return self._read(self._windows(texts), len(texts))
+
+    def look(self, texts: Sequence[tuple[str, str]]) -> Looked:
+        """The same in two steps: here it is found which windows are to be read, which takes little;
+        reading them may take long."""
+        windows = list(self._windows(texts))
+        work = sum([_work(each.text) for each in windows])
+        return Looked(work, lambda: self._read(windows, len(texts)))
+
+    def _windows(self, texts: Sequence[tuple[str, str]]) -> Iterator[Window]:
+        """The windows and parts of windows that the model does not pass over; all windows where
+        words count for nothing."""
+        scored = ((at, text) for at, (role, text) in enumerate(texts) if role not in _UNSCORED)
+        if MODEL in self._off:
+            return chain.from_iterable(starmap(windows_of, scored))
+        return self._model.gate.through(chain.from_iterable(starmap(stretches_of, scored)))
+
+    def _read(self, windows: Iterable[Window], texts: int) -> list[tuple[Finding, ...]]:
+        most: list[dict[Category, Finding]] = [{} for _ in range(texts)]
+        for read in _batches(self._readings(windows)):
             logits = self._model.logits([reading for _, reading in read])
             for (window, reading), logit in zip(read, logits, strict=True):
                 score = round(self._model.score(logit), 4)
@@ -74,14 +103,7 @@ class Scorer:
                     self._add(most[window.number], self._finding(reading, score, window.start))
         return [tuple(sorted(each.values(), key=lambda one: -one.score)) for each in most]
 
-    def _readings(self, texts: Sequence[tuple[str, str]]) -> Iterator[tuple[Window, Reading]]:
-        """Of the windows and parts of windows that the model does not pass over; of all windows
-        where words count for nothing."""
-        scored = ((at, text) for at, (role, text) in enumerate(texts) if role not in _UNSCORED)
-        if MODEL in self._off:
-            windows: Iterator[Window] = chain.from_iterable(starmap(windows_of, scored))
-        else:
-            windows = self._model.gate.through(chain.from_iterable(starmap(stretches_of, scored)))
+    def _readings(self, windows: Iterable[Window]) -> Iterator[tuple[Window, Reading]]:
         for window in windows:
             for reading in self._reader.read(window.text, window.is_part):
                 yield window, self._without(reading) if self._off else reading
@@ -118,6 +140,12 @@ class Scorer:
         top = max(totals, key=lambda category: totals[category])
         of_it = (rule for rule in known if SOURCES[rule].category is top)
         return max(of_it, key=lambda rule: self._weights[rule])
+
+
+def _work(window: str) -> int:
+    """Microseconds that reading it takes, at most, more or less: most take a fifth of that, but
+    there are texts made to be dear (tools/bench --only guard)."""
+    return _PER_WINDOW + len(window) * (1 if window.isascii() else _BEYOND)
 
 
 def _batches(

@@ -39,5 +39,5 @@ def test_work_beside_that_fails_gives_nothing() -> None:
 
 
 def test_a_pattern_that_is_none_is_refused() -> None:
-    with pytest.raises(Exception, match="[Pp]arenthes"):
+    with pytest.raises(Exception, match=r"[Pp]arenthes"):
         Engine([["(a"]], [])

@@ -12,7 +12,7 @@ from m2mproxy.guard.words import plain_of
 
 TEXTS = st.builds(
     lambda pieces, times: "".join(pieces) * times,
-    st.lists(st.text("aB'. \n\u00e9\u03a3\ufdfa\u0300\u200b\U0001d422", max_size=9), max_size=9),
+    st.lists(st.text("aB'.\0 \n\u00e9\u03a3\ufdfa\u0300\u200b\U0001d422", max_size=9), max_size=9),
     st.sampled_from([1, 20, 200, 1000]),
 )
 

@@ -31,13 +31,27 @@ CHECKS: Mapping[str, str] = {**document.CHECKS, **shape.CHECKS, **characters.CHE
 """The ids of what is found without a scorer, and why."""
 DEFAULT_ROLES = ("user", "assistant", "tool")
 DEFAULT_THRESHOLD = 0.8
-# What a text costs whatever its length, in characters.
-PER_TEXT = 256
+# What a text costs whatever its length, in characters of ASCII; what one beyond it costs.
+PER_TEXT = 32
+_BEYOND = 8
+# Of so much a first look is taken as soon as it is read; that of more is taken for the work.
+_SOON = 4096
 _MOST_FOUND = 32
 _LONGEST_MODEL = 200
 OTHER = "*"
 KNOWN_KEYS = shape.KEYS | walk.KEYS
 _NO_TENANT = b""
+
+
+class Looked(Protocol):
+    """Texts after a first look: scorer.Looked."""
+
+    @property
+    def work(self) -> int:
+        """Microseconds that `score` takes, at most, more or less."""
+
+    def score(self) -> list[tuple[Finding, ...]]:
+        """As Scores.score."""
 
 
 class Scores(Protocol):
@@ -46,6 +60,9 @@ class Scores(Protocol):
     def score(self, texts: Sequence[tuple[str, str]]) -> list[tuple[Finding, ...]]:
         """What is found in each of some texts, which are given after whose they are: highest first,
         and the same every time."""
+
+    def look(self, texts: Sequence[tuple[str, str]]) -> Looked:
+        """The same in two steps, of which the first is short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +191,7 @@ class Scanner:
             whole.append(malformed(source, CHECKS[source], 0))
             self._as_text(text, whole[-1], tenant, scan)
         scan.found += [Found(each, "", None, "") for each in whole]
+        scan.look()
         return scan
 
     def _as_text(self, body: bytes, finding: Finding, tenant: bytes, scan: Scan) -> None:
@@ -235,7 +253,7 @@ class Scanner:
         texts = [each for each in contents.said if each.role in self._roles and each.text]
         if texts:
             scan.new.append(_New(scan.size, name, known, texts))
-            scan.work += sum(len(each.text) + PER_TEXT for each in texts)
+            scan.work += sum([_size(each.text) for each in texts])
         else:
             self._cache.put(name, known)
         scan.add(part.key, index, known)
@@ -245,11 +263,14 @@ class Scanner:
         """How many links in the messages of a reply look as if they carried data away."""
         return sum(carriers(text) for _, text in Contents(reply, "assistant").said)
 
-    def score(self, pieces: list[Piece], highest: Highest) -> None:
+    def look(self, pieces: list[Piece]) -> Looked:
+        """A first look at some pieces of texts."""
+        return self._scorer.look(_asked(pieces))
+
+    def score(self, pieces: list[Piece], looked: Looked | None, highest: Highest) -> None:
         """Add what is found in some pieces of texts."""
-        # Left to itself a scorer passes over the system's words; here they were asked for.
-        asked = [("user" if each.role == "system" else each.role, each.text) for each in pieces]
-        for piece, findings in zip(pieces, self._scorer.score(asked), strict=True):
+        scored = looked.score() if looked else self._scorer.score(_asked(pieces))
+        for piece, findings in zip(pieces, scored, strict=True):
             highest.add(piece, findings)
 
     def scored(self, new: _New, found: list[tuple[Finding, int, str]]) -> _Known:
@@ -284,6 +305,17 @@ class Scanner:
         return Verdict(tuple(counts[:_MOST_FOUND]), tuple(over[:_MOST_FOUND]), bool(refusing))
 
 
+def _asked(pieces: list[Piece]) -> list[tuple[str, str]]:
+    """What a scorer is given. Left to itself it passes over the system's words; here they were
+    asked for."""
+    return [("user" if each.role == "system" else each.role, each.text) for each in pieces]
+
+
+def _size(text: str) -> int:
+    """What a first look at a text costs, in characters of ASCII."""
+    return PER_TEXT + len(text) * (1 if text.isascii() else _BEYOND)
+
+
 def _kind(key: str) -> bytes:
     """What a key adds to the names of what stands under it, in 14 bytes at most."""
     name = key.encode()
@@ -306,18 +338,19 @@ class Scan:
         new: parts that are to be scored.
         blocks: sums that are not remembered yet.
         cached: messages and other parts that were known.
-        work: characters that are to be scored, and PER_TEXT for each text.
+        work: microseconds that `advance` takes for scoring, in all, at most, more or less.
         model: that the body names, "" for none.
     """
 
     __slots__ = (
-        "_batches", "_highest", "_parts", "_scanner", "blocks", "cached", "found", "model", "new",
-        "work",
-    )  # fmt: skip
+        *("_batches", "_highest", "_looked", "_parts", "_scanner"),
+        *("blocks", "cached", "found", "model", "new", "work"),
+    )
 
     def __init__(self, scanner: Scanner, found: list[Found]) -> None:
         self._scanner = scanner
         self._parts: list[tuple[str, int | None, _Known]] = []
+        self._looked: tuple[list[Piece], Looked] | None = None
         self.found = found
         self.new: list[_New] = []
         self._batches = batches(text for new in self.new for text in new.texts)
@@ -336,13 +369,24 @@ class Scan:
         """One more part; `index` is that of its first message."""
         self._parts.append((key, index, known))
 
+    def look(self) -> None:
+        """Take a first look at what is new, if it is not much: most of it is passed over, and then
+        is no more work. (What is more is work of about a microsecond a character, at most.)"""
+        if self.new and self.work <= _SOON:
+            pieces = next(self._batches)  # all of it
+            self._looked = pieces, self._scanner.look(pieces)
+            self.work = self._looked[1].work
+
     def advance(self, most: int) -> Verdict | None:
         """Score some more of what is new, about `most` characters of it. Returns the verdict when
         that was all."""
+        if self._looked is not None:
+            self._scanner.score(*self._looked, self._highest)
+            self._looked = None
         spent = 0
         for pieces in self._batches:
-            self._scanner.score(pieces, self._highest)
-            spent += sum(len(each.text) + PER_TEXT for each in pieces)
+            self._scanner.score(pieces, None, self._highest)
+            spent += sum([_size(each.text) for each in pieces])
             if spent >= most:
                 return None
         self._keep()

@@ -13,7 +13,7 @@ from known_words import Words
 
 from m2mproxy.guard.cache import Cache
 from m2mproxy.guard.finding import Category
-from m2mproxy.guard.scanner import CHECKS, PER_TEXT, Scanner, Verdict
+from m2mproxy.guard.scanner import CHECKS, Scanner, Verdict
 
 
 def turns(*texts: str, role: str = "user") -> bytes:
@@ -262,10 +262,23 @@ def test_a_later_turn_costs_what_is_new() -> None:
     scanner = Scanner(words)
     for count in range(1, 41):
         scan = scanner.read(grown(count))
-        assert scan.work == len(f"turn {count - 1} ") + 300 + PER_TEXT
+        assert scan.work == len(f"turn {count - 1} ") + 300
         assert scan.cached == count - 1
         assert scan.verdict().found == ()
     assert len(words.asked) == 40
+
+
+@pytest.mark.parametrize(
+    ("text", "is_much"),
+    [("x" * 3000, False), ("x" * 5000, True), ("\u00e9" * 400, False), ("\u00e9" * 600, True)],
+)
+def test_of_much_not_even_a_look_is_taken_at_once(text: str, is_much: bool) -> None:
+    words = Words()
+    scan = Scanner(words).read(turns(text))
+    assert words.looked == (0 if is_much else 1)
+    assert (scan.work > 4096) == is_much
+    scan.verdict()
+    assert [each for _, each in words.asked] == [text]
 
 
 def test_what_was_found_is_remembered_with_its_place() -> None:
@@ -278,7 +291,7 @@ def test_what_was_found_is_remembered_with_its_place() -> None:
     assert again == first
     assert [each.index for each in again.over] == [3, 17]
     shifted = scanner.read(turns("new", *texts))  # all blocks have changed, no message has
-    assert shifted.work == len("new") + PER_TEXT
+    assert shifted.work == len("new")
     assert [each.index for each in shifted.verdict().over] == [4, 18]
 
 

@@ -363,10 +363,10 @@ def test_max_body_holds_as_ever() -> None:
 
 
 def test_work_is_weighed_before_it_is_done() -> None:
-    """A text is sent elsewhere at a sixteenth of the size of what is only parsed, and one that was
-    scored before is not."""
+    """A text that is long, or of which much is to be read, is sent elsewhere sooner than what is
+    only parsed, and one that was scored before is not."""
     world = guarded()
-    for expected in ([20_000, 16 * (19_987 + PER_TEXT)], [20_000, 0]):
+    for expected in ([20_000, 64 * (19_987 + PER_TEXT)], [20_000, 0]):
         world.inline.sizes.clear()
         ask(world, sized(20_000))
         world.call().reply(b"{}")

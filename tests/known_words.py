@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from m2mproxy.guard.finding import Category, Finding
 
@@ -13,15 +14,26 @@ WORDS = {
 }
 
 
+class Looked(NamedTuple):
+    work: int
+    score: Callable[[], list[tuple[Finding, ...]]]
+
+
 class Words:
-    """Finds WORDS; `asked` has what it was given."""
+    """Finds WORDS; `asked` has what it was given, `looked` how often for a look only."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
+        self.looked = 0
 
     def score(self, texts: Sequence[tuple[str, str]]) -> list[tuple[Finding, ...]]:
         self.asked += texts
         return [self._one(text) for _, text in texts]
+
+    def look(self, texts: Sequence[tuple[str, str]]) -> Looked:
+        """The work is as much as there are characters."""
+        self.looked += 1
+        return Looked(sum(len(text) for _, text in texts), lambda: self.score(texts))
 
     def _one(self, text: str) -> tuple[Finding, ...]:
         found = [

@@ -32,6 +32,7 @@ from m2mproxy.net.tcp import Tcp
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.exchange import Exchange
 from m2mproxy.proxy.forwarding import Forwarding
+from m2mproxy.proxy.held import Holds
 from m2mproxy.proxy.links import Links, UpstreamLinks
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.providers import Router, profile_for
@@ -77,12 +78,13 @@ class World:
         submit: Submit | None = None,
         scanner: Scans | None = None,
         elsewhere: bool = False,
+        holds: Holds | None = None,
         **settings: Any,
     ) -> None:
         """`pair` are the versions of the ends that `ask` and `call` speak for; `loop` is another
         world's, which this one is part of; `announce` is what the proxy tells clients; `submit`
         takes what is to be counted; `scanner` scans requests; what a thread would do takes turns of
-        the loop if `elsewhere`."""
+        the loop if `elsewhere`; `holds` has the room for bodies."""
         self.pair = pair
         self.loop = loop or DrivenLoop()
         self.split = split
@@ -106,6 +108,7 @@ class World:
             self.links,
             self.tallies,
             self.guard,
+            holds or Holds(),
         )
         self.ended: list[Exchange] = []
         self.refusals: list[Fault] = []

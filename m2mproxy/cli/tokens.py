@@ -19,6 +19,7 @@ from m2mproxy.cli.data import (
 from m2mproxy.cli.options import EXIT_USAGE, Parser
 
 _WIDTH = 12
+_HEAD = "model"
 _ESTIMATOR = "o200k"  # by whose tokens the counts of others are estimated
 
 
@@ -136,12 +137,13 @@ def _models(args: argparse.Namespace) -> int:
     if args.json:
         write_json([_model(name, row) for name, row in rows])
         return 0
-    width = 2 + max(len(name) for name, _ in rows)
-    head = f"{'model':{width}}{'messages':18}{'vocabulary':12}{'exact':7}installed\n"
+    named = [(printable(name), row) for name, row in rows]
+    width = 2 + max(len(name) for name in (_HEAD, *(name for name, _ in named)))
+    head = f"{_HEAD:{width}}{'messages':18}{'vocabulary':12}{'exact':7}installed\n"
     lines = [
-        f"{printable(name):{width}}{row.family:18}{row.vocabulary or '-':12}"
+        f"{name:{width}}{row.family:18}{row.vocabulary or '-':12}"
         f"{'yes' if row.is_exact else 'no':7}{_brought(row.vocabulary)}\n"
-        for name, row in rows
+        for name, row in named
     ]
     write("".join([head, *lines]).encode())
     return 0

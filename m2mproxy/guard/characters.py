@@ -6,10 +6,11 @@ of them in a row carries a message that nobody sees. Sources: UAX #9 (bidirectio
 (emoji sequences, flags of tags), the Unicode standard, chapter 23 (joiners, variation selectors);
 "Trojan Source" (CVE-2021-42574) for overrides; ECMA-48, 5.6 for control strings.
 
-What is not ASCII is looked at first, in UTF-8 and without the ASCII between, by patterns that find
-all that the checks proper could find and more; only what these hit is checked.
+What is not ASCII is looked at first, without the ASCII between, by patterns that find all that the
+checks proper could find and more; only what these hit is checked.
 
-The one rule: a text in ASCII costs two searches, and no text more than linear time.
+The one rule: a text in ASCII costs two searches, no text more than linear time, and none holds the
+interpreter's lock for longer than a stretch of it takes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from m2mproxy.guard.finding import Category, Finding
+from m2mproxy.guard.search import OVERLAP, SIZE, count, first
 
 CHECKS: Mapping[str, str] = {
     "nul": "a NUL character",
@@ -53,8 +55,8 @@ _THAI_MARKS = "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e"
 _ARABIC_MARKS = "\u0610-\u061a\u064b-\u065f\u06d6-\u06ed"
 
 _direction = re.compile("[\u202a-\u202e\u2066-\u2069]")
-_paragraph = re.compile("[^\n\r\u0085\u2029]+").finditer
-_is_right_to_left = re.compile(f"[{_RIGHT_TO_LEFT}]").search
+_line_end = re.compile("[\n\r\u0085\u2029]").search
+_right_to_left = re.compile(f"[{_RIGHT_TO_LEFT}]").search
 # A flag, or what is left of one at the end of a text that was cut; a tag on its own.
 _tag = re.compile(
     "\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{2,6}(?:\U000e007f|\\Z)"
@@ -90,12 +92,14 @@ def check(text: str) -> Iterator[Finding]:
     """What is wrong with the characters of `text`, each kind once, with its first place."""
     if "\0" in text:
         yield malformed("nul", CHECKS["nul"], text.index("\0"))
-    if "\x1b" in text and (match := _control_string(text)):
-        yield malformed("terminal", CHECKS["terminal"], match.start())
+    if "\x1b" in text:
+        at = first(_control_string, text)
+        if at >= 0:
+            yield malformed("terminal", CHECKS["terminal"], at)
     if text.isascii():
         return
-    rest = text.encode().translate(None, _ASCII)
-    if _suspect(rest) is None:
+    rest = _beyond_ascii(text)
+    if first(_suspect, rest) < 0 and first(_repeated, rest) < 0:
         return
     for source, may_find, find in _FINDERS:
         if may_find(rest):
@@ -105,19 +109,23 @@ def check(text: str) -> Iterator[Finding]:
 
 
 def _bidi(text: str) -> int:
-    for each in _paragraph(text):
-        at = _reordered(each[0])
+    start = 0
+    while start < len(text):
+        end = first(_line_end, text, start)
+        end = len(text) if end < 0 else end
+        at = _reordered(text[start:end])
         if at >= 0:
-            return each.start() + at
+            return start + at
+        start = end + 1
     return -1
 
 
 def _reordered(paragraph: str) -> int:
     """Where a paragraph has an override, an isolate without its other half, or turns the order
     around though nothing in it is written from right to left; else -1."""
-    turns = _is_right_to_left(paragraph) is not None
+    turns = first(_right_to_left, paragraph) >= 0
     isolates: list[int] = []
-    for match in _direction.finditer(paragraph):
+    for match in _directions(paragraph):
         control, at = match[0], match.start()
         if control in _OVERRIDES:
             return at
@@ -134,72 +142,73 @@ def _reordered(paragraph: str) -> int:
     return isolates[0] if isolates else -1
 
 
+def _directions(paragraph: str) -> Iterator[re.Match[str]]:
+    for at in range(0, len(paragraph), SIZE):
+        yield from _direction.finditer(paragraph, at, at + SIZE)
+
+
 def _stray_tag(text: str) -> int:
-    return next((match.start() for match in _tag(text) if match[1]), -1)
+    at = 0
+    while at < len(text):
+        stop = end = at + SIZE
+        for match in _tag(text, at, stop + OVERLAP):
+            if match.start() >= stop:
+                break
+            if match[1]:
+                return match.start()
+            end = max(end, match.end())  # a flag across the end of the stretch
+        at = end
+    return -1
 
 
 def _selectors(text: str) -> int:
-    match = _variation(text)
-    return -1 if match is None else match.start()
+    return first(_variation, text)
 
 
 def _hidden(text: str) -> int:
-    match = _invisible(text)
-    if match is not None:
-        return match.start()
-    count = len(_zero_width(text))
-    if count < _MANY or (count - len(_emoji_joiner(text))) < max(_MANY, _SHARE * len(text)):
+    at = first(_invisible, text)
+    if at >= 0:
+        return at
+    found = count(_zero_width, text)
+    if found < _MANY or found - count(_emoji_joiner, text, 2) < max(_MANY, _SHARE * len(text)):
         return -1
     return 0
 
 
 def _heaped(text: str) -> int:
-    match = _marks(text)
-    return -1 if match is None else match.start()
+    return first(_marks, text)
 
 
 # -- the first look -------------------------------------------------------------------------------
 
 _ASCII = bytes(range(128))
-_DIRECTION_8 = rb"\xe2(?:\x80[\xaa-\xae]|\x81[\xa6-\xa9])"
-_TAG_8 = rb"\xf3\xa0[\x80\x81]"
-_SELECTOR_8 = rb"\xef\xb8[\x80-\x8f]"
-_MORE_SELECTORS_8 = rb"\xf3\xa0[\x84-\x87]"
-_ZERO_WIDTH_8 = rb"(?:\xe2(?:\x80[\x8b-\x8d]|\x81[\xa0-\xa4])|\xef\xbb\xbf|\xe1\xa0\x8e)"
-_INVISIBLE_8 = (
-    rb"(?:\xe2(?:\x80[\x8b-\x8f]|\x81[\xa0-\xaf])|\xef\xbb\xbf|\xef\xbe\xa0|\xc2\xad|\xcd\x8f"
-    rb"|\xd8\x9c|\xe1\x85[\x9f\xa0]|\xe1\x9e[\xb4\xb5]|\xe1\xa0\x8e|\xe3\x85\xa4)"
-)
-_MARK_8 = (
-    rb"(?:\xcc[\x80-\xbf]|\xcd[\x80-\xaf]|\xd2[\x83-\x89]|\xe1(?:\xaa[\xb0-\xbf]|\xab[\x80-\xbf]"
-    rb"|\xb7[\x80-\xbf])|\xe2\x83[\x90-\xbf]|\xef\xb8[\xa0-\xaf])"
-)
-_REPEATED_8 = rb"(\xe0[\xb8\xb9].)\1{4}|([\xd8-\xdb].)\2{4}"
-_LETTER_8 = rb"(?:[\xc3-\xd4].|\xe1[\xb8-\xbf].)"
-# The letters between are missing where they are ASCII, and may be there where they are not.
-_SELECTORS_8 = _MORE_SELECTORS_8 + rb"|(?:" + _LETTER_8 + rb"?+" + _SELECTOR_8 + rb"){3}"
-_HIDDEN_8 = rb"(?:" + _LETTER_8 + rb"?+" + _INVISIBLE_8 + rb"){4}"
-_HEAPED_8 = _MARK_8 + rb"{6}|" + _REPEATED_8
-
+_LETTER = "[\u00c0-\u024f\u0370-\u03ff\u0400-\u052f\u1e00-\u1fff]"
 _suspect = re.compile(
-    rb"|".join(
-        (_REPEATED_8, _DIRECTION_8, _TAG_8, _SELECTOR_8, _MORE_SELECTORS_8, _INVISIBLE_8, _MARK_8)
-    ),
-    re.DOTALL,
+    f"[\u202a-\u202e\u2066-\u2069{_TAGS}{_SELECTORS}{_MORE_SELECTORS}{_INVISIBLE}{_MARKS}]"
 ).search
-_zero_width_8 = re.compile(_ZERO_WIDTH_8).findall
-_hidden_8 = re.compile(_HIDDEN_8, re.DOTALL).search
+_repeated = re.compile(rf"([{_THAI_MARKS}{_ARABIC_MARKS}])\1{{4}}").search
+# The letters between are missing where they are ASCII, and may be there where they are not.
+_may_select = re.compile(
+    f"[{_MORE_SELECTORS}]|(?:{_LETTER}?+[{_SELECTORS}]){{3}}|[{_SELECTORS}]{{3}}"
+).search
+_may_be_invisible = re.compile(f"(?:{_LETTER}?+[{_INVISIBLE}]){{4}}").search
 
 
-def _may_hide(rest: bytes) -> bool:
-    return _hidden_8(rest) is not None or len(_zero_width_8(rest)) >= _MANY
+def _beyond_ascii(text: str) -> str:
+    """What of it is not ASCII."""
+    pieces = [text[at : at + SIZE].encode() for at in range(0, len(text), SIZE)]
+    return "".join([piece.translate(None, _ASCII).decode() for piece in pieces])
 
 
-_Look = Callable[[bytes], object]
-_FINDERS: tuple[tuple[str, _Look, Callable[[str], int]], ...] = (
-    ("bidi", re.compile(_DIRECTION_8).search, _bidi),
-    ("tags", re.compile(_TAG_8).search, _stray_tag),
-    ("variation", re.compile(_SELECTORS_8, re.DOTALL).search, _selectors),
+def _may_hide(rest: str) -> bool:
+    return first(_may_be_invisible, rest) >= 0 or count(_zero_width, rest) >= _MANY
+
+
+_any_tag = re.compile(f"[{_TAGS}]").search
+_FINDERS: tuple[tuple[str, Callable[[str], bool], Callable[[str], int]], ...] = (
+    ("bidi", lambda rest: first(_direction.search, rest) >= 0, _bidi),
+    ("tags", lambda rest: first(_any_tag, rest) >= 0, _stray_tag),
+    ("variation", lambda rest: first(_may_select, rest) >= 0, _selectors),
     ("invisible", _may_hide, _hidden),
-    ("marks", re.compile(_HEAPED_8, re.DOTALL).search, _heaped),
+    ("marks", lambda rest: first(_marks, rest) >= 0, _heaped),
 )

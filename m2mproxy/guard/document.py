@@ -43,12 +43,12 @@ MAX_DEPTH = 32
 MAX_VALUES = 500_000
 MAX_DIGITS = 200
 
+_BACKSLASH = 0x5C
 _BOM = b"\xef\xbb\xbf"
 # The `*+` go back nowhere. Where no quote ends a string the text is no JSON, and orjson says so.
 _strings = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL).sub
 _constant = re.compile(rb"-?(?:NaN|Infinity)\b").match
-# An escaped colon: a run of backslashes before the `u` makes an escape when it is odd.
-_escaped_colon = re.compile(rb"(?<!\\)(?:\\\\)*+\\u003[aA]").findall
+_after_a_backslash = re.compile(rb"\\\\u003[aA]").finditer
 # What numbers are written with becomes "0", everything else a space.
 _DIGITS = bytes(0x30 if each in b"0123456789.eE+-" else 0x20 for each in range(256))
 _TOO_LONG = b"0" * (MAX_DIGITS + 1)
@@ -147,6 +147,16 @@ class Tally:
     def has_all_of(self, text: bytes) -> bool:
         """Whether every key in `text` is among what was parsed, so that none was given twice."""
         found = text.count(b":")
-        if b"\\u003" in text and (b"\\u003a" in text or b"\\u003A" in text):
-            found += len(_escaped_colon(text))
+        if b"\\u003" in text and (escaped := text.count(b"\\u003a") + text.count(b"\\u003A")):
+            none = [each for each in _after_a_backslash(text) if not _is_escape(text, each.end())]
+            found += escaped - len(none)
         return found == self.members + self.colons
+
+
+def _is_escape(text: bytes, end: int) -> bool:
+    """Whether the six bytes before `end` are an escape, rather than a backslash that is escaped
+    and what follows it: they end a run of an odd number of backslashes."""
+    start = at = end - 6
+    while start and text[start - 1] == _BACKSLASH:
+        start -= 1
+    return (at - start) & 1 == 0

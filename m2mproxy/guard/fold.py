@@ -14,7 +14,7 @@ quadratic).
 # ruff: noqa: RUF001 (look-alikes are what this is about)
 from __future__ import annotations
 
-import re
+import codecs
 import unicodedata
 
 MOST_FOR_ONE = 24
@@ -67,11 +67,14 @@ _LETTERS = 26
 
 _MOST_KNOWN = 8192
 
-_OTHER = re.compile(r"[^\x00-\x7f]+")
+_DENSE = 8
+"""From one byte beyond ASCII in so many characters on, all characters are looked up one by one."""
 
 
 def _one(point: int) -> str:
-    """What one character beyond ASCII becomes."""
+    """What one character becomes."""
+    if point < 0x80:
+        return chr(point)
     for first in _ENCLOSED:
         if first <= point < first + _LETTERS:
             return chr(ord("a") + point - first)
@@ -104,19 +107,39 @@ class _Table(dict[int, str]):
     def __missing__(self, point: int) -> str:
         if len(self) >= _MOST_KNOWN:
             self.clear()
-        made = self[point] = _one(point)[:MOST_FOR_ONE]
+        made = self[point] = _one(point)[:MOST_FOR_ONE].lower()
         return made
 
 
 _TABLE = _Table()
+_HANDLER = "m2mproxy.fold"
 
 
-def _run(match: re.Match[str]) -> str:
-    return match[0].translate(_TABLE)
+def _run(error: UnicodeError) -> tuple[bytes, int]:
+    """A run of characters beyond ASCII, as the codec asks for it."""
+    assert isinstance(error, UnicodeEncodeError)
+    run = error.object[error.start : error.end]
+    return run.translate(_TABLE).encode(), error.end
+
+
+codecs.register_error(_HANDLER, _run)
+
+
+def spelt(text: str) -> bytes:
+    """The text in its plain spelling, in UTF-8, but for the case of what is ASCII."""
+    if text.isascii():
+        return text.encode()
+    more = len(text.encode("utf-8", "replace")) - len(text)
+    if more * _DENSE > len(text):
+        return text.translate(_TABLE).encode()
+    return text.encode("ascii", _HANDLER)
+
+
+def folded(text: str) -> bytes:
+    """The same in small letters."""
+    return spelt(text).lower()
 
 
 def fold(text: str) -> str:
     """The text in its plain spelling. Idempotent but for spaces."""
-    if text.isascii():
-        return text.lower()
-    return _OTHER.sub(_run, text).lower()
+    return folded(text).decode()

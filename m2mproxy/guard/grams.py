@@ -15,7 +15,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from typing import Any
+from operator import mul
+from typing import Any, NamedTuple
 
 from m2mproxy.guard.engine import EngineMissing
 
@@ -35,15 +36,19 @@ BUCKETS = 1 << BITS
 """Of a table of weights."""
 LONGEST = 1 << 16
 """Bytes of text at a time."""
+MOST_TEXTS = (1 << 32 - BITS) - 1
+"""Of which grams are taken at a time."""
 RUNS = (3, 4, 5)
 """Lengths of runs of characters, in bytes."""
 
 _MASK = (1 << 32) - 1
+_BITS, _BUCKET = np.uint32(BITS), np.uint32(BUCKETS - 1)
 _SHIFT = np.uint32(32 - BITS)
-_SPREAD = np.uint32(0x9E3779B1)
-_SECOND = np.uint32(0x85EBCA6B)
+_SPREAD_BY, _SECOND_BY = 0x9E3779B1, 0x85EBCA6B
+_SPREAD, _SECOND = np.uint32(_SPREAD_BY), np.uint32(_SECOND_BY)
 _THIRD = np.uint32(0xC2B2AE35)
 _FIRST_THREE = np.uint32(0x00FFFFFF)
+_NO_TEXT = np.uint32(_MASK)
 _NO_WORD = np.uint32(0x5BD1E995)
 """What stands before the first word and after the last."""
 _SPACE = 32
@@ -69,24 +74,41 @@ _FACTOR = 0x01000193
 _VALUES = _values()
 _POWERS = _powers(_FACTOR)
 _INVERSES = _powers(pow(_FACTOR, -1, 1 << 32))
+FEW = 256
+"""Bytes that `Table.of_few` takes."""
+_VALUE_OF = _VALUES.tolist().__getitem__
+_FIRST_POWERS = _POWERS[:FEW].tolist()
 
 
 def words(data: bytes) -> tuple[Places, Places, Hashes]:
     """The words of `data`: where each begins, where it ends, its hash. Spaces are between words;
     `data` begins and ends with one, and is at most LONGEST bytes long."""
     text = np.frombuffer(data, np.uint8)
+    starts, stops = _edges(text)
+    return starts, stops, _hashes(_sums(text), starts, stops)
+
+
+def _edges(text: NDArray[np.uint8]) -> tuple[Places, Places]:
+    """Where words begin and end."""
     letters = text != _SPACE
-    edges = np.flatnonzero(letters[1:] != letters[:-1])
-    before, last = edges[::2], edges[1::2]
+    edges = (letters[1:] != letters[:-1]).nonzero()[0]
+    edges += 1
+    return edges[::2], edges[1::2]
+
+
+def _sums(text: NDArray[np.uint8]) -> Hashes:
+    """The sum up to each byte, with it."""
     sums = _VALUES.take(text)
     sums *= _POWERS[: len(text)]
-    np.cumsum(sums, out=sums)
-    hashes = sums.take(last)
-    hashes -= sums.take(before)
-    before += 1
-    hashes *= _INVERSES.take(before)
-    last += 1
-    return before, last, hashes
+    return np.add.accumulate(sums, out=sums)
+
+
+def _hashes(sums: Hashes, starts: Places, stops: Places) -> Hashes:
+    """Of what is between some places and others, none of which is the beginning of the text."""
+    hashes = sums.take(stops - 1)
+    hashes -= sums.take(starts - 1)
+    hashes *= _INVERSES.take(starts)
+    return hashes
 
 
 def bucket(hashes: Hashes) -> Hashes:
@@ -98,47 +120,104 @@ def bucket(hashes: Hashes) -> Hashes:
 
 def of_pairs(hashes: Hashes) -> Hashes:
     """The buckets of each two words in a row."""
+    return bucket(_pairs(hashes))
+
+
+def _pairs(hashes: Hashes) -> Hashes:
     pairs = hashes[:-1] * _SECOND
     pairs += hashes[1:]
-    return bucket(pairs)
+    return pairs
 
 
-def word_grams(data: bytes) -> Hashes:
-    """The buckets of words and pairs of words of a text, each once; the beginning, the end and
-    full stops are words, too."""
-    _, _, hashes = words(data.replace(b".", b" . "))
+def followed(data: bytes, sign: int, by: bytes) -> list[int]:
+    """How often one byte is followed by each of some."""
+    text = np.frombuffer(data, np.uint8)
+    after = text[1:].take((text[:-1] == sign).nonzero()[0])
+    return [int(np.count_nonzero(after == each)) for each in by]
+
+
+class Grams(NamedTuple):
+    """The buckets of what several texts are made of, each once a text."""
+
+    buckets: Hashes
+    ends: Places
+    """Where those of each text end."""
+
+    @property
+    def counts(self) -> list[int]:
+        """How many each text has."""
+        ends = self.ends.tolist()
+        return [end - start for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def word_grams(texts: Sequence[bytes]) -> Grams:
+    """Words and pairs of words; the beginning, the end and full stops are words, too. Each text has
+    a space on either side; all together, with spaces around full stops, are at most LONGEST bytes
+    long, and there are MOST_TEXTS of them at most."""
+    apart = [text.replace(b".", b" . ") for text in texts]
+    starts, _, hashes = words(b"".join(apart))
     count = len(hashes)
-    bounded = np.empty(count + 2, np.uint32)
-    bounded[0] = bounded[-1] = _NO_WORD
-    bounded[1:-1] = hashes
-    both = np.empty(2 * count + 1, np.uint32)
-    both[:count] = hashes
-    np.multiply(bounded[:-1], _SECOND, out=both[count:])
-    both[count:] += bounded[1:]
-    return _each_once(bucket(both))
+    # Between two texts stands what is at either end of all.
+    bounded = np.full(count + len(apart) + 1, _NO_WORD)
+    if len(apart) == 1:
+        bounded[1:-1] = hashes
+        return _each_once(bucket(np.concatenate((hashes, _pairs(bounded)))), 1)
+    last = starts.searchsorted(_ends(apart))
+    number = _number(last)
+    bounded[np.arange(1, count + 1) + number] = hashes
+    keys = bucket(np.concatenate((hashes, _pairs(bounded))))
+    keys[:count] += number << _BITS
+    keys[count:] += _number(last + np.arange(1, len(apart) + 1)) << _BITS
+    return _each_once(keys, len(apart))
 
 
-def run_grams(data: bytes) -> Hashes:
-    """The buckets of runs of characters of a text, each once."""
+def run_grams(texts: Sequence[bytes]) -> Grams:
+    """Runs of characters, within the same bounds."""
+    data = b"".join(texts)
     count = len(data) - RUNS[-1] + 1
     if count <= 0:
-        return np.empty(0, np.uint32)
+        return Grams(np.empty(0, np.uint32), np.zeros(len(texts), np.int64))
     fours: Hashes = np.ndarray((count,), np.dtype("<u4"), data, 0, (1,))
     fives = fours * _SECOND
     fives += np.frombuffer(data, np.uint8)[RUNS[-1] - 1 :]
     threes = fours & _FIRST_THREE
     threes *= _THIRD
-    return _each_once(bucket(np.concatenate((threes, fours, fives))))
+    runs = np.concatenate((threes, fours, fives)).reshape(len(RUNS), count)
+    runs *= _SPREAD
+    runs >>= _SHIFT
+    if len(texts) > 1:
+        ends = _ends(texts)
+        runs += _number(ends)[:count] << _BITS
+        # What is of two texts comes last when all is sorted.
+        between = (ends[:-1] - np.arange(1, RUNS[-1])[:, None]).ravel()
+        runs[:, between[(between >= 0) & (between < count)]] = _NO_TEXT
+    return _each_once(runs.ravel(), len(texts))
 
 
-def _each_once(buckets: Hashes) -> Hashes:
-    buckets.sort()
-    if len(buckets) < 2:
-        return buckets
-    kept = np.empty(len(buckets), bool)
-    kept[0] = True
-    np.not_equal(buckets[1:], buckets[:-1], out=kept[1:])
-    return buckets[kept]
+def _ends(texts: Sequence[bytes]) -> Places:
+    """Where each ends, if one stands after the other."""
+    return np.add.accumulate(np.fromiter(map(len, texts), np.int64, len(texts)))
+
+
+def _number(ends: Places) -> Hashes:
+    """For each of what texts have the number of its text, where those of each text end."""
+    sizes = ends.copy()
+    sizes[1:] -= ends[:-1]
+    return np.repeat(np.arange(len(ends), dtype=np.uint32), sizes)
+
+
+def _each_once(keys: Hashes, texts: int) -> Grams:
+    """Of buckets with the number of their text in the bits above."""
+    keys.sort()
+    kept = np.ones(len(keys), bool)
+    np.not_equal(keys[1:], keys[:-1], out=kept[1:])
+    keys = keys[kept]
+    if texts == 1:
+        return Grams(keys, np.array([len(keys)]))
+    ends = keys.searchsorted(np.arange(1, texts + 1, dtype=np.uint32) << _BITS)
+    keys = keys[: ends[-1]]
+    keys &= _BUCKET
+    return Grams(keys, ends)
 
 
 class Table:
@@ -149,18 +228,34 @@ class Table:
         if len(weights) != BUCKETS:
             raise ValueError(f"{len(weights)} weights, not {BUCKETS}")
         self._weights = np.frombuffer(weights, np.int8)
+        self._held = memoryview(weights).cast("b")
         self.step = step
 
     def __bytes__(self) -> bytes:
         return self._weights.tobytes()
 
-    def total(self, buckets: Hashes) -> float:
-        """The sum of their weights."""
-        return int(self._weights.take(buckets).sum(dtype=np.int64)) * self.step
+    def totals(self, grams: Grams) -> list[float]:
+        """The sum of the weights that each text has."""
+        sums = running(self._weights.take(grams.buckets)).take(grams.ends).tolist()
+        return [(end - start) * self.step for start, end in zip([0, *sums], sums, strict=False)]
 
     def of_each(self, buckets: Hashes) -> NDArray[np.int32]:
         """The weight of each, in steps."""
         return self._weights.take(buckets).astype(np.int32)
+
+
+    def of_few(self, words: Sequence[bytes]) -> int:
+        """The sum of the weights of words and of pairs of them, in steps: for a few words this is
+        sooner done than an array made. Together they are FEW bytes at most."""
+        total, before = 0, None
+        held = self._held
+        for word in words:
+            hashed = sum(map(mul, map(_VALUE_OF, word), _FIRST_POWERS)) & _MASK
+            total += held[(hashed * _SPREAD_BY & _MASK) >> 32 - BITS]
+            if before is not None:
+                total += held[((before * _SECOND_BY + hashed) * _SPREAD_BY & _MASK) >> 32 - BITS]
+            before = hashed
+        return total
 
 
 def table(weights: Iterable[float]) -> Table:
@@ -172,43 +267,85 @@ def table(weights: Iterable[float]) -> Table:
 
 
 class Windows:
-    """Several texts, whose words are looked at together; what is said of each is of it alone."""
+    """Ranges of a text, whose words are looked at together; what is said of each is of it alone,
+    as if nothing stood around it. Ranges may overlap; words that one cuts are cut."""
 
-    def __init__(self, texts: Sequence[bytes]) -> None:
-        """`texts` have words with spaces between them, and LONGEST bytes at most, as they stand
-        here, with a space around each; there is one text at least."""
-        count = len(texts)
-        self._ends: Places = np.cumsum(np.fromiter(map(len, texts), np.int64, count) + 1)
-        self._starts, self._stops, self.hashes = words(b" %b " % b" ".join(texts))
-        self.lengths: Places = self._stops - self._starts
+    def __init__(self, data: bytes, lows: Sequence[int], highs: Sequence[int]) -> None:
+        """`data` begins and ends with a space, and is LONGEST bytes at most. A range goes from its
+        low to its high; there is one at least, both ascend, and no word is in none or cut by an
+        empty one."""
+        text = np.frombuffer(data, np.uint8)
+        starts, stops = _edges(text)
+        self._data = data
+        self._lows, self._highs = np.array(lows), np.array(highs)
+        first = stops.searchsorted(self._lows, "right")
+        last = starts.searchsorted(self._highs)
+        self.counts: Places = last - first
+        """Words of each range."""
+        self._last: Places = np.add.accumulate(self.counts)
+        self._first: Places = self._last - self.counts
+        self._some = self.counts.nonzero()[0]
+        if (self._first != first).any():
+            starts, stops = self._cut(starts, stops, first)
+        self._starts, self._stops = starts, stops
+        self.hashes = _hashes(_sums(text), starts, stops)
+        self.lengths: Places = stops - starts
         """Of the words, in bytes."""
-        self._last: Places = np.searchsorted(self._starts, self._ends)
-        self._first: Places = np.concatenate(([0], self._last[:-1]))
-        self.counts: Places = self._last - self._first
-        """Words of each text."""
 
-    def each(self, values: NDArray[Any]) -> Places:
-        """The sum over each text's words."""
-        sums = _running(values)
+    def _cut(self, starts: Places, stops: Places, first: Places) -> tuple[Places, Places]:
+        """The words of each range, one range after the other."""
+        places = np.repeat(first - self._first, self.counts)
+        places += np.arange(len(places))
+        starts, stops = starts.take(places), stops.take(places)
+        begin, end = self._first[self._some], self._last[self._some] - 1
+        starts[begin] = np.maximum(starts[begin], self._lows[self._some])
+        stops[end] = np.minimum(stops[end], self._highs[self._some])
+        return starts, stops
+
+    def each(self, sums: Places) -> Places:
+        """The sum over each range's words, of running sums."""
         return sums.take(self._last) - sums.take(self._first)
 
-    def how_many(self, flags: NDArray[np.bool_]) -> Places:
-        """How many of each text's words have theirs set, which is seldom one."""
-        return self.each(flags) if flags.any() else np.zeros(len(self.counts), np.int64)
+    def text(self, at: int) -> bytes:
+        """A range's text."""
+        return self._data[self._lows[at] : self._highs[at]]
 
-    def pairs(self, weights: Table) -> NDArray[np.int32]:
-        """For each word the weight of it and the one before it in its text."""
-        found = np.zeros(len(self.hashes), np.int32)
-        if len(found):
-            found[1:] = weights.of_each(of_pairs(self.hashes))
-            found[self._first[self.counts > 0]] = 0
-        return found
+    def words(self, flags: NDArray[np.bool_]) -> list[tuple[int, bytes]]:
+        """The words that have theirs set, each with its range."""
+        places = flags.nonzero()[0]
+        if not len(places):
+            return []
+        every = zip(
+            self._last.searchsorted(places, "right").tolist(),
+            self._starts.take(places).tolist(),
+            self._stops.take(places).tolist(),
+            strict=True,
+        )
+        return [(at, self._data[start:stop]) for at, start, stop in every]
+
+    def having(self, flags: NDArray[np.bool_], least: int) -> list[int]:
+        """The ranges of which so many words have theirs set, which is seldom one."""
+        places = flags.nonzero()[0]
+        if len(places) < least:
+            return []
+        found = places.searchsorted(self._last) - places.searchsorted(self._first)
+        return (found >= least).nonzero()[0].tolist()
+
+    def values(self, weights: Table) -> NDArray[np.int32]:
+        """For each word the weight of it, and of it and the one before it in its range."""
+        values = weights.of_each(bucket(self.hashes))
+        if len(values):
+            pairs = weights.of_each(of_pairs(self.hashes))
+            first = self._first[self._some[1:]]
+            pairs[first - 1] = 0
+            values[1:] += pairs
+        return values
 
     def highest(self, rows: Places, span: int) -> Places:
-        """The highest of those rows of so many words that are within each text; 0 for texts that
+        """The highest of those rows of so many words that are within each range; 0 for ranges that
         have no more words than that."""
         highest = np.zeros(len(self.counts), np.int64)
-        longer = np.flatnonzero(self.counts > span)
+        longer = (self.counts > span).nonzero()[0]
         if len(longer):
             ranges = np.empty(2 * len(longer), np.int64)
             ranges[::2] = self._first[longer]
@@ -217,20 +354,15 @@ class Windows:
         return highest
 
     def place(self, rows: Places, span: int, at: int) -> tuple[int, int]:
-        """The byte of a text where its highest row begins, and where that ends."""
+        """Where in a range its highest row begins and ends, in bytes."""
         first, last = int(self._first[at]), int(self._last[at])
         first += int(rows[first : last - span + 1].argmax())
-        begin = int(self._ends[at - 1]) + 1 if at else 1
-        return int(self._starts[first]) - begin, int(self._stops[first + span - 1]) - begin
+        low = int(self._lows[at])
+        return int(self._starts[first]) - low, int(self._stops[first + span - 1]) - low
 
 
-def sums_of(values: NDArray[Any], span: int) -> Places:
-    """The sum of each so many values in a row."""
-    sums = _running(values)
-    return sums[span:] - sums[:-span]
-
-
-def _running(values: NDArray[Any]) -> Places:
+def running(values: NDArray[Any]) -> Places:
+    """The sum of those before each value, and that of all."""
     sums = np.zeros(len(values) + 1, np.int64)
-    np.cumsum(values, out=sums[1:])
+    np.add.accumulate(values, out=sums[1:])
     return sums

@@ -11,8 +11,6 @@ from itertools import product
 from m2mproxy.guard.engine import Engine
 from m2mproxy.guard.rules import Rules, Search
 
-_NEVER = -(1 << 40)
-
 
 class Matcher:
     """All rules and signs, compiled."""
@@ -52,11 +50,14 @@ class Matcher:
 
     def match(self, folded: bytes) -> tuple[list[str], list[str]]:
         """The ids of the rules and signs that match, in the order of the data; lists seen."""
+        hits = self._engine.scan(folded)
+        if not hits:
+            return [], []
         matched: set[int] = set()
-        last = [_NEVER] * self._states
+        last: dict[int, int] = {}
         plain, steps, alone = self._plain, self._steps, self._alone
         first = len(plain)
-        for number, end in self._engine.scan(folded):
+        for number, end in hits:
             if number < first:
                 matched.add(plain[number])
                 continue
@@ -64,14 +65,14 @@ class Matcher:
             if alone[number] >= 0:
                 matched.add(alone[number])
             for before, within, reached, search in steps[number]:
-                if 0 < end - last[before] <= within:
+                if before in last and 0 < end - last[before] <= within:
                     if search < 0:
                         last[reached] = end
                     else:
                         matched.add(search)
             last[number] = end
-        ids = self._ids
-        seen = [name for name, end in zip(self._lists, last, strict=False) if end >= 0]
+        ids, names = self._ids, self._lists
+        seen = [names[number] for number in sorted(last) if number < len(names)]
         return [ids[number] for number in sorted(matched)], seen
 
 

@@ -13,21 +13,18 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from itertools import repeat
+from pathlib import Path
 
 import brotli  # type: ignore[import-untyped]
 
 from m2mproxy.guard.gate import Gate
 from m2mproxy.guard.grams import BUCKETS, Table, run_grams, word_grams
-from m2mproxy.guard.reading import Reading, pairs_of
+from m2mproxy.guard.reading import Reading
 from m2mproxy.guard.words import FORMS
 
-NAME = "data/model.br"
+DATA = Path(__file__).with_name("data") / "model.br"
 DAMPING = 8
 """Added to the number of features before its root divides: short texts count for less."""
-
-_NOTHING = repeat(0.0)
 
 
 @dataclass(frozen=True)
@@ -41,8 +38,9 @@ class Model:
     """By the id of the rule, or of the sign that has led to another reading."""
     forms: Sequence[float]
     """In the order of words.FORMS."""
-    lists: Mapping[tuple[str, str], float]
-    """By two lists of words of the rules that are both seen in a window."""
+    lists: Mapping[str, Mapping[str, float]]
+    """By two lists of words of the rules that are both seen in a window: the first one of them in
+    the order of the data, then the other."""
     words: Table
     """By the buckets of words and of pairs of words."""
     runs: Table
@@ -50,18 +48,41 @@ class Model:
     gate: Gate
     """What decides which windows are read at all."""
 
-    def logit(self, reading: Reading) -> float:
-        """For one reading of a window of text."""
-        words, runs = word_grams(reading.words), run_grams(reading.words)
-        lists = pairs_of(reading.lists)
-        return (
+    def logits(self, readings: Sequence[Reading]) -> list[float]:
+        """For each of some readings of windows of text, which are within the bounds of grams."""
+        texts = [reading.words for reading in readings]
+        words, runs = word_grams(texts), run_grams(texts)
+        counted = zip(
+            readings,
+            self.words.totals(words),
+            words.counts,
+            self.runs.totals(runs),
+            runs.counts,
+            strict=True,
+        )
+        return [
             self.bias
-            + self.words.total(words) / math.sqrt(len(words) + DAMPING)
-            + self.runs.total(runs) / math.sqrt(len(runs) + DAMPING)
-            + sum(map(self.lists.get, lists, _NOTHING)) / math.sqrt(len(lists) + DAMPING)
+            + by_words / math.sqrt(words_seen + DAMPING)
+            + by_runs / math.sqrt(runs_seen + DAMPING)
+            + self._by_lists(reading.lists)
             + sum([self.forms[form] for form in reading.forms])
             + sum([self.rules.get(rule, 0.0) for rule in reading.rules])
-        )
+            for reading, by_words, words_seen, by_runs, runs_seen in counted
+        ]
+
+    def logit(self, reading: Reading) -> float:
+        """For one."""
+        return self.logits([reading])[0]
+
+    def _by_lists(self, seen: list[str]) -> float:
+        """What each list counts with itself and with each that comes later."""
+        total = 0.0
+        for at, first in enumerate(seen):
+            weights = self.lists.get(first)
+            if weights:
+                for second in seen[at:]:
+                    total += weights.get(second, 0.0)
+        return total / math.sqrt(len(seen) * (len(seen) + 1) // 2 + DAMPING)
 
     def score(self, logit: float) -> float:
         """From 0 to 1, where 0.8 is the operating point."""
@@ -77,7 +98,9 @@ def pack(model: Model) -> bytes:
         "slope": round(model.slope, 4),
         "rules": {rule: round(weight, 3) for rule, weight in sorted(model.rules.items())},
         "forms": [round(weight, 3) for weight in model.forms],
-        "lists": _nested(model.lists),
+        "lists": {
+            name: some for name, each in sorted(model.lists.items()) if (some := _rounded(each))
+        },
         "gate": [round(each, 4) for each in (model.gate.bias, model.gate.whole, model.gate.part)],
         "steps": [table.step for table in tables],
     }
@@ -87,13 +110,8 @@ def pack(model: Model) -> bytes:
     return packed
 
 
-def _nested(weights: Mapping[tuple[str, str], float]) -> dict[str, dict[str, float]]:
-    """By the first of two, then by the second."""
-    nested: dict[str, dict[str, float]] = {}
-    for (first, second), weight in sorted(weights.items()):
-        if n := round(weight, 2):
-            nested.setdefault(first, {})[second] = n
-    return nested
+def _rounded(weights: Mapping[str, float]) -> dict[str, float]:
+    return {name: n for name, weight in sorted(weights.items()) if (n := round(weight, 2))}
 
 
 def unpack(packed: bytes) -> Model:
@@ -111,11 +129,7 @@ def unpack(packed: bytes) -> Model:
         slope=data["slope"],
         rules=data["rules"],
         forms=data["forms"],
-        lists={
-            (first, second): weight
-            for first, seconds in data["lists"].items()
-            for second, weight in seconds.items()
-        },
+        lists=data["lists"],
         words=words,
         runs=runs,
         gate=Gate(**points, weights=passing),
@@ -124,4 +138,4 @@ def unpack(packed: bytes) -> Model:
 
 def load() -> Model:
     """The model that the package carries."""
-    return unpack(files(__package__).joinpath(NAME).read_bytes())
+    return unpack(DATA.read_bytes())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from m2mproxy.guard.fold import fold
+from m2mproxy.guard.fold import folded
 from m2mproxy.guard.matcher import Matcher
 from m2mproxy.guard.reading import Reading
 from m2mproxy.guard.rules import Rules
@@ -32,10 +32,11 @@ class Reader:
         plain, signs = self._one(window, [])
         if is_part:
             plain.forms.append(PART)
-            signs = []
         yield plain
+        if is_part or (not signs and window.isascii()):
+            return
         left = MOST
-        unseen = [] if window.isascii() or is_part else [("hidden", hidden(window))]
+        unseen = [] if window.isascii() else [("hidden", hidden(window))]
         for sign, text in [*unseen, *readings(window, iter(signs))]:
             if left and text:
                 left -= 1
@@ -48,9 +49,12 @@ class Reader:
 
     def _one(self, text: str, led: list[str]) -> tuple[Reading, list[str]]:
         """The reading, and the signs in it."""
-        folded = fold(text).encode("utf-8", "replace")
-        words = marked_of(folded)
-        matched, lists = self._matcher.match(folded)
-        rules = led + [each for each in matched if each not in self._matcher.signs]
-        signs = [each for each in matched if each in self._matcher.signs]
+        plain = folded(text)
+        words = marked_of(plain)
+        matched, lists = self._matcher.match(plain)
+        rules, signs = led, []
+        if matched:
+            known = self._matcher.signs
+            rules = led + [each for each in matched if each not in known]
+            signs = [each for each in matched if each in known]
         return Reading(words, forms_of(text, words, SIZE), rules, lists), signs

@@ -5,12 +5,11 @@ The one rule: it has nothing of the text but its words.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import combinations_with_replacement
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """Words, form and matches of one reading."""
 
     words: bytes

@@ -10,12 +10,13 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from m2mproxy.guard.finding import Category
 from m2mproxy.guard.fold import fold
 
+_DATA = Path(__file__).with_name("data") / "rules.toml"
 # Gaps within a pattern, in bytes: a few words, and the rest of a clause.
 _GAPS = {"short": r"[^.!?\n]{0,16}", "gap": r"[^.!?\n]{0,40}", "near": r"[^\n]{0,90}"}
 _NAME = re.compile(r"\{([a-z]+)\}")
@@ -94,7 +95,7 @@ def _split(words: str) -> list[str]:
 @cache
 def load() -> Rules:
     """The rules in the order of the data."""
-    data = tomllib.loads(files(__package__).joinpath("data/rules.toml").read_text("utf-8"))
+    data = tomllib.loads(_DATA.read_text("utf-8"))
     lists = {name: _alternatives(words) for name, words in data["words"].items()}
     rules = tuple(
         Rule(

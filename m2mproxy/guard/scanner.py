@@ -8,8 +8,11 @@ The one rule: the same body gets the same verdict, whatever was scanned before a
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from json import detect_encoding
 from typing import Any, NamedTuple, Protocol
 
 import orjson
@@ -21,19 +24,34 @@ from m2mproxy.guard.document import MAX_DEPTH, Malformed, Tally, parse
 from m2mproxy.guard.finding import Category, Finding
 from m2mproxy.guard.outbound import carriers
 from m2mproxy.guard.shape import check_message
+from m2mproxy.guard.slices import Highest, Piece, batches
 from m2mproxy.guard.walk import ROLES, Contents, Part, Said, parts
 
 CHECKS: Mapping[str, str] = {**document.CHECKS, **shape.CHECKS, **characters.CHECKS}
 """The ids of what is found without a scorer, and why."""
 DEFAULT_ROLES = ("user", "assistant", "tool")
 DEFAULT_THRESHOLD = 0.8
-# What a text costs whatever its length, in characters.
-PER_TEXT = 256
+# What a text costs whatever its length, in characters of ASCII; what one beyond it costs.
+PER_TEXT = 32
+_BEYOND = 8
+# Of so much a first look is taken as soon as it is read; that of more is taken for the work.
+_SOON = 4096
 _MOST_FOUND = 32
 _LONGEST_MODEL = 200
 OTHER = "*"
 KNOWN_KEYS = shape.KEYS | walk.KEYS
 _NO_TENANT = b""
+
+
+class Looked(Protocol):
+    """Texts after a first look: scorer.Looked."""
+
+    @property
+    def work(self) -> int:
+        """Microseconds that `score` takes, at most, more or less."""
+
+    def score(self) -> list[tuple[Finding, ...]]:
+        """As Scores.score."""
 
 
 class Scores(Protocol):
@@ -42,6 +60,9 @@ class Scores(Protocol):
     def score(self, texts: Sequence[tuple[str, str]]) -> list[tuple[Finding, ...]]:
         """What is found in each of some texts, which are given after whose they are: highest first,
         and the same every time."""
+
+    def look(self, texts: Sequence[tuple[str, str]]) -> Looked:
+        """The same in two steps, of which the first is short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +91,7 @@ class Verdict:
     found: tuple[Found, ...]
     """Highest score first, the first ones of many."""
     over: tuple[Found, ...]
-    """Those that reach the threshold of their category."""
+    """Those that reach the threshold of their category; those with one above 0 come first."""
     refuses: bool
     """Whether one of them has a threshold above 0, which is what refuses a request."""
 
@@ -142,7 +163,9 @@ class Scanner:
         try:
             request, text = parse(body)
         except Malformed as error:
-            return Scan(self, [Found(error.finding, "", None, "")])
+            scan = Scan(self, [Found(error.finding, "", None, "")])
+            self._as_text(body, error.finding, tenant, scan)
+            return scan
         scan = Scan(self, [])
         model = request.get("model")
         if type(model) is str and len(model) <= _LONGEST_MODEL:
@@ -150,7 +173,7 @@ class Scanner:
         tally, labels, deepest = Tally(), list(request), 1
         for part in parts(request, len(text), labels):
             key, within = part.key, part.within
-            kind = key[:14].encode()[:14]
+            kind = _kind(key)
             if part.is_conversation:
                 within += 1
                 looked = self._messages(part, kind, tenant, scan)
@@ -163,12 +186,24 @@ class Scanner:
         names = "\n".join(labels)
         tally.add(len(request), names.count(":"))
         whole = [*shape.check_members(request), *characters.check(names)]
-        if deepest > MAX_DEPTH:
-            whole.append(malformed("nesting", CHECKS["nesting"], 0))
-        elif not tally.has_all_of(text):
-            whole.append(malformed("duplicate_key", CHECKS["duplicate_key"], 0))
+        if deepest > MAX_DEPTH or not tally.has_all_of(text):
+            source = "nesting" if deepest > MAX_DEPTH else "duplicate_key"
+            whole.append(malformed(source, CHECKS[source], 0))
+            self._as_text(text, whole[-1], tenant, scan)
         scan.found += [Found(each, "", None, "") for each in whole]
+        scan.look()
         return scan
+
+    def _as_text(self, body: bytes, finding: Finding, tenant: bytes, scan: Scan) -> None:
+        """Look at a body as it stands, not all of which could be read, if that does not refuse it:
+        a server may be able to."""
+        if not self._refuses(finding):
+            text = _escape("  ", body.decode(detect_encoding(body), "replace"))
+            self._look_at(text, Part("", "user", text), None, b"raw", tenant, scan)
+
+    def _refuses(self, finding: Finding) -> bool:
+        """Whether it is enough to refuse a request, if its score is."""
+        return finding.source not in self._off and self._thresholds[finding.category] > 0
 
     def _messages(self, part: Part, kind: bytes, tenant: bytes, scan: Scan) -> list[_Known]:
         """What is known of the messages of a conversation. All but the last few are looked up in
@@ -218,7 +253,7 @@ class Scanner:
         texts = [each for each in contents.said if each.role in self._roles and each.text]
         if texts:
             scan.new.append(_New(scan.size, name, known, texts))
-            scan.work += sum(len(each.text) + PER_TEXT for each in texts)
+            scan.work += sum([_size(each.text) for each in texts])
         else:
             self._cache.put(name, known)
         scan.add(part.key, index, known)
@@ -228,14 +263,19 @@ class Scanner:
         """How many links in the messages of a reply look as if they carried data away."""
         return sum(carriers(text) for _, text in Contents(reply, "assistant").said)
 
-    def score(self, new: _New) -> _Known:
-        """A part with its texts scored, which is remembered from now on."""
-        found = list(new.known.found)
-        # Left to itself a scorer passes over the system's words; here they were asked for.
-        asked = [("user" if role == "system" else role, text) for role, text in new.texts]
-        for (role, _), findings in zip(new.texts, self._scorer.score(asked), strict=True):
-            found.extend((each, 0, role) for each in findings)
-        known = new.known._replace(found=tuple(found))
+    def look(self, pieces: list[Piece]) -> Looked:
+        """A first look at some pieces of texts."""
+        return self._scorer.look(_asked(pieces))
+
+    def score(self, pieces: list[Piece], looked: Looked | None, highest: Highest) -> None:
+        """Add what is found in some pieces of texts."""
+        scored = looked.score() if looked else self._scorer.score(_asked(pieces))
+        for piece, findings in zip(pieces, scored, strict=True):
+            highest.add(piece, findings)
+
+    def scored(self, new: _New, found: list[tuple[Finding, int, str]]) -> _Known:
+        """A part in whose texts that was found, which is remembered from now on."""
+        known = new.known._replace(found=(*new.known.found, *found))
         self._cache.put(new.name, known)
         return known
 
@@ -259,13 +299,32 @@ class Scanner:
             (each for each in found if each.finding.source not in off),
             key=lambda each: -each.finding.score,
         )
-        over = tuple(
-            each for each in counts if each.finding.score >= thresholds[each.finding.category]
-        )
-        refuses = any(thresholds[each.finding.category] > 0 for each in over)
-        return Verdict(tuple(counts[:_MOST_FOUND]), over[:_MOST_FOUND], refuses)
+        over = [each for each in counts if each.finding.score >= thresholds[each.finding.category]]
+        refusing = [each for each in over if thresholds[each.finding.category] > 0]
+        over = refusing + [each for each in over if thresholds[each.finding.category] <= 0]
+        return Verdict(tuple(counts[:_MOST_FOUND]), tuple(over[:_MOST_FOUND]), bool(refusing))
 
 
+def _asked(pieces: list[Piece]) -> list[tuple[str, str]]:
+    """What a scorer is given. Left to itself it passes over the system's words; here they were
+    asked for."""
+    return [("user" if each.role == "system" else each.role, each.text) for each in pieces]
+
+
+def _size(text: str) -> int:
+    """What a first look at a text costs, in characters of ASCII."""
+    return PER_TEXT + len(text) * (1 if text.isascii() else _BEYOND)
+
+
+def _kind(key: str) -> bytes:
+    """What a key adds to the names of what stands under it, in 14 bytes at most."""
+    name = key.encode()
+    return name if len(name) <= _KIND else hashlib.blake2b(name, digest_size=_KIND).digest()
+
+
+_KIND = 14
+# Escapes of JSON that part words, which it is no text without.
+_escape = re.compile(r'\\[bfnrt"\\/]').sub
 # So many messages are looked up as one.
 _BLOCK = 8
 _TOO_DEEP = _Known(0, 0, MAX_DEPTH + 1, ())
@@ -279,17 +338,23 @@ class Scan:
         new: parts that are to be scored.
         blocks: sums that are not remembered yet.
         cached: messages and other parts that were known.
-        work: characters that are to be scored, and PER_TEXT for each text.
+        work: microseconds that `advance` takes for scoring, in all, at most, more or less.
         model: that the body names, "" for none.
     """
 
-    __slots__ = ("_parts", "_scanner", "blocks", "cached", "found", "model", "new", "work")
+    __slots__ = (
+        *("_batches", "_highest", "_looked", "_parts", "_scanner"),
+        *("blocks", "cached", "found", "model", "new", "work"),
+    )
 
     def __init__(self, scanner: Scanner, found: list[Found]) -> None:
         self._scanner = scanner
         self._parts: list[tuple[str, int | None, _Known]] = []
+        self._looked: tuple[list[Piece], Looked] | None = None
         self.found = found
         self.new: list[_New] = []
+        self._batches = batches(text for new in self.new for text in new.texts)
+        self._highest = Highest()
         self.blocks: list[_Block] = []
         self.cached = 0
         self.work = 0
@@ -304,12 +369,47 @@ class Scan:
         """One more part; `index` is that of its first message."""
         self._parts.append((key, index, known))
 
+    def look(self) -> None:
+        """Take a first look at what is new, if it is not much: most of it is passed over, and then
+        is no more work. (What is more is work of about a microsecond a character, at most.)"""
+        if self.new and self.work <= _SOON:
+            pieces = next(self._batches)  # all of it
+            self._looked = pieces, self._scanner.look(pieces)
+            self.work = self._looked[1].work
+
+    def advance(self, most: int) -> Verdict | None:
+        """Score some more of what is new, about `most` characters of it. Returns the verdict when
+        that was all."""
+        if self._looked is not None:
+            self._scanner.score(*self._looked, self._highest)
+            self._looked = None
+        spent = 0
+        for pieces in self._batches:
+            self._scanner.score(pieces, None, self._highest)
+            spent += sum([_size(each.text) for each in pieces])
+            if spent >= most:
+                return None
+        self._keep()
+        return self._judged()
+
     def verdict(self) -> Verdict:
-        """Score what is new, and judge."""
+        """Score all of it, and judge."""
+        while (verdict := self.advance(self.work + 1)) is None:
+            pass
+        return verdict
+
+    def _keep(self) -> None:
+        """Add what was found to the parts, which are those of `new`, text by text."""
+        of = [at for at, new in enumerate(self.new) for _ in new.texts]
+        found: list[list[tuple[Finding, int, str]]] = [[] for _ in self.new]
+        for number, finding, role in self._highest.findings():
+            found[of[number]].append((finding, 0, role))
+        for new, each in zip(self.new, found, strict=True):
+            key, index, _ = self._parts[new.at]
+            self._parts[new.at] = (key, index, self._scanner.scored(new, each))
+
+    def _judged(self) -> Verdict:
         scanner, parts = self._scanner, self._parts
-        for new in self.new:
-            key, index, _ = parts[new.at]
-            parts[new.at] = (key, index, scanner.score(new))
         for first, name in self.blocks:
             block = [known for _, _, known in parts[first : first + _BLOCK]]
             if len(block) == _BLOCK:

@@ -8,18 +8,32 @@ The one rule: the same text gets the same findings, in any order, in any process
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, starmap
+from typing import NamedTuple
 
 from m2mproxy.guard import model, rules
 from m2mproxy.guard.finding import Category, Finding
-from m2mproxy.guard.gate import Window, windows_of
 from m2mproxy.guard.reader import Reader
 from m2mproxy.guard.reading import Reading
+from m2mproxy.guard.stretch import Window, stretches_of, windows_of
 
 LEAST = 0.05
 MODEL = "model"
 _MODEL_WORDS = "reads like texts that attack models"
+_BATCH = 1 << 14
+"""Bytes of readings whose words are looked up in one go."""
+_PER_WINDOW, _BEYOND = 100, 4
+"""Microseconds, for a window and for a character of it if it is not all ASCII."""
+
+
+class Looked(NamedTuple):
+    """Texts of which it is known what is to be read."""
+
+    work: int
+    """Microseconds that reading it takes, at most, more or less."""
+    score: Callable[[], list[tuple[Finding, ...]]]
 
 
 @dataclass(frozen=True)
@@ -62,41 +76,57 @@ class Scorer:
     def score(self, texts: Sequence[tuple[str, str]]) -> list[tuple[Finding, ...]]:
         """What is wrong with each text, which is given after whose it is: its highest score in each
         category, highest first. What is wrong with one does not depend on the others."""
-        most: list[dict[Category, Finding]] = [{} for _ in texts]
-        for window in self._worth_reading(texts):
-            best = most[window.number]
-            for reading in self._reader.read(window.text, window.is_part):
-                finding = self._finding(reading, window.start)
-                if finding.score < LEAST or finding.source in self._off:
-                    continue
-                known = best.get(finding.category)
-                if known is None or finding.score > known.score:
-                    best[finding.category] = finding
-        return [tuple(sorted(each.values(), key=lambda one: -one.score)) for each in most]
+        return self._read(self._windows(texts), len(texts))
 
-    def _worth_reading(self, texts: Sequence[tuple[str, str]]) -> Iterator[Window]:
+    def look(self, texts: Sequence[tuple[str, str]]) -> Looked:
+        """The same in two steps: here it is found which windows are to be read, which takes little;
+        reading them may take long."""
+        windows = list(self._windows(texts))
+        work = sum([_work(each.text) for each in windows])
+        return Looked(work, lambda: self._read(windows, len(texts)))
+
+    def _windows(self, texts: Sequence[tuple[str, str]]) -> Iterator[Window]:
         """The windows and parts of windows that the model does not pass over; all windows where
         words count for nothing."""
-        every = (
-            window
-            for number, (role, text) in enumerate(texts)
-            if role not in _UNSCORED
-            for window in windows_of(number, text)
-        )
-        return every if MODEL in self._off else self._model.gate.through(every)
+        scored = ((at, text) for at, (role, text) in enumerate(texts) if role not in _UNSCORED)
+        if MODEL in self._off:
+            return chain.from_iterable(starmap(windows_of, scored))
+        return self._model.gate.through(chain.from_iterable(starmap(stretches_of, scored)))
 
-    def _finding(self, reading: Reading, start: int) -> Finding:
-        if self._off:
-            reading = replace(
-                reading,
-                words=b"" if MODEL in self._off else reading.words,
-                lists=[] if MODEL in self._off else reading.lists,
-                rules=[rule for rule in reading.rules if rule not in self._off],
-            )
-        score = self._model.score(self._model.logit(reading))
-        source = self._leading(reading.rules) if score >= LEAST else MODEL
+    def _read(self, windows: Iterable[Window], texts: int) -> list[tuple[Finding, ...]]:
+        most: list[dict[Category, Finding]] = [{} for _ in range(texts)]
+        for read in _batches(self._readings(windows)):
+            logits = self._model.logits([reading for _, reading in read])
+            for (window, reading), logit in zip(read, logits, strict=True):
+                score = round(self._model.score(logit), 4)
+                if score >= LEAST:
+                    self._add(most[window.number], self._finding(reading, score, window.start))
+        return [tuple(sorted(each.values(), key=lambda one: -one.score)) for each in most]
+
+    def _readings(self, windows: Iterable[Window]) -> Iterator[tuple[Window, Reading]]:
+        for window in windows:
+            for reading in self._reader.read(window.text, window.is_part):
+                yield window, self._without(reading) if self._off else reading
+
+    def _without(self, reading: Reading) -> Reading:
+        """With nothing of what shall not count."""
+        rules = [rule for rule in reading.rules if rule not in self._off]
+        if MODEL in self._off:
+            return reading._replace(words=b"", lists=[], rules=rules)
+        return reading._replace(rules=rules)
+
+    def _finding(self, reading: Reading, score: float, start: int) -> Finding:
+        source = self._leading(reading.rules)
         about = SOURCES[source]
-        return Finding(about.category, source, round(score, 4), about.words, start)
+        return Finding(about.category, source, score, about.words, start)
+
+    def _add(self, best: dict[Category, Finding], finding: Finding) -> None:
+        """Only the highest of a category is told."""
+        if finding.source in self._off:
+            return
+        known = best.get(finding.category)
+        if known is None or finding.score > known.score:
+            best[finding.category] = finding
 
     def _leading(self, fired: list[str]) -> str:
         """The rule to name: the weightiest of the category that has the most weight."""
@@ -110,3 +140,27 @@ class Scorer:
         top = max(totals, key=lambda category: totals[category])
         of_it = (rule for rule in known if SOURCES[rule].category is top)
         return max(of_it, key=lambda rule: self._weights[rule])
+
+
+def _work(window: str) -> int:
+    """Microseconds that reading it takes, at most, more or less: most take a fifth of that, but
+    there are texts made to be dear (tools/bench --only guard)."""
+    return _PER_WINDOW + len(window) * (1 if window.isascii() else _BEYOND)
+
+
+def _batches(
+    readings: Iterable[tuple[Window, Reading]],
+) -> Iterator[list[tuple[Window, Reading]]]:
+    """As many as are added up in one go. A reading's own words are not longer than that."""
+    batch: list[tuple[Window, Reading]] = []
+    size = 0
+    for each in readings:
+        words = each[1].words
+        more = len(words) + 2 * words.count(b".") + 2
+        if batch and size + more > _BATCH:
+            yield batch
+            batch, size = [], 0
+        batch.append(each)
+        size += more
+    if batch:
+        yield batch

@@ -18,13 +18,14 @@ from collections.abc import Callable, Iterator
 _TAGS = re.compile(r"[\U000e0020-\U000e007e]{4,}")
 _SELECTORS = re.compile(r"[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
-_HEX = re.compile(r"(?:[0-9a-fA-F]{2}[ :,]?){8,}")
+_HEX = re.compile(r"(?:[0-9a-fA-F]{2}[ :,]?+){8,}+")
 _ESCAPES = re.compile(r"(?:\\u|\\x|%|&#x?|\\U0{0,4}|U\+)([0-9a-fA-F]{2,5});?")
 _BITS = re.compile(r"(?:[01]{8}\s?){4,}")
 _SPACED = re.compile(r"(?<![^\W_])[^\W_](?:(?:[^\S\n]|[._*\-|/\\])[^\W_]){3,}(?![^\W_])")
 _GAPS = re.compile(r"[^\S\n]{2,}")
 _LEET = str.maketrans("013456789@$!|+\u20ac\u00a3(", "oieasgtbgasilteec")
-_WORD = re.compile(r"\S+")
+# A word that has one of those. (The `*+` goes back nowhere.)
+_WORD = re.compile(r"(?<!\S)[^\s013456789@$!|+\u20ac\u00a3(]*+[013456789@$!|+\u20ac\u00a3(]\S*")
 _LETTER = re.compile(r"[A-Za-z]")
 _FIRST_SELECTORS, _SECOND_SELECTORS = 0xFE00, 0xE0100
 
@@ -51,7 +52,9 @@ def _readable(data: bytes) -> str:
     text = data.decode("utf-8", "replace")
     if text.count("\ufffd") * 8 > len(text):  # most of what was no coded text
         return ""
-    odd = sum(not (char.isprintable() or char.isspace()) or char == "\ufffd" for char in text)
+    odd = text.count("\ufffd")
+    if not (bare := "".join(text.split())).isprintable():
+        odd += sum([not char.isprintable() for char in bare])
     return text if odd * 8 <= len(text) else ""
 
 

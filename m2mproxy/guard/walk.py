@@ -3,7 +3,8 @@
 Nothing here knows an endpoint. A request is an object; a list of objects in it that have a role is
 a conversation, and each of them a message; everything else of it is one part for each of its keys.
 Whose words a string is, is said by the message's role, by the kind of the block that it is in (what
-a tool returned is the tool's, whoever passes it on), or by the key.
+a tool returned is the tool's, whoever passes it on), or by the key. What is within a message is
+often not the application's own: nothing in there says that it is the system's.
 
 The one rule: every string is counted and its characters are checked; only names, ids and data that
 is no text are not handed on as text.
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from m2mproxy.guard.document import MAX_DEPTH
+from m2mproxy.guard.payload import is_data, text_in
 
 # Whose words: as the roles of a message, and of what stands beside the conversation.
 ROLES = ("user", "assistant", "tool", "system", "definition")
@@ -36,6 +38,8 @@ _GROUPS = {
 }
 KNOWN_ROLES = frozenset(_GROUPS)
 _BY_KEY = {
+    "documents": "tool",
+    "tool_results": "tool",
     "instructions": "system",
     "system": "system",
     "system_instruction": "system",
@@ -52,6 +56,9 @@ _BY_KEY = {
 }
 _CONVERSATIONS = ("messages", "input", "contents")
 KEYS = frozenset((*_BY_KEY, *_CONVERSATIONS))
+# Others that hold messages, and those that hold whole requests or conversations.
+_MESSAGES = frozenset((*_CONVERSATIONS, "additional_messages", "chat_history", "items"))
+_HOLDERS = frozenset(("thread", "requests"))
 _ITEMS = frozenset((dict, str))
 _NUMBERS = frozenset((int, float))
 # Above so many items, each has to have so many bytes on average; above so many keys, there is one
@@ -69,23 +76,18 @@ _LABELS = frozenset(
     )
 )
 _LONGEST_LABEL = 128
-_LONGEST_KEY = 64
-# Data and addresses, if they look like it: neither has spaces. Data below this size is cheap to
-# take for text.
-_DATA = frozenset(
+# A key of more characters is a text, and so is one with spaces that is longer than a name.
+_LONGEST_KEY, _LONGEST_NAME = 64, 16
+# What is in these is somebody's own, and its keys mean nothing to us.
+_FREE = frozenset(
     (
-        "audio", "b64_json", "data", "encrypted_content", "file", "file_data", "image",
-        "input_audio", "signature", "video",
+        "args", "arguments", "documents", "input", "json", "output", "outputs", "parsed_arguments",
+        "response", "structuredContent", "structured_content", "tool_results",
     )
 )
-_LEAST_DATA = 2048
-_ADDRESSES = frozenset(
-    (
-        "file_url", "image_url", "uri", "url", "video_url",
-    )
-)
-# What is in these is the application's own, and its keys mean nothing to us.
-_FREE = frozenset(("input", "arguments", "args", "output", "response", "parsed_arguments"))
+# What the keys of an object mean: in what holds messages a role says whose words they are, in a
+# message only the kind of a block does, and elsewhere nothing.
+_HOLDING, _SAYING, _WITHIN, _OWN = range(4)
 
 
 Texts = dict[str, list[str]]  # whose: what
@@ -133,18 +135,19 @@ class Contents:
         self.depth = 0
         self.labels: list[str] = []
         found: Texts = {}
+        means = _means(key)
         if type(value) is str:
             self._string(key, value, role, False, found)
         elif type(value) is dict:
-            self._object(value, role, 1, key in _FREE and key not in _CONVERSATIONS, found)
+            self._object(value, role, 1, means, found)
         elif type(value) is list:
-            self._list(value, key, role, 1, False, found)
+            self._list(value, key, role, 1, means, found)
         self.said = [Said(whose, "\n".join(texts)) for whose, texts in found.items()]
         self.colons += "\n".join(self.labels).count(":")
         self.colons += sum(each.text.count(":") for each in self.said)
 
     def _object(
-        self, value: dict[str, Any], role: str, depth: int, free: bool, found: Texts
+        self, value: dict[str, Any], role: str, depth: int, means: int, found: Texts
     ) -> None:
         if depth > self.depth:
             self.depth = depth
@@ -152,22 +155,24 @@ class Contents:
                 return
         self.members += len(value)
         self.labels.extend(value)
-        if not free:
-            role = speaker(value, role)
+        if means < _OWN:
+            role = speaker(value, role, means)
+            if means == _SAYING or (means == _HOLDING and "role" in value):
+                means = _WITHIN
         for key, item in value.items():
-            if len(key) > _LONGEST_KEY:
+            if len(key) > _LONGEST_NAME and (" " in key or len(key) > _LONGEST_KEY):
                 found.setdefault(role, []).append(key)
                 self.colons -= key.count(":")  # it is a label, too
             kind = type(item)
             if kind is str:
-                self._string(key, item, role, free, found)
+                self._string(key, item, role, means == _OWN, found)
             elif kind is dict:
-                self._object(item, role, depth + 1, free or key in _FREE, found)
+                self._object(item, role, depth + 1, _OWN if key in _FREE else means, found)
             elif kind is list:
-                self._list(item, key, role, depth + 1, free or key in _FREE, found)
+                self._list(item, key, role, depth + 1, _OWN if key in _FREE else means, found)
 
     def _list(
-        self, value: list[Any], key: str, role: str, depth: int, free: bool, found: Texts
+        self, value: list[Any], key: str, role: str, depth: int, means: int, found: Texts
     ) -> None:
         if depth > self.depth:
             self.depth = depth
@@ -178,16 +183,21 @@ class Contents:
         for item in value:
             kind = type(item)
             if kind is str:
-                self._string(key, item, role, free, found)
+                self._string(key, item, role, means == _OWN, found)
             elif kind is dict:
-                self._object(item, role, depth + 1, free, found)
+                self._object(item, role, depth + 1, means, found)
             elif kind is list:
-                self._list(item, key, role, depth + 1, free, found)
+                self._list(item, key, role, depth + 1, means, found)
 
     def _string(self, key: str, item: str, role: str, free: bool, found: Texts) -> None:
-        is_label = not free and key in _LABELS and len(item) <= _LONGEST_LABEL
-        if is_label or is_data(key, item, free):
+        if not free and key in _LABELS and len(item) <= _LONGEST_LABEL:
             self.labels.append(item)
+        elif is_data(key, item, free):
+            self.labels.append(item)
+            text = text_in(item)
+            if text:
+                found.setdefault(role, []).append(text)
+                self.colons -= text.count(":")  # they are not in the body
         else:
             found.setdefault(role, []).append(item)
 
@@ -217,10 +227,22 @@ def parts(request: dict[str, Any], size: int, labels: list[str]) -> Iterator[Par
         yield Part("", "user", rest, False, 0)
 
 
-def speaker(value: dict[str, Any], role: str) -> str:
-    """Whose words are in an object that is within something of `role`."""
-    own = value.get("role")
-    if type(own) is str:
+def _means(key: str) -> int:
+    """What the keys mean in what stands under `key` of the request."""
+    if key in _MESSAGES:
+        return _SAYING
+    if key in _HOLDERS:
+        return _HOLDING
+    return _OWN if key in _FREE else _WITHIN
+
+
+def speaker(value: dict[str, Any], role: str, means: int) -> str:
+    """Whose words are in an object that is within something of `role`. What a tool returned stays
+    its words, whatever they say that they are."""
+    if means == _WITHIN:
+        if role == "tool":
+            return role
+    elif type(own := value.get("role")) is str:
         role = _GROUPS.get(own, role)
     kind = value.get("type")
     if type(kind) is str:
@@ -238,12 +260,3 @@ def _is_conversation(key: str, value: list[Any], size: int) -> bool:
     if key in _CONVERSATIONS:
         return _ITEMS.issuperset(map(type, value))
     return type(value[0]) is dict and "role" in value[0] and {dict}.issuperset(map(type, value))
-
-
-def is_data(key: str, text: str, free: bool = False) -> bool:
-    """Whether what stands under `key` is base64 or an address, which nobody reads."""
-    if key in _ADDRESSES:
-        likely = not free or len(text) >= _LEAST_DATA
-    else:
-        likely = key in _DATA and len(text) >= _LEAST_DATA
-    return likely and text.isascii() and " " not in text and "\t" not in text

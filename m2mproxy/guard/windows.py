@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 SIZE = 700
 OVERLAP = 100
+STEP = SIZE - OVERLAP
 
 
 def windows(text: str) -> Iterator[tuple[int, str]]:
     """Where each window begins, and its text."""
-    step = SIZE - OVERLAP
-    for start in range(0, max(1, len(text) - OVERLAP), step):
+    for start in range(0, max(1, len(text) - OVERLAP), STEP):
         yield start, text[start : start + SIZE]

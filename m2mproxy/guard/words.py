@@ -18,7 +18,7 @@ def _plain(byte: int) -> int:
         return ord(_STOP)
     if byte < 0x80 and char.isdecimal():
         return ord("0")
-    return byte if byte >= 0x80 or char.isalnum() else ord(" ")
+    return ord(char.lower()) if byte < 0x80 and char.isalnum() else byte if byte >= 0x80 else 0x20
 
 
 _TABLE = bytes(map(_plain, range(256)))
@@ -45,9 +45,17 @@ _UNEVEN = re.compile("(?:[a-z]{1,2}[A-Z]{1,2}){2}")
 
 _CAPITALS = bytes(range(ord("A"), ord("Z") + 1))
 _FEWER = ((0, 4), (1, 8), (2, 16), (3, 32), (4, 64))
+_MOST_COUNTED = 64
 _QUESTIONS = frozenset("?\uff1f\u061f")
 _SIGNS = ((6, "?"), (8, '"'), (9, "`"), (10, "{"), (11, "!"), (12, "\\"))
-_SPELT = ((14, _UNSEEN), (15, _MIXED), (16, _STYLED))
+_ASCII = bytes(range(128))
+_SPELT = (
+    (14, re.compile(rb"\xc2\xad|\xe2\x80[\x8b-\x8f]|\xe2\x81[\xa0-\xa4]|\xef\xbb\xbf"), _UNSEEN),
+    (15, re.compile(rb"[\xcd-\xd6]"), _MIXED),
+    (16, re.compile(rb"\xef[\xbc\xbd]|\xe2[\x92\x93]|\xf0(?:\x9d|\x9f[\x84-\x86])"), _STYLED),
+)
+"""Each with what one of its characters begins with in UTF-8, which is soon looked for where the
+ASCII is taken out."""
 
 
 def _often(pattern: re.Pattern[str], text: str) -> bool:
@@ -55,7 +63,7 @@ def _often(pattern: re.Pattern[str], text: str) -> bool:
 
 
 def plain_of(folded: bytes) -> bytes:
-    """Folded text in UTF-8 with nothing but letters, digits, which are all 0, and spaces;
+    """Folded text in UTF-8 with nothing but small letters, digits, which are all 0, and spaces;
     apostrophes fall away."""
     return folded.translate(_WITHOUT_STOPS, b"'")
 
@@ -67,7 +75,7 @@ def marked_of(folded: bytes) -> bytes:
 
 def forms_of(text: str, words: bytes, size: int) -> list[int]:
     """Which of FORMS hold: of a window of text with these words, where `size` is a full one's."""
-    count = len(words.replace(b".", b" . ").split())
+    count = len(words.replace(b".", b" . ").split(None, _MOST_COUNTED))
     holds = [at for at, most in _FEWER if count < most]
     if len(text) >= size:
         holds.append(5)
@@ -79,5 +87,6 @@ def forms_of(text: str, words: bytes, size: int) -> list[int]:
         holds.append(17)
     if not text.isascii():
         holds.append(13)
-        holds += [at for at, pattern in _SPELT if _often(pattern, text)]
+        rest = data.translate(None, _ASCII)
+        holds += [at for at, some, all in _SPELT if some.search(rest) and _often(all, text)]
     return holds

@@ -24,11 +24,11 @@ from m2mproxy.proxy.coder import Coder
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.errors import fault_reply
 from m2mproxy.proxy.held import Held
-from m2mproxy.proxy.intake import asked, gathered, invite
+from m2mproxy.proxy.intake import answered, invite, named
 from m2mproxy.proxy.interjection import Interjection
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.linked import Linked, hear, is_linked
-from m2mproxy.proxy.model import ModelFinder, model_of
+from m2mproxy.proxy.model import ModelFinder
 from m2mproxy.proxy.patience import Patience, Phase
 from m2mproxy.proxy.proof import prove
 from m2mproxy.proxy.pump import Pump, all_of, too_large
@@ -135,8 +135,8 @@ class Exchange:
     @property
     def model(self) -> str:
         """The model that the request names; "" when it was not seen."""
-        found = self._finder.model if self._finder is not None else self._model
-        return found if found or self.inspection is None else self.inspection.model
+        exact = self.inspection.model if self.inspection is not None else ""
+        return exact or (self._finder.model if self._finder is not None else self._model)
 
     @property
     def bytes_up(self) -> int:
@@ -159,7 +159,7 @@ class Exchange:
         try:
             route = self._context.routes.find(self.request)
             if isinstance(route, Local):
-                self._reply(*await route.answer(await asked(route, self.request, self.downstream)))
+                self._reply(*await answered(route, self.request, self.downstream, self._held))
             else:
                 upload = await self._prepare(route)
                 self._relay(route, await self._response(route, upload))
@@ -185,13 +185,13 @@ class Exchange:
         if is_coded(watched):
             body = await self._decoded(route, body)
             watched = request.headers.named(WATCHED)
+        source, held = self.downstream, self._held
         if self._context.guard is not None:
             seen = self.inspection = Inspection(self._context.guard.listens)
-            body = await self._context.guard.inspect(request, self.downstream, body, seen)
+            body = await self._context.guard.inspect(request, source, body, seen, held)
         model = None
         if route.router.needs_model(request.target):
-            text, body = await gathered(request, self.downstream, body, config.max_body)
-            model = model_of(text)
+            model, body = await named(request, source, body, config.max_body, held)
         request.target = route.target(request.target, model)
         route.forwarding.prepare(request, self.downstream.peer)
         request.authority, request.scheme = route.authority, route.scheme
@@ -235,18 +235,18 @@ class Exchange:
         """What the client coded, unless the upstream reads that very coding, and no more is saved
         by a link."""
         links, limit = self._context.links, self._context.config.max_body
+        run, forms, held = self._context.offload.run, self._context.forms, self._held
         if is_linked(self.request.headers):
             self.ledger, self._linked = Ledger(), Linked()
             return await self._linked.receive(
-                self.downstream, self.request, limit, self.ledger, links, self._context.offload.run
+                self.downstream, self.request, limit, self.ledger, links, run, held
             )
         is_one = route.links.is_open and is_of_conversation(self.request)
         if not is_one and route.requests.reads(self.request) and self._context.guard is None:
             return body
         invite(self.request, self.downstream)
         self.ledger = Ledger()
-        run, forms = self._context.offload.run, self._context.forms
-        return await decode(self.request, body, limit, self.ledger, run, forms)
+        return await decode(self.request, body, limit, self.ledger, run, forms, held)
 
     async def _encoded(self, route: Upstream, body: Body) -> Body:
         invite(self.request, self.downstream)

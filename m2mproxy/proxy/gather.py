@@ -5,16 +5,19 @@ The one rule: bounded, and the bytes that go on are the bytes that came.
 
 from __future__ import annotations
 
-from m2mproxy.http.body import Body, Chunk
+from m2mproxy.http.body import CHUNK_COST, Body, Chunk
 from m2mproxy.http.flow import Signal
+from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.pump import too_large
 
 
-async def gather(body: Body, limit: int) -> tuple[bytes, Body]:
+async def gather(body: Body, limit: int, held: Held | None = None) -> tuple[bytes, Body]:
     """Wait for all of `body`. Returns its bytes joined, and a Body that holds the same chunks.
+    `held` is where they are counted as they come, None where they are already.
 
     Raises:
         ClientFault: more than `limit` bytes (413).
+        Busy: there is no room for them (503).
         Fault: what ended the body before its end.
     """
     chunks: list[Chunk] = []
@@ -24,6 +27,8 @@ async def gather(body: Body, limit: int) -> tuple[bytes, Body]:
             size += len(chunk)
             if size > limit:
                 raise too_large(limit)
+            if held is not None:
+                held.read(len(chunk) + CHUNK_COST)
             chunks.append(chunk)
         if body.ended:
             break

@@ -1,21 +1,31 @@
-"""Request bodies that are held until the head of the answer shows that they are not sent again:
-those that go on a link, or coded.
+"""Request bodies that are in memory as a whole: those that are read here before they go on, to be
+decoded or scanned, and those that are held until the head of the answer shows that they are not
+sent again, since they go on a link, or coded.
 
 The one rule: all of them together take no more than their room, and an exchange gives back what it
-took, however it ends. Where there is none, the request passes unheld, as it is.
+took, however it ends. Where there is none to hold it, a request passes unheld, as it is; where
+there is none to read it, it is refused.
 """
 
 from __future__ import annotations
 
+from m2mproxy.http.faults import Busy
 from m2mproxy.proxy.room import MOST_IN_ALL, Room
+
+MOST_READ = 256 << 20
+"""Bytes of all bodies that are read whole at a time, beyond the first ones of each."""
+# Of each request so many bytes are not counted: `limits.requests` is their bound, and large bodies
+# that come slowly leave the others alone.
+_UNCOUNTED = 64 << 10
 
 
 class Holds:
     """The room of a process."""
 
-    def __init__(self, most: int = MOST_IN_ALL) -> None:
-        """`most` in bytes."""
+    def __init__(self, most: int = MOST_IN_ALL, read: int = MOST_READ) -> None:
+        """In bytes: `most` of what is held, `read` of what is read."""
         self.room = Room(most)
+        self.reading = Room(read)
         self.most = most
         self.refused = 0
         """Requests that were not held, since the start."""
@@ -28,11 +38,12 @@ class Holds:
 class Held:
     """What one exchange has of it."""
 
-    __slots__ = ("_holds", "_is_refused", "_size")
+    __slots__ = ("_holds", "_is_refused", "_read", "_size")
 
     def __init__(self, holds: Holds) -> None:
         self._holds = holds
         self._size = 0
+        self._read = -_UNCOUNTED
         self._is_refused = False
 
     def take(self, size: int) -> bool:
@@ -46,7 +57,20 @@ class Held:
         self._size = max(size, self._size)
         return True
 
+    def read(self, size: int) -> None:
+        """So many more bytes have come of a body that is read whole.
+
+        Raises:
+            Busy: there is no room for them.
+        """
+        taken = max(0, self._read)
+        self._read += size
+        if not self._holds.reading.take(max(0, self._read) - taken):
+            self._read -= size
+            raise Busy("too_many_bodies", "request bodies take all the memory there is for them")
+
     def free(self) -> None:
         """Nothing is held any more."""
         self._holds.room.give(self._size)
-        self._size = 0
+        self._holds.reading.give(max(0, self._read))
+        self._size, self._read = 0, -_UNCOUNTED

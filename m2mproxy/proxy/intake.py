@@ -10,6 +10,8 @@ from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy.gather import gather
+from m2mproxy.proxy.held import Held
+from m2mproxy.proxy.model import model_of
 from m2mproxy.proxy.routes import Asked, Local
 
 
@@ -22,21 +24,32 @@ def invite(request: Request, downstream: Stream) -> None:
 
 
 async def gathered(
-    request: Request, downstream: Stream, body: Body, limit: int
+    request: Request, downstream: Stream, body: Body, limit: int, held: Held | None = None
 ) -> tuple[bytes, Body]:
-    """All of the body, asked for, and a Body that holds the same chunks.
+    """All of the body, asked for, and a Body that holds the same chunks, counted by `held`.
 
     Raises:
         ClientFault: more than `limit` bytes (413).
+        Busy: there is no room for them (503).
         Fault: what ended the body before its end.
     """
     invite(request, downstream)
-    return await gather(body, limit)
+    return await gather(body, limit, held)
 
 
-async def asked(route: Local, request: Request, source: Stream) -> Asked:
-    """What a route of our own is asked."""
+async def named(
+    request: Request, downstream: Stream, body: Body, limit: int, held: Held
+) -> tuple[str | None, Body]:
+    """The model that the body names, and what `gathered` returns; see there."""
+    text, body = await gathered(request, downstream, body, limit, held)
+    return model_of(text), body
+
+
+async def answered(
+    route: Local, request: Request, source: Stream, held: Held
+) -> tuple[Response, bytes]:
+    """What a route of our own answers."""
     body = b""
     if route.reads:
-        body, _ = await gathered(request, source, source.body, route.reads)
-    return Asked(request, body, source.peer)
+        body, _ = await gathered(request, source, source.body, route.reads, held)
+    return await route.answer(Asked(request, body, source.peer))

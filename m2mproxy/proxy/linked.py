@@ -20,6 +20,7 @@ from m2mproxy.link.window import Entry
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.gather import gather
+from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.links import CODING, FIELD, HAVE, HEARS, MISSED, Links, UpstreamLinks
 from m2mproxy.proxy.pump import too_large
@@ -89,10 +90,12 @@ class Linked:
         ledger: Ledger,
         links: Links,
         run: Callable[..., Awaitable[tuple[bytes, bytes, Names]]],
+        held: Held | None = None,
     ) -> Body:
         """The body that came coded from an edge, in plain; `request` says so.
 
         Raises:
+            Busy: there is no room for it (503).
             ClientFault: 409 what it continues is not here, 400 it is damaged, 413 it is too large,
                 415 on a connection that is no link.
         """
@@ -100,7 +103,7 @@ class Linked:
         if core is None:
             raise ClientFault(415, "unsupported_coding", "this connection is no m2m-link")
         tenant = links.tenant(request, stream.certificate)
-        data, _ = await gather(stream.body, limit)
+        data, _ = await gather(stream.body, limit, held)
         try:
             received = core.receive(stream.id, tenant, data)
             size = max(received.size, len(data))  # a little can be long in coming
@@ -117,6 +120,8 @@ class Linked:
         except WireError as error:
             message = f"the body cannot be decoded: {error}"
             raise ClientFault(400, "undecodable_body", message) from None
+        if held is not None:
+            held.read(len(plain))
         ledger.client_in.coding = CODING.decode()
         ledger.client_in.add(len(data), len(plain))
         request.headers.drop((b"content-encoding",))

@@ -48,10 +48,10 @@ WATCHED = frozenset((b"accept-encoding", b"content-encoding", b"content-type", b
 def is_coded(watched: Headers) -> bool:
     """Whether the client coded the body, by what is WATCHED of its head."""
     for name, value in watched:
-        if name == b"content-encoding" and value.lower() != b"identity":
-            return bool(codings.applied(watched)) or _is_frame(watched)
-        if name == b"content-type" and b"x-m2m" in value:
-            return _is_frame(watched)
+        if name == b"content-encoding" and codings.applied(watched):
+            return True
+        if name == b"content-type" and b"x-m2m" in value.lower() and _is_frame(watched):
+            return True
     return False
 
 
@@ -60,11 +60,18 @@ def _is_frame(watched: Headers) -> bool:
 
 
 async def decode(
-    request: Request, body: Body, limit: int, ledger: Ledger, run: Run[bytes], forms: Forms
+    request: Request,
+    body: Body,
+    limit: int,
+    ledger: Ledger,
+    run: Run[bytes],
+    forms: Forms,
+    held: Held | None = None,
 ) -> Body:
     """The body as the client meant it, in place of what it sent; `request` says so.
 
     Raises:
+        Busy: there is no room for it (503).
         ClientFault: 415 an unknown coding or vocabulary, 400 it cannot be decoded, 413 it is too
             large.
     """
@@ -72,7 +79,7 @@ async def decode(
     names = codings.applied(headers)
     if not forms.can_read_all(names):
         raise ClientFault(415, "unsupported_coding", forms.why_not(names))
-    coded, _ = await gather(body, limit)
+    coded, _ = await gather(body, limit, held)
     try:
         plain = await _read(names, coded, limit, run, forms)
     except TooLarge:
@@ -81,6 +88,8 @@ async def decode(
         raise not_loaded(error) from None
     except WireError as error:
         raise ClientFault(400, "undecodable_body", f"the body cannot be decoded: {error}") from None
+    if held is not None:
+        held.read(len(plain))
     ledger.client_in.coding = forms.label(names) or "m2m"
     ledger.client_in.add(len(coded), len(plain))
     headers.drop((b"content-encoding",))

@@ -6,6 +6,7 @@ without the query, and the model's name; of an error its code; of a bug the plac
 
 from __future__ import annotations
 
+import json
 import re
 import time
 import traceback
@@ -252,4 +253,7 @@ def _word(text: str) -> bytes:
     """One word of a text line, quoted where it has to be."""
     if not text:
         return b"-"
-    return text.encode() if _is_plain(text) else orjson.dumps(text)
+    if _is_plain(text):
+        return text.encode()
+    # What reorders or ends a line, or is obeyed by a terminal, is not only in ASCII.
+    return orjson.dumps(text) if text.isprintable() else json.dumps(text).encode()

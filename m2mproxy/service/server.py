@@ -29,7 +29,7 @@ from m2mproxy.net.pool import Pool
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.exchange import Exchange
 from m2mproxy.proxy.forms import Forms
-from m2mproxy.proxy.held import Holds
+from m2mproxy.proxy.held import MOST_READ, Holds
 from m2mproxy.proxy.links import Links, UpstreamLinks
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.proxy import Proxy
@@ -144,7 +144,7 @@ class Server:
             loop, self._dialler, config.limits.upstream_connections, config.timeouts
         )
         self._offload = Offload(loop)
-        self._holds = Holds()
+        self._holds = Holds(read=max(MOST_READ, 2 * config.max_body))
         forms = forms_of(config, aead, vocabularies)
         self._links = Links(config.link, time.monotonic, forms.seal is not None)
         routes = self._routes(built, forms)

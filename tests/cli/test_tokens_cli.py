@@ -175,6 +175,14 @@ def test_all_patterns(run: Run) -> None:
     assert "mixtral" in out and "claude" in out
 
 
+def test_columns_line_up_whatever_a_model_is_called(run: Run) -> None:
+    code, out, _ = run("models", "o1", "a\x1b\n")
+    assert code == 0
+    head, first, second = out.splitlines()
+    assert second.startswith("a\\x1b\\n  other ")
+    assert head.index("messages") == first.index("openai") == second.index("other") == 9
+
+
 @pytest.mark.usefixtures("nothing_more")
 def test_models_as_json(run: Run) -> None:
     code, out, _ = run("models", "--json", "deepseek-chat", "grok-4")

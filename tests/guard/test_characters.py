@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from m2mproxy.guard import characters
 from m2mproxy.guard.characters import CHECKS, check
 from m2mproxy.guard.finding import Category
+from m2mproxy.guard.search import OVERLAP, SIZE
 
 
 def ids(text: str) -> list[str]:
@@ -146,7 +147,7 @@ def test_each_kind_is_told_once() -> None:
 
 
 def test_the_first_look_misses_no_character() -> None:
-    """Whatever the checks proper look for, the bytes of it are looked for first."""
+    """Whatever the checks proper look for is looked for first."""
     looked_for = (
         "\u202a-\u202e\u2066-\u2069"
         + characters._TAGS
@@ -160,7 +161,7 @@ def test_the_first_look_misses_no_character() -> None:
     while at < len(looked_for):
         last = at + 2 if looked_for[at + 1 : at + 2] == "-" else at
         for code in range(ord(looked_for[at]), ord(looked_for[last]) + 1):
-            assert characters._suspect(chr(code).encode()), hex(code)
+            assert characters._suspect(chr(code)), hex(code)
             count += 1
         at = last + 1
     assert count > 700
@@ -183,6 +184,33 @@ def test_the_first_look_only_saves_time(text: str) -> None:
     expected = {source: at for source, at in found.items() if at >= 0}
     seen = {each.source: each.offset for each in check(text)}
     assert {s: at for s, at in seen.items() if s not in ("nul", "terminal")} == expected
+
+
+@pytest.mark.parametrize("source", BAD)
+@pytest.mark.parametrize("letter", ["x", "\u4f60"])
+def test_a_long_text_is_searched_as_one(source: str, letter: str) -> None:
+    """It is looked at in stretches, and what lies across two of them is found and no more."""
+    for text in BAD[source]:
+        for at in (SIZE - len(text), SIZE - len(text) // 2, SIZE - 1, SIZE, 2 * SIZE - 1):
+            before = letter * (at - 2) + "\u3002\n"
+            alone = [(each.source, each.offset + at) for each in check(text)]
+            found = [(each.source, each.offset) for each in check(before + text + "\n" + before)]
+            if source == "invisible":  # where that depends on the share of it
+                found, alone = found[: len(found)], alone[: len(found)]
+            assert found == alone, (text, at)
+
+
+def test_what_belongs_there_passes_across_two_stretches() -> None:
+    for text in GOOD:
+        for back in range(0, len(text), max(1, len(text) // 8)):
+            assert ids("\u4f60" * (SIZE - back - 1) + "\n" + text) == []
+
+
+def test_flags_and_titles_are_seen_whole_wherever_a_stretch_ends() -> None:
+    for end in (SIZE, SIZE + OVERLAP, 2 * SIZE):
+        for back in range(len(SCOTLAND) + 2):
+            assert ids("x" * (end - back) + SCOTLAND + "x" * SIZE) == []
+            assert ids("x" * (end - back) + "\x1b]0;title\x07" + "x" * SIZE) == []
 
 
 @pytest.mark.parametrize(

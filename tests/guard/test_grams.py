@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import accumulate
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from m2mproxy.guard import grams
@@ -18,6 +19,15 @@ def hash_of(word: bytes) -> int:
     """The hash of a word by itself."""
     (found,) = words(b" %b " % word)[2]
     return int(found)
+
+
+def word_grams(text: bytes) -> list[int]:
+    """Of one text."""
+    return grams.word_grams([text]).buckets.tolist()
+
+
+def run_grams(text: bytes) -> list[int]:
+    return grams.run_grams([text]).buckets.tolist()
 
 
 WEIGHTS = Table(bytes(at * 7 % 251 for at in range(BUCKETS)), 0.5)
@@ -44,26 +54,61 @@ def test_the_end_of_the_longest_text_is_read() -> None:
 
 
 def test_each_gram_counts_once() -> None:
-    once, often = grams.word_grams(b" to be "), grams.word_grams(b" to be to be to be ")
+    once, often = word_grams(b" to be "), word_grams(b" to be to be to be ")
     assert len(once) == 5 and len(often) == 6
-    assert set(once.tolist()) < set(often.tolist())
-    assert len(grams.run_grams(b"aaaaaaaaaaaa")) == len(grams.RUNS)
-    assert len(grams.run_grams(b"abcd")) == 0
+    assert set(once) < set(often)
+    assert len(run_grams(b"aaaaaaaaaaaa")) == len(grams.RUNS)
+    assert len(run_grams(b"abcd")) == 0
 
 
 @given(st.binary(min_size=5, max_size=60))
 def test_runs_are_those_of_the_text(data: bytes) -> None:
     count = len(data) - 4
-    parts = [grams.run_grams(data[at : at + 5]).tolist() for at in range(count)]
-    assert grams.run_grams(data).tolist() == sorted({each for part in parts for each in part})
+    parts = [run_grams(data[at : at + 5]) for at in range(count)]
+    assert run_grams(data) == sorted({each for part in parts for each in part})
+
+
+MARKED = TEXTS.map(lambda parts: b" %b " % b" . ".join(parts))
+
+
+@given(st.lists(MARKED | st.just(b""), min_size=1, max_size=8))
+def test_grams_of_texts_side_by_side_are_those_of_each(texts: list[bytes]) -> None:
+    for take in (grams.word_grams, grams.run_grams):
+        several = take(texts)
+        ends = several.ends.tolist()
+        found = [
+            several.buckets[start:end].tolist()
+            for start, end in zip([0, *ends], ends, strict=False)
+        ]
+        assert found == [take([text]).buckets.tolist() for text in texts]
+        assert several.counts == list(map(len, found))
+        assert len(several.buckets) == ends[-1]
+        alone = [total for text in texts for total in WEIGHTS.totals(take([text]))]
+        assert WEIGHTS.totals(several) == alone
+
+
+def test_the_most_texts_have_numbers() -> None:
+    found = grams.run_grams([b"abcde"] * grams.MOST_TEXTS)
+    assert found.counts == [len(grams.RUNS)] * grams.MOST_TEXTS
 
 
 @given(TEXTS)
 def test_a_total_is_the_sum_of_the_weights(parts: list[bytes]) -> None:
-    found = grams.word_grams(b" %b " % b" ".join(parts))
+    found = grams.word_grams([b" %b " % b" ".join(parts)])
     held = bytes(WEIGHTS)
-    plain = sum(weight - 256 if (weight := held[at]) > 127 else weight for at in found.tolist())
-    assert WEIGHTS.total(found) == plain * 0.5
+    plain = sum(weight - 256 if (weight := held[at]) > 127 else weight for at in found.buckets)
+    assert WEIGHTS.totals(found) == [plain * 0.5]
+
+
+@given(TEXTS)
+def test_a_few_words_have_the_sum_that_arrays_have(parts: list[bytes]) -> None:
+    seen = windows([b" ".join(parts)])
+    assert WEIGHTS.of_few(parts) == seen.each(grams.running(seen.values(WEIGHTS))).tolist()[0]
+
+
+@given(st.binary(max_size=30).map(lambda data: data.translate(bytes([97, 98, 99, 100] * 64))))
+def test_signs_are_counted_by_what_follows(data: bytes) -> None:
+    assert grams.followed(data, 97, b"bc") == [data.count(b"ab"), data.count(b"ac")]
 
 
 def test_weights_are_rounded_to_steps() -> None:
@@ -76,17 +121,48 @@ def test_weights_are_rounded_to_steps() -> None:
         Table(b"abc", 1.0)
 
 
+def windows(texts: list[bytes]) -> Windows:
+    """Each of the texts, side by side."""
+    ends = list(accumulate((len(text) + 1 for text in texts), initial=1))
+    return Windows(b" %b " % b" ".join(texts), ends[:-1], [end - 1 for end in ends[1:]])
+
+
+@given(TEXTS.map(b" ".join), st.lists(st.integers(0, 20), min_size=2, max_size=8))
+def test_ranges_that_overlap_and_cut_words_are_texts_of_their_own(
+    text: bytes, steps: list[int]
+) -> None:
+    """Each range begins before the one before it ends, as windows do."""
+    borders = [min(at, len(text)) for at in accumulate(steps, initial=0)]
+    ends = [*borders[2:], len(text), len(text)]
+    ranges = [(low, end) for low, end in zip(borders, ends, strict=False) if low < end]
+    assume(ranges)
+    lows, highs = [1 + low for low, _ in ranges], [1 + high for _, high in ranges]
+    together = Windows(b" %b " % text, lows, highs)
+    apart = windows([text[low:high] for low, high in ranges])
+    assert together.counts.tolist() == apart.counts.tolist()
+    assert together.hashes.tolist() == apart.hashes.tolist()
+    assert together.lengths.tolist() == apart.lengths.tolist()
+    assert together.values(WEIGHTS).tolist() == apart.values(WEIGHTS).tolist()
+    assert [together.text(at) for at in range(len(ranges))] == [
+        text[low:high] for low, high in ranges
+    ]
+
+
 @given(st.lists(TEXTS, min_size=1, max_size=6), st.integers(1, 5))
 def test_sums_over_texts_that_stand_side_by_side(texts: list[list[bytes]], span: int) -> None:
-    seen = Windows([b" ".join(each) for each in texts])
+    seen = windows([b" ".join(each) for each in texts])
     assert seen.counts.tolist() == [len(each) for each in texts]
     held = WEIGHTS
-    values = held.of_each(bucket(seen.hashes)) + seen.pairs(held)
+    sums = grams.running(seen.values(held))
     plain = [_values(each, held) for each in texts]
-    assert seen.each(values).tolist() == [sum(each) for each in plain]
+    assert seen.each(sums).tolist() == [sum(each) for each in plain]
     long = [sum(len(word) == 3 for word in each) for each in texts]
-    assert seen.how_many(seen.lengths == 3).tolist() == long
-    rows = grams.sums_of(values, span)
+    for least in (1, 2):
+        having = [at for at, count in enumerate(long) if count >= least]
+        assert seen.having(seen.lengths == 3, least) == having
+    found = [(at, word) for at, each in enumerate(texts) for word in each if len(word) == 3]
+    assert seen.words(seen.lengths == 3) == found
+    rows = sums[span:] - sums[:-span]
     highest = seen.highest(rows, span).tolist()
     for at, (some, text) in enumerate(zip(plain, texts, strict=True)):
         if len(some) <= span:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from m2mproxy.guard.gate import Gate
 from m2mproxy.guard.grams import BUCKETS, Table, run_grams, word_grams
@@ -12,7 +14,7 @@ from m2mproxy.guard.model import DAMPING, Model, load, pack, unpack
 from m2mproxy.guard.reading import Reading
 from m2mproxy.guard.rules import load as load_rules
 from m2mproxy.guard.views import READINGS
-from m2mproxy.guard.words import FORMS
+from m2mproxy.guard.words import FORMS, marked_of
 
 EACH = Table(bytes([1]) * BUCKETS, 0.25)
 SMALL = Model(
@@ -20,19 +22,34 @@ SMALL = Model(
     slope=2.0,
     rules={"some.rule": 0.5},
     forms=[0.0] * (len(FORMS) - 1) + [0.25],
-    lists={("one", "one"): 0.75, ("one", "two"): -0.25},
+    lists={"one": {"one": 0.75, "two": -0.25}},
     words=EACH,
     runs=Table(bytes([255]) * BUCKETS, 0.125),
     gate=Gate(-3.5, 0.5, 1.5, EACH),
 )
 
 
+SOME = st.builds(
+    Reading,
+    st.text("ab .\u00e9", max_size=20).map(lambda text: marked_of(text.encode())),
+    st.lists(st.integers(0, len(FORMS) - 1), max_size=3),
+    st.lists(st.sampled_from(["some.rule", "hidden", "override.prior"]), max_size=2),
+    st.lists(st.sampled_from(["override", "rules", "prior"]), max_size=3, unique=True),
+)
+
+
 def test_a_logit_is_a_sum() -> None:
     reading = Reading(b" word ", [len(FORMS) - 1], ["some.rule", "unknown"], ["one", "two"])
-    assert (len(word_grams(reading.words)), len(run_grams(reading.words))) == (3, 6)
+    assert (word_grams([reading.words]).counts, run_grams([reading.words]).counts) == ([3], [6])
     words, runs = 3 * 0.25 / math.sqrt(3 + DAMPING), 6 * -0.125 / math.sqrt(6 + DAMPING)
     lists = (0.75 - 0.25) / math.sqrt(3 + DAMPING)
     assert SMALL.logit(reading) == pytest.approx(-1.0 + words + runs + lists + 0.5 + 0.25)
+
+
+@given(st.lists(SOME, min_size=1, max_size=8))
+def test_a_logit_does_not_depend_on_those_beside_it(readings: list[Reading]) -> None:
+    known = load()
+    assert known.logits(readings) == [known.logit(each) for each in readings]
 
 
 def test_packed_data_gives_back_what_was_packed() -> None:
@@ -55,5 +72,6 @@ def test_a_score_is_between_0_and_1() -> None:
 def test_the_model_that_is_carried_knows_the_rules() -> None:
     model, rules = load(), load_rules()
     assert set(model.rules) == {rule.id for rule in rules.rules} | {"hidden", *READINGS}
-    assert {name for pair in model.lists for name in pair} <= set(rules.lists)
+    names = {name for first, seconds in model.lists.items() for name in (first, *seconds)}
+    assert names <= set(rules.lists)
     assert model.score(math.log(4) / model.slope) == pytest.approx(0.8)

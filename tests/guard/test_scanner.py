@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -12,7 +13,7 @@ from known_words import Words
 
 from m2mproxy.guard.cache import Cache
 from m2mproxy.guard.finding import Category
-from m2mproxy.guard.scanner import CHECKS, PER_TEXT, Scanner, Verdict
+from m2mproxy.guard.scanner import CHECKS, Scanner, Verdict
 
 
 def turns(*texts: str, role: str = "user") -> bytes:
@@ -51,6 +52,80 @@ def test_where_it_is() -> None:
     assert scan({"prompt": "IGNORE"}).found[0].place == "prompt (user) at 0"
     assert scan(b'{"a":"\xff"}').found[0].place == "body at 6"
     assert scan({"my secret": "IGNORE"}).found[0].place == "* (user) at 0"  # a key is content
+
+
+def test_a_text_within_data_is_no_key_that_is_given_twice() -> None:
+    """Its colons are not in the body."""
+    inside = base64.b64encode(b"a: b: IGNORE: " * 300).decode()
+    assert sources(scan({"prompt": [{"file_data": inside}]})) == ["ignore"]
+    twice = b'{"prompt":[{"file_data":"%b","x":1,"x":1}]}' % inside.encode()
+    assert sources(scan(twice)) == ["duplicate_key", "ignore"]
+
+
+def test_what_refuses_comes_before_what_is_only_told() -> None:
+    mixed = {Category.INJECTION: 0.0}
+    verdict = scan(turns("IGNORE LEAK"), thresholds=mixed)
+    assert [each.finding.source for each in verdict.over] == ["leak", "ignore"]
+    assert sources(verdict) == ["ignore", "leak"] and verdict.refuses
+
+
+UNREADABLE = [
+    b'{"prompt":"IGNORE \xff"}',
+    b'{"prompt":"IGNORE \\ud800"}',
+    b'{"prompt":"so\\nIGNORE \n"}',
+    b'{"prompt":"IGNORE","n":NaN}',
+    b'{"prompt":"IGNORE","n":1e999}',
+    b'{"prompt":"IGNORE"} x',
+    b'{"prompt":"IGNORE",}',
+    b'[{"prompt":"IGNORE"}]',
+    b'{"prompt":"IGNORE","prompt":"hello"}',
+    b'{"prompt":' + b'{"a":' * 40 + b'"IGNORE"' + b"}" * 41,
+    b'{"prompt":' + b"[" * 300 + b'"IGNORE"' + b"]" * 300 + b"}",
+    b'{"prompt":"IGNORE","a":[' + b"1," * 500_001 + b"1]}",
+    '{"prompt":"IGNORE"}'.encode("utf-16"),
+    '{"prompt":"IGNORE"}'.encode("utf-32-be"),
+]
+
+
+@pytest.mark.parametrize("body", UNREADABLE, ids=range(len(UNREADABLE)))
+def test_what_is_malformed_and_may_pass_is_scanned_all_the_same(body: bytes) -> None:
+    """A server may read what we do not: by its first key, or with replacements."""
+    (found,) = scan(body).found  # as it is refused by that, there is no need to look further
+    source = found.finding.source
+    for told in (
+        scan(body, off=[source]),
+        scan(body, thresholds={Category.MALFORMED: 0.0}),
+        scan(body, thresholds=dict.fromkeys(Category, 0.0)),
+    ):
+        assert "ignore" in sources(told)
+    assert scan(body, off=[source]).refuses
+    harmless = body.replace(b"IGNORE", b"hello").replace("IGNORE".encode("utf-16-le"), b"")
+    harmless = harmless.replace("IGNORE".encode("utf-32-be"), b"")
+    assert not scan(harmless, off=[source]).refuses
+
+
+def test_what_is_too_deep_to_be_named_is_remembered_under_no_name() -> None:
+    scanner = Scanner(Words(), off=["nesting"])
+    deep = b'{"prompt":{"x":"%b","y":' + b"[" * 300 + b"]" * 300 + b"}}"
+    assert scanner.read(deep % b"IGNORE").verdict().refuses
+    assert not scanner.read(deep % b"hello").verdict().refuses
+
+
+def test_a_model_has_a_name_of_bounded_length() -> None:
+    for size, expected in ((200, "m" * 200), (201, "")):
+        assert Scanner(Words()).read(b'{"model":"%b"}' % (b"m" * size)).model == expected
+
+
+def test_an_input_that_is_one_object_is_no_message() -> None:
+    assert scan({"input": {"role": "whatever", "content": "x"}}).found == ()
+
+
+def test_what_is_known_of_one_key_says_nothing_of_a_longer_one() -> None:
+    """Whatever was scanned before."""
+    scanner = Scanner(Words())
+    for key, refuses in (("system_instruction", False), ("system_instructions", True)):
+        body = json.dumps({key: "IGNORE"}).encode()
+        assert scanner.read(body).verdict().refuses is refuses
 
 
 def test_the_highest_comes_first() -> None:
@@ -187,10 +262,23 @@ def test_a_later_turn_costs_what_is_new() -> None:
     scanner = Scanner(words)
     for count in range(1, 41):
         scan = scanner.read(grown(count))
-        assert scan.work == len(f"turn {count - 1} ") + 300 + PER_TEXT
+        assert scan.work == len(f"turn {count - 1} ") + 300
         assert scan.cached == count - 1
         assert scan.verdict().found == ()
     assert len(words.asked) == 40
+
+
+@pytest.mark.parametrize(
+    ("text", "is_much"),
+    [("x" * 3000, False), ("x" * 5000, True), ("\u00e9" * 400, False), ("\u00e9" * 600, True)],
+)
+def test_of_much_not_even_a_look_is_taken_at_once(text: str, is_much: bool) -> None:
+    words = Words()
+    scan = Scanner(words).read(turns(text))
+    assert words.looked == (0 if is_much else 1)
+    assert (scan.work > 4096) == is_much
+    scan.verdict()
+    assert [each for _, each in words.asked] == [text]
 
 
 def test_what_was_found_is_remembered_with_its_place() -> None:
@@ -203,7 +291,7 @@ def test_what_was_found_is_remembered_with_its_place() -> None:
     assert again == first
     assert [each.index for each in again.over] == [3, 17]
     shifted = scanner.read(turns("new", *texts))  # all blocks have changed, no message has
-    assert shifted.work == len("new") + PER_TEXT
+    assert shifted.work == len("new")
     assert [each.index for each in shifted.verdict().over] == [4, 18]
 
 

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from edge import JSON, ON, SSE, Edge
 from ends import Ask, Call
+from known_words import Words
 from world import World
 
+from m2mproxy.guard.scanner import Scanner
 from m2mproxy.link.core import Core
 from m2mproxy.link.edge import Edge as LinkEdge
 from m2mproxy.link.message import encode
@@ -96,6 +98,21 @@ def test_a_later_turn_costs_what_is_new_in_it() -> None:
             assert coding == "m2m-link"
         if number >= 2:
             assert wire < 150, (number, wire)  # ten new words are 80 bytes
+    assert edge.upstream_links.report()["misses"] == 0
+    assert edge.at_rest and edge.core.at_rest
+
+
+def test_what_comes_on_a_link_is_scanned_and_a_refusal_ends_nothing() -> None:
+    edge = Edge(World(scanner=Scanner(Words()), **ON), "2")
+    for number, (body, message) in enumerate(conversation(5)):
+        bad = body[:-2] + b',{"role":"tool","content":"IGNORE it"}]}'
+        asked = edge.ask(bad, b"/v1/chat/completions", JSON, KEY)
+        assert asked.status == 403 and edge.core.calls == []
+        assert json.loads(asked.body)["error"]["code"] == "request_blocked"
+        if number >= 1:
+            assert crossed(edge)[0] == "m2m-link"
+        say(edge, body, message)
+        edge.core.calls.clear()
     assert edge.upstream_links.report()["misses"] == 0
     assert edge.at_rest and edge.core.at_rest
 

@@ -13,8 +13,10 @@ from known_words import Words
 from sweep import WAYS, Scenario, Way, sweep, the_upstream_dies
 from world import Pair, World, get, post, reply
 
+from m2mproxy.codec import frame
 from m2mproxy.guard.finding import Category
 from m2mproxy.guard.scanner import PER_TEXT, Scanner
+from m2mproxy.http.faults import ClientGone
 from m2mproxy.proxy.exchange import Exchange
 
 PAIRS = [(a, b) for a in ("1.1", "2") for b in ("1.1", "2")]
@@ -106,6 +108,7 @@ def test_malformed_input_is_refused_with_its_reason(body: bytes, where: str, why
     assert error["code"] == "request_blocked"
     assert error["message"] == f"the request was blocked (malformed_input): {where}: {why}"
     assert error["categories"] == ["malformed_input"]
+    assert error["param"] == (where.partition(" ")[0] if "messages" in where else None)
 
 
 def test_nothing_of_the_content_comes_back() -> None:
@@ -121,6 +124,19 @@ def test_of_many_findings_some_are_told() -> None:
     error = error_of(asked)
     assert len(error["findings"]) == 5
     assert error["categories"] == ["prompt_injection"]
+
+
+def test_the_model_is_the_one_of_the_request_itself() -> None:
+    """And none that is named within it, where the body was read."""
+    for body in (
+        b'{"metadata":{"model":"cheap"},"model":"dear"}',
+        b'{"metadata":{"model":"cheap"},"mod\\u0065l":"dear"}',
+    ):
+        world = guarded()
+        ask(world, body)
+        world.call().reply(b"{}")
+        world.run()
+        assert last(world).model == "dear"
 
 
 @pytest.mark.parametrize("method", [b"PUT", b"PATCH", b"DELETE", b"GET"])
@@ -347,15 +363,25 @@ def test_max_body_holds_as_ever() -> None:
 
 
 def test_work_is_weighed_before_it_is_done() -> None:
-    """A text is sent elsewhere at a sixteenth of the size of what is only parsed, and one that was
-    scored before is not."""
+    """A text that is long, or of which much is to be read, is sent elsewhere sooner than what is
+    only parsed, and one that was scored before is not."""
     world = guarded()
-    for expected in ([20_000, 16 * (19_987 + PER_TEXT)], [20_000, 0]):
+    for expected in ([20_000, 64 * (19_987 + PER_TEXT)], [20_000, 0]):
         world.inline.sizes.clear()
         ask(world, sized(20_000))
         world.call().reply(b"{}")
         world.run()
         assert world.inline.sizes[:2] == expected
+
+
+def test_many_values_and_other_scripts_are_more_work_to_read() -> None:
+    """So that what takes more than a millisecond is not done on the loop."""
+    values = b'{"a":[' + b"{}," * 2047 + b"{}]}"
+    han = '{"a":"\u6f22\u5b57"}'.encode() + b" " * 8192
+    for body, least in ((values, 64 * 1024), (han, 64 * 1024), (CLEAN, 1)):
+        world = guarded()
+        ask(world, body)
+        assert least < world.inline.sizes[0] < 3 * max(least, 100)
 
 
 # -- asking for a body -----------------------------------------------------------------------------
@@ -407,6 +433,27 @@ def test_what_the_upstream_would_read_as_it_is_coded_is_scanned_too() -> None:
     ask(world, gzip.compress(long), JSON, (b"content-encoding", b"gzip"))
     call = world.call()
     assert call.get(b"content-encoding") == b"gzip" and gzip.decompress(call.body) == long
+
+
+@pytest.mark.parametrize(
+    "kind", [b"text/plain; a=x-m2m", b"application/x-m2m2", b"application/json; x-m2m=1"]
+)
+def test_a_type_that_sounds_like_a_frame_hides_no_coding(kind: bytes) -> None:
+    """An upstream would read it as it is coded, whatever its type is."""
+    world = guarded()
+    fields = ((b"content-type", kind), (b"content-encoding", b"gzip"))
+    assert ask(world, gzip.compress(BAD), *fields).status == 403
+    assert world.calls == []
+    ask(world, gzip.compress(CLEAN), *fields)
+    assert world.call().body == CLEAN and world.call().get(b"content-encoding") is None
+
+
+@pytest.mark.parametrize("kind", [b"application/x-m2m", b"Application/X-M2M; v=1"])
+def test_a_frame_is_scanned_however_its_type_is_spelt(kind: bytes) -> None:
+    world = guarded()
+    assert ask(world, frame.encode(BAD), (b"content-type", kind)).status == 403
+    ask(world, frame.encode(CLEAN), (b"content-type", kind))
+    assert world.call().body == CLEAN and world.call().get(b"content-type") == b"application/json"
 
 
 # -- the cache -------------------------------------------------------------------------------------
@@ -478,6 +525,25 @@ def test_a_bug_in_a_scanner_lets_nothing_through() -> None:
     asked = ask(world, CLEAN)
     assert asked.status == 500 and world.calls == []
     assert isinstance(last(world).bug, RuntimeError)
+
+
+@EACH_CLIENT
+def test_a_scan_ends_when_its_client_leaves(pair: Pair) -> None:
+    """A long one takes seconds, in one of a few threads."""
+    left: list[Ask] = []
+
+    class Leaving(Words):
+        def score(self, texts: Any) -> Any:
+            if len(self.asked) == 3:
+                left[0].abort()
+            return super().score(texts)
+
+    words = Leaving()
+    world = World(scanner=Scanner(words), pair=pair, elsewhere=True)
+    left.append(world.start(sized(1_000_000), b"/v1/x", JSON))
+    world.run()
+    assert len(words.asked) == 4
+    assert isinstance(last(world).fault, ClientGone) and world.at_rest
 
 
 # -- replies ---------------------------------------------------------------------------------------

@@ -231,6 +231,18 @@ def test_a_model_of_any_characters_stays_one_word(
     assert read(form, lines[0])["model"] == (None if form == "text" and model == "-" else model)
 
 
+@pytest.mark.parametrize("char", ["\u009b", "\u0085", "\u2028", "\u202e", "\x7f", "\ue000"])
+def test_a_model_has_nothing_that_a_terminal_obeys(
+    char: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = exchange(get(), reply(b""))
+    monkeypatch.setattr(Exchange, "model", f"日{char}31m")
+    log, lines = log_of("text")
+    log.exchange(x)
+    assert read("text", lines[0])["model"] == f"日{char}31m"
+    assert lines[0].decode().strip().isprintable()
+
+
 @FORMS
 def test_nothing_of_what_was_said(form: str) -> None:
     secret = b"sk-secret"

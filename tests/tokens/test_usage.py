@@ -176,6 +176,20 @@ def test_what_is_no_cost_is_not_taken(value: bytes, cost: float | None) -> None:
     assert read(False, said) == Usage(1, 2, None, None, True, cost)
 
 
+@pytest.mark.parametrize("events", [True, False])
+def test_details_are_read_where_there_is_no_total(events: bool) -> None:
+    said = b'{"usage":{"prompt_tokens":9,"completion_tokens":2,%b}}'
+    details = b'"prompt_tokens_details":{"cached_tokens":4}'
+    assert read(events, said % details) == Usage(9, 2, 4, None, True)
+    assert read(events, said % b'"cost":0.5') == Usage(9, 2, None, None, True, 0.5)
+
+
+def test_what_was_cached_is_worth_telling_alone() -> None:
+    cached = Usage(None, None, 3, None, True)
+    assert read(False, b'{"usage":{"cache_read_input_tokens":3}}') == cached
+    assert read(False, b'{"usage":{"other_tokens":3}}') is None
+
+
 def test_white_space_may_be_around_the_colon_but_not_without_end() -> None:
     counts = b'{"prompt_tokens":1,"completion_tokens":2}'
     assert read(False, b'{"usage"' + b" " * 64 + b":\r\n\t" + counts + b"}") is not None
@@ -204,11 +218,32 @@ def test_what_is_too_long_is_passed_over_and_the_next_one_is_read(step: int) -> 
         assert (usage.input if usage else None) == tokens
 
 
+@pytest.mark.parametrize("step", [1 << 20, 5000])
+@pytest.mark.parametrize("events", [True, False])
+def test_what_never_ends_is_looked_at_a_few_times_only(step: int, events: bool) -> None:
+    """Each time takes long, and a reply can consist of nothing else."""
+    broken = b'"usage":{"a":{"b":{"c":{"d":{'
+    good, plain = b'"usage":{"prompt_tokens":2,"x":{}}', b'"usage":{"prompt_tokens":2}'
+    for times, last, tokens in ((15, good, 2), (16, good, None), (160, plain, 2)):
+        reply = broken * times + b" " * MOST + last + b" " * MOST
+        usage = read(events, *(reply[at : at + step] for at in range(0, len(reply), step)))
+        assert (usage.input if usage else None) == tokens
+
+
 def test_no_more_is_held_than_said() -> None:
     reader = UsageReader(True)
     for _ in range(100):
         reader.feed(b'"usage":{"x":"' + b"y" * 1000)
         assert len(reader._held) < MOST
+
+
+def test_what_is_remembered_does_not_grow_with_the_events() -> None:
+    reader = UsageReader(True)
+    for number in range(1000):
+        reader.feed(b'data: {"usage":{"completion_tokens":%d,' % number)
+        reader.feed(b'"x%d_tokens":1}}\n\n' % number)
+    assert len(reader._said) == 2
+    assert reader.usage == Usage(None, 999, None, None, True)
 
 
 # ---- any bytes, cut anywhere ---------------------------------------------------------------------

@@ -17,10 +17,11 @@ import scipy.sparse as sparse
 from scipy.optimize import minimize
 
 from m2mproxy.guard import gate, grams, rules
-from m2mproxy.guard.gate import SPAN, Gate, Judged, Window, windows_of
+from m2mproxy.guard.gate import SPAN, Gate, Judged
 from m2mproxy.guard.model import DAMPING, Model
 from m2mproxy.guard.reader import Reader
 from m2mproxy.guard.reading import Reading, pairs_of
+from m2mproxy.guard.stretch import Window, windows_of
 from m2mproxy.guard.views import READINGS
 from m2mproxy.guard.words import FORMS
 
@@ -138,8 +139,8 @@ class Trainer:
         return np.array(both)[self._place]
 
     def _build(self, readings: Sequence[Reading]) -> None:
-        words = _grams([grams.word_grams(each.words) for each in readings], WORDS)
-        runs = _grams([grams.run_grams(each.words) for each in readings], RUNS)
+        words = _grams([grams.word_grams([each.words]).buckets for each in readings], WORDS)
+        runs = _grams([grams.run_grams([each.words]).buckets for each in readings], RUNS)
         even = [RULES] * len(readings)
         numbers = {name: at for at, name in enumerate(self.names)}
         fired = _matrix(
@@ -231,7 +232,7 @@ class Trainer:
             slope=SLOPE,
             rules=dict(zip(self.names, counts, strict=True)),
             forms=(forms * RULES + _priors(FORMS)).tolist(),
-            lists=dict(zip(self.pairs, map(float, lists * LISTS), strict=True)),
+            lists=_nested(self.pairs, (lists * LISTS).tolist()),
             words=grams.table(words * WORDS),
             runs=grams.table(runs * RUNS),
             gate=replace(self._gating.fit(everything), whole=barrier, part=barrier + MORE),
@@ -275,6 +276,15 @@ def _rows(count: int) -> Iterator[tuple[int, int]]:
     if count > SPAN:
         yield from ((first, first + SPAN) for first in range(0, count - SPAN, SPAN))
         yield count - SPAN, count
+
+
+def _nested(
+    pairs: Sequence[tuple[str, str]], weights: Sequence[float]
+) -> dict[str, dict[str, float]]:
+    nested: dict[str, dict[str, float]] = {}
+    for (first, second), weight in zip(pairs, weights, strict=True):
+        nested.setdefault(first, {})[second] = weight
+    return nested
 
 
 def made(sample: Sample) -> bool:

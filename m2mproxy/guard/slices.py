@@ -1,0 +1,69 @@
+"""Long texts in slices that are scored one after the other, so that whoever scores them can stop
+between two, and others have their turn.
+
+The one rule: the windows of the slices are those of the text, so that the same is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from m2mproxy.guard.finding import Category, Finding
+from m2mproxy.guard.windows import OVERLAP, SIZE
+
+_WINDOWS = 48
+LENGTH = _WINDOWS * (SIZE - OVERLAP) + OVERLAP
+"""Characters of a slice, at most."""
+_EACH = 64
+"""What a text takes whatever its length, in characters."""
+
+
+class Piece(NamedTuple):
+    """A text, or a slice of one."""
+
+    number: int
+    """Of the text."""
+    role: str
+    start: int
+    text: str
+
+
+def batches(texts: Iterable[tuple[str, str]]) -> Iterator[list[Piece]]:
+    """What is to be scored at a time of some texts, which are given after whose they are: as many
+    in a row as come to a slice, or a slice of one."""
+    batch: list[Piece] = []
+    size = 0
+    for number, (role, text) in enumerate(texts):
+        for start in range(0, max(1, len(text) - OVERLAP), LENGTH - OVERLAP):
+            piece = text[start : start + LENGTH]
+            if batch and size + len(piece) > LENGTH:
+                yield batch
+                batch, size = [], 0
+            batch.append(Piece(number, role, start, piece))
+            size += len(piece) + _EACH
+    if batch:
+        yield batch
+
+
+class Highest:
+    """The highest score of each category in each of some texts."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, Category], tuple[Finding, str]] = {}
+
+    def add(self, piece: Piece, findings: Sequence[Finding]) -> None:
+        """What was found in a piece."""
+        for finding in findings:
+            place = (piece.number, finding.category)
+            known = self._found.get(place)
+            if known is None or finding.score > known[0].score:
+                moved = replace(finding, offset=finding.offset + piece.start)
+                self._found[place] = (moved if piece.start else finding, piece.role)
+
+    def findings(self) -> list[tuple[int, Finding, str]]:
+        """All of them, with the number of the text and whose words it is in: by texts, the highest
+        first."""
+        found = [(number, *each) for (number, _), each in self._found.items()]
+        return sorted(found, key=lambda each: (each[0], -each[1].score))

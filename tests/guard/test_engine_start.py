@@ -1,0 +1,43 @@
+"""How patterns are compiled: beside this process, and in it where that fails."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from m2mproxy.guard import engine
+from m2mproxy.guard.engine import Engine
+
+TEXT = b"hay and needle"
+
+
+def test_no_child_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    children: list[int] = []
+    fork = os.fork
+
+    def forked() -> int:
+        children.append(fork())
+        return children[-1]
+
+    monkeypatch.setattr(os, "fork", forked)
+    assert Engine([["needle"]], [["n.e"]]).scan(TEXT) == [(1, 11), (0, 14)]
+    (child,) = children
+    with pytest.raises(ChildProcessError):
+        os.waitpid(child, os.WNOHANG)
+
+
+def test_what_fails_beside_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = Engine([["needle"]], []).scan(TEXT)
+    monkeypatch.setattr(engine, "_beside", lambda work: b"")
+    assert Engine([["needle"]], []).scan(TEXT) == expected == [(0, 14)]
+
+
+def test_work_beside_that_fails_gives_nothing() -> None:
+    assert engine._beside(lambda: b"made") == b"made"
+    assert engine._beside(lambda: b"%d" % (1 // 0)) == b""
+
+
+def test_a_pattern_that_is_none_is_refused() -> None:
+    with pytest.raises(Exception, match=r"[Pp]arenthes"):
+        Engine([["(a"]], [])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from m2mproxy.codec import memory
@@ -28,6 +29,8 @@ from m2mproxy.tokens.usage import UsageReader
 
 # Bytes kept of one body.
 MOST_KEPT = 4 << 20
+# Bytes of a coded reply that say what it takes to decode it: the longest header of a zstd frame.
+_HEAD = 18
 # Plain bytes of a coded chunk that is decoded only to be looked at: that takes 0.2 ms.
 _MOST_OPENED = 64 << 10
 # What models are asked at: only these are missed where nothing is known.
@@ -73,19 +76,22 @@ class Kept:
 
 class Opened:
     """Shows the plain bytes of a reply that passes coded, as far as they are little work and there
-    is room to decode them. `names` are its codings, in the order in which they were applied."""
+    is room to decode them. `names` are its codings, in the order in which they were applied; `make`
+    makes what decodes them, when it is known how they begin."""
 
-    __slots__ = ("_decoder", "_names", "_on_lost", "_room", "_see", "_taken")
+    __slots__ = ("_decoder", "_is_lost", "_make", "_names", "_on_lost", "_room", "_see", "_taken")
 
     def __init__(
         self,
-        decoder: Transform,
+        make: Callable[[bytes], Transform],
         names: list[bytes],
         room: Room,
         see: Callable[[Chunk], None],
         on_lost: Callable[[], None],
     ) -> None:
-        self._decoder: Transform | None = decoder
+        self._make = make
+        self._decoder: Transform | None = None
+        self._is_lost = False
         self._names = names
         self._room = room
         self._taken = 0
@@ -95,10 +101,10 @@ class Opened:
     def feed(self, chunk: Chunk) -> None:
         """`chunk` passed. After one that holds too much, or that cannot be decoded, nothing more is
         looked at, and what was seen before is lost."""
-        decoder, size = self._decoder, 0
-        if decoder is None or not chunk:
+        if self._is_lost or not chunk:
             return
-        if not self._taken and not self._take(chunk):
+        decoder, size = self._decoder or self._begin(chunk), 0
+        if decoder is None:
             self._lose()
             return
         try:
@@ -112,14 +118,16 @@ class Opened:
         except WireError:
             self._lose()
 
-    def _take(self, chunk: Chunk) -> bool:
-        """Whether there is room for all that the decoder will need."""
+    def _begin(self, chunk: Chunk) -> Transform | None:
+        """The decoder, if there is room for all that it will need."""
         *inner, last = self._names
-        need = memory.needed(last, bytes(chunk[:1])) + sum(memory.needed(n, b"") for n in inner)
+        head = bytes(chunk[:_HEAD])
+        need = memory.needed(last, head) + sum(memory.needed(name, b"") for name in inner)
         if not self._room.take(need):
-            return False
+            return None
         self._taken = need
-        return True
+        self._decoder = self._make(head)
+        return self._decoder
 
     def _lose(self) -> None:
         self.free()
@@ -127,7 +135,7 @@ class Opened:
 
     def free(self) -> None:
         """Decode nothing any more."""
-        self._decoder = None
+        self._is_lost, self._decoder = True, None
         self._room.give(self._taken)
         self._taken = 0
 
@@ -257,8 +265,8 @@ class Tally:
             eyes.append(self._replied.add)
         if is_plain:
             return eyes
-        decoder, room = forms.reader(names, Kind.of(response)), self._all.room
-        self._opened = Opened(decoder, names, room, all_of(eyes), self._unseen)
+        make = partial(forms.reader, names, Kind.of(response))
+        self._opened = Opened(make, names, self._all.room, all_of(eyes), self._unseen)
         return [self._opened.feed]
 
     def _unseen(self) -> None:

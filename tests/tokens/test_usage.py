@@ -56,6 +56,11 @@ DEEPSEEK = (
     b'{"usage": {"prompt_tokens": 64, "completion_tokens": 2, "total_tokens": 66,\n'
     b' "prompt_cache_hit_tokens": 60, "prompt_cache_miss_tokens": 4}}'
 )
+# Of what is in a usage, the outer one counts, as it would for who reads the JSON.
+NESTED = (
+    b'{"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"parts":[{"usage":'
+    b'{"prompt_tokens":1,"completion_tokens":1,"details":{"text_tokens":1}}}]}}'
+)
 # LiteLLM has both dialects in one: the input includes what was cached.
 BOTH = (
     b'{"usage":{"prompt_tokens":50,"completion_tokens":5,"total_tokens":55,'
@@ -105,6 +110,7 @@ REPLIES: dict[str, tuple[bool, bytes, Usage | None]] = {
     "embeddings": (False, EMBEDDINGS, Usage(8, 0, None, None, True)),
     "embeddings, in all": (False, b'{"usage":{"total_tokens":3}}', Usage(3, 0, None, None, True)),
     "deepseek": (False, DEEPSEEK, Usage(64, 2, 60, None, True)),
+    "nested": (False, NESTED, Usage(3, 4, None, None, True)),
     "both": (False, BOTH, Usage(50, 5, 40, None, True)),
     "groq": (True, GROQ, Usage(5, 6, None, None, True)),
     "llama.cpp": (True, LLAMA, Usage(24, 10, 23, None, True)),

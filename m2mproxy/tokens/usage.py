@@ -110,7 +110,7 @@ class UsageReader:
         if found is None or text[-1] in _LETTERS:
             return False
         # It could be in another usage.
-        return text.rfind(_KEY, max(0, at - MOST), at) < 0 and self._take(found[1])
+        return text.find(_KEY, max(0, at - MOST), at) < 0 and self._take(found[1])
 
     def _look(self, text: bytes, last: int) -> None:
         """Take every usage, up to the key at `last`; hold what is not all there."""

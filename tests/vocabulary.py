@@ -5,6 +5,7 @@ Ids of one, two and three varint bytes all occur.
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Sequence
 
@@ -54,3 +55,10 @@ class LossyVocabulary(SmallVocabulary):
 
 
 VOCABULARIES = {"C": SmallVocabulary(), "O": SmallVocabulary(1)}
+
+
+def text_of_pieces(pieces: Sequence[bytes]) -> bytes:
+    """The text of a vocabulary as tiktoken's publishers write it, whose SHA-256 is known."""
+    encode = binascii.b2a_base64
+    lines = (b"%b %d\n" % (encode(each, newline=False), rank) for rank, each in enumerate(pieces))
+    return b"".join(lines)

@@ -85,14 +85,18 @@ def encoder(coding: bytes, level: int | None = None) -> Transform:
     return kind.encoder(kind.level(level))
 
 
-def decoder(coding: bytes, limit: int) -> Transform:
+def decoder(coding: bytes, limit: int, head: bytes = b"") -> Transform:
     """What decodes a stream.
 
     Args:
         coding: one of STANDARD, or an alias.
         limit: bytes that it puts out at most; each further gzip member or zstd frame counts as
             one KiB.
+        head: how the stream begins, for one that takes no more memory than `memory.needed` says of
+            that: no frame of zstd has then a larger window than the first.
     """
+    if coding == ZSTD and (window := zstd.window(head)):
+        return zstd.ZstdDecoder(limit, window=window)
     return _find(coding).decoder(limit)
 
 

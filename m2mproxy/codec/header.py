@@ -47,7 +47,6 @@ _cost = struct.Struct("<f")
 MAX_HEADER = 0xFFFF
 _MAX_TEXT = 0xFF
 
-_FLAGS = 0xFFFF  # what the schema gives a meaning
 COMPRESSED = 1 << 24
 EXTENSIONS = 1 << 25
 

@@ -30,7 +30,9 @@ LEVELS = range(1, 20)  # above, the window is larger than what others must read
 DEFAULT_LEVEL = 3
 _MAGIC = b"\x28\xb5\x2f\xfd"
 # RFC 9659: a content coding's window is at most 8 MiB.
-_WINDOW: Mapping[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
+_WINDOW_LOG = 23
+MOST_WINDOW = 1 << _WINDOW_LOG
+_WINDOW: Mapping[int, int] = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
 # A stream's window. Each one open has its own, and its encoder keeps three times as much.
 _STREAM_WINDOW_LOG = 17
 _MIN_PREFIX = 8  # the library takes no notice of shorter ones, and the binding refuses them
@@ -97,13 +99,17 @@ class ZstdEncoder:
 class ZstdDecoder:
     """A Transform: frames, skippable ones among them, one after the other."""
 
-    __slots__ = ("_allowance", "_any", "_dictionary", "_frame")
+    __slots__ = ("_allowance", "_any", "_dictionary", "_frame", "_options")
 
-    def __init__(self, limit: int, dictionary: Dictionary | None = None) -> None:
+    def __init__(
+        self, limit: int, dictionary: Dictionary | None = None, window: int = MOST_WINDOW
+    ) -> None:
         """`limit` in bytes, of all that comes out; `dictionary` is what all frames were made
-        with."""
+        with; `window` in bytes is the largest of any, rounded up to a power of two."""
         self._allowance = Allowance(limit)
         self._dictionary = dictionary
+        log = min(_window_log(window), _WINDOW_LOG)
+        self._options: Mapping[int, int] = {zstd.DecompressionParameter.window_log_max: log}
         self._frame: zstd.ZstdDecompressor | None = None  # None between frames
         self._any = False
 
@@ -116,14 +122,14 @@ class ZstdDecoder:
                 while rest:
                     rest = self._drain(self._frame or self._next(), rest, out)
         except zstd.ZstdError:
-            raise WireError("the body is not zstd") from None
+            raise WireError("the body is not zstd, or has too large a window") from None
         return out
 
     def _next(self) -> zstd.ZstdDecompressor:
         if self._any:
             self._allowance.take(MEMBER_COST)
         self._any = True
-        self._frame = zstd.ZstdDecompressor(zstd_dict=self._dictionary, options=_WINDOW)
+        self._frame = zstd.ZstdDecompressor(zstd_dict=self._dictionary, options=self._options)
         return self._frame
 
     def _drain(
@@ -149,6 +155,25 @@ class ZstdDecoder:
         if self._frame is not None or not self._any:
             raise WireError("the zstd stream is cut short")
         return []
+
+
+def window(head: bytes) -> int | None:
+    """The bytes of the window of a frame that begins with `head` (RFC 8878 3.1.1.1); None where
+    that does not say it."""
+    if len(head) < 6 or not head.startswith(_MAGIC):
+        return None
+    descriptor = head[4]
+    if not descriptor & 0x20:
+        exponent, mantissa = head[5] >> 3, head[5] & 7
+        base = 1 << (10 + exponent)
+        return base + (base >> 3) * mantissa
+    # A single segment: as large as the content, whose size follows the dictionary's id.
+    start = 5 + (0, 1, 2, 4)[descriptor & 3]
+    size = (1, 2, 4, 8)[descriptor >> 6]
+    field = head[start : start + size]
+    if len(field) < size:
+        return None
+    return int.from_bytes(field, "little") + (256 if size == 2 else 0)
 
 
 def _some(piece: bytes) -> list[bytes]:

@@ -25,8 +25,6 @@ def psk_of(data: bytes) -> bytes:
     Raises:
         ValueError: the content is another, with the reason.
     """
-    if len(data) > MOST_KEY:
-        raise ValueError("the file is too long for a key")
     if not data:
         raise ValueError("the file is empty")
     key = key_of(data)

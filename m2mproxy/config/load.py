@@ -4,11 +4,11 @@ Rule: a name or value that cannot be used raises ConfigError, also where another
 it; nothing is ignored or corrected.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from m2mproxy.config.errors import COMMAND_LINE, ENVIRONMENT, ConfigError
+from m2mproxy.config.files import MOST_KEY_TEXT, MOST_TEXT, certificates, contents
 from m2mproxy.config.keyfile import MOST_KEY, psk_of
 from m2mproxy.config.prices import Prices
 from m2mproxy.config.prices import read as read_prices
@@ -154,7 +154,7 @@ def _from_file(path: str, notices: list[str]) -> _Layer:
     import tomllib  # only where there is a file
 
     try:
-        data, public = _contents(path)
+        data, public = contents(path, MOST_TEXT)
     except OSError as error:
         raise ConfigError(path or '""', reason=f"cannot be read: {error.strerror}") from None
     try:
@@ -203,15 +203,9 @@ def _unknown(source: str, what: str, name: str, known: Iterable[str]) -> ConfigE
 # ---- the files that settings name ---------------------------------------------------------------
 
 
-def _contents(path: str, most: int = -1) -> tuple[bytes, bool]:
-    """What a file holds, and whether every user can read it."""
-    with open(path, "rb") as file:
-        return file.read(most), bool(os.fstat(file.fileno()).st_mode & 0o004)
-
-
-def _contents_named_by(setting: _Setting, most: int = -1) -> tuple[bytes, bool]:
+def _contents_named_by(setting: _Setting, most: int) -> tuple[bytes, bool]:
     try:
-        return _contents(setting.value, most)
+        return contents(setting.value, most)
     except OSError as error:
         raise setting.error(f"cannot be read: {error.strerror}") from None
 
@@ -221,7 +215,7 @@ def _public_notice(path: str) -> str:
 
 
 def _read_key(setting: _Setting, notices: list[str]) -> str:
-    data, public = _contents_named_by(setting)
+    data, public = _contents_named_by(setting, MOST_KEY_TEXT)
     if public:
         notices.append(_public_notice(setting.value))
     line = data.removesuffix(b"\n").removesuffix(b"\r")
@@ -237,7 +231,7 @@ def _read_key(setting: _Setting, notices: list[str]) -> str:
 
 def _read_psk(setting: _Setting) -> bytes:
     """The key of the file. One that every user can read is a secret of nobody, and refused."""
-    data, public = _contents_named_by(setting, MOST_KEY + 1)
+    data, public = _contents_named_by(setting, MOST_KEY)
     if public:
         raise setting.error(f"every user can read the file (chmod o-r {setting.value})")
     try:
@@ -260,7 +254,10 @@ def _check_peer(config: Config) -> None:
 
 
 def _check_certificates(setting: _Setting) -> None:
-    data, _ = _contents_named_by(setting)
+    try:
+        data = certificates(setting.value)
+    except OSError as error:
+        raise setting.error(f"cannot be read: {error.strerror}") from None
     # Whether they can be used is for the TLS library to say, which is not loaded here.
     if b"-----BEGIN " not in data:
         raise setting.error("the file has no certificate in PEM")

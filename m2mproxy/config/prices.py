@@ -18,6 +18,7 @@ from fnmatch import fnmatchcase
 from math import isfinite
 
 from m2mproxy.config.errors import ConfigError
+from m2mproxy.config.files import MOST_TEXT, contents
 
 _MILLION = 1_000_000
 _AMOUNTS = ("input", "cached_input", "output")
@@ -68,8 +69,7 @@ def read(path: str) -> Prices:
     """
     import tomllib  # only where there is a file
 
-    with open(path, "rb") as file:
-        data = file.read()
+    data, _ = contents(path, MOST_TEXT)
     try:
         table = tomllib.loads(data.decode())
     except UnicodeDecodeError:

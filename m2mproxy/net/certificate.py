@@ -18,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from m2mproxy.config.files import certificates
+
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 # PKCS 8 (RFC 5958), and the older forms of OpenSSL.
 _KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----")
@@ -92,10 +94,9 @@ def trust(context: ssl.SSLContext, path: str) -> None:
 
 
 def read(path: str) -> bytes:
-    """What a file holds. Raises FileFault."""
+    """What a file of certificates or keys holds. Raises FileFault."""
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return certificates(path)  # which OpenSSL reads again
     except OSError as error:
         raise FileFault(path, f"cannot be read: {error.strerror}") from None
 

@@ -25,6 +25,7 @@ from m2mproxy.http.message import Request, Response
 
 # 1xx responses before the last one; nobody needs as many, and they wait for no reader.
 MOST_INFORMATIONAL = 100
+TOO_MANY_INFORMATIONAL = f"more than {MOST_INFORMATIONAL} informational responses (1xx) came"
 
 NO_SETTINGS: Mapping[int, int] = MappingProxyType({})
 

@@ -11,7 +11,7 @@ from m2mproxy.http.faults import UpstreamFault
 from m2mproxy.http.message import Request
 from m2mproxy.http.validate import Malformed
 from m2mproxy.net import h1_message
-from m2mproxy.net.connection import MOST_INFORMATIONAL
+from m2mproxy.net.connection import MOST_INFORMATIONAL, TOO_MANY_INFORMATIONAL
 from m2mproxy.net.h1 import H1
 from m2mproxy.net.h1_head import response_head
 from m2mproxy.net.h1_stream import H1Stream
@@ -67,7 +67,7 @@ class H1Client(H1):
             self._reused = False  # it lives, and may be at work on the request: no retry
             stream.informational += 1
             if stream.informational > MOST_INFORMATIONAL:
-                raise Malformed("too many informational responses")
+                raise Malformed(TOO_MANY_INFORMATIONAL)
             if stream.on_informational is not None:
                 stream.on_informational(response)
             return

@@ -25,7 +25,13 @@ from m2mproxy.http.headers import CREDENTIALS, Field
 from m2mproxy.http.message import Request, Response
 from m2mproxy.http.validate import Malformed
 from m2mproxy.net import fields
-from m2mproxy.net.connection import MOST_INFORMATIONAL, NO_SETTINGS, Owner, Turn
+from m2mproxy.net.connection import (
+    MOST_INFORMATIONAL,
+    NO_SETTINGS,
+    TOO_MANY_INFORMATIONAL,
+    Owner,
+    Turn,
+)
 from m2mproxy.net.h2 import H2
 from m2mproxy.net.h2_engine import MAX_STREAM_ID, MAX_STREAMS
 from m2mproxy.net.h2_hpack import NeverIndexedHeaderTuple
@@ -146,8 +152,7 @@ class H2Client(H2):
             return
         stream.informational += 1
         if stream.informational > MOST_INFORMATIONAL:
-            reason = "too many informational responses"
-            self._reset(stream, ErrorCodes.ENHANCE_YOUR_CALM, reason)
+            self._reset(stream, ErrorCodes.ENHANCE_YOUR_CALM, TOO_MANY_INFORMATIONAL)
         elif stream.on_informational is not None:
             stream.on_informational(response)
 

@@ -189,8 +189,8 @@ def writer(name: bytes, kind: Kind, size: int | None, level: int) -> Transform:
     return coding.encoder(name, level)
 
 
-def reader(name: bytes, kind: Kind) -> Transform:
-    """What decodes a response."""
+def reader(name: bytes, kind: Kind, head: bytes = b"") -> Transform:
+    """What decodes a response; `head` as of `coding.decoder`."""
     if name == M2M:
         return Whole(_response_of)
     if name == events_form():
@@ -199,7 +199,7 @@ def reader(name: bytes, kind: Kind) -> Transform:
         if kind is Kind.EVENTS:
             return EventsDecoder(_MOST_DECODED, spells=False)
         return static.StaticDecoder(_MOST_DECODED, MOST_WAITING)
-    return coding.decoder(name, _MOST_DECODED)
+    return coding.decoder(name, _MOST_DECODED, head)
 
 
 def _response_of(message: bytes) -> bytes:

@@ -131,15 +131,16 @@ class Forms:
             steps.append(self.seal.sealer(whole, inner))
         return steps[0] if len(steps) == 1 else Steps(steps)
 
-    def reader(self, names: Sequence[bytes], kind: Kind) -> Transform:
-        """What decodes a response; `names` in the order in which they were applied."""
-        steps = [self._reader(names[:at], names[at], kind) for at in reversed(range(len(names)))]
+    def reader(self, names: Sequence[bytes], kind: Kind, head: bytes = b"") -> Transform:
+        """What decodes a response; `names` in the order in which they were applied; `head` is how
+        it begins, see `coding.decoder`."""
+        steps = [self._reader(names, at, kind, head) for at in reversed(range(len(names)))]
         return steps[0] if len(steps) == 1 else Steps(steps)
 
-    def _reader(self, inner: Sequence[bytes], name: bytes, kind: Kind) -> Transform:
-        if self.seal is not None and name == self.seal.name:
-            return self.seal.opener(inner, _MOST_OPENED)
-        return codings.reader(name, kind)
+    def _reader(self, names: Sequence[bytes], at: int, kind: Kind, head: bytes) -> Transform:
+        if self.seal is not None and names[at] == self.seal.name:
+            return self.seal.opener(names[:at], _MOST_OPENED)
+        return codings.reader(names[at], kind, head if at == len(names) - 1 else b"")
 
     def check_response(self, headers: Headers) -> None:
         """A response with a body came from the upstream.

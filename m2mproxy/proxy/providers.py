@@ -281,18 +281,6 @@ class Router:
         return self._deploy.replace(b"{model}", _deployment(model))
 
 
-def upstream_target(
-    profile: Profile,
-    base_path: str,
-    base_query: str,
-    client_target: bytes,
-    model: str | None,
-    api_version: str,
-) -> bytes:
-    """`Router.target` for a single request: tests, tools, anything not on the hot path."""
-    return Router(profile, base_path, base_query, api_version).target(client_target, model)
-
-
 # --- which provider ------------------------------------------------------------------------------
 
 

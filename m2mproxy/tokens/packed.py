@@ -36,13 +36,6 @@ def pieces_of_text(text: bytes) -> list[bytes]:
     return pieces
 
 
-def text_of_pieces(pieces: Sequence[bytes]) -> bytes:
-    """The text that `pieces_of_text` reads."""
-    encode = binascii.b2a_base64
-    lines = (b"%b %d\n" % (encode(each, newline=False), rank) for rank, each in enumerate(pieces))
-    return b"".join(lines)
-
-
 def pack(pieces: Sequence[bytes]) -> bytes:
     """The pieces packed.
 

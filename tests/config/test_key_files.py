@@ -1,5 +1,7 @@
 """The upstream key and the files that settings name: one key, never repeated in an error."""
 
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,29 @@ def test_a_file_that_cannot_be_read(tmp_path, path):
         KEYS[path].flag, "cannot be read: No such file or directory",
     )  # fmt: skip
     assert refusal(flags=flags | {path: str(tmp_path)}).reason == "cannot be read: Is a directory"
+
+
+NAMING = ("proxy.api_key_file", "proxy.ca_file", "peer.psk_file", "tokens.prices")
+
+
+@pytest.mark.parametrize("path", NAMING)
+def test_a_file_without_end(path):
+    flags = {"proxy.upstream": "https://m", path: "/dev/zero"}
+    error = refusal(flags=flags)
+    text = str(error)
+    assert KEYS[path].flag in text or text.startswith("/dev/zero: "), text
+    assert re.search("it has more than [0-9]+ bytes|every user can read the file", error.reason)
+    assert "it has more than 1048576 bytes" in refusal("/dev/zero").reason
+
+
+def test_a_key_may_come_from_a_pipe():
+    """As a shell writes it: `--api-key-file <(secret-tool ...)`."""
+    reads, writes = os.pipe()
+    with open(writes, "wb") as file:
+        file.write(b"sk-1\n")
+    with open(reads, "rb"):
+        flags = {"proxy.upstream": "https://m", "proxy.api_key_file": f"/dev/fd/{reads}"}
+        assert load(None, {}, flags).api_key == "sk-1"
 
 
 LAYERS = ("file", "environment", "flags")

@@ -40,7 +40,7 @@ def test_the_key_is_read_as_m2m_reads_keys(file, key_file, data):
         (HEX + b"\n" + HEX, "no key of 32 bytes"),
         (b"x" * 64, "no key of 32 bytes"),
         (KEY + b"\n", "no key of 32 bytes"),
-        (b"00" * 5000, "too long"),
+        (b"00" * 5000, "more than 4096 bytes"),
     ],
 )
 def test_a_file_that_holds_no_such_key(key_file, data, reason):

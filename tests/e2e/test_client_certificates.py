@@ -93,6 +93,7 @@ def test_a_link_refers_to_nothing_of_another_certificates(
     assert crossed("other", sixth) < 700
 
 
+@pytest.mark.parametrize("speaking", [True], ids=["http2"], indirect=True)
 @pytest.mark.skipif(importlib.util.find_spec("hyperscan") is None, reason="no hyperscan here")
 def test_nothing_counts_as_scanned_for_another_certificate(
     model: Upstream,

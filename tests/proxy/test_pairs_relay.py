@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from link import Split
 from world import Pair, World
@@ -159,6 +161,10 @@ def test_informational_responses_without_end_are_a_fault(pair: Pair) -> None:
     call.respond(103, (b"link", b"</a>"))
     world.run()
     assert ask.status == 502
+    error = json.loads(ask.body)["error"]
+    assert error["code"] == "upstream_protocol_error"
+    assert error["message"].endswith("more than 100 informational responses (1xx) came")
+    assert error["message"] in str(world.ended[0].fault)
     assert call.reset is not None
     assert world.at_rest
 

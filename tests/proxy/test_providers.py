@@ -17,7 +17,6 @@ from m2mproxy.proxy.providers import (
     has_credential,
     key_field,
     profile_for,
-    upstream_target,
 )
 
 CHAT = b"/v1/chat/completions"
@@ -139,7 +138,7 @@ def test_path(name: str, path: str, query: str, target: bytes, expected: bytes) 
     if name == "azure-classic":
         glue = b"&" if b"?" in expected else b"?"
         expected += glue + b"api-version=2024-10-21"
-    assert upstream_target(PROFILES[name], path, query, target, None, "") == expected
+    assert Router(PROFILES[name], path, query).target(target, None) == expected
 
 
 @pytest.mark.parametrize(
@@ -186,7 +185,7 @@ def test_api_version_comes_from_the_client_the_url_the_option_the_profile_in_thi
     classic = PROFILES["azure-classic"]
 
     def version(client: bytes, query: str, option: str) -> bytes:
-        sent = upstream_target(classic, "", query, b"/v1/models" + client, None, option)
+        sent = Router(classic, "", query, option).target(b"/v1/models" + client, None)
         return sent.removeprefix(b"/openai/models?")
 
     assert version(b"?api-version=c", "api-version=u", "o") == b"api-version=c"

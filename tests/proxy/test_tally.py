@@ -13,7 +13,7 @@ from sweep import WAYS, Way, sweep
 from tallies import Jobs
 from world import World
 
-from m2mproxy.codec import memory
+from m2mproxy.codec import coding, memory
 from m2mproxy.codec.sealed import AeadSeal
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
@@ -173,6 +173,32 @@ def test_what_decodes_a_reply_takes_room_and_gives_it_back() -> None:
     call.end()
     assert figures(tally_of(world)) == (20, 5, (True, True))
     assert world.tallies.unread == 0
+    assert nothing_kept(world)
+
+
+def test_a_reply_in_zstd_takes_room_for_the_window_that_it_says() -> None:
+    """So that a hundred replies that say their size are read at a time, and not seven."""
+    coded = coding.encode(b"zstd", ANSWER)
+    world = World(compression_responses="on")
+    assert world.tallies is not None
+    asks = [
+        world.ask(ASKED, b"/v1/chat/completions", (b"accept-encoding", b"zstd"), new=True)
+        for _ in range(100)
+    ]
+    calls = list(world.calls)
+    for call in calls:
+        call.respond(200, JSON, (b"content-encoding", b"zstd"))
+        call.send(coded[:30])
+    world.run()
+    taken = 100 * memory.needed(b"zstd", coded[:18])
+    assert world.tallies.room.free == Room().free - taken > 0
+    for call in calls:
+        call.send(coded[30:])
+        call.end()
+    world.run()
+    assert all(ask.body == coded for ask in asks)
+    assert world.tallies.unread == 0
+    assert all(figures(each.tally) == (20, 5, (True, True)) for each in world.ended)
     assert nothing_kept(world)
 
 

@@ -492,7 +492,7 @@ KEYS = {
 CASES = [
     (bad, how)
     for bad in KEYS
-    for how in ("missing", "empty", "encrypted", "another")
+    for how in ("missing", "empty", "endless", "pipe", "encrypted", "another")
     if bad.endswith("key") or (how != "encrypted" and (how != "another" or "ca" not in bad))
 ]
 
@@ -529,6 +529,14 @@ def spoil(path: Path, how: str, authority: Authority) -> tuple[str, str]:
     if how == "missing":
         path.unlink()
         return "", "cannot be read: No such file or directory"
+    if how == "endless":
+        path.unlink()
+        path.symlink_to("/dev/zero")
+        return "", "cannot be read: it has more than 4194304 bytes"
+    if how == "pipe":
+        path.unlink()
+        os.mkfifo(path)
+        return "", "cannot be read: it is a pipe"
     if how == "empty":
         path.write_bytes(b"")
         return "", f"the file has no {kind} in PEM"

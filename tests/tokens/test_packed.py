@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from vocabulary import text_of_pieces
 
-from m2mproxy.tokens.packed import pack, pieces_of_text, text_of_pieces, unpack
+from m2mproxy.tokens.packed import pack, pieces_of_text, unpack
 
 PIECES = st.lists(st.binary(max_size=255), max_size=50)
 

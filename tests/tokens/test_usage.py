@@ -56,6 +56,11 @@ DEEPSEEK = (
     b'{"usage": {"prompt_tokens": 64, "completion_tokens": 2, "total_tokens": 66,\n'
     b' "prompt_cache_hit_tokens": 60, "prompt_cache_miss_tokens": 4}}'
 )
+# Of what is in a usage, the outer one counts, as it would for who reads the JSON.
+NESTED = (
+    b'{"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"parts":[{"usage":'
+    b'{"prompt_tokens":1,"completion_tokens":1,"details":{"text_tokens":1}}}]}}'
+)
 # LiteLLM has both dialects in one: the input includes what was cached.
 BOTH = (
     b'{"usage":{"prompt_tokens":50,"completion_tokens":5,"total_tokens":55,'
@@ -105,6 +110,7 @@ REPLIES: dict[str, tuple[bool, bytes, Usage | None]] = {
     "embeddings": (False, EMBEDDINGS, Usage(8, 0, None, None, True)),
     "embeddings, in all": (False, b'{"usage":{"total_tokens":3}}', Usage(3, 0, None, None, True)),
     "deepseek": (False, DEEPSEEK, Usage(64, 2, 60, None, True)),
+    "nested": (False, NESTED, Usage(3, 4, None, None, True)),
     "both": (False, BOTH, Usage(50, 5, 40, None, True)),
     "groq": (True, GROQ, Usage(5, 6, None, None, True)),
     "llama.cpp": (True, LLAMA, Usage(24, 10, 23, None, True)),
@@ -221,10 +227,11 @@ def test_what_is_too_long_is_passed_over_and_the_next_one_is_read(step: int) -> 
 @pytest.mark.parametrize("step", [1 << 20, 5000])
 @pytest.mark.parametrize("events", [True, False])
 def test_what_never_ends_is_looked_at_a_few_times_only(step: int, events: bool) -> None:
-    """Each time takes long, and a reply can consist of nothing else."""
+    """Each time takes long, and a reply can consist of nothing else. Of a body the last one is read
+    first."""
     broken = b'"usage":{"a":{"b":{"c":{"d":{'
     good, plain = b'"usage":{"prompt_tokens":2,"x":{}}', b'"usage":{"prompt_tokens":2}'
-    for times, last, tokens in ((15, good, 2), (16, good, None), (160, plain, 2)):
+    for times, last, tokens in ((15, good, 2), (16, good, None if events else 2), (160, plain, 2)):
         reply = broken * times + b" " * MOST + last + b" " * MOST
         usage = read(events, *(reply[at : at + step] for at in range(0, len(reply), step)))
         assert (usage.input if usage else None) == tokens

@@ -18,13 +18,14 @@ import tiktoken_ext.openai_public as public  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from json_texts import LONG_CHAT, any_body
+from vocabulary import text_of_pieces
 
 from m2mproxy.codec.base import CannotEncode, WireError
 from m2mproxy.codec.token_native import NAMES, TokenCodec, Vocabularies
 from m2mproxy.codec.varint import write_tokens
 from m2mproxy.tokens import vocabulary
 from m2mproxy.tokens.known import KNOWN, Carried, Format, Known
-from m2mproxy.tokens.packed import text_of_pieces, unpack
+from m2mproxy.tokens.packed import unpack
 from m2mproxy.tokens.pieces import NONE
 from m2mproxy.tokens.sentencepiece import PATTERN
 from m2mproxy.tokens.vocabulary import (

@@ -10,6 +10,9 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+_SIZE = 8
+"""Bytes that say how many follow."""
+
 
 class EngineMissing(Exception):
     """Hyperscan is not installed. Its text says what to do, in one line."""
@@ -75,14 +78,16 @@ def _beside(work: Callable[[], bytes]) -> bytes:
         failed = 1
         try:
             os.close(reading)
+            made = work()
             with open(writing, "wb") as pipe:
-                pipe.write(work())
+                pipe.write(len(made).to_bytes(_SIZE, "big") + made)
             failed = 0
         finally:
             os._exit(failed)
     os.close(writing)
     with open(reading, "rb") as pipe:
-        data = pipe.read()
+        # Of so many bytes: a buffer that grows leaves holes.
+        data = pipe.read(int.from_bytes(pipe.read(_SIZE), "big"))
     _, status = os.waitpid(pid, 0)
     return b"" if status else data
 

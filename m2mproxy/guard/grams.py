@@ -34,7 +34,7 @@ Places = NDArray[np.int64]
 BITS = 18
 BUCKETS = 1 << BITS
 """Of a table of weights."""
-LONGEST = 1 << 16
+LONGEST = 1 << 15
 """Bytes of text at a time."""
 MOST_TEXTS = (1 << 32 - BITS) - 1
 """Of which grams are taken at a time."""

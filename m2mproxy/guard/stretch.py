@@ -15,11 +15,12 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from m2mproxy.guard.fold import spelt
+from m2mproxy.guard.grams import LONGEST
 from m2mproxy.guard.windows import OVERLAP, SIZE, STEP
 from m2mproxy.guard.words import plain_of
 
-MOST_PLAIN = 1 << 15
-"""Bytes."""
+MOST_PLAIN = LONGEST - 2
+"""Bytes, with one for the end."""
 _WINDOWS = 24
 """Of a stretch, at most."""
 _MARGIN = 60
@@ -78,7 +79,7 @@ def stretches_of(number: int, text: str) -> Iterator[Stretch]:
             yield _window(number, start, piece)
             continue
         made = _stretch(number, start, piece)
-        if len(made.plain) <= MOST_PLAIN:
+        if len(made.plain) < MOST_PLAIN:
             yield made
         else:
             for at in range(len(made.borders)):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2mproxy.guard.fold import fold
+from m2mproxy.guard.fold import fold, folded
+from m2mproxy.guard.grams import LONGEST
 from m2mproxy.guard.stretch import MOST_PLAIN, Window, stretches_of, windows_of
 from m2mproxy.guard.windows import SIZE, windows
-from m2mproxy.guard.words import plain_of
+from m2mproxy.guard.words import marked_of, plain_of
 
 TEXTS = st.builds(
     lambda pieces, times: "".join(pieces) * times,
@@ -29,4 +30,12 @@ def test_windows_are_those_of_the_text_each_folded_by_itself(text: str) -> None:
 @given(TEXTS)
 def test_what_a_stretch_folds_to_is_bounded(text: str) -> None:
     for each in stretches_of(0, text):
-        assert len(each.plain) <= MOST_PLAIN or len(each.text) <= SIZE
+        assert len(each.plain) < MOST_PLAIN or len(each.text) <= SIZE
+
+
+def test_no_character_folds_to_more_than_a_window_has_room_for() -> None:
+    """Of words that are read, a full stop is three bytes."""
+    most = max(
+        len(marked_of(folded(chr(point))).replace(b".", b" . ")) for point in range(0x110000)
+    )
+    assert most * SIZE + 2 <= LONGEST

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from functools import cache
+from functools import cache, lru_cache
+from typing import Any
 
 from m2mproxy.codec import dictionaries
 from m2mproxy.codec.allowance import Allowance
@@ -52,9 +53,19 @@ def _spelling() -> Spelling:
     return Spelling(dictionaries.spelling())
 
 
+@lru_cache(2)
+def _knowing(dictionary: bytes) -> Any:
+    """A compressor that has read `dictionary`, to be copied: a copy is made in a tenth of the time,
+    and keeps 188 KiB as any other."""
+    return zlib.compressobj(
+        _LEVEL, zlib.DEFLATED, _RAW, _MEMORY, zlib.Z_DEFAULT_STRATEGY, dictionary
+    )
+
+
 def prepare() -> None:
-    """Make what spelling takes: some milliseconds, for which no stream should have to wait."""
+    """Make what the first stream takes: some milliseconds, for which none should have to wait."""
     _spelling()
+    _knowing(dictionaries.stream())
 
 
 def is_spelt(records: bytes) -> bool:
@@ -73,9 +84,7 @@ class EventsEncoder:
         """`dictionary` is the stream dictionary unless another is given."""
         if dictionary is None:
             dictionary = dictionaries.stream()
-        self._deflate = zlib.compressobj(
-            _LEVEL, zlib.DEFLATED, _RAW, _MEMORY, zlib.Z_DEFAULT_STRATEGY, dictionary
-        )
+        self._deflate = _knowing(dictionary).copy()
         self._template = TemplateEncoder() if templates else None
         self._spelling = _spelling() if spells else None
         self._waiting = b""  # for the window
@@ -124,7 +133,7 @@ class EventsEncoder:
     def _deflated(self, records: bytes) -> bytes:
         if self._waiting:
             self._catch_up()
-        coded = self._deflate.compress(records) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
+        coded: bytes = self._deflate.compress(records) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
         return coded[: -len(_TAIL)]
 
     def _catch_up(self) -> None:

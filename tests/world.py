@@ -106,6 +106,7 @@ class World:
             self.links,
             self.tallies,
             self.guard,
+            later=self.turn.later,
         )
         self.ended: list[Exchange] = []
         self.refusals: list[Fault] = []

@@ -24,7 +24,7 @@ from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.links import CODING, FIELD, HAVE, HEARS, MISSED, Links, UpstreamLinks
 from m2mproxy.proxy.pump import too_large
 from m2mproxy.proxy.request_coding import set_length, whole
-from m2mproxy.proxy.turn import Turn
+from m2mproxy.proxy.turn import Later, Turn
 
 # What of a body is decoded without asking for a thread, in plain bytes.
 _AT_ONCE = 256 * 1024
@@ -53,9 +53,11 @@ def _read(received: Received, tenant: bytes, limit: int) -> tuple[bytes, bytes, 
 class Linked:
     """What is remembered of an exchange."""
 
-    __slots__ = ("_core", "_kept", "_reader", "_was_read", "turn")
+    __slots__ = ("_core", "_kept", "_later", "_reader", "_was_read", "turn")
 
-    def __init__(self) -> None:
+    def __init__(self, later: Later) -> None:
+        """`later` is for what nobody waits for (context.py)."""
+        self._later = later
         self.turn: Turn | None = None
         """The request, as it goes to an upstream."""
         self._was_read = False  # the body, whether it is remembered or not
@@ -71,7 +73,7 @@ class Linked:
         plain, body = await gather(body, request.length or 0)
         if body.trailers:
             return body
-        self.turn = Turn(request, plain, links.tenant(request), upstream.counts)
+        self.turn = Turn(request, plain, links.tenant(request), upstream.counts, self._later)
         return body
 
     def leave(self, request: Request) -> Body:

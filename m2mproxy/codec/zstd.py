@@ -57,11 +57,6 @@ _LITTLE: Final[Mapping[int, int]] = {
     _parameter.min_match: 4,
 }
 _LEVEL_OF_MUCH = 6
-LITTLE = 1 << _LITTLE[_parameter.window_log]
-"""The most bytes that are little."""
-Compressor = zstd.ZstdCompressor
-PREPARED_SIZE = 480 * 1024
-"""Bytes of memory that a `prepared` compressor takes."""
 
 # Up to this size the compressors of `pack` are shared: making one costs half of what it does then.
 # A larger body would make others wait at its lock.
@@ -192,25 +187,11 @@ def once(dictionary: bytes) -> Reference:
 
 def pack_with(body: bytes, dictionary: bytes) -> bytes:
     """`body` as a bare frame, as `pack`'s, with a dictionary of some 32 KiB that is used `once`."""
-    is_little = len(body) <= LITTLE
+    is_little = len(body) <= 1 << _LITTLE[_parameter.window_log]
     options: dict[int, int] = {**_NOTHING_SAID, _parameter.compression_level: _LEVEL_OF_MUCH}
     if is_little:
         options |= _LITTLE
     return _bare(zstd.ZstdCompressor(options=options, zstd_dict=once(dictionary)), body)
-
-
-def prepared(dictionary: bytes) -> Compressor:
-    """A compressor that has read such a dictionary, which is nine tenths of what `pack_with` takes:
-    for one body of no more than LITTLE bytes, by `pack_prepared`."""
-    options = {**_NOTHING_SAID, **_LITTLE}
-    compressor = zstd.ZstdCompressor(options=options, zstd_dict=once(dictionary))
-    compressor.compress(b"")  # begins the frame, of which nothing comes out yet
-    return compressor
-
-
-def pack_prepared(body: bytes, compressor: Compressor) -> bytes:
-    """What `pack_with` makes, but for the size of the window."""
-    return _bare(compressor, body)
 
 
 def _compressor(level: int, reference: Reference, window_log: int = 0) -> zstd.ZstdCompressor:

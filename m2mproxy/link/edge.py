@@ -20,7 +20,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 
-from m2mproxy.codec.zstd import PREPARED_SIZE, Compressor
 from m2mproxy.link import message
 from m2mproxy.link.index import Index, chain, last_calls, shared, whole_blocks
 from m2mproxy.link.match import BLOCK, common_prefix, common_runs, insertion
@@ -97,14 +96,11 @@ class Plan:
     use: Use = field(default_factory=Use)
     known: Known = NOTHING_KNOWN
     """What the entry has."""
-    ready: Compressor | None = None
-    """What was prepared for it."""
 
     def encode(self) -> Coded:
         """Code the body; touches nothing else."""
         use = self.use if self.entry is not None else None
-        ready, self.ready = self.ready, None
-        return message.encode(self.look.body, use, self.known, ready)
+        return message.encode(self.look.body, use, self.known)
 
     def distance(self, number: int) -> int:
         """From the stream of that number back to the entry; 0 for none."""
@@ -125,9 +121,6 @@ class Edge:
         self.is_given_up = False
         """Whether the core has not read what any core reads: it is no link any more."""
         self._doubts = 0
-        self._latest: Entry | None = None  # which was sent last
-        self._is_next = False  # and continues the one that was sent before
-        self._prepared: Entry | None = None
         self._index = Index()
         self._window = Window(bounds, memory, clock, self._index.drop)
 
@@ -164,8 +157,6 @@ class Edge:
             reply = self._may_have_reply(own, body, same)
             use = Use(reply, replaces=True, tail=tail, where_before=tail == own.tail)
             self._refer(plan, own, use)
-            if use.reply and use.where_before:
-                plan.ready = self._taken(own)
         elif (own := self._index.conversation(look.scope, look.calls)) is not None:
             self._refer(plan, own, Use(reply=bool(own.reply), replaces=True))
         elif self._isolation is not Isolation.CONVERSATION:
@@ -238,8 +229,6 @@ class Edge:
         entry.tail, entry.after_reply = plan.use.tail, plan.use.reply
         if plan.entry is not None and plan.use.replaces:
             entry.successor_of = plan.entry.number
-        self._is_next = plan.entry is not None and plan.entry is self._latest
-        self._latest = entry
         return entry if self._window.add(entry) else None
 
     def have(self, entry: Entry) -> None:
@@ -268,28 +257,6 @@ class Edge:
         known, cost = self._index.known_by(secrets)
         if self._window.grow(entry, reply, cost) and entry.usable:
             self._index.add_secrets(entry, known)
-            if self._is_next and entry is self._latest:
-                self._prepare(entry)
-
-    def _prepare(self, entry: Entry) -> None:
-        """One conversation goes on, turn by turn: read what the next one is coded after while
-        nobody waits for that. One such is kept."""
-        if self._prepared is not None:
-            self._taken(self._prepared)
-        is_likely = entry.tail is not None and bool(entry.reply)
-        if is_likely and self._window.has_room(entry, PREPARED_SIZE):
-            self._window.grow(entry, entry.reply, PREPARED_SIZE)
-            use = Use(reply=True, replaces=True, tail=entry.tail)
-            entry.ready = message.prepared(use, Known(entry.body, entry.reply, entry.tail))
-            self._prepared = entry
-
-    def _taken(self, entry: Entry) -> Compressor | None:
-        """What was prepared for the next turn, if that is not in use yet."""
-        ready, entry.ready = entry.ready, None
-        if ready is not None:
-            self._window.grow(entry, entry.reply, -PREPARED_SIZE)
-            self._prepared = None
-        return ready
 
     def give_up(self) -> None:
         """The core has not read a body that continues nothing, or that it did not say it misses."""
@@ -300,4 +267,3 @@ class Edge:
         """The connection is gone."""
         self._window.end()
         self._index.clear()
-        self._latest = self._prepared = None

@@ -86,25 +86,15 @@ class Coded:
         )
 
 
-def prepared(use: Use, known: Known) -> zstd.Compressor:
-    """What `encode` is best given for an insertion of which nothing else is known yet."""
-    return zstd.prepared(use.dictionary(known.body, known.reply))
-
-
-def encode(
-    body: bytes,
-    use: Use | None = None,
-    known: Known = NOTHING_KNOWN,
-    ready: zstd.Compressor | None = None,
-) -> Coded:
+def encode(body: bytes, use: Use | None = None, known: Known = NOTHING_KNOWN) -> Coded:
     """Code `body` after what `use` means of an entry, of which that is `known`; None for the static
-    dictionary. `ready` is what was `prepared` for them; it serves once."""
+    dictionary."""
     if use is None:
         use, content = Use(), body
         frame = zstd.pack(body, level_for(len(body)), dictionaries.request())
     else:
         content = _inserted(body, use, known)
-        frame, use = _pack(content, use, known, ready)
+        frame, use = _pack(content, use, known)
     some, is_one = blocks.of(frame)
     return Coded(use, len(content), is_one, zlib.crc32(body), some)
 
@@ -116,16 +106,11 @@ def _inserted(body: bytes, use: Use, known: Known) -> bytes:
     return body[len(known.body) - use.tail : len(body) - use.tail]
 
 
-def _pack(
-    content: bytes, use: Use, known: Known, ready: zstd.Compressor | None
-) -> tuple[bytes, Use]:
+def _pack(content: bytes, use: Use, known: Known) -> tuple[bytes, Use]:
     body, reply = known.body, known.reply
     if not use.is_near(body, reply):
         return _packed_after(content, use.prefix(body, reply)), use
-    if ready is not None and len(content) <= zstd.LITTLE:
-        frame = zstd.pack_prepared(content, ready)
-    else:
-        frame = zstd.pack_with(content, use.dictionary(body, reply))
+    frame = zstd.pack_with(content, use.dictionary(body, reply))
     if len(frame) > _MAY_BE_FAR and use.tail is not None and len(body) + len(reply) > REACH:
         further = _packed_after(content, use.prefix(body, reply))
         if len(further) < len(frame):

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from m2mproxy.codec.zstd import Compressor
 from m2mproxy.link.scope import NOTHING, Names
 
 MiB = 1 << 20
@@ -62,8 +61,6 @@ class Entry:
     """What its reply has and nobody can guess."""
     names: Names = NOTHING
     """What its body says of whose it is, where that is worth to be known again."""
-    ready: Compressor | None = None
-    """Has read what the next turn is coded after, most likely."""
 
     @property
     def size(self) -> int:
@@ -74,7 +71,6 @@ class Entry:
         """Let go of what it holds."""
         self.body = self.reply = b""
         self.marks, self.secrets, self.extra, self.names = [], [], 0, NOTHING
-        self.ready = None
 
 
 class Memory:
@@ -98,10 +94,6 @@ class Memory:
             oldest = next(iter(self._windows))
             if not oldest.drop_oldest():
                 del self._windows[oldest]
-
-    def has_room(self, size: int) -> bool:
-        """Whether `size` bytes more push nothing out."""
-        return self.used + size <= self._limit
 
     def forget(self, window: Window, size: int) -> None:
         """`window` is given up, with all of its `size` bytes."""
@@ -173,17 +165,6 @@ class Window:
         entry.extra += extra
         self._count(entry, more)
         return self._has(entry)
-
-    def has_room(self, entry: Entry, size: int) -> bool:
-        """Whether `entry` is here and may be `size` bytes larger without that others go."""
-        held = self._scopes.get(entry.scope)
-        return (
-            held is not None
-            and self._has(entry)
-            and held.size + size <= self._most
-            and self.size + size <= self._bounds.connection
-            and self._memory.has_room(size)
-        )
 
     def get(self, number: int) -> Entry | None:
         """An entry that is not too old."""

@@ -13,9 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from m2mproxy.codec import zstd
 from m2mproxy.codec.base import TooLarge, WireError
-from m2mproxy.codec.zstd import PREPARED_SIZE
 from m2mproxy.link.core import Core, Miss
 from m2mproxy.link.edge import Isolation
 from m2mproxy.link.match import Run
@@ -137,54 +135,6 @@ def test_what_has_to_go_for_a_list_of_places_is_not_referred_to() -> None:
         plan = link.choose(text)
         assert plan.entry in (None, link.edge._window.get(first.number))
         assert link.receive(link.send_plan(plan)) == text
-
-
-def test_the_next_turn_of_the_only_conversation_is_prepared_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    link, plain, used = ends(), ends(), []  # type: ignore[var-annotated]
-    pack = zstd.pack_prepared
-    monkeypatch.setattr(zstd, "pack_prepared", lambda *its: used.append(its) or pack(*its))
-    plain.edge._prepare = lambda entry: None  # type: ignore[method-assign]
-    for number in range(1, 12, 2):
-        sent = link.exchange(turn(number), [PARTS[number]])
-        assert sent.entry is not None
-        assert (sent.entry.ready is not None) is (number > 1)
-        other = plain.exchange(turn(number), [PARTS[number]])
-        assert other.entry is not None
-        assert other.entry.ready is None
-        # What it was made with before its size was known is at most another window.
-        assert abs(len(sent.message) - len(other.message)) <= 2
-    assert len(used) == 4  # from the third turn on
-
-
-def test_what_is_prepared_is_counted_and_goes_with_its_use() -> None:
-    link = ends()
-    sizes = [link.exchange(turn(number), [PARTS[number]]) and link.edge.size for number in (1, 3)]
-    assert sizes[1] - sizes[0] > PREPARED_SIZE
-    entry = link.exchange(turn(5)).plan.entry
-    assert entry is not None
-    assert entry.ready is None
-    assert link.edge.size < sizes[0] + 8192
-
-
-def test_nothing_is_prepared_where_conversations_take_turns() -> None:
-    link = ends()
-    other = said("system", words(rng, 500))
-    for number in range(1, 10, 2):
-        mine = link.exchange(turn(number), [PARTS[number]])
-        theirs = link.exchange(body([other, *PARTS[:number]]), [PARTS[number]])
-        for sent in (mine, theirs):
-            assert sent.entry is not None
-            assert sent.entry.ready is None
-
-
-def test_nothing_has_to_go_for_what_is_prepared() -> None:
-    link = ends(bounds=Bounds(scope=PREPARED_SIZE))
-    for number in range(1, 10, 2):
-        sent = link.exchange(turn(number), [PARTS[number]])
-        assert sent.entry is not None
-        assert sent.entry.ready is None
 
 
 @pytest.mark.parametrize("isolation", list(Isolation))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from m2mproxy.codec import events
 from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.http.body import Body, Chunk
 from m2mproxy.http.faults import ClientFault
@@ -119,6 +120,7 @@ class Linked:
         except WireError as error:
             message = f"the body cannot be decoded: {error}"
             raise ClientFault(400, "undecodable_body", message) from None
+        self._later(events.expect)
         ledger.client_in.coding = CODING.decode()
         ledger.client_in.add(len(data), len(plain))
         request.headers.drop((b"content-encoding",))

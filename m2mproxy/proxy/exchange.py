@@ -25,13 +25,13 @@ from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.errors import fault_reply
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.intake import asked, gathered, invite
-from m2mproxy.proxy.interjection import Interjection
+from m2mproxy.proxy.interjection import Interjection, tap_of
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.linked import Linked, hear, is_linked
 from m2mproxy.proxy.model import ModelFinder, model_of
 from m2mproxy.proxy.patience import Patience, Phase
 from m2mproxy.proxy.proof import prove
-from m2mproxy.proxy.pump import Pump, tap_of, too_large
+from m2mproxy.proxy.pump import Pump, too_large
 from m2mproxy.proxy.request_coding import (
     MOST_HELD,
     NOT_SHOWN,
@@ -336,8 +336,7 @@ class Exchange:
         full = route.destination.is_full
         wait = self._wait = route.destination.stream(fresh)
         if not wait.done:
-            phase = Phase.POOL if full else Phase.CONNECT
-            self._patience.enter(phase, self._context.clock())
+            self._patience.enter(Phase.POOL if full else Phase.CONNECT, self._context.clock())
         stream = self._upstream = await wait
         if stream.session is not None:
             route.links.edge(stream.session)  # known from now on, should it be one
@@ -380,11 +379,9 @@ class Exchange:
             if is_plain:
                 eyes += self._linked.listen(response)
             self._linked.say(response)
-        first: list[Callable[[Chunk], None]] = []
         if is_event_stream(response) or (coder is not None and coder.carries_events):
             self._interjection = Interjection(download, self.downstream)
-            first = [self._interjection.boundary.feed]
-        (coder or download).tap = tap_of(first, eyes, self._context.later)
+        (coder or download).tap = tap_of(self._interjection, eyes, self._context.later)
         self.response = response
         self.downstream.send_response(response)
         self.relayed = clock()

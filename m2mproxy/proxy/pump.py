@@ -8,7 +8,6 @@ back its sender.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from m2mproxy.codec.base import WireError
 from m2mproxy.http.body import CHUNK_COST, Body, Chunk
@@ -219,20 +218,6 @@ def all_of(eyes: list[Callable[[Chunk], None]]) -> Callable[[Chunk], None]:
             eye(chunk)
 
     return see
-
-
-def tap_of(
-    first: list[Callable[[Chunk], None]],
-    others: list[Callable[[Chunk], None]],
-    later: Callable[[Callable[[], None]], None],
-) -> Callable[[Chunk], None] | None:
-    """One tap for all: the `first` see each chunk as it passes, the `others` when it has left, so
-    that it does not wait for them."""
-    eyes = first
-    if others:
-        eye = all_of(others)
-        eyes = [*first, lambda chunk: later(partial(eye, chunk))]
-    return all_of(eyes) if eyes else None
 
 
 def _nobody(_: Fault | None) -> None:

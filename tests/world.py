@@ -109,6 +109,7 @@ class World:
             self.tallies,
             self.guard,
             holds or Holds(),
+            later=self.turn.later,
         )
         self.ended: list[Exchange] = []
         self.refusals: list[Fault] = []

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from functools import cache
+from functools import cache, lru_cache
+from typing import Any
 
 from m2mproxy.codec import dictionaries
 from m2mproxy.codec.allowance import Allowance
@@ -57,6 +58,31 @@ def prepare() -> None:
     _spelling()
 
 
+@lru_cache(2)
+def _knowing(dictionary: bytes) -> Any:
+    """A compressor that has read `dictionary`, to be copied: a copy is made in a third of the
+    time."""
+    return zlib.compressobj(
+        _LEVEL, zlib.DEFLATED, _RAW, _MEMORY, zlib.Z_DEFAULT_STRATEGY, dictionary
+    )
+
+
+_spare: list[Any] = []  # one at most
+
+
+def expect() -> None:
+    """A stream is likely to come, with the stream dictionary: have its compressor ready."""
+    if not _spare:
+        _spare.append(_knowing(dictionaries.stream()).copy())
+
+
+def _next() -> Any:
+    try:
+        return _spare.pop()
+    except IndexError:
+        return _knowing(dictionaries.stream()).copy()
+
+
 def is_spelt(records: bytes) -> bool:
     """Whether the records of a batch can be."""
     return len(records) in _SPELT and records[0] == _START and records[-1] == _QUOTE
@@ -71,11 +97,7 @@ class EventsEncoder:
         self, dictionary: bytes | None = None, templates: bool = True, spells: bool = True
     ) -> None:
         """`dictionary` is the stream dictionary unless another is given."""
-        if dictionary is None:
-            dictionary = dictionaries.stream()
-        self._deflate = zlib.compressobj(
-            _LEVEL, zlib.DEFLATED, _RAW, _MEMORY, zlib.Z_DEFAULT_STRATEGY, dictionary
-        )
+        self._deflate = _next() if dictionary is None else _knowing(dictionary).copy()
         self._template = TemplateEncoder() if templates else None
         self._spelling = _spelling() if spells else None
         self._waiting = b""  # for the window
@@ -124,7 +146,7 @@ class EventsEncoder:
     def _deflated(self, records: bytes) -> bytes:
         if self._waiting:
             self._catch_up()
-        coded = self._deflate.compress(records) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
+        coded: bytes = self._deflate.compress(records) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
         return coded[: -len(_TAIL)]
 
     def _catch_up(self) -> None:

@@ -65,7 +65,8 @@ class Headers(list[Field]):
 
     def tokens(self, name: bytes) -> list[bytes]:
         """The members of a comma-separated field, over all its lines."""
-        return tokens(b",".join(self.values_of(name)))
+        values = self.values_of(name)
+        return tokens(b",".join(values)) if values else []
 
     def drop(self, names: Iterable[bytes]) -> None:
         """Remove every field whose name is in `names`."""

@@ -51,12 +51,10 @@ class Accepted:
 
     def best(self, offered: Sequence[bytes]) -> bytes:
         """The heaviest of `offered`, the first of equals; b"" when plain is as heavy, or best."""
-        plain = self._weights.get(b"identity", 0.0)
-        named = [(self._weights.get(coding, 0.0), coding) for coding in offered]
-        weight = max((weight for weight, _ in named), default=0.0)
-        if weight <= 0 or weight < plain:
-            return b""
-        return next(coding for each, coding in named if each == weight)
+        weigh = self._weights.get
+        first = max(offered, key=lambda coding: weigh(coding, 0.0))  # the first of equals
+        weight = weigh(first, 0.0)
+        return first if weight > 0 and weight >= weigh(b"identity", 0.0) else b""
 
 
 _NO_CODING = (b"identity", b"*")

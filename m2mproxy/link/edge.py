@@ -163,6 +163,8 @@ class Edge:
         self._window.expire()
         usable = (each for each in self._window.newest(look.scope) if each.usable)
         recent = list(islice(usable, _MOST_LOOKED_AT))
+        if not recent:
+            return plan
         if (own := self._continued(look, recent)) is not None:
             same = shared(own.marks, look.marks)
             tail = len(own.body) - same - common_prefix(own.body, body, same, same)

@@ -196,30 +196,41 @@ class Turn:
     Whatever its callbacks write leaves when they are all done, before the loop waits again, in one
     system call a connection: a head and its body are one packet, an event leaves in the turn in
     which it came, and the peers of a busy proxy are woken once for many writes. What nobody waits
-    for, such as a line of a log, is done after that.
+    for, such as a line of a log, is done after that, in its order.
     """
 
-    __slots__ = ("_dirty", "_later", "_loop")
+    __slots__ = ("_dirty", "_later", "_loop", "_scheduled")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._dirty: list[Connection] = []
         self._later: deque[Callable[[], None]] = deque()
+        self._scheduled = False
 
     def add(self, connection: Connection) -> None:
         """`connection` has something to flush."""
         self._dirty.append(connection)
-        if len(self._dirty) == 1:
-            self._loop.call_soon(self._end)
+        self._schedule()
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Call when what this turn writes has left, though it may still have to be written."""
+        self._later.append(call)
+        self._schedule()
 
     def after(self, call: Callable[[], None]) -> None:
         """Call when what this turn writes has left: at once if it has written nothing."""
-        if self._dirty:
+        if self._dirty or self._later:
             self._later.append(call)
         else:
             call()
 
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._end)
+
     def _end(self) -> None:
+        self._scheduled = False
         waiting, self._dirty = self._dirty, []
         waiting.reverse()
         later = self._later
@@ -231,4 +242,4 @@ class Turn:
         finally:
             if waiting or later:  # a bug in one is no reason to hold back the others
                 self._dirty += waiting
-                self._loop.call_soon(self._end)
+                self._schedule()

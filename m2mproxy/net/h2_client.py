@@ -117,7 +117,10 @@ class H2Client(H2):
         stream.seen = self._frames_seen
         no_body = request.length == 0
         direct = self.session.is_direct
-        section = [_guarded(field, direct) for field in fields.request_fields(request)]
+        section = [
+            field if field[0] not in CREDENTIALS else _guarded(field, direct)
+            for field in fields.request_fields(request)
+        ]
         stream.id = self._engine.open(section, no_body)
         if not stream.id:  # it takes fewer now than when the stream was promised
             self._fault(stream, _refused("takes no more streams"))
@@ -285,8 +288,6 @@ def _guarded(field: Field, direct: bool) -> Field:
     sees how long heads are could find one out by guessing. Not so a long one on a direct
     connection: it is found by guessing all of it, and such a guess can as well be sent."""
     name, value = field
-    if name not in CREDENTIALS or (
-        direct and name != b"cookie" and LEAST_OF_KEYS <= len(value) <= MOST_OF_KEYS
-    ):
+    if direct and name != b"cookie" and LEAST_OF_KEYS <= len(value) <= MOST_OF_KEYS:
         return field
     return NeverIndexedHeaderTuple(name, value)

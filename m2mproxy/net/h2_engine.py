@@ -14,14 +14,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import AllowedStreamIDs, ConnectionInputs, H2Connection
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, Event, StreamReset
 from h2.exceptions import (
     InvalidBodyLengthError,
     ProtocolError,
     StreamClosedError,
-    TooManyStreamsError,
 )
 from h2.settings import SettingCodes, Settings
 from h2.stream import StreamClosedBy, StreamInputs
@@ -38,6 +37,7 @@ from m2mproxy.net.h2_frames import (
     RstStreamFrame,
     SettingsFrame,
     WholeSettings,
+    head_frames,
 )
 from m2mproxy.net.h2_hpack import FieldDecoder, FieldEncoder, HPACKError
 
@@ -113,12 +113,25 @@ class Engine(H2Connection):
 
     def open(self, fields: list[Field], end: bool) -> int:
         """Send HEADERS on a new stream. Returns its number, 0 when the peer takes no more."""
-        stream_id = self.get_next_available_stream_id()
-        try:
-            self.send_headers(stream_id, fields, end_stream=end)
-        except TooManyStreamsError:
+        if self.open_outbound_streams >= self.remote_settings.max_concurrent_streams:
             return 0
+        stream_id = self.get_next_available_stream_id()
+        self.send_head(stream_id, fields, end)
         return stream_id
+
+    def send_head(self, stream_id: int, fields: list[Field], end: bool) -> None:
+        """Send the HEADERS of a request, or of a response that is not informational: what
+        `send_headers` does for a first section, without looking for what is not in it."""
+        client = self.config.client_side
+        self.state_machine.process_input(ConnectionInputs.SEND_HEADERS)
+        stream = self._get_or_create_stream(stream_id, AllowedStreamIDs(client))
+        stream.state_machine.process_input(StreamInputs.SEND_HEADERS)
+        if end:
+            stream.state_machine.process_input(StreamInputs.SEND_END_STREAM)
+        if client:
+            stream.request_method = fields[0][1]  # that the response to HEAD has no body
+        block = self.encoder.encode(fields)
+        self._data_to_send += head_frames(stream_id, block, end)
 
     def go_away(self, last: int, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
         """Say GOAWAY and go on with the streams up to `last` (RFC 9113 6.8)."""

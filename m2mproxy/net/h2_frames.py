@@ -38,6 +38,7 @@ __all__ = [
     "SettingsFrame",
     "WholeSettings",
     "data_frame",
+    "head_frames",
     "worth",
 ]
 
@@ -229,6 +230,20 @@ def _parsed(raw: bytes) -> Frame:
 def data_frame(stream_id: int, size: int, end: bool) -> bytes:
     """The header of a DATA frame whose payload of `size` bytes follows (RFC 9113 6.1)."""
     return size.to_bytes(3, "big") + (b"\0\1" if end else b"\0\0") + stream_id.to_bytes(4, "big")
+
+
+def head_frames(stream_id: int, block: bytes, end: bool) -> bytes:
+    """HEADERS with a header block, and CONTINUATIONs for what it has above MAX_FRAME bytes (RFC
+    9113 6.2 and 6.10). `end`: no payload follows."""
+    number = stream_id.to_bytes(4, "big")
+    frames, kind, flags = b"", _HEADERS, END_STREAM if end else 0
+    for at in range(0, len(block), MAX_FRAME):
+        part = block[at : at + MAX_FRAME]
+        if at + MAX_FRAME >= len(block):
+            flags |= _END_HEADERS
+        frames += b"%b%c%c%b%b" % (len(part).to_bytes(3, "big"), kind, flags, number, part)
+        kind, flags = _CONTINUATION, 0
+    return frames
 
 
 def worth(size: int) -> int:

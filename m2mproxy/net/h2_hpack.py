@@ -47,6 +47,9 @@ class FieldEncoder(Encoder):
         self._numbers: dict[Field, int] = {}  # of entries, some of them evicted since
         self._names: dict[bytes, int] = {}
         self._tries: dict[bytes, int] = {}
+        # The last section, if all of it is in the table as that is now, and what became of it.
+        self._last: list[Any] = []
+        self._last_coded = b""
 
     @property
     def header_table_size(self) -> int:
@@ -67,11 +70,14 @@ class FieldEncoder(Encoder):
 
     def encode(self, headers: Iterable[Any], huffman: bool = True) -> bytes:
         """The field section of `headers`. `NeverIndexedHeaderTuple`s are never remembered."""
-        out = bytearray()
-        if self.header_table.resized:
+        section, out = list(headers), bytearray()
+        is_known = not self.header_table.resized
+        if not is_known:
             out += self._encode_table_size_change()
             self.header_table.resized = False
-        for field in headers:
+        elif section == self._last and NeverIndexedHeaderTuple not in map(type, section):
+            return self._last_coded
+        for field in section:
             index = 0
             if field.__class__ is not NeverIndexedHeaderTuple:
                 index = _STATIC_FIELDS.get(field) or self._index(self._numbers.get(field, 0))
@@ -79,6 +85,8 @@ class FieldEncoder(Encoder):
                 _integer(out, _INDEXED, 7, index)
             else:
                 self._literal(out, field)
+                is_known = False
+        self._last, self._last_coded = (section, bytes(out)) if is_known else ([], b"")
         return bytes(out)
 
     def _index(self, number: int) -> int:
@@ -153,6 +161,9 @@ class FieldDecoder(Decoder):
     def __init__(self) -> None:
         super().__init__()
         self._memo: dict[bytes, bytes] = {}
+        # The last section, if all of it is in the table as that is now, and its fields.
+        self._last = b""
+        self._last_fields: list[Any] = []
 
     def decode(self, data: bytes, raw: bool = True) -> list[Any]:
         """The fields of a section, as bytes.
@@ -160,7 +171,11 @@ class FieldDecoder(Decoder):
         Raises:
             HPACKError: the section is not valid, or too large.
         """
+        if data == self._last:
+            self._assert_valid_table_size()
+            return self._last_fields.copy()
         fields: list[Any] = []
+        is_known = True
         dynamic = self.header_table.dynamic_entries
         left = self.max_header_list_size
         position, end = 0, len(data)
@@ -170,6 +185,7 @@ class FieldDecoder(Decoder):
                 if fields:
                     raise HPACKDecodingError("a table size update inside of the section")
                 position += self._update_encoding_context(data[position : position + 12])
+                is_known = False
                 continue
             if byte > _INDEXED and byte != 0xFF:
                 position += 1
@@ -187,11 +203,13 @@ class FieldDecoder(Decoder):
                 field = self.header_table.get_by_index(index)
             else:
                 field, position = self._literal(data, position)
+                is_known = False
             fields.append(field)
             left -= len(field[0]) + len(field[1]) + 32
             if left < 0:
                 raise OversizedHeaderListError("the field section is too large")
         self._assert_valid_table_size()
+        self._last, self._last_fields = (data, fields.copy()) if is_known else (b"", [])
         return fields
 
     def _literal(self, data: bytes, position: int) -> tuple[HeaderTuple | Field, int]:

@@ -151,10 +151,12 @@ class H2Server(H2):
             return
         section = fields.response_fields(response)
         no_body = response.length == 0 and not informational and not stream.malformed
-        self._engine.send_headers(stream.id, section, end_stream=no_body)
-        self._wake()
         if informational:
+            self._engine.send_headers(stream.id, section)
+            self._wake()
             return
+        self._engine.send_head(stream.id, section, no_body)
+        self._wake()
         stream.head_sent = True
         if no_body:
             stream.finished = stream.ended_out = True

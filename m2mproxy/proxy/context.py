@@ -34,3 +34,5 @@ class Context:
     guard: Guard | None = None
     """None where requests are not scanned."""
     holds: Holds = field(default_factory=Holds)
+    later: Callable[[Callable[[], None]], None] = lambda call: call()
+    """Calls when what is being written has left: for what nobody waits for (Turn.later)."""

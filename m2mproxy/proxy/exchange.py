@@ -25,13 +25,13 @@ from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.errors import fault_reply
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.intake import answered, invite, named
-from m2mproxy.proxy.interjection import Interjection
+from m2mproxy.proxy.interjection import Interjection, tap_of
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.linked import Linked, hear, is_linked
 from m2mproxy.proxy.model import ModelFinder
 from m2mproxy.proxy.patience import Patience, Phase
 from m2mproxy.proxy.proof import prove
-from m2mproxy.proxy.pump import Pump, all_of, too_large
+from m2mproxy.proxy.pump import Pump, too_large
 from m2mproxy.proxy.request_coding import (
     MOST_HELD,
     NOT_SHOWN,
@@ -55,9 +55,8 @@ def _nobody(_: Exchange) -> None:
 class Exchange:
     """One request and what became of it. After the end its attributes are what the log says.
 
-    Times are seconds by the context's clock, 0 where it did not come to that: `started`, then
-    `sent` (the request's head went out), `answered` (the response's head came in), `relayed` (it
-    went out), `ended`.
+    Times are seconds by the context's clock, 0 where it did not come so far: `started`, `sent` (the
+    request's head went out), `answered` (the response's came in), `relayed` (it went out), `ended`.
     """
 
     __slots__ = (
@@ -204,7 +203,7 @@ class Exchange:
             await prove(stream, route)
         is_one = route.links.is_open and is_turn(request, watched, MOST_HELD)
         if is_one and self._held.take(request.length or 0):
-            linked = self._linked = self._linked or Linked()
+            linked = self._linked = self._linked or Linked(self._context.later)
             tenant = self._context.links.tenant(request, self.downstream.certificate)
             body = await linked.take(request, body, tenant, route.links)
             if self._finder is not None and linked.turn is not None:
@@ -237,7 +236,7 @@ class Exchange:
         links, limit = self._context.links, self._context.config.max_body
         run, forms, held = self._context.offload.run, self._context.forms, self._held
         if is_linked(self.request.headers):
-            self.ledger, self._linked = Ledger(), Linked()
+            self.ledger, self._linked = Ledger(), Linked(self._context.later)
             return await self._linked.receive(
                 self.downstream, self.request, limit, self.ledger, links, run, held
             )
@@ -340,8 +339,7 @@ class Exchange:
         full = route.destination.is_full
         wait = self._wait = route.destination.stream(fresh)
         if not wait.done:
-            phase = Phase.POOL if full else Phase.CONNECT
-            self._patience.enter(phase, self._context.clock())
+            self._patience.enter(Phase.POOL if full else Phase.CONNECT, self._context.clock())
         stream = self._upstream = await wait
         if stream.session is not None:
             route.links.edge(stream.session)  # known from now on, should it be one
@@ -375,9 +373,6 @@ class Exchange:
         download = self._download = Pump(self._upstream.body, self._downloaded, clock)
         coder = download.coder = self._coder(route, response)
         eyes: list[Callable[[Chunk], None]] = []
-        if is_event_stream(response) or (coder is not None and coder.carries_events):
-            self._interjection = Interjection(download, self.downstream)
-            eyes.append(self._interjection.boundary.feed)
         is_plain = coder is not None or not self._is_coded
         if self.tally is not None:
             eyes += self.tally.listen(response, is_plain, self._context.forms)
@@ -387,8 +382,9 @@ class Exchange:
             if is_plain:
                 eyes += self._linked.listen(response)
             self._linked.say(response)
-        if eyes:
-            (coder or download).tap = all_of(eyes)
+        if is_event_stream(response) or (coder is not None and coder.carries_events):
+            self._interjection = Interjection(download, self.downstream)
+        (coder or download).tap = tap_of(self._interjection, eyes, self._context.later)
         self.response = response
         self.downstream.send_response(response)
         self.relayed = clock()
@@ -400,13 +396,17 @@ class Exchange:
 
     def _downloaded(self, fault: Fault | None) -> None:
         if fault is None:
-            if self._linked is not None:
-                self._linked.complete()
-            if self._context.guard is not None and self.inspection is not None:
-                self._context.guard.replied(self.inspection)
+            self._context.later(self._seen)  # what came last has to be seen before
             self._done.set(None)
         else:
             self._done.fail(fault)
+
+    def _seen(self) -> None:
+        """The response has passed, all of it."""
+        if self._linked is not None:
+            self._linked.complete()
+        if self._context.guard is not None and self.inspection is not None:
+            self._context.guard.replied(self.inspection)
 
     # -- answers of our own ---------------------------------------------------------------------
 

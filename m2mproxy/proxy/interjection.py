@@ -5,10 +5,14 @@ The one rule: bytes of our own stand between two events, and what cannot stand t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
+from m2mproxy.http.body import Chunk
 from m2mproxy.http.faults import Fault
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy.errors import fault_event
-from m2mproxy.proxy.pump import Pump
+from m2mproxy.proxy.pump import Pump, all_of
 from m2mproxy.proxy.sse import COMMENT, Boundary
 
 
@@ -34,3 +38,17 @@ class Interjection:
             return False
         self._pump.inject(COMMENT, self._out)
         return True
+
+
+def tap_of(
+    own: Interjection | None,
+    eyes: list[Callable[[Chunk], None]],
+    later: Callable[[Callable[[], None]], None],
+) -> Callable[[Chunk], None] | None:
+    """What sees a download's chunks: its interjection as they pass, the other `eyes` when they have
+    left, so that no chunk waits for them."""
+    taps: list[Callable[[Chunk], None]] = [own.boundary.feed] if own is not None else []
+    if eyes:
+        eye = all_of(eyes)
+        taps.append(lambda chunk: later(partial(eye, chunk)))
+    return all_of(taps) if taps else None

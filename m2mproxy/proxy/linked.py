@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from m2mproxy.codec import events
 from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.http.body import Body, Chunk
 from m2mproxy.http.faults import ClientFault
@@ -25,7 +26,7 @@ from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.links import CODING, FIELD, HAVE, HEARS, MISSED, Links, UpstreamLinks
 from m2mproxy.proxy.pump import too_large
 from m2mproxy.proxy.request_coding import set_length, whole
-from m2mproxy.proxy.turn import Turn
+from m2mproxy.proxy.turn import Later, Turn
 
 # What of a body is decoded without asking for a thread, in plain bytes.
 _AT_ONCE = 256 * 1024
@@ -54,9 +55,11 @@ def _read(received: Received, tenant: bytes, limit: int) -> tuple[bytes, bytes, 
 class Linked:
     """What is remembered of an exchange."""
 
-    __slots__ = ("_core", "_kept", "_reader", "_was_read", "turn")
+    __slots__ = ("_core", "_kept", "_later", "_reader", "_was_read", "turn")
 
-    def __init__(self) -> None:
+    def __init__(self, later: Later) -> None:
+        """`later` is for what nobody waits for (context.py)."""
+        self._later = later
         self.turn: Turn | None = None
         """The request, as it goes to an upstream."""
         self._was_read = False  # the body, whether it is remembered or not
@@ -72,7 +75,7 @@ class Linked:
         plain, body = await gather(body, request.length or 0)
         if body.trailers:
             return body
-        self.turn = Turn(request, plain, tenant, upstream.counts)
+        self.turn = Turn(request, plain, tenant, upstream.counts, self._later)
         return body
 
     def leave(self, request: Request) -> Body:
@@ -122,6 +125,7 @@ class Linked:
             raise ClientFault(400, "undecodable_body", message) from None
         if held is not None:
             held.read(len(plain))
+        self._later(events.expect)
         ledger.client_in.coding = CODING.decode()
         ledger.client_in.add(len(data), len(plain))
         request.headers.drop((b"content-encoding",))

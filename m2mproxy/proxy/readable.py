@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.negotiation import weights
@@ -20,6 +21,13 @@ from m2mproxy.http.negotiation import weights
 LIFETIME = 3600.0
 _MOST_REFUSALS = 64
 _MOST_SHOWN = 16
+
+
+@lru_cache(64)  # a server says the same with each response
+def _named(values: tuple[bytes, ...]) -> frozenset[bytes]:
+    """The codings that an Accept-Encoding of these lines permits."""
+    named = [name for name, weight in weights(values).items() if weight > 0]
+    return frozenset(named[:_MOST_SHOWN])
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +63,7 @@ class Readable:
         """A response came: its Accept-Encoding says what requests may be coded in."""
         values = headers.values_of(b"accept-encoding")
         if values:
-            named = [name for name, weight in weights(values).items() if weight > 0]
-            self._shown = frozenset(named[:_MOST_SHOWN])
+            self._shown = _named(tuple(values))
             self._shown_until = self._clock() + LIFETIME
 
     @property

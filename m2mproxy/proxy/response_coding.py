@@ -185,7 +185,7 @@ def _say(headers: Headers, names: list[bytes]) -> None:
     headers.drop(_ABOUT_BYTES)
     if names:
         headers.append((b"content-encoding", b", ".join(names)))
-    if b"accept-encoding" not in headers.tokens(b"vary") and b"*" not in headers.tokens(b"vary"):
+    if not {b"accept-encoding", b"*"}.intersection(headers.tokens(b"vary")):
         headers.append((b"vary", b"accept-encoding"))
     for at, (name, value) in enumerate(headers):
         if name == b"etag" and not value.startswith(b"W/"):

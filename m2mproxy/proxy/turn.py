@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from m2mproxy.http.headers import Headers
@@ -29,6 +30,8 @@ _PATHS = (b"/chat/completions", b"/completions", b"/responses", b"/messages")
 # What of the frame is little work, in bytes, so that a thread is not worth it.
 _AT_ONCE = 256 * 1024
 _REFUSED = (400, 409, 415, 422)
+
+Later = Callable[[Callable[[], None]], None]
 
 
 class Verdict(enum.Enum):
@@ -59,8 +62,12 @@ def is_of_conversation(request: Request) -> bool:
 class Turn:
     """One request's body, its head as it is plain, and how it goes at the moment."""
 
-    def __init__(self, request: Request, plain: bytes, tenant: bytes, counts: Counts) -> None:
+    def __init__(
+        self, request: Request, plain: bytes, tenant: bytes, counts: Counts, later: Later
+    ) -> None:
+        """`later` is for what nobody waits for (context.py)."""
         self.plain = plain
+        self._later = later
         self.entry: Entry | None = None
         """What the body becomes, once the core has it."""
         self.is_heard = False
@@ -119,13 +126,16 @@ class Turn:
             return b""
         message = self._coded.message(self._plan.distance(number))
         self._coded = None
-        self.entry = self._edge.sent(number, self._plan)
+        self._later(partial(self._remember, self._edge, number, self._plan))
         ledger.coded(CODING.decode(), len(self.plain))
         ledger.why, ledger.reference = "linked", _reference(self._plan)
         self._counts.turns += 1
         self._counts.plain += len(self.plain)
         self._counts.wire += len(message)
         return message
+
+    def _remember(self, edge: Edge, number: int, plan: Plan) -> None:
+        self.entry = edge.sent(number, plan)
 
     def judge(self, response: Response) -> Verdict:
         """The response came; what it says of the link is for us and not for the client."""
@@ -134,7 +144,7 @@ class Turn:
         said = response.headers.get(FIELD)
         if said in (HAVE, HEARS):
             if self.entry is not None:
-                self._edge.have(self.entry)
+                self._later(partial(self._edge.have, self.entry))
                 self.is_heard = said == HEARS
             return Verdict.READ
         self._edge.miss(self._plan if said == MISS else None, self.entry)

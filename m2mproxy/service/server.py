@@ -163,6 +163,7 @@ class Server:
             self._tallies,
             self._guard,
             self._holds,
+            turn.later,
         )
         announce = self._links.announce
         self._proxy = Proxy(context, turn, loop, self._ended, self._refused, announce)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2mproxy.codec import dictionaries
+from m2mproxy.codec import dictionaries, events
 from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.codec.events import EventsDecoder, EventsEncoder
 from m2mproxy.codec.varint import write_varint
@@ -78,6 +78,18 @@ def test_each_flush_is_one_batch_and_readable(templates: bool) -> None:
         assert decoder.feed(batch) == [each]
         assert encoder.flush() == []
     assert encoder.finish() == [b"\0"]
+
+
+def test_streams_that_were_expected_are_coded_as_others_and_apart() -> None:
+    def coded(encoder: EventsEncoder) -> bytes:
+        pieces = [(*encoder.feed(each), *encoder.flush()) for each in EVENTS]
+        return b"".join(map(b"".join, pieces))
+
+    reference = coded(EventsEncoder(dictionaries.stream()))
+    events.expect()
+    events.expect()  # one at a time is enough
+    some = [EventsEncoder() for _ in range(3)]
+    assert [coded(encoder) for encoder in some] == [reference] * 3
 
 
 def test_an_event_is_small() -> None:

@@ -17,7 +17,10 @@ names = st.sampled_from([b":path", b":status", b"date", b"x-a", b"x-b", b"author
 )
 values = st.sampled_from([b"", b"200", b"/", b"1", b"2"]) | st.binary(max_size=60)
 fields = st.tuples(names, values) | st.builds(NeverIndexedHeaderTuple, names, values)
-sections = st.lists(st.lists(fields, max_size=12), max_size=12)
+repeated = st.tuples(st.lists(fields, max_size=12), st.integers(1, 4))
+sections = st.lists(repeated, max_size=6).map(
+    lambda some: [section for section, times in some for _ in range(times)]
+)
 
 
 def plain(section: Any) -> list[tuple[bytes, bytes]]:
@@ -99,6 +102,23 @@ def test_what_a_decoder_remembers_is_bounded() -> None:
     for number in range(500):
         decoder.decode(encoder.encode([(b"x-a", b"%d" % number * 50)], huffman=True))
     assert len(decoder._memo) <= 32
+
+
+def test_a_section_that_comes_again_but_is_not_to_be_indexed_is_written_so() -> None:
+    encoder, reader = FieldEncoder(), Decoder()
+    field = (b"authorization", b"Bearer secret")
+    for kind in (tuple, tuple, tuple, NeverIndexedHeaderTuple):
+        section = [field if kind is tuple else kind(*field)]
+        (read,) = reader.decode(encoder.encode(section), raw=True)
+        assert isinstance(read, NeverIndexedHeaderTuple) is (kind is not tuple)
+
+
+def test_what_was_read_is_the_readers_own() -> None:
+    encoder, decoder = FieldEncoder(), FieldDecoder()
+    for _ in range(4):
+        read = decoder.decode(encoder.encode([(b"x-a", b"1"), (b"x-b", b"2")]))
+        assert plain(read) == [(b"x-a", b"1"), (b"x-b", b"2")]
+        read.clear()
 
 
 def test_never_indexed_fields_leave_no_trace() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 import h2
+import pytest
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated
 from h2.stream import H2Stream, StreamClosedBy, StreamInputs
@@ -26,6 +27,7 @@ def test_the_private_names_are_there() -> None:
         "_receive_headers_frame": ["self", "frame"],
         "_receive_unknown_frame": ["self", "frame"],
         "_handle_data_on_closed_stream": ["self", "events", "exc", "frame"],
+        "_get_or_create_stream": ["self", "stream_id", "allowed_ids"],
         "_prepare_for_sending": ["self", "frames"],
         "_stream_closed_by": ["self", "stream_id"],
     }
@@ -69,6 +71,29 @@ def test_windows_that_we_keep_ourselves_are_the_librarys() -> None:
     assert engine.window_of(1) == engine.local_flow_control_window(1) == 64_535
     engine.ended(1)
     assert engine.is_open(1)  # the other half is
+
+
+@pytest.mark.parametrize("method", [b"POST", b"HEAD"])
+@pytest.mark.parametrize("end", [False, True])
+@pytest.mark.parametrize("size", [10, 16_384, 70_000])
+def test_a_head_is_sent_as_the_library_sends_it(method: bytes, end: bool, size: int) -> None:
+    value = bytes(range(33, 127)) * (size // 94)
+    fields = [(b":method", method), (b":path", b"/"), (b"x-a", value)]
+    ours, theirs = Engine(True, 1 << 20, {}), Engine(True, 1 << 20, {})
+    for _ in range(3):
+        number = ours.open(fields, end)
+        theirs.send_headers(number, fields, end_stream=end)
+        assert ours.data_to_send() == theirs.data_to_send()
+        mine, other = ours.streams[number], theirs.streams[number]
+        assert mine.request_method == other.request_method
+        assert vars(mine.state_machine) == vars(other.state_machine)
+
+
+def test_no_more_streams_are_opened_than_the_peer_takes() -> None:
+    engine = Engine(True, 4096, {})
+    engine.receive(SettingsFrame(0, {SettingsFrame.MAX_CONCURRENT_STREAMS: 1}))
+    assert engine.open([(b":method", b"GET")], False) == 1
+    assert engine.open([(b":method", b"GET")], False) == 0
 
 
 def test_the_connections_window_is_opened_at_once() -> None:

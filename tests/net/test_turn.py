@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from clock import DrivenLoop
-from world import World, get, reply
+from world import SSE_HEAD, World, chunk, get, post, reply
 
 from m2mproxy.net.connection import Turn
+from m2mproxy.tokens.usage import UsageReader
 
 
 class Written:
@@ -42,6 +43,41 @@ def test_it_is_done_at_once_where_nothing_is_written() -> None:
     done: list[str] = []
     Turn(DrivenLoop()).after(lambda: done.append("now"))
     assert done == ["now"]
+
+
+def test_what_is_for_later_waits_for_what_is_still_to_be_written() -> None:
+    loop, done = DrivenLoop(), []  # type: ignore[var-annotated]
+    turn = Turn(loop)
+    turn.later(lambda: done.append("first"))
+    one = Written(done)
+    turn.add(one)  # type: ignore[arg-type]
+    turn.after(lambda: done.append("second"))
+    assert done == []
+    while loop.turn():
+        pass
+    assert done == [one, "first", "second"]
+    turn.later(lambda: done.append("third"))  # and nothing is written
+    turn.after(lambda: done.append("fourth"))
+    assert done == [one, "first", "second"]
+    while loop.turn():
+        pass
+    assert done[3:] == ["third", "fourth"]
+
+
+def test_an_event_leaves_before_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, written = World(), []  # type: ignore[var-annotated]
+    client = world.client()
+    server = client.transport.peer
+    monkeypatch.setattr(UsageReader, "feed", lambda *_: written.append(len(server.writes)))
+    client.send(post(b'{"model":"m"}'))
+    upstream = world.upstream()
+    upstream.send(SSE_HEAD)
+    world.run()
+    before = len(server.writes)
+    for _ in range(2):
+        upstream.send(chunk(b"data: {}\n\n"))
+        world.run()
+    assert written == [before + 1, before + 2]
 
 
 def test_a_bug_in_one_holds_back_no_other() -> None:

@@ -22,10 +22,15 @@ _HEX = re.compile(r"(?:[0-9a-fA-F]{2}[ :,]?+){8,}+")
 _ESCAPES = re.compile(r"(?:\\u|\\x|%|&#x?|\\U0{0,4}|U\+)([0-9a-fA-F]{2,5});?")
 _BITS = re.compile(r"(?:[01]{8}\s?){4,}")
 _SPACED = re.compile(r"(?<![^\W_])[^\W_](?:(?:[^\S\n]|[._*\-|/\\])[^\W_]){3,}(?![^\W_])")
-_GAPS = re.compile(r"[^\S\n]{2,}")
+_SHORT = re.compile(r"(?:^|(?<=  ))[^\W_](?: [^\W_]){1,2}(?= {2}|\s*$| [^\w\s])", re.MULTILINE)
+"""Short words that are spaced out, with wider gaps around them."""
+_RUN = re.compile(r"[A-Za-z0-9+/]{21}")
+"""Longer than words that are spelt with digits: it is coded."""
 _LEET = str.maketrans("013456789@$!|+\u20ac\u00a3(", "oieasgtbgasilteec")
 # A word that has one of those. (The `*+` goes back nowhere.)
 _WORD = re.compile(r"(?<!\S)[^\s013456789@$!|+\u20ac\u00a3(]*+[013456789@$!|+\u20ac\u00a3(]\S*")
+_NUMBERED = re.compile(r"[^\W\d_]+[0-9]{2,}\W*")
+"""As base64 and rot13."""
 _LETTER = re.compile(r"[A-Za-z]")
 _FIRST_SELECTORS, _SECOND_SELECTORS = 0xFE00, 0xE0100
 
@@ -106,13 +111,17 @@ def of_reversed(text: str) -> str:
 def of_spelling(text: str) -> str:
     """Letters that are spaced out put together; digits and signs among letters read as letters."""
     joined = _SPACED.sub(_join, text)
+    if joined != text:
+        joined = _SHORT.sub(_join, joined)
     return _WORD.sub(_one_word, joined)
 
 
 def _one_word(match: re.Match[str]) -> str:
-    """A word of letters alone stays, and so does a number."""
+    """A word of letters alone stays, and so do a number, a word with one, and what is coded."""
     word = match[0]
     if word.isalpha() or not _LETTER.search(word):
+        return word
+    if _NUMBERED.fullmatch(word) or _RUN.search(word):
         return word
     letters = word.rstrip("!?.,;:")
     return letters.translate(_LEET) + word[len(letters) :]

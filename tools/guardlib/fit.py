@@ -37,7 +37,7 @@ KINDS = {
     "documents": ("docs",),
     "agent requests": ("agent_request",),
 }
-STRENGTH = 10.0
+STRENGTH, GATE_STRENGTH = 30.0, 10.0
 """The inverse of regularisation."""
 WORDS, RUNS, LISTS, RULES, SEED_WEIGHT = 3.0, 1.7, 1.5, 0.4, 1.0
 """Scales of the features (the larger, the less they are held back), and what a seed counts."""
@@ -161,7 +161,7 @@ class Trainer:
     def fit(self, chosen: Array) -> Array:
         """Weights, the bias last, of the samples chosen."""
         rows = chosen[self.owner] & self.meant
-        return _fit(self.matrix[rows], self.label[self.owner][rows], self.weight[rows])
+        return _fit(self.matrix[rows], self.label[self.owner][rows], self.weight[rows], STRENGTH)
 
     def crossed(self) -> Array:
         """What models say of each reading that have seen nothing of its cluster, nor samples that
@@ -266,7 +266,7 @@ class _Gating:
     def fit(self, chosen: Array) -> Gate:
         """The gate that the windows of the samples chosen make, with no operating point."""
         rows = (chosen & self._plain)[self._owner]
-        weights = _fit(self._counts[rows], self._label[rows], self._weight[rows])
+        weights = _fit(self._counts[rows], self._label[rows], self._weight[rows], GATE_STRENGTH)
         table = grams.table(weights[:-1] * PASSING)
         return Gate(float(weights[-1]), -math.inf, -math.inf, table)
 
@@ -360,7 +360,7 @@ def _matrix(rows: Sequence[Sequence[int]], values: Sequence[float], width: int) 
     )
 
 
-def _fit(matrix: Array, label: Array, weight: Array) -> Array:
+def _fit(matrix: Array, label: Array, weight: Array, strength: float) -> Array:
     transposed = matrix.T.tocsr()
     sign = 2 * label - 1
 
@@ -368,8 +368,8 @@ def _fit(matrix: Array, label: Array, weight: Array) -> Array:
         weights, bias = point[:-1], point[-1]
         margin = sign * (matrix @ weights + bias)
         slope = -sign * weight / (1 + np.exp(np.minimum(margin, 500)))
-        value = (weight * np.logaddexp(0, -margin)).sum() + (weights @ weights) / (2 * STRENGTH)
-        return value, np.append(transposed @ slope + weights / STRENGTH, slope.sum())
+        value = (weight * np.logaddexp(0, -margin)).sum() + (weights @ weights) / (2 * strength)
+        return value, np.append(transposed @ slope + weights / strength, slope.sum())
 
     start = np.zeros(matrix.shape[1] + 1)
     options = {"maxiter": ROUNDS, "maxcor": 20}

@@ -276,7 +276,7 @@ class Edge:
             self._index.add(entry, entry.marks)
             before = self._window.get(entry.successor_of)
             if before is not None:
-                called, cost = self._index.known_by(_still_called(before, entry.body))
+                called, cost = self._index.known_by(_still_called(before, entry))
                 self._window.drop(before)
                 if called and self._window.grow(entry, entry.reply, cost):
                     self._index.inherit(entry, called)
@@ -308,8 +308,15 @@ class Edge:
         self._index.clear()
 
 
-def _still_called(before: Entry, body: bytes) -> list[bytes]:
-    """The last tool calls of the conversation that `before` is of, which `body` knows, too."""
-    calls = [*before.called, *before.secrets][-_MOST_CALLED:]
-    first = max(len(body) - _MOST_SEARCHED, 0)
-    return [call for call in calls if body.rfind(call, first) >= 0]
+def _still_called(before: Entry, entry: Entry) -> list[bytes]:
+    """The last tool calls of the conversation that `before` is of, which the body of `entry`, who
+    replaces it, knows, too."""
+    body, tail = entry.body, entry.tail
+    if tail is None:
+        known, calls = [], [*before.called, *before.secrets]
+        first, end = max(len(body) - _MOST_SEARCHED, 0), len(body)
+    else:  # all of the other body is in it
+        known, calls = before.called, before.secrets
+        first, end = len(before.body) - tail, len(body) - tail
+    found = [call for call in calls[-_MOST_CALLED:] if body.rfind(call, first, end) >= 0]
+    return [*known, *found][-_MOST_CALLED:]

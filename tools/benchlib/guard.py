@@ -6,12 +6,10 @@ and without any text of the source that is measured. Where the data is not, only
 with texts of our own. The short mode takes every fifth text, of which the figures say little.
 """
 
-import gc
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from guard_seeds import seeds
@@ -36,7 +34,6 @@ CONTROLS = Row("guard", "false positives, obfuscated harmless", "%", 1)
 RATE = Row("guard", "first scan, harmless texts", "µs/KiB", 1)
 SMALL_COST = Row("guard", "first scan of 1 KiB", "µs")
 LARGE_COST = Row("guard", "first scan of 100 KiB", "µs")
-MEMORY = Row("guard", "memory of a loaded scorer", "MiB", 1)
 LOADING = Row("guard", "loading a scorer", "ms")
 EMBEDDED = Row("guard", "recall, attacks put into documents (cross-validated)", "%", 1)
 WHOLE = Row("guard", "harmless texts that are read as a whole", "%", 1)
@@ -67,33 +64,23 @@ def targets(results: Results) -> list[Target]:
         most(RATE, 40),
         most(SMALL_COST, 200),
         most(WORST, 2),
-        most(MEMORY, 20),
     ]
 
 
 def measure(bench: Bench) -> None:
     results = bench.results
     results.notes["guard"] = "models that have not seen what they are measured on; at score 0.8"
-    memory = _resident()
-    # Loaded here, so that the memory that it takes is seen.
+    # Loaded here: other parts do without what it needs.
     from m2mproxy.guard.scorer import Scorer
 
     start = time.perf_counter()
     scorer = Scorer()
     results.add(LOADING, GUARD, (time.perf_counter() - start) * 1e3)
-    gc.collect()
-    results.add(MEMORY, GUARD, _resident() - memory)
     _costs(results, lambda text: scorer.score([("user", text)]), bench.short)
     if not data.corpus_is_there():
         print(f"guard: {data.CORPUS} is not there; accuracy is skipped", file=sys.stderr)
         return
     _accuracy(results, bench.short)
-
-
-def _resident() -> float:
-    """MiB of this process."""
-    fields = Path("/proc/self/statm").read_text().split()
-    return int(fields[1]) * 4096 / KiB / KiB
 
 
 # ---- costs ----

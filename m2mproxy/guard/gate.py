@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any, NamedTuple
 
+from m2mproxy.guard.batches import in_batches
 from m2mproxy.guard.grams import FEW, Table, Windows, running
 from m2mproxy.guard.hiding import is_unreadable, unreadable
 from m2mproxy.guard.stretch import MOST_PLAIN, Stretch, Window
@@ -55,7 +56,7 @@ class Gate:
 
     def through(self, stretches: Iterable[Stretch]) -> Iterator[Window]:
         """What is to be read: windows, and parts of windows."""
-        for batch in _batches(stretches):
+        for batch in in_batches(stretches, _size, MOST_PLAIN):
             if _are_few(batch):
                 yield from filter(self._passes, [each.window(0) for each in batch])
                 continue
@@ -80,7 +81,7 @@ class Gate:
             Stretch(each.number, each.start, each.text, each.plain, [(0, len(each.plain))])
             for each in windows
         )
-        for looked in map(self._look_at, _batches(single)):
+        for looked in map(self._look_at, in_batches(single, _size, MOST_PLAIN)):
             both = zip(looked.whole.tolist(), looked.worst.tolist(), strict=True)
             for at, (whole, worst) in enumerate(both):
                 part = looked.part(at) if worst > _NEVER and worst >= self.part else (0, 0)
@@ -137,15 +138,5 @@ def _are_few(stretches: list[Stretch]) -> bool:
     )
 
 
-def _batches(stretches: Iterable[Stretch]) -> Iterator[list[Stretch]]:
-    batch: list[Stretch] = []
-    size = 0
-    for each in stretches:
-        more = len(each.plain) + 1
-        if batch and size + more > MOST_PLAIN:
-            yield batch
-            batch, size = [], 0
-        batch.append(each)
-        size += more
-    if batch:
-        yield batch
+def _size(stretch: Stretch) -> int:
+    return len(stretch.plain) + 1

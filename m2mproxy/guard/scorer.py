@@ -14,6 +14,7 @@ from itertools import chain, starmap
 from typing import NamedTuple
 
 from m2mproxy.guard import model, rules
+from m2mproxy.guard.batches import in_batches
 from m2mproxy.guard.finding import Category, Finding
 from m2mproxy.guard.reader import Reader
 from m2mproxy.guard.reading import Reading
@@ -95,7 +96,7 @@ class Scorer:
 
     def _read(self, windows: Iterable[Window], texts: int) -> list[tuple[Finding, ...]]:
         most: list[dict[Category, Finding]] = [{} for _ in range(texts)]
-        for read in _batches(self._readings(windows)):
+        for read in in_batches(self._readings(windows), _size, _BATCH):
             logits = self._model.logits([reading for _, reading in read])
             for (window, reading), logit in zip(read, logits, strict=True):
                 score = round(self._model.score(logit), 4)
@@ -148,19 +149,7 @@ def _work(window: str) -> int:
     return _PER_WINDOW + len(window) * (1 if window.isascii() else _BEYOND)
 
 
-def _batches(
-    readings: Iterable[tuple[Window, Reading]],
-) -> Iterator[list[tuple[Window, Reading]]]:
-    """As many as are added up in one go. A reading's own words are not longer than that."""
-    batch: list[tuple[Window, Reading]] = []
-    size = 0
-    for each in readings:
-        words = each[1].words
-        more = len(words) + 2 * words.count(b".") + 2
-        if batch and size + more > _BATCH:
-            yield batch
-            batch, size = [], 0
-        batch.append(each)
-        size += more
-    if batch:
-        yield batch
+def _size(read: tuple[Window, Reading]) -> int:
+    """Of a reading, whose own words are no more than what is added up in one go."""
+    words = read[1].words
+    return len(words) + 2 * words.count(b".") + 2

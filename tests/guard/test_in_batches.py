@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,5 +15,5 @@ def test_nothing_is_left_out_and_no_two_are_too_much(sizes: list[int], most: int
     batches = list(in_batches(sizes, lambda size: size, most))
     assert [size for batch in batches for size in batch] == sizes
     assert all(len(batch) == 1 or sum(batch) <= most for batch in batches)
-    for batch, following in zip(batches, batches[1:], strict=False):
+    for batch, following in pairwise(batches):
         assert sum(batch) + following[0] > most

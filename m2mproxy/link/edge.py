@@ -204,7 +204,7 @@ class Edge:
     def _may_have_reply(self, own: Entry, body: bytes, same: int) -> bool:
         """Whether the body has what the reply says, but for space around it, or the random id of a
         call of it, after the first bytes, which are the `same`."""
-        if self._isolation is Isolation.CREDENTIAL:
+        if not own.reply or self._isolation is Isolation.CREDENTIAL:
             return bool(own.reply)
         match = _says(own.reply)
         text = match[1].strip(_SPACE) if match is not None else b""

@@ -253,6 +253,15 @@ def test_a_reply_without_a_text_is_known_by_the_id_of_its_call() -> None:
         assert plan.use.reply == is_known
 
 
+def test_a_reply_that_cannot_be_written_is_not_referred_to_though_its_call_is_known() -> None:
+    link = ends()
+    sent = called(link, RANDOM)
+    assert sent.entry is not None
+    link.edge.replied(sent.entry, b"", [RANDOM.encode()])
+    plan = link.choose(result(RANDOM))
+    assert plan.entry is sent.entry and not plan.use.reply
+
+
 CACHED = {"cache_control": {"type": "ephemeral"}}
 
 

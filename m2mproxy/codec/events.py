@@ -9,7 +9,8 @@ stream's end, so that one that was cut never looks complete. Before deflate come
 In the form with spelling, which is the newer one, the varint is twice the length, plus 1 for a
 batch that is spelt: its records are 0x00, a text and a quote, and only the text is there, in a
 static code (huffman.py), which makes two thirds of what deflate makes of a word. It goes through
-the window all the same, for what repeats it.
+the window all the same, for what repeats it. One of no text is none: FILLER, for whoever has to
+send something and has nothing to say.
 
 The one rule: any bytes, in any batches, come out exactly; and a batch holds at most 32 KiB, so that
 neither side keeps much or makes much at a time.
@@ -32,6 +33,7 @@ from m2mproxy.codec.varint import read_prefixed, write_varint
 _RAW, _LEVEL, _MEMORY = -15, 6, 8
 _TAIL = b"\x00\x00\xff\xff"
 _END = b"\x00"
+FILLER = b"\x01"
 
 _MOST_PLAIN = 32 * 1024  # bytes of a batch
 # Records of a batch, at worst one of four bytes for two line ends; and the same coded, at worst.
@@ -202,6 +204,8 @@ class EventsDecoder:
             if end is None:
                 break
             start, at, flag = end
+            if flag and start == at:
+                continue
             if flag:
                 out.append(self._plain(self._spelt(data[start:at])))
             elif start == at:

@@ -38,18 +38,24 @@ class Session:
             (RFC 9113 6.5.2); empty until they came.
         opened: whether the peer's first SETTINGS came, once that is known: False when the
             connection ended before.
-        is_direct: whether the user of the streams knows that nobody stands between the two ends,
-            so that a key may be remembered by both with the other fields of a head.
+        is_direct: whether the user of the streams has said that nobody stands between the two
+            ends, so that a key may be remembered by both with the other fields of a head.
         kept: whatever the user of the streams wants to find again.
         on_end: called once when the connection is gone.
     """
 
     __slots__ = (
-        "_idle_seconds", "_on_change", "is_direct", "kept", "on_end", "opened", "settings"
+        "_idle_seconds", "_on_change", "_on_direct", "is_direct", "kept", "on_end", "opened",
+        "settings",
     )
 
-    def __init__(self, settings: Mapping[int, int], on_change: Callable[[], None]) -> None:
-        """`on_change` is called when `idle_seconds` was set."""
+    def __init__(
+        self,
+        settings: Mapping[int, int],
+        on_change: Callable[[], None],
+        on_direct: Callable[[], None],
+    ) -> None:
+        """`on_change` is called when `idle_seconds` was set, `on_direct` once it is direct."""
         self.settings = settings
         self.opened: Signal[bool] = Signal()
         self.is_direct = False
@@ -57,6 +63,7 @@ class Session:
         self.on_end: Callable[[], None] | None = None
         self._idle_seconds: float | None = None
         self._on_change = on_change
+        self._on_direct = on_direct
 
     @property
     def idle_seconds(self) -> float | None:
@@ -69,6 +76,12 @@ class Session:
     def idle_seconds(self, seconds: float | None) -> None:
         self._idle_seconds = seconds
         self._on_change()
+
+    def set_direct(self) -> None:
+        """Nobody stands between the two ends."""
+        if not self.is_direct:
+            self.is_direct = True
+            self._on_direct()
 
     def idle_time(self, configured: float) -> float:
         """The longer of the two idle times, in seconds."""
@@ -91,6 +104,7 @@ class Stream:
         session: what the streams of the connection share; None where the version has no streams.
         head: in the client role, the response's head once it is there.
         body: the payload that arrives.
+        filler: a byte that means nothing where it stands between two writes, if there is one.
         gate: whether there is room to write.
         peer: the address of the other end, for logs and Forwarded; "" when unknown.
         certificate: in the server role, which certificate the client has shown: its SHA-256; b""
@@ -101,8 +115,8 @@ class Stream:
     """
 
     __slots__ = (
-        "body", "certificate", "gate", "head", "informational", "on_fault", "on_informational",
-        "peer",
+        "body", "certificate", "filler", "gate", "head", "informational", "on_fault",
+        "on_informational", "peer",
     )
 
     id: int = 0
@@ -110,6 +124,7 @@ class Stream:
 
     def __init__(self, body: Body, gate: Gate, peer: str, certificate: bytes) -> None:
         self.body = body
+        self.filler = b""
         self.gate = gate
         self.peer = peer
         self.certificate = certificate

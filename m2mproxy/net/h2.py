@@ -102,9 +102,11 @@ class H2:
         self._peer = ""
         self._secure = False
         self._engine = Engine(client, limits.header_bytes, announce)
-        self.session = Session(self._engine.other_settings, self._idle_time_changed)
+        self.session = Session(
+            self._engine.other_settings, self._idle_time_changed, self._nobody_between
+        )
         budget = Budget(loop.time, _IDLE_FRAMES, _IDLE_FRAMES_RATE)
-        self._frames = FrameReader(budget, limits.header_bytes)
+        self._frames = FrameReader(budget, limits.header_bytes, in_pieces=client)
         self._frames_seen = 0
         self._writer = Writer(self._engine, budget, loop.time, self._settle)
         self._deadline = Deadline(loop, self._expired)
@@ -327,6 +329,9 @@ class H2:
 
     def _idle_time_changed(self) -> None:
         """The session's."""
+
+    def _nobody_between(self) -> None:
+        """The session is direct."""
 
     def _expired(self) -> None:
         """The connection's deadline."""

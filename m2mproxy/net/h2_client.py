@@ -33,7 +33,7 @@ from m2mproxy.net.connection import (
     Turn,
 )
 from m2mproxy.net.h2 import H2
-from m2mproxy.net.h2_engine import MAX_STREAM_ID, MAX_STREAMS
+from m2mproxy.net.h2_engine import MAX_STREAM_ID, MAX_STREAMS, READS_PIECES
 from m2mproxy.net.h2_hpack import NeverIndexedHeaderTuple
 from m2mproxy.net.h2_stream import H2Stream
 
@@ -218,6 +218,11 @@ class H2Client(H2):
         self._watch()
         if self._known and not self._closing:
             self._owner.idle(self)
+
+    def _nobody_between(self) -> None:
+        if not self._closing:
+            self._engine.tell(READS_PIECES)
+            self._wake()
 
     # -- the upstream breaks off ----------------------------------------------------------------
 

@@ -54,6 +54,8 @@ _CLOSED_STREAMS = 1000
 _KNOWN = frozenset(SettingCodes)
 _MAX_OTHERS = 16
 _UNLIMITED = 2**31 - 1
+# A setting of ours: who sends it takes the bytes of a DATA frame as they come (m2m-link(7)).
+READS_PIECES = 0x4D36
 MAX_STREAM_ID = 2**31 - 1
 
 
@@ -106,6 +108,10 @@ class Engine(H2Connection):
         known = dict(self.local_settings)
         size = len(SettingsFrame(0, known).serialize())
         self._data_to_send[-size:] = WholeSettings(0, known | dict(more)).serialize()
+
+    def tell(self, code: int) -> None:
+        """Send a setting that the library does not know, as 1."""
+        self._data_to_send += WholeSettings(0, {code: 1}).serialize()
 
     def output_size(self) -> int:
         """Bytes that wait in `data_to_send`."""

@@ -68,12 +68,20 @@ class FrameError(Exception):
 class FrameReader:
     """Cuts a peer's bytes into frames; HEADERS come with their CONTINUATIONs joined."""
 
-    __slots__ = ("_block", "_block_size", "_budget", "_header_bytes", "_rest", "_started")
+    __slots__ = (
+        "_block", "_block_size", "_budget", "_header_bytes", "_in_pieces", "_left", "_of",
+        "_rest", "_started",
+    )
 
-    def __init__(self, budget: Budget, header_bytes: int) -> None:
-        """`header_bytes` is the most that a header block may have as it is sent."""
+    def __init__(self, budget: Budget, header_bytes: int, in_pieces: bool) -> None:
+        """`header_bytes` is the most that a header block may have as it is sent; `in_pieces` is
+        whether what is there of a DATA frame is handed out as a frame of its own, and does not
+        wait for the rest."""
         self._budget = budget
         self._header_bytes = header_bytes
+        self._in_pieces = in_pieces
+        self._left = 0  # bytes of a DATA frame that has begun, of this stream, which it may end
+        self._of = (0, False)
         self._rest = bytearray()
         self._started = False
         # HEADERS and its CONTINUATIONs so far.
@@ -96,11 +104,18 @@ class FrameReader:
             self._rest += data
             source = self._rest
         start, end = 0, len(source)
+        if self._left and end:
+            start = min(self._left, end)
+            yield self._piece(bytes(source[:start]))
         while end - start >= _HEADER:
             size = int.from_bytes(source[start : start + 3], "big")
             self._check(source[start + 3], source[start + 4], size)
             after = start + _HEADER + size
             if after > end:
+                if self._in_pieces and self._begins(bytes(source[start : start + _HEADER]), size):
+                    if start + _HEADER < end:
+                        yield self._piece(bytes(source[start + _HEADER : end]))
+                    start = end
                 break
             # Copies, since what is handed out outlives `source`.
             frame = self._frame(bytes(source[start:after]))
@@ -125,6 +140,22 @@ class FrameReader:
                 raise FrameError(ErrorCodes.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
             if self._block_size + size > self._header_bytes:
                 raise FrameError(ErrorCodes.ENHANCE_YOUR_CALM, "a header block is too large")
+
+    def _begins(self, header: bytes, size: int) -> bool:
+        """Whether a frame, of which this is the header, can come in pieces: DATA without padding.
+        If so, it does."""
+        stream_id = int.from_bytes(header[5:], "big") & 0x7FFFFFFF
+        if header[3] != _DATA or header[4] > END_STREAM or not stream_id:
+            return False
+        self._left, self._of = size, (stream_id, bool(header[4]))
+        self._account(_DATA, header[4], size)
+        return True
+
+    def _piece(self, data: bytes) -> Frame:
+        """The next bytes of the DATA frame that has begun."""
+        self._left -= len(data)
+        stream_id, ends = self._of
+        return PlainData(stream_id, data, ends and not self._left)
 
     def _frame(self, raw: bytes) -> Frame | None:
         frame = _ordinary(raw) or _parsed(raw)

@@ -1,5 +1,10 @@
 """Who may send next on an HTTP/2 connection, and how much.
 
+To a peer that takes the bytes of a DATA frame as they come, small pieces of a stream can share one:
+a header says more than is there, and what comes next goes out as it is. Such a frame is filled up
+as soon as something else has to be said, so the more a stream has had to itself, the longer its
+next one: n bytes without headers save about 2n, and are worth filling up a few times the root of n.
+
 The one rule: a frame of each stream in turn. What cannot be sent waits in its stream and shuts that
 stream's gate, nobody else's. Payload is not copied: a frame is nine bytes of ours and a slice.
 """
@@ -7,20 +12,26 @@ stream's gate, nobody else's. Payload is not copied: a frame is nine bytes of ou
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isqrt
 
 from h2.errors import ErrorCodes
 
 from m2mproxy.http.body import Chunk
 from m2mproxy.net.h2_budget import Budget
-from m2mproxy.net.h2_engine import Engine
+from m2mproxy.net.h2_engine import READS_PIECES, Engine
 from m2mproxy.net.h2_frames import MAX_FRAME, data_frame, worth
 from m2mproxy.net.h2_stream import H2Stream
+
+_MOST_SHARED = 1024  # bytes of a frame for what is not there yet
 
 
 class Writer:
     """What has been framed in this turn, and the streams that have more."""
 
-    __slots__ = ("_budget", "_clock", "_engine", "_on_sent", "_out", "_ready")
+    __slots__ = (
+        "_budget", "_clock", "_engine", "_filler", "_last", "_left", "_on_sent", "_out", "_ready",
+        "_run",
+    )
 
     def __init__(
         self,
@@ -36,6 +47,10 @@ class Writer:
         self._on_sent = on_sent
         self._out: list[Chunk] = []
         self._ready: dict[H2Stream, None] = {}  # in the order in which they get their turn
+        self._last = 0  # the stream of the last frame, and its bytes in a row
+        self._run = 0
+        self._left = 0  # bytes that this frame is still to have
+        self._filler = b""
 
     @property
     def can_go_on(self) -> bool:
@@ -83,7 +98,13 @@ class Writer:
         """One frame of `stream`. Returns its size, 0 when the stream's window is shut."""
         engine, pending = self._engine, stream.pending
         chunk = pending[0]
-        size = min(len(chunk), engine.window_of(stream.id), MAX_FRAME)
+        self._control()
+        if self._last != stream.id or (stream.finished and len(pending) == 1):
+            self._fill()
+        if self._last != stream.id:
+            self._last, self._run = stream.id, 0
+        shared = self._left
+        size = min(len(chunk), shared or min(engine.window_of(stream.id), MAX_FRAME))
         if size <= 0:
             stream.gate.shut()
             return 0  # it comes back with a WINDOW_UPDATE
@@ -96,10 +117,16 @@ class Writer:
         stream.moved = self._clock()
         ends = stream.finished and not pending
         last = ends and stream.trailers is None and not stream.malformed
-        self._control()
-        self._out += (data_frame(stream.id, size, last), chunk)
-        engine.take_window(stream.id, size)
-        self._budget.earn(worth(size))
+        if shared:
+            self._out.append(chunk)
+            self._left -= size
+        else:
+            length = size if ends else max(size, self._worthwhile(stream))
+            self._out += (data_frame(stream.id, length, last), chunk)
+            self._left = length - size
+            engine.take_window(stream.id, length)
+            self._budget.earn(worth(length))
+        self._run += size
         if last:
             engine.ended(stream.id)
             stream.ended_out = True
@@ -109,6 +136,19 @@ class Writer:
         elif pending:
             self._ready[stream] = None
         return size + 9
+
+    def _worthwhile(self, stream: H2Stream) -> int:
+        """How long a frame should be of which not all is there."""
+        if not stream.filler or not self._engine.other_settings.get(READS_PIECES):
+            return 0
+        self._filler = stream.filler
+        return min(4 * isqrt(self._run), _MOST_SHARED, self._engine.window_of(stream.id))
+
+    def _fill(self) -> None:
+        """End a frame before its time, for something else is to be said."""
+        if self._left:
+            self._out.append(self._left * self._filler)
+            self._left = 0
 
     def _end(self, stream: H2Stream) -> None:
         """The end of a message that did not come with its last frame."""
@@ -124,4 +164,6 @@ class Writer:
     def _control(self) -> None:
         """What the library has to say goes out in the order in which it was said."""
         if self._engine.output_size():
+            self._fill()
+            self._run = 0
             self._out.append(self._engine.data_to_send())

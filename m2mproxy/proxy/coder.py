@@ -31,6 +31,7 @@ class Coder:
         "_into",
         "_out_of",
         "carries_events",
+        "filler",
         "tap",
     )
 
@@ -51,6 +52,8 @@ class Coder:
         self._fed = False  # anything since the last flush, which costs bytes
         self.carries_events = False
         """Whether the plain bytes are events."""
+        self.filler = b""
+        """See `Stream`."""
         self.tap: Callable[[Chunk], None] | None = None
         """Sees the plain bytes."""
 

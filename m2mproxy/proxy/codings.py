@@ -11,7 +11,7 @@ from functools import cache
 
 from m2mproxy.codec import coding, dictionaries, frame, static
 from m2mproxy.codec.base import Form, Limits, Transform, WireError, sniff
-from m2mproxy.codec.events import EventsDecoder, EventsEncoder
+from m2mproxy.codec.events import FILLER, EventsDecoder, EventsEncoder
 from m2mproxy.codec.forms import NO_VOCABULARIES, decode_any
 from m2mproxy.codec.routing import Schema
 from m2mproxy.codec.token_native import Vocabularies
@@ -187,6 +187,11 @@ def writer(name: bytes, kind: Kind, size: int | None, level: int) -> Transform:
             return static.StaticEncoder()
         return Whole(lambda body: static.encode(body, static.Way.RESPONSE))
     return coding.encoder(name, level)
+
+
+def filler(names: Sequence[bytes]) -> bytes:
+    """What may stand between two flushes of a body in these codings; nothing in most."""
+    return FILLER if names and names[-1] == events_form() else b""
 
 
 def reader(name: bytes, kind: Kind, head: bytes = b"") -> Transform:

@@ -217,7 +217,7 @@ class UpstreamLinks:
             session.kept = self._links.edge(offered)
         if offered is not None:
             session.idle_seconds = min(offered.seconds, self._links.seconds)
-            session.is_direct = True
+            session.set_direct()
         if known:
             self._expected = offered
             self._expected_until = self._links.clock() + self._links.seconds

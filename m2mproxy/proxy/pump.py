@@ -71,6 +71,8 @@ class Pump:
     def start(self, out: Stream) -> None:
         """Begin with what is there, go on as more comes."""
         self._out = out
+        if self.coder is not None:
+            out.filler = self.coder.filler
         self._body.on_change = self._run
         self._run()
 

@@ -125,6 +125,7 @@ class ResponseCoding:
             ledger.client_out.coding = self.forms.label(into)
         coder = Coder(decoder, encoder, ledger.upstream_in, ledger.client_out)
         coder.carries_events = kind is codings.Kind.EVENTS
+        coder.filler = codings.filler(into)
         return coder
 
     def _reads(self, names: list[bytes], sealed: bool) -> bool:

@@ -69,6 +69,19 @@ def test_any_stream_comes_back(
     assert decoded(cut, len(plain), templates, spells) == plain
 
 
+@given(chunks, st.booleans(), st.integers(1, 50), st.randoms(use_true_random=False))
+def test_a_filler_between_batches_means_nothing(
+    some: list[tuple[bytes, bool]], templates: bool, size: int, source: random.Random
+) -> None:
+    batches = coded(some, templates)
+    wire = b"".join(events.FILLER * source.choice((0, 0, 1, 2, 200)) + each for each in batches)
+    plain = b"".join(chunk for chunk, _ in some)
+    cut = [wire[at : at + size] for at in range(0, len(wire), size)]
+    assert decoded(cut, len(plain), templates) == plain
+    with pytest.raises(WireError):
+        decoded([*cut, events.FILLER], len(plain), templates)
+
+
 @with_and_without
 def test_each_flush_is_one_batch_and_readable(templates: bool) -> None:
     encoder, decoder = EventsEncoder(templates=templates), EventsDecoder(MiB, templates=templates)
@@ -174,7 +187,6 @@ def test_templates_do_not_multiply() -> None:
         b"\x80\x80\x80",
         b"\x06\x03\x00\x00",  # a deflate stream that ends
         b"\x08\xff\xff\xff\xff",
-        b"\x01",  # nothing, spelt
         b"\x03\xff",
         b"\x05\x00\xff",
         write_varint(2 * 380 + 1) + bytes(380),

@@ -20,6 +20,9 @@ from m2mproxy.link.match import BLOCK, Run
 from m2mproxy.link.message import Known, decode, encode, read_head
 from m2mproxy.link.reply import ReplyReader, render
 from m2mproxy.link.use import MOST_RUNS, REACH, Use
+from m2mproxy.net.h2_budget import Budget
+from m2mproxy.net.h2_engine import READS_PIECES
+from m2mproxy.net.h2_frames import DataFrame, FrameReader
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.links import (
     CODING,
@@ -63,7 +66,7 @@ def test_the_settings() -> None:
     pairs = dict(struct.iter_unpack(">HI", example("settings")))
     assert pairs == dict(Links(Link(), lambda: 0.0, sealed=False).announce)
     assert set(re.findall(r"^\.It 0x(\w{4})$", PAGE, re.M)) == {
-        f"{code:04X}" for code in (SETTING, DICTIONARIES, SECONDS, SCOPE)
+        f"{code:04X}" for code in (SETTING, DICTIONARIES, SECONDS, SCOPE, READS_PIECES)
     }
 
 
@@ -200,6 +203,22 @@ def test_the_stream(three: list[bytes], name: str, spells: bool) -> None:
     pieces = [piece for piece in decoder.feed(coded) if piece]
     decoder.finish()
     assert pieces == three, (now + b"\x00").hex(" ")
+
+
+def test_the_shared_frame(three: list[bytes]) -> None:
+    reader = FrameReader(Budget(lambda: 0.0, 1, 1), 4096, in_pieces=True)
+    list(reader.feed(bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))))  # SETTINGS
+    wire, found = example("shared"), []
+    decoder = events.EventsDecoder(1024)
+    pieces = decoder.feed(example("words")[:20])
+    for at in range(len(wire)):
+        for frame in reader.feed(wire[at : at + 1]):
+            assert isinstance(frame, DataFrame)
+            pieces += decoder.feed(frame.data)
+            found.append((frame.stream_id, len(frame.data), "END_STREAM" in frame.flags))
+        assert pieces == three[: 1 + (at >= 16) + (at >= 19)]
+    decoder.finish()
+    assert found == [(1, 1, False)] * 16 + [(1, 1, True)]
 
 
 def test_the_words_as_the_page_describes_them() -> None:

@@ -169,6 +169,8 @@ def _stream(rng: Random, words: bool) -> bytes:
     kept = (_event(rng) for _ in range(3))
     out += writer.records(b"".join(b"\x1f" + wire.varint(len(e)) + e for e in kept))
     for _ in range(rng.randint(0, 4)):
+        if words:
+            out += rng.choice((b"", b"", b"\x01", b"\x01" * 20))
         if words and rng.random() < 0.3:
             spelt = forms.spell(rng.choice(_PIECES) or b" ")
             if spelt is not None:

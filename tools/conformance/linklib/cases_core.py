@@ -77,6 +77,23 @@ def our_edge(run: Run) -> None:
 
 
 @case
+def shared_frames(run: Run) -> None:
+    """Event streams to an edge that takes pieces: batches share frames"""
+    turns, shared = Turns(), 0
+    with program(turns) as port:
+        edge = Edge(port, smallest, BOTH, takes_pieces=True)
+        for one in conversations(run, 4):
+            for turn in one:
+                reply = exchange(edge, turns, turn)
+                run.tally.turns += 1
+                run.tally.check(reply.body == turn.answer.body, "the bytes of the reply", reply)
+                shared += len(reply.batches) > reply.frames
+        edge.close()
+    run.tally.kinds["shared"] += shared
+    run.tally.check(shared > 0, "a stream in fewer frames than batches", shared)
+
+
+@case
 def every_kind(run: Run) -> None:
     """The same with every kind of reference, also to what has nothing in common: no miss"""
     turns = Turns()

@@ -78,6 +78,8 @@ def our_core(run: Run) -> None:
                 play(run, port, core, turns, turn)
     run.tally.check(not run.tally.misses, "no miss", run.tally.misses)
     run.tally.check(len(run.tally.kinds) > 3, "kinds", run.tally.kinds)
+    told = all(connection.takes_pieces for connection in core.connections)
+    run.tally.check(told, "the edge says that it takes pieces", core.connections)
 
 
 @case
@@ -357,7 +359,6 @@ def broken_words() -> Iterator[tuple[str, Tamper]]:
     texts = (b" %c%c%c" % some for some in itertools.product(b"abcdefghijklmnop", repeat=3))
     full = next(text for text in texts if len(forms.bits_of(text)) % 8 == 0)
     for what, coded in (
-        ("no text", b""),
         ("a text that is too long", forms.spell_any(b" " + b"e" * 253)),
         ("eight bits to fill", forms.spell_any(full) + b"\xff"),
         ("only what fills", b"\xff"),

@@ -257,11 +257,15 @@ def with_settings(first: bytes, settings: dict[int, int]) -> bytes:
     return (length + len(more)).to_bytes(3, "big") + head + more + rest
 
 
+_PIECE = 50  # bytes that are written at once, if that can make a difference
+
+
 class _Connection:
     """A connection with prior knowledge of HTTP/2."""
 
     def __init__(self, core: Core, sock: socket.socket, number: int) -> None:
         self.core, self.sock, self.number = core, sock, number
+        self.takes_pieces = False
         self.link = CoreLink(core.offer)
         config = h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
         self._h2 = h2.connection.H2Connection(config)
@@ -282,7 +286,11 @@ class _Connection:
             self._flush()
 
     def _send(self) -> None:
-        self.sock.sendall(self._h2.data_to_send())
+        data = self._h2.data_to_send()
+        while self.takes_pieces and len(data) > _PIECE:
+            self.sock.sendall(data[:_PIECE])
+            data = data[_PIECE:]
+        self.sock.sendall(data)
 
     def _on(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.RequestReceived):
@@ -293,6 +301,8 @@ class _Connection:
             self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, h2.events.StreamEnded) and event.stream_id not in self._gone:
             self._answer(self._coming.pop(event.stream_id))
+        elif isinstance(event, h2.events.RemoteSettingsChanged):
+            self.takes_pieces |= wire.TAKES_PIECES in event.changed_settings
         elif isinstance(event, h2.events.StreamReset):
             self._coming.pop(event.stream_id, None)
             self._going.pop(event.stream_id, None)

@@ -8,6 +8,7 @@ isolation are the edge's alone, and this one has no secrets.
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -170,6 +171,7 @@ class Reply:
     status: int = 0
     fields: Fields = field(default_factory=list)
     content: bytes = b""
+    frames: int = 0
     body: bytes = b""
     batches: list[bytes] = field(default_factory=list)
     wire_out: int = 0
@@ -194,7 +196,9 @@ class Reply:
 class Edge:
     """A connection to a core, with prior knowledge of HTTP/2."""
 
-    def __init__(self, port: int, choose: Choose = smallest, codings: str = "") -> None:
+    def __init__(
+        self, port: int, choose: Choose = smallest, codings: str = "", *, takes_pieces: bool = False
+    ) -> None:
         self._sock = socket.create_connection(("127.0.0.1", port), timeout=20)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = h2.config.H2Configuration(header_encoding="utf-8")
@@ -208,6 +212,9 @@ class Edge:
         while not self.settings:
             self._receive()
         self.link = EdgeLink(self.settings)
+        if takes_pieces:
+            setting = struct.pack(">HL", wire.TAKES_PIECES, 1)
+            self._sock.sendall(b"\0\0\6\4\0\0\0\0\0" + setting)
 
     def close(self) -> None:
         self._sock.close()
@@ -315,6 +322,7 @@ class Edge:
             reply.status = int(reply.field(":status"))
         elif isinstance(event, h2.events.DataReceived):
             self._replies[event.stream_id].content += event.data
+            self._replies[event.stream_id].frames += 1
             self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, h2.events.StreamEnded):
             self._ended.add(event.stream_id)

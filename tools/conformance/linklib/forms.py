@@ -264,14 +264,18 @@ class StreamReader:
         return out
 
     def _next(self) -> bytes | None:
-        reader = Reader(self._waiting)
-        try:
-            length = reader.varint(3)
-        except Broken:
-            if len(self._waiting) >= 3:
-                raise
-            return None
-        spelt, length = (length & 1, length >> 1) if self._words else (0, length)
+        spelt, length = 1, 0
+        while spelt and not length:  # fillers
+            reader = Reader(self._waiting)
+            try:
+                length = reader.varint(3)
+            except Broken:
+                if len(self._waiting) >= 3:
+                    raise
+                return None
+            spelt, length = (length & 1, length >> 1) if self._words else (0, length)
+            if spelt and not length:
+                self._waiting = reader.rest()
         if length > CODED:
             raise Broken("a batch that is too large")
         if not length and not spelt:

@@ -12,6 +12,11 @@ static code (huffman.py), which makes two thirds of what deflate makes of a word
 the window all the same, for what repeats it. One of no text is none: FILLER, for whoever has to
 send something and has nothing to say.
 
+In the form for replies on a link, whose request both ends have, the varint is four times the
+length, plus 1 for a batch that is spelt, and 2 for a large event, which is coded after the request
+and the large events before it (after.py), and goes through no window. As most replies have none,
+whoever has seen eight batches without one expects none any more, and forgets the request.
+
 The one rule: any bytes, in any batches, come out exactly; and a batch holds at most 32 KiB, so that
 neither side keeps much or makes much at a time.
 """
@@ -23,11 +28,11 @@ import zlib
 from functools import cache, lru_cache
 from typing import Any
 
-from m2mproxy.codec import dictionaries
+from m2mproxy.codec import after, dictionaries
 from m2mproxy.codec.allowance import Allowance
 from m2mproxy.codec.base import WireError
 from m2mproxy.codec.huffman import Spelling
-from m2mproxy.codec.template import TemplateDecoder, TemplateEncoder
+from m2mproxy.codec.template import TemplateDecoder, TemplateEncoder, events_of
 from m2mproxy.codec.varint import read_prefixed, write_varint
 
 _RAW, _LEVEL, _MEMORY = -15, 6, 8
@@ -45,6 +50,10 @@ _START, _QUOTE = 0x00, 0x22
 _SPELT = range(3, 256)
 # Bytes of a spelt text that deflate is not asked about: it is seldom better.
 _FEW = 8
+# The kinds of a batch, in the lowest bits of its varint, as far as there are any.
+_DEFLATED, _SPELLED, _LARGE = 0, 1, 2
+# Batches of which one has to be a large event, or none will be.
+_SOON = 8
 # What was spelt goes through the window when something is deflated, or there is so much of it.
 _MOST_WAITING = 4096
 _stored = struct.Struct("<BHH")  # a block of RFC 1951 3.2.4, not the last
@@ -85,6 +94,11 @@ def _next() -> Any:
         return _knowing(dictionaries.stream()).copy()
 
 
+def _bits(spells: bool, request: bytes | None) -> int:
+    """Of a batch's varint those that say its kind."""
+    return 2 if request is not None else int(spells)
+
+
 def is_spelt(records: bytes) -> bool:
     """Whether the records of a batch can be."""
     return len(records) in _SPELT and records[0] == _START and records[-1] == _QUOTE
@@ -93,15 +107,26 @@ def is_spelt(records: bytes) -> bool:
 class EventsEncoder:
     """A Transform for the bytes of one stream."""
 
-    __slots__ = ("_deflate", "_held", "_size", "_spelling", "_template", "_waiting")
+    __slots__ = (
+        "_bits", "_deflate", "_held", "_history", "_left", "_size", "_spelling", "_template",
+        "_waiting",
+    )
 
     def __init__(
-        self, dictionary: bytes | None = None, templates: bool = True, spells: bool = True
+        self,
+        dictionary: bytes | None = None,
+        templates: bool = True,
+        spells: bool = True,
+        request: bytes | None = None,
     ) -> None:
-        """`dictionary` is the stream dictionary unless another is given."""
+        """`dictionary` is the stream dictionary unless another is given; `request` is what
+        `after.of_request` gave, in the form for replies on a link."""
         self._deflate = _next() if dictionary is None else _knowing(dictionary).copy()
         self._template = TemplateEncoder() if templates else None
         self._spelling = _spelling() if spells else None
+        self._history = after.History(request) if request is not None else None
+        self._left = _SOON if request is not None else 0  # batches that may still be small
+        self._bits = _bits(spells, request)
         self._waiting = b""  # for the window
         self._held: list[bytes | memoryview] = []
         self._size = 0
@@ -130,20 +155,45 @@ class EventsEncoder:
         return [self._batch(plain)]
 
     def _batch(self, plain: bytes) -> bytes:
+        """One batch, or several where there is a large event."""
+        if self._history is None or len(plain) < after.LEAST:
+            return self._small(plain)
+        out, small = b"", b""
+        for event in events_of(plain):
+            if len(event) < after.LEAST:
+                small += event
+                continue
+            if small:
+                out, small = out + self._small(small), b""
+            out += self._large(event) if self._history is not None else self._small(event)
+        return out + self._small(small) if small else out
+
+    def _large(self, event: bytes) -> bytes:
+        assert self._history is not None
+        self._left = 0
+        return self._prefixed(self._history.encode(event), _LARGE)
+
+    def _small(self, plain: bytes) -> bytes:
+        if self._left:
+            self._left -= 1
+            if not self._left:
+                self._history = None
         records = self._template.encode(plain) if self._template is not None else plain
         if self._spelling is None:
-            coded = self._deflated(records)
-            return write_varint(len(coded)) + coded
+            return self._prefixed(self._deflated(records), _DEFLATED)
         spelt = self._spelling.encode(records[1:-1]) if is_spelt(records) else b""
         if 0 < len(spelt) <= _FEW:
             self._waiting += records
             if len(self._waiting) > _MOST_WAITING:
                 self._catch_up()
-            return bytes((2 * len(spelt) + 1,)) + spelt
+            return bytes((len(spelt) << self._bits | _SPELLED,)) + spelt
         coded = self._deflated(records)
         if 0 < len(spelt) < len(coded):
-            return write_varint(2 * len(spelt) + 1) + spelt
-        return write_varint(2 * len(coded)) + coded
+            return self._prefixed(spelt, _SPELLED)
+        return self._prefixed(coded, _DEFLATED)
+
+    def _prefixed(self, coded: bytes, kind: int) -> bytes:
+        return write_varint(len(coded) << self._bits | kind) + coded
 
     def _deflated(self, records: bytes) -> bytes:
         if self._waiting:
@@ -162,17 +212,12 @@ class EventsEncoder:
 
 
 class EventsDecoder:
-    """A Transform for what an EventsEncoder made, with the same dictionary, templates, and
-    spelling or not."""
+    """A Transform for what an EventsEncoder made, with the same dictionary, templates, spelling or
+    not, and request."""
 
     __slots__ = (
-        "_allowance",
-        "_ended",
-        "_inflate",
-        "_partial",
-        "_spelling",
-        "_template",
-        "_waiting",
+        "_allowance", "_bits", "_ended", "_history", "_inflate", "_left", "_partial", "_spelling",
+        "_template", "_waiting",
     )
 
     def __init__(
@@ -181,6 +226,7 @@ class EventsDecoder:
         dictionary: bytes | None = None,
         templates: bool = True,
         spells: bool = True,
+        request: bytes | None = None,
     ) -> None:
         """`limit` in bytes, of all that comes out."""
         if dictionary is None:
@@ -189,6 +235,9 @@ class EventsDecoder:
         self._inflate = zlib.decompressobj(_RAW, dictionary)
         self._template = TemplateDecoder() if templates else None
         self._spelling = _spelling() if spells else None
+        self._history = after.History(request) if request is not None else None
+        self._left = _SOON if request is not None else 0
+        self._bits = _bits(spells, request)
         self._waiting = b""  # for the window
         self._partial = b""  # of a batch
         self._ended = False
@@ -196,24 +245,36 @@ class EventsDecoder:
     def feed(self, chunk: bytes | memoryview) -> list[bytes]:
         data = self._partial + bytes(chunk) if self._partial else bytes(chunk)
         out: list[bytes] = []
-        at, flags = 0, int(self._spelling is not None)
+        at = 0
         while at < len(data):
             if self._ended:
                 raise WireError("something follows the stream's end")
-            end = read_prefixed(data, at, _MOST_CODED, flags)
+            end = read_prefixed(data, at, _MOST_CODED, self._bits)
             if end is None:
                 break
-            start, at, flag = end
-            if flag and start == at:
-                continue
-            if flag:
-                out.append(self._plain(self._spelt(data[start:at])))
-            elif start == at:
+            start, at, kind = end
+            if start < at:
+                out.append(self._read(data[start:at], kind))
+            elif kind == _DEFLATED:
                 self._ended = True
-            else:
-                out.append(self._plain(self._inflated(data[start:at])))
+            elif kind != _SPELLED:  # which is a filler
+                raise WireError("a batch of no known kind")
         self._partial = data[at:]
         return out
+
+    def _read(self, coded: bytes, kind: int) -> bytes:
+        if kind == _LARGE and self._history is not None:
+            self._left = 0
+            plain = self._history.decode(coded, _MOST_PLAIN)
+            self._allowance.take(len(plain))
+            return plain
+        if kind > _SPELLED:
+            raise WireError("a large event where none is expected, or no kind at all")
+        if self._left:
+            self._left -= 1
+            if not self._left:
+                self._history = None
+        return self._plain(self._spelt(coded) if kind else self._inflated(coded))
 
     def _spelt(self, coded: bytes) -> bytes:
         assert self._spelling is not None

@@ -41,7 +41,7 @@ _cut_with_escapes = re.compile(rb'(?<!\\)"').split
 _number = re.compile(rb"([^0-9]*+)([1-9][0-9]{0,8}+)([^0-9]*+)").fullmatch
 
 
-def _events(batch: bytes) -> list[bytes]:
+def events_of(batch: bytes) -> list[bytes]:
     """A batch cut behind its blank lines, of whichever kind it has."""
     end = b"\n\n" if b"\n\n" in batch else b"\r\n\r\n"
     *events, rest = batch.split(end)
@@ -83,7 +83,7 @@ class TemplateEncoder:
         end = batch.find(b"\n\n") + 2
         if end == len(batch):
             return self._event(batch)
-        return b"".join(map(self._event, _events(batch)))
+        return b"".join(map(self._event, events_of(batch)))
 
     def _event(self, event: bytes) -> bytes:
         if len(event) > _MAX_KEPT or not event.endswith(b"\n"):

@@ -255,3 +255,100 @@ def test_what_is_not_short_enough_is_deflated() -> None:
         (batch,) = encoder.flush()
         assert batch[0] & 1 <= is_spelt
         assert b"".join(EventsDecoder(MiB, templates=False).feed(batch)) == records
+
+
+# -- after a request -------------------------------------------------------------------------------
+
+REQUEST = random.Random(7).randbytes(2500).hex().encode()
+
+
+def ends(request: bytes | None = REQUEST) -> tuple[EventsEncoder, EventsDecoder]:
+    return EventsEncoder(request=request), EventsDecoder(MiB, request=request)
+
+
+def echo(number: int, size: int = 3000) -> bytes:
+    return b'data: {"number":%d,"instructions":"%b"}\n\n' % (number, REQUEST[:size])
+
+
+def each(encoder: EventsEncoder, decoder: EventsDecoder, *some: bytes) -> list[int]:
+    """The sizes of chunks, each of which is there at its flush."""
+    sizes = []
+    for chunk in some:
+        wire = b"".join(encoder.feed(chunk) + encoder.flush())
+        assert b"".join(decoder.feed(wire)) == chunk
+        sizes.append(len(wire))
+    return sizes
+
+
+def test_an_event_that_repeats_its_request_is_small() -> None:
+    encoder, decoder = ends()
+    sizes = each(encoder, decoder, echo(1), echo(2), *EVENTS, echo(3))
+    assert sizes[0] < 200 and sizes[1] < 40 and sizes[-1] < 40
+    assert b"".join(decoder.feed(b"".join(encoder.finish()))) == b""
+    decoder.finish()
+    assert each(*ends(None), echo(1))[0] > 1000
+
+
+def test_large_events_among_small_ones_in_one_chunk() -> None:
+    encoder, decoder = ends()
+    chunk = EVENTS[0] + echo(1) + EVENTS[1] + EVENTS[2] + echo(2) + EVENTS[3]
+    sizes = each(encoder, decoder, chunk, echo(3) + EVENTS[4], chunk)
+    assert sizes[2] < 200
+
+
+def test_who_has_seen_eight_small_batches_expects_no_large_event() -> None:
+    for count, small in ((7, True), (8, False)):
+        encoder, decoder = ends()
+        each(encoder, decoder, *EVENTS[:count])
+        assert (encoder._history is None) is (decoder._history is None) is not small
+        assert (each(encoder, decoder, echo(1))[0] < 200) is small
+        each(encoder, decoder, *EVENTS[:20])
+        assert (encoder._history is None) is (decoder._history is None) is not small
+
+
+def test_an_event_in_several_chunks_comes_back() -> None:
+    encoder, decoder = ends()
+    event = echo(1, len(REQUEST))
+    sizes = each(encoder, decoder, event[:1500], event[1500:3000], event[3000:] + EVENTS[0])
+    assert sum(sizes) < 400
+
+
+def test_a_large_event_is_refused_where_none_can_be() -> None:
+    encoder, decoder = ends()
+    large = b"".join(encoder.feed(echo(1)) + encoder.flush())
+    each(EventsEncoder(request=REQUEST), decoder, *EVENTS[:8])
+    for other in (decoder, EventsDecoder(MiB, request=b"another")):
+        with pytest.raises(WireError):
+            other.feed(large)
+
+
+@pytest.mark.parametrize("wire", [b"\x02", b"\x03", b"\x07x", b"\x06\x00", b"\x06\xff"])
+def test_what_is_no_batch_after_a_request_is_refused(wire: bytes) -> None:
+    with pytest.raises(WireError):
+        EventsDecoder(MiB, request=REQUEST).feed(wire)
+
+
+long_chunks = st.lists(
+    st.tuples(st.sampled_from([echo(1), echo(2), echo(3)[:1700], *EVENTS[:5]]), st.booleans()),
+    max_size=20,
+)
+
+
+@given(chunks, long_chunks, st.integers(1, 500), st.randoms(use_true_random=False))
+def test_any_stream_comes_back_after_a_request(
+    short: list[tuple[bytes, bool]],
+    long: list[tuple[bytes, bool]],
+    size: int,
+    source: random.Random,
+) -> None:
+    some = short + long
+    source.shuffle(some)
+    encoder, decoder = ends()
+    wire = b""
+    for chunk, flush in some:
+        wire += b"".join(encoder.feed(chunk)) + b"".join(encoder.flush() if flush else [])
+        wire += events.FILLER * source.choice((0, 0, 3)) if flush else b""
+    wire += b"".join(encoder.finish())
+    out = [b"".join(decoder.feed(wire[at : at + size])) for at in range(0, len(wire), size)]
+    decoder.finish()
+    assert b"".join(out) == b"".join(chunk for chunk, _ in some)

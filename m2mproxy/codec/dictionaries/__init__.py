@@ -35,17 +35,27 @@ def request_file() -> bytes:
 
 
 @cache
+def _tables(name: str) -> bytes:
+    known = _content(name)
+    return known[: known.index(_FIRST_OFFSETS) + len(_FIRST_OFFSETS)]
+
+
 def request_tables() -> bytes:
     """What of that stands before its text: the tables for coding, and the first offsets, with which
     they end (RFC 8878 5)."""
-    known = _content("request")
-    return known[: known.index(_FIRST_OFFSETS) + len(_FIRST_OFFSETS)]
+    return _tables("request")
 
 
 @cache
 def request_text() -> bytes:
     """And its text alone."""
     return _content("request")[len(request_tables()) :]
+
+
+@cache
+def response_text() -> bytes:
+    """The text of the dictionary for whole response bodies."""
+    return _content("response")[len(_tables("response")) :]
 
 
 @cache

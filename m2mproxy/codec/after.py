@@ -1,0 +1,119 @@
+"""What repeats its request: a reply, or a large event of one, coded after what both ends of a link
+have of it.
+
+The Responses API says instructions and tools of each request again, up to three times: of one that
+crossed in some hundred bytes, the reply would take thousands. What comes before a piece is the end
+of the static dictionary's text, the beginning and the end of the request's body, and the pieces
+before it; the last 160 KiB of that are the prefix of a frame, of which only the blocks cross.
+
+    piece   varint size | blocks
+    body    varint size | u32 crc32, little-endian | blocks
+            0 | a message of the static form
+
+`size` is what the blocks hold, times two, plus one if they are all there with their headers, as in
+requests (link/message.py).
+
+The one rule: a declared size is compared with its limit before anything is made of it.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+from m2mproxy.codec import blocks, dictionaries, static, zstd
+from m2mproxy.codec.base import TooLarge, WireError
+from m2mproxy.codec.varint import read_varint, write_varint
+
+# Bytes of a piece, or a whole body, that are worth what it takes to go through all of that.
+LEAST = 1024
+# Of a longer request the beginning has the instructions, and may have the tools; the end the tools.
+_FIRST, _LAST = 96 * 1024, 32 * 1024
+_TEXT = 8 * 1024  # of the dictionary
+_REACH = 160 * 1024
+# The higher level saves a fifth, and takes more than twice as long.
+_LEVEL, _LEVEL_OF_LARGE, _LARGE = 6, 3, 80 * 1024
+_STATIC = b"\0"
+_checksum = struct.Struct("<I")
+
+
+def of_request(body: bytes) -> bytes:
+    """What of a request's body is kept for its reply."""
+    return body if len(body) <= _FIRST + _LAST else body[:_FIRST] + body[-_LAST:]
+
+
+def _beginning(request: bytes) -> bytes:
+    return dictionaries.response_text()[-_TEXT:] + request
+
+
+class History:
+    """What came before the next piece of a reply."""
+
+    __slots__ = ("_before",)
+
+    def __init__(self, request: bytes) -> None:
+        """`request` is what `of_request` gave."""
+        self._before = _beginning(request)
+
+    def encode(self, piece: bytes) -> bytes:
+        """The next piece, which comes before those after it."""
+        coded = _pack(piece, self._before)
+        self._add(piece)
+        return coded
+
+    def decode(self, coded: bytes, most: int) -> bytes:
+        """The same back, of at most `most` bytes.
+
+        Raises:
+            WireError: it is damaged, or says that it has more.
+        """
+        size, at = read_varint(coded, 0, len(coded))
+        piece = _unpack(memoryview(coded)[at:], size, self._before, most)
+        self._add(piece)
+        return piece
+
+    def _add(self, piece: bytes) -> None:
+        self._before = (self._before + piece)[-_REACH:]
+
+
+def encode(body: bytes, request: bytes) -> bytes:
+    """A whole reply, in the smaller of its two forms."""
+    as_ever = _STATIC + static.encode(body, static.Way.RESPONSE)
+    if len(body) < LEAST:
+        return as_ever
+    coded = _pack(body, _beginning(request))
+    _, at = read_varint(coded, 0, len(coded))
+    after = coded[:at] + _checksum.pack(zlib.crc32(body)) + coded[at:]
+    return min(as_ever, after, key=len)
+
+
+def decode(message: bytes, request: bytes, limit: int) -> bytes:
+    """The reply back.
+
+    Raises:
+        TooLarge: it says that it has more than `limit` bytes.
+        WireError: it is damaged, or was coded after something else.
+    """
+    if message.startswith(_STATIC):
+        return static.decode(message[1:], static.Way.RESPONSE, limit)
+    size, at = read_varint(message, 0, len(message))
+    start = at + _checksum.size
+    if start > len(message):
+        raise WireError("the message is cut short before its blocks")
+    body = _unpack(memoryview(message)[start:], size, _beginning(request), limit)
+    if zlib.crc32(body) != _checksum.unpack_from(message, at)[0]:
+        raise WireError("the body's checksum is not its own")
+    return body
+
+
+def _pack(piece: bytes, before: bytes) -> bytes:
+    level = _LEVEL if len(piece) + len(before) <= _LARGE else _LEVEL_OF_LARGE
+    some, is_one = blocks.of(zstd.pack_after(piece, level, before))
+    return write_varint(2 * len(piece) + (not is_one)) + some
+
+
+def _unpack(some: memoryview, size: int, before: bytes, most: int) -> bytes:
+    if size >> 1 > most:
+        raise TooLarge(f"it decodes to more than {most} bytes")
+    frame = blocks.frame(some, not size & 1, size >> 1)
+    return zstd.unpack_frame(frame, size >> 1, zstd.prefix(before))

@@ -23,6 +23,7 @@ from m2mproxy.link.window import Entry
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.links import CODING, FIELD, HAVE, HEARS, MISS, Counts
+from m2mproxy.proxy.request_coding import MOST_HELD
 
 # Bodies that are worth a reference. What a conversation does not come with is none.
 _LEAST = 64
@@ -41,16 +42,15 @@ class Verdict(enum.Enum):
     AGAIN = "again"
 
 
-def is_turn(request: Request, watched: Headers, most: int) -> bool:
-    """Whether `request` is likely to be one of a conversation."""
+def is_turn(request: Request, watched: Headers) -> bool:
+    """Whether `request` is likely to be one of a conversation, as far as is known before its body
+    is here."""
     size = request.length
     return (
-        size is not None
-        and _LEAST <= size <= most
+        (size is None or _LEAST <= size <= MOST_HELD)
         and watched.get(b"content-encoding") is None
         and is_of_conversation(request)
         and codings.compresses(codings.media_type(watched))
-        and not request.expects_continue
     )
 
 

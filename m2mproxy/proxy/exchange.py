@@ -203,8 +203,8 @@ class Exchange:
             self._patience.enter(Phase.FIRST_BYTE, self._context.clock())
             await prove(stream, route)
         if request.length is None and helps(route, request, watched):
-            sizing = self._sizing = Sizing(self._context.clock)
-            body = await sizing.of(request, source, body, config.max_body, held)
+            self.ledger, self._sizing = self.ledger or Ledger(), Sizing(self._context.clock)
+            body = await self._sizing.of(request, source, body, config.max_body, held, self.ledger)
             self._sizing = None
         size, is_one = request.length, route.links.is_open and is_turn(request, watched)
         if is_one and size is not None and held.take(size):

@@ -20,6 +20,7 @@ from m2mproxy.http.message import Request
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.intake import invite
+from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.request_coding import MOST_HELD, set_length
 from m2mproxy.proxy.routes import Upstream
 from m2mproxy.proxy.turn import is_turn
@@ -60,24 +61,32 @@ class Sizing:
         return now - self._arrived >= SILENCE or now - self._begun >= LONGEST
 
     async def of(
-        self, request: Request, downstream: Stream, body: Body, limit: int, held: Held
+        self,
+        request: Request,
+        downstream: Stream,
+        body: Body,
+        limit: int,
+        held: Held,
+        ledger: Ledger,
     ) -> Body:
         """All of `body`, asked for, if its end comes soon, and it takes no more than `limit` bytes,
         MOST_HELD bytes of memory, and what `held` has room for; `request` says how long it is, but
         where there are trailers, which only a body without a length can have. Else one that has the
-        same chunks and all that is still to come.
+        same chunks and all that is still to come, and `ledger` says why.
 
         Raises:
             Fault: what ended `body` before its end. Nothing of it has gone anywhere.
         """
         invite(request, downstream)
         self._begun = self._arrived = self._clock()
-        body = await self._begin(body, min(limit, MOST_HELD), held)
-        if body.ended and not body.trailers:
+        body = await self._begin(body, min(limit, MOST_HELD), held, ledger)
+        if body.trailers:
+            ledger.why = "trailers"
+        elif body.ended and body.held <= limit:
             set_length(request, body.held)
         return body
 
-    async def _begin(self, body: Body, most: int, held: Held) -> Body:
+    async def _begin(self, body: Body, most: int, held: Held, ledger: Ledger) -> Body:
         taken: list[Chunk] = []
         weight = 0
         while True:
@@ -86,10 +95,14 @@ class Sizing:
                 weight += len(chunk) + CHUNK_COST
                 self._arrived = self._clock()
                 if weight > most or not held.take(weight):
+                    ledger.why = "too large" if weight > most else "no room"
                     return Resumed(taken, body)
             if body.fault is not None:
                 raise body.fault
-            if body.ended or self._is_over(self._clock()):
+            if body.ended:
+                return Resumed(taken, body)
+            if self._is_over(self._clock()):
+                ledger.why = "no end"
                 return Resumed(taken, body)
             self._change = Signal()
             body.on_change = partial(self._change.set, None)

@@ -15,9 +15,16 @@ from test_link import KEY, check, conversation, core_of, crossed, say, words
 from world import World
 
 from m2mproxy.guard.scanner import Scanner
+from m2mproxy.http.body import Body, Gate
+from m2mproxy.http.flow import Flow
+from m2mproxy.http.headers import Headers
+from m2mproxy.http.message import Request
+from m2mproxy.net.connection import Stream
 from m2mproxy.proxy import sizing
-from m2mproxy.proxy.held import Holds
-from m2mproxy.proxy.sizing import LONGEST, SILENCE
+from m2mproxy.proxy.held import Held, Holds
+from m2mproxy.proxy.ledger import Ledger
+from m2mproxy.proxy.request_coding import whole
+from m2mproxy.proxy.sizing import LONGEST, SILENCE, Sizing
 
 PATH = b"/v1/chat/completions"
 ROOM = 1 << 20
@@ -54,6 +61,13 @@ def replied(edge: Edge, ask: Ask, body: bytes) -> None:
     call.reply(b"{}", JSON)
     edge.run()
     assert (ask.status, ask.body, ask.complete) == (200, b"{}", True)
+
+
+def why(edge: Edge) -> str:
+    """What spoke against a coding of the last request that is over."""
+    ledger = edge.ended[-1].ledger
+    assert ledger is not None and ledger.upstream_out.coding == "identity"
+    return ledger.why
 
 
 def assert_nothing_is_held(edge: Edge) -> None:
@@ -143,6 +157,7 @@ def test_one_that_comes_slowly_goes_on_after_a_while() -> None:
     assert edge.core.call().body == b"x" * sent
     ask.end()
     replied(edge, ask, b"x" * sent)
+    assert why(edge) == "no end"
     assert_nothing_is_held(edge)
 
 
@@ -187,6 +202,7 @@ def test_one_of_many_small_chunks_takes_no_more_memory_than_a_large_one(
     assert len(edge.core.calls) > before
     ask.end()
     replied(edge, ask, b"x" * 800)
+    assert why(edge) == "too large"
     assert_nothing_is_held(edge)
 
 
@@ -205,7 +221,7 @@ def test_one_for_which_there_is_no_room_goes_as_it_is() -> None:
     assert len(edge.core.calls) == before + 1 and not edge.core.call().complete
     ask.end()
     replied(edge, ask, body)
-    assert edge.context.holds.report()["refused"] == 1
+    assert edge.context.holds.report()["refused"] == 1 and why(edge) == "no room"
     for other in others:
         other.abort()
     edge.run()
@@ -220,13 +236,9 @@ def test_trailers_reach_the_model_server(version: str) -> None:
     ask.end((b"x-sum", b"1"))
     call = edge.core.call()
     assert call.trailers == [(b"x-sum", b"1")]
-    assert crossed_as_it_is(edge, ask, b'{"prompt":"%b"}' % (b"x" * 100))
+    replied(edge, ask, b'{"prompt":"%b"}' % (b"x" * 100))
+    assert why(edge) == "trailers"
     assert_nothing_is_held(edge)
-
-
-def crossed_as_it_is(edge: Edge, ask: Ask, body: bytes) -> bool:
-    replied(edge, ask, body)
-    return crossed(edge)[0] == "identity"
 
 
 @EACH_CLIENT
@@ -298,6 +310,23 @@ def test_one_that_is_larger_than_any_may_be_is_refused(most: int) -> None:
     assert (ask.status, json.loads(ask.body)["error"]["code"]) == (413, "body_too_large")
     assert all(call.broken for call in edge.core.calls[before:])
     assert_nothing_is_held(edge)
+
+
+@pytest.mark.parametrize(("size", "length"), [(5000, 5000), (5001, None)])
+def test_one_that_is_here_before_it_is_waited_for_is_no_larger_either(
+    size: int, length: int | None
+) -> None:
+    world = World()
+    request = Request(b"POST", PATH, b"proxy", Headers([JSON]), None)
+    body = whole(bytes(size))
+    held, ledger, sized = Held(Holds()), Ledger(), Sizing(world.loop.time)
+    got: list[Body] = []
+
+    async def run() -> None:
+        got.append(await sized.of(request, Stream(body, Gate(), "", b""), body, 5000, held, ledger))
+
+    Flow(run(), lambda error: None).start()
+    assert request.length == length and got[0].ended and got[0].held == size
 
 
 def test_one_that_is_missed_or_refused_goes_again() -> None:

@@ -16,6 +16,7 @@ from world import World
 
 from m2mproxy.guard.scanner import Scanner
 from m2mproxy.http.body import Body, Gate
+from m2mproxy.http.faults import ClientGone
 from m2mproxy.http.flow import Flow
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request
@@ -316,17 +317,32 @@ def test_one_that_is_larger_than_any_may_be_is_refused(most: int) -> None:
 def test_one_that_is_here_before_it_is_waited_for_is_no_larger_either(
     size: int, length: int | None
 ) -> None:
-    world = World()
+    got, request, errors = sized(whole(bytes(size)), 5000)
+    assert request.length == length and got[0].ended and got[0].held == size
+    assert errors == [None]
+
+
+def test_one_that_is_broken_already_is_not_waited_for() -> None:
+    body, gone = Body(lambda: None), ClientGone()
+    body.feed(b"[]")
+    body.fail(gone)
+    got, request, errors = sized(body, 5000)
+    assert (got, request.length, errors) == ([], None, [gone])
+
+
+def sized(body: Body, limit: int) -> tuple[list[Body], Request, list[BaseException | None]]:
+    """What becomes of a body in one go, of its request, and how that ends."""
     request = Request(b"POST", PATH, b"proxy", Headers([JSON]), None)
-    body = whole(bytes(size))
-    held, ledger, sized = Held(Holds()), Ledger(), Sizing(world.loop.time)
+    held, ledger, stream = Held(Holds()), Ledger(), Stream(body, Gate(), "", b"")
     got: list[Body] = []
+    errors: list[BaseException | None] = []
 
     async def run() -> None:
-        got.append(await sized.of(request, Stream(body, Gate(), "", b""), body, 5000, held, ledger))
+        waiting = Sizing(lambda: 0.0)
+        got.append(await waiting.of(request, stream, body, limit, held, ledger))
 
-    Flow(run(), lambda error: None).start()
-    assert request.length == length and got[0].ended and got[0].held == size
+    Flow(run(), errors.append).start()
+    return got, request, errors
 
 
 def test_one_that_is_missed_or_refused_goes_again() -> None:

@@ -1,4 +1,5 @@
-"""One direction of one message's payload (Body), and room to write (Gate).
+"""One direction of one message's payload (Body), what is left of one of which some was taken
+(Resumed), and room to write (Gate).
 
 The one rule: a Body is fed without waiting and taken from without waiting, and the sender gets its
 credit back when a chunk is taken or thrown away, never when it arrives.
@@ -6,7 +7,7 @@ credit back when a chunk is taken or thrown away, never when it arrives.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from m2mproxy.http.faults import Fault
 from m2mproxy.http.headers import Headers
@@ -120,6 +121,50 @@ class Body:
         self.held = 0
         if self.throttled:
             self._credit()
+
+
+class Resumed(Body):
+    """Chunks that were taken of another body, and then what that one still gets.
+
+    The other body's sender has had its credit for the chunks, and gets no more until they are taken
+    here, too: it is asked for its next one when there is none of them left.
+    """
+
+    __slots__ = ("_rest",)
+
+    def __init__(self, taken: Iterable[Chunk], rest: Body) -> None:
+        super().__init__(credit=_nothing)
+        for chunk in taken:
+            self.feed(chunk)
+        self._rest = rest
+        rest.on_change = self._changed
+        self._changed()
+
+    def take(self) -> Chunk | None:
+        chunk = super().take()
+        return self._rest.take() if chunk is None else chunk
+
+    @property
+    def first(self) -> Chunk | None:
+        own = super().first
+        return self._rest.first if own is None else own
+
+    def discard(self) -> None:
+        super().discard()
+        self._rest.discard()
+
+    def _changed(self) -> None:
+        rest = self._rest
+        if rest.ended:
+            self.end(rest.trailers)
+        elif rest.fault is not None:
+            self.fail(rest.fault)
+        elif self.on_change is not None:
+            self.on_change()
+
+
+def _nothing() -> None:
+    """There is no credit to give."""
 
 
 class Gate:

@@ -71,6 +71,8 @@ class Look:
 
     tenant: bytes
     body: bytes
+    aside: bool = False
+    """Whether it only asks about a conversation: it is no turn of it, and replaces none."""
     earlier: Earlier | None = None
     """The body that it most likely continues, whoever's that is."""
     known: tuple[bytes, list[int]] = (b"", [])
@@ -143,16 +145,16 @@ class Edge:
         """Bytes of memory that it holds."""
         return self._window.size
 
-    def look(self, tenant: bytes, body: bytes) -> Look:
-        """A body of that tenant, with what is known of it from the last one that it contains. What
-        is found out about it does not depend on that, only how long it takes."""
+    def look(self, tenant: bytes, body: bytes, aside: bool = False) -> Look:
+        """A body of that tenant, `aside` or a turn, with what is known of it from the last one that
+        it contains. What is found out about it does not depend on that, only how long it takes."""
         for entry in self._window.last_used(_MOST_COMPARED):
             at = insertion(entry.body, body) if entry.tenant == tenant else -1
             if at >= 0:
                 earlier = Earlier(entry.names, len(entry.body), at)
                 known = entry.scope, entry.marks[: whole_blocks(at)]
-                return Look(tenant, body, earlier, known)
-        return Look(tenant, body)
+                return Look(tenant, body, aside, earlier, known)
+        return Look(tenant, body, aside)
 
     def choose(self, look: Look, fresh: bool = False) -> Plan:
         """What the body is coded after. `fresh` is for one that was missed: the dictionary, as for
@@ -165,34 +167,46 @@ class Edge:
         recent = list(islice(usable, _MOST_LOOKED_AT))
         if not recent:
             return plan
-        if (own := self._continued(look, recent)) is not None:
+        kin = [each for each in recent if each.aside is look.aside]
+        if (own := self._continued(look, kin)) is not None:
             same = shared(own.marks, look.marks)
             tail = len(own.body) - same - common_prefix(own.body, body, same, same)
             reply = self._may_have_reply(own, body, same)
             use = Use(reply, replaces=True, tail=tail, where_before=tail == own.tail)
             self._refer(plan, own, use)
-        elif (own := self._rewritten(look)) is not None:
+        elif (own := self._rewritten(look, kin)) is not None:
             reply = self._may_have_reply(own, body, shared(own.marks, look.marks))
-            self._refer(plan, own, Use(reply, replaces=True))
+            self._refer(plan, own, Use(reply, replaces=own.aside is look.aside))
         elif self._isolation is not Isolation.CONVERSATION:
             self._survey(plan, recent)
         return plan
 
-    def _continued(self, look: Look, recent: list[Entry]) -> Entry | None:
-        """The entry of which the body is the next turn."""
+    def _nearest(self, look: Look, kin: list[Entry]) -> Entry | None:
+        """The one of the body's `kin` whose beginning is the same for longest."""
         nearest, _ = self._index.longest(look.scope, look.marks, unit=1)
+        if nearest is None or nearest.aside is look.aside:
+            return nearest
+        return max(kin, key=lambda each: shared(each.marks, look.marks), default=None)
+
+    def _continued(self, look: Look, kin: list[Entry]) -> Entry | None:
+        """The entry of which the body is the next turn."""
+        nearest = self._nearest(look, kin)
         found = None
         if nearest is not None:
             found = self._index.continued(look.body, look.marks, [nearest])
-        return found or self._index.continued(look.body, look.marks, recent)
+        return found or self._index.continued(look.body, look.marks, kin)
 
-    def _rewritten(self, look: Look) -> Entry | None:
-        """The entry of the body's conversation, where that does not contain it."""
-        return self._index.conversation(look.scope, look.calls) or self._marked_anew(look)
+    def _rewritten(self, look: Look, kin: list[Entry]) -> Entry | None:
+        """The entry of the body's conversation, where that does not contain it. What is aside keeps
+        to its own kind as long as it can: nothing else would ever replace it."""
+        if look.aside and (own := self._marked_anew(look, kin)) is not None:
+            return own
+        found = self._index.conversation(look.scope, look.calls)
+        return found or self._marked_anew(look, kin)
 
-    def _marked_anew(self, look: Look) -> Entry | None:
+    def _marked_anew(self, look: Look, kin: list[Entry]) -> Entry | None:
         """The entry of which the body is the next turn, but for the marks of what is cached."""
-        nearest, _ = self._index.longest(look.scope, look.marks, unit=1)
+        nearest = self._nearest(look, kin)
         if nearest is None:
             return None
         same = shared(nearest.marks, look.marks)
@@ -256,6 +270,7 @@ class Edge:
             look.tenant,
             extra=Index.cost(look.marks),
             names=look.names,
+            aside=look.aside,
         )
         entry.marks = look.marks
         entry.tail, entry.after_reply = plan.use.tail, plan.use.reply

@@ -51,6 +51,8 @@ class Entry:
     used: float = 0.0
     after_reply: bool = False
     """Whether it was coded after a reply."""
+    aside: bool = False
+    """Whether the request only asked about a conversation, such as how many tokens it has."""
     successor_of: int = 0
     """The entry that this one contains, which is not needed when this one is in use."""
     extra: int = 0

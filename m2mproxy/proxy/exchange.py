@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from m2mproxy.http.body import Body, Chunk
+from m2mproxy.http.body import Body
 from m2mproxy.http.faults import ClientGone, Fault, UpstreamFault
 from m2mproxy.http.flow import Flow, Signal
 from m2mproxy.http.headers import Headers
@@ -33,7 +33,6 @@ from m2mproxy.proxy.patience import Patience, Phase
 from m2mproxy.proxy.proof import prove
 from m2mproxy.proxy.pump import Pump, too_large
 from m2mproxy.proxy.request_coding import (
-    MOST_HELD,
     NOT_SHOWN,
     WATCHED,
     Coded,
@@ -44,6 +43,7 @@ from m2mproxy.proxy.request_coding import (
 from m2mproxy.proxy.response_coding import MARKS, is_near
 from m2mproxy.proxy.routes import Local, Upstream
 from m2mproxy.proxy.scanning import Inspection
+from m2mproxy.proxy.sizing import Sizing, helps
 from m2mproxy.proxy.sse import is_event_stream
 from m2mproxy.proxy.turn import Verdict, is_of_conversation, is_turn
 
@@ -62,9 +62,9 @@ class Exchange:
     __slots__ = (
         "_accepted", "_bytes_up", "_coded", "_context", "_done", "_download", "_finder", "_flow",
         "_held", "_interjection", "_is_clear", "_is_coded", "_linked", "_model", "_on_end",
-        "_patience", "_upload", "_upstream", "_wait", "answered", "bug", "downstream", "ended",
-        "fault", "forwarded", "inspection", "ledger", "method", "relayed", "request", "response",
-        "retried", "sent", "started", "tally", "target", "why",
+        "_patience", "_sizing", "_upload", "_upstream", "_wait", "answered", "bug", "downstream",
+        "ended", "fault", "forwarded", "inspection", "ledger", "method", "relayed", "request",
+        "response", "retried", "sent", "started", "tally", "target", "why",
     )
 
     def __init__(
@@ -98,6 +98,7 @@ class Exchange:
         self.inspection: Inspection | None = None  # where requests are scanned
         self._accepted: Accepted | None = None
         self._held = Held(context.holds)
+        self._sizing: Sizing | None = None  # while the end of the body is waited for
         self._coded: Coded | None = None
         self._linked: Linked | None = None  # where a link has to do with it
         self._is_clear = False  # the client speaks HTTP/1.1, without TLS
@@ -126,10 +127,10 @@ class Exchange:
         if fault is not None:
             self._flow.throw(fault)
             return
-        every, own = self._context.config.sse_keepalive, self._interjection
-        # The client of a silent stream, and what stands between, is told that it is alive.
-        if every and own is not None and self._patience.silence(now) >= every and own.comment():
-            self._patience.last_comment = now
+        if self._interjection is not None:
+            self._interjection.keep_alive(self._patience, now)
+        if self._sizing is not None:
+            self._sizing.check(now)
 
     @property
     def model(self) -> str:
@@ -201,13 +202,16 @@ class Exchange:
             stream = await self._stream(route, fresh=True)
             self._patience.enter(Phase.FIRST_BYTE, self._context.clock())
             await prove(stream, route)
-        is_one = route.links.is_open and is_turn(request, watched, MOST_HELD)
-        if is_one and self._held.take(request.length or 0):
+        if request.length is None and helps(route, request, watched):
+            self.ledger, self._sizing = self.ledger or Ledger(), Sizing(self._context.clock)
+            body = await self._sizing.of(request, source, body, config.max_body, held, self.ledger)
+            self._sizing = None
+        size, is_one = request.length, route.links.is_open and is_turn(request, watched)
+        if is_one and size is not None and held.take(size):
+            invite(request, source)
             linked = self._linked = self._linked or Linked(self._context.later)
             tenant = self._context.links.tenant(request, self.downstream.certificate)
             body = await linked.take(request, body, tenant, route.links)
-            if self._finder is not None and linked.turn is not None:
-                self._finder.feed(linked.turn.plain)
             return self._uploading(body)
         return await self._coding(route, body, watched)
 
@@ -215,7 +219,11 @@ class Exchange:
         """Code the body for the upstream, link or not, if that reads it."""
         considered = route.requests.considers(self.request, watched)
         if considered:
-            body = await self._encoded(route, body)
+            invite(self.request, self.downstream)
+            self.ledger = self.ledger or Ledger()
+            body, self._coded = await route.requests.encode(
+                self.request, body, self.ledger, self._context.offload.run, self._held
+            )
         elif considered is None:
             self.why = NOT_SHOWN
         return self._uploading(body)
@@ -225,9 +233,11 @@ class Exchange:
         upload = self._upload = Pump(
             body, self._uploaded, self._context.clock, config.max_body, config.limits.retry_body
         )
-        is_held = self._linked is not None and self._linked.turn is not None
-        if self._finder is not None and self._coded is None and not is_held:
+        held = self._coded or (self._linked.turn if self._linked is not None else None)
+        if self._finder is not None and held is None:
             upload.tap = self._finder.feed
+        elif self._finder is not None and held is not None:
+            self._finder.feed(held.plain)
         return upload
 
     async def _decoded(self, route: Upstream, body: Body) -> Body:
@@ -246,16 +256,6 @@ class Exchange:
         invite(self.request, self.downstream)
         self.ledger = Ledger()
         return await decode(self.request, body, limit, self.ledger, run, forms, held)
-
-    async def _encoded(self, route: Upstream, body: Body) -> Body:
-        invite(self.request, self.downstream)
-        self.ledger = self.ledger or Ledger()
-        body, self._coded = await route.requests.encode(
-            self.request, body, self.ledger, self._context.offload.run, self._held
-        )
-        if self._coded is not None and self._finder is not None:
-            self._finder.feed(self._coded.plain)
-        return body
 
     async def _response(self, route: Upstream, upload: Pump) -> Response:
         """Send the request and wait for the head of the response. Once more, when the connection
@@ -304,8 +304,8 @@ class Exchange:
             route.requests.forgive(self.request, refused[0])
         if turn is not None:
             turn.settle()
-        self._held.free()
         if upload.ended:
+            self._held.free()
             self._put_away(upload)
         return response
 
@@ -372,18 +372,16 @@ class Exchange:
         self._patience.enter(Phase.IDLE, self.answered)
         download = self._download = Pump(self._upstream.body, self._downloaded, clock)
         coder = download.coder = self._coder(route, response)
-        eyes: list[Callable[[Chunk], None]] = []
         is_plain = coder is not None or not self._is_coded
+        listeners = (self.inspection, self._linked) if is_plain else ()
+        eyes = [eye for each in listeners if each is not None for eye in each.listen(response)]
         if self.tally is not None:
             eyes += self.tally.listen(response, is_plain, self._context.forms)
-        if self.inspection is not None and is_plain:
-            eyes += self.inspection.listen(response)
         if self._linked is not None:
-            if is_plain:
-                eyes += self._linked.listen(response)
             self._linked.say(response)
         if is_event_stream(response) or (coder is not None and coder.carries_events):
-            self._interjection = Interjection(download, self.downstream)
+            every = self._context.config.sse_keepalive
+            self._interjection = Interjection(download, self.downstream, every)
         (coder or download).tap = tap_of(self._interjection, eyes, self._context.later)
         self.response = response
         self.downstream.send_response(response)
@@ -393,6 +391,8 @@ class Exchange:
     def _uploaded(self, fault: Fault | None) -> None:
         if fault is not None:
             self._flow.throw(fault)
+        elif self.answered:
+            self._held.free()
 
     def _downloaded(self, fault: Fault | None) -> None:
         if fault is None:

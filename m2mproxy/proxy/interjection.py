@@ -12,6 +12,7 @@ from m2mproxy.http.body import Chunk
 from m2mproxy.http.faults import Fault
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy.errors import fault_event
+from m2mproxy.proxy.patience import Patience
 from m2mproxy.proxy.pump import Pump, all_of
 from m2mproxy.proxy.sse import COMMENT, Boundary
 
@@ -19,9 +20,11 @@ from m2mproxy.proxy.sse import COMMENT, Boundary
 class Interjection:
     """Speaks between the events of one download. `boundary` has to see the plain bytes pass."""
 
-    __slots__ = ("_out", "_pump", "boundary")
+    __slots__ = ("_every", "_out", "_pump", "boundary")
 
-    def __init__(self, pump: Pump, out: Stream) -> None:
+    def __init__(self, pump: Pump, out: Stream, every: float) -> None:
+        """`every` so many seconds of silence there is a sign of life; 0 for never."""
+        self._every = every
         self._pump = pump
         self._out = out
         self.boundary = Boundary()
@@ -32,12 +35,13 @@ class Interjection:
             self._pump.inject(b"\n\n", self._out)
         self._pump.inject(fault_event(fault, target), self._out)
 
-    def comment(self) -> bool:
-        """A sign of life. False where there is no place or no room for one."""
-        if not (self.boundary.between_events and self._out.gate.is_open):
-            return False
-        self._pump.inject(COMMENT, self._out)
-        return True
+    def keep_alive(self, patience: Patience, now: float) -> None:
+        """A sign of life for the client of a silent stream, and what stands between, if it is time
+        for one and there is a place and room."""
+        is_due = bool(self._every) and patience.silence(now) >= self._every
+        if is_due and self.boundary.between_events and self._out.gate.is_open:
+            self._pump.inject(COMMENT, self._out)
+            patience.last_comment = now
 
 
 def tap_of(

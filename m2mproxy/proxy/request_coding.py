@@ -188,10 +188,17 @@ class RequestCoding:
         if self._seals(request):
             return True
         size = request.length
+        if size is None or not self._min_size <= size <= self._most:
+            return False
+        return self._codes(request, watched)
+
+    def codes(self, request: Request, watched: Headers) -> bool | None:
+        """The same of a request whose body has a length that is not known yet."""
+        return False if self._seals(request) else self._codes(request, watched)
+
+    def _codes(self, request: Request, watched: Headers) -> bool | None:
         if not (
             self._is_on
-            and size is not None
-            and self._min_size <= size <= self._most
             and watched.get(b"content-encoding") is None
             and codings.compresses(codings.media_type(watched))
         ):

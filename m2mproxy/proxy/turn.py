@@ -23,10 +23,30 @@ from m2mproxy.link.window import Entry
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.links import CODING, FIELD, HAVE, HEARS, MISS, Counts
+from m2mproxy.proxy.request_coding import MOST_HELD
 
 # Bodies that are worth a reference. What a conversation does not come with is none.
 _LEAST = 64
-_PATHS = (b"/chat/completions", b"/completions", b"/responses", b"/messages")
+_PATHS = (
+    b"/completions",  # of chats, too
+    b"/responses",
+    b"/messages",
+    b":generateContent",  # https://ai.google.dev/api/generate-content
+    b":streamGenerateContent",
+    b":rawPredict",  # what other vendors' models take, at Google Vertex
+    b":streamRawPredict",
+    b"/invocations",  # Databricks, SageMaker
+    b"/v1/chat",  # Cohere
+)
+# And those that are asked about one, with all of it.
+_ASIDE = (
+    b"/messages/count_tokens",
+    b"/responses/input_tokens",
+    b"/responses/compact",
+    b":countTokens",
+    b"/count-tokens:rawPredict",  # the Messages API's at Google Vertex
+    b"/tokenize",  # vLLM, SGLang
+)
 # What of the frame is little work, in bytes, so that a thread is not worth it.
 _AT_ONCE = 256 * 1024
 _REFUSED = (400, 409, 415, 422)
@@ -41,22 +61,25 @@ class Verdict(enum.Enum):
     AGAIN = "again"
 
 
-def is_turn(request: Request, watched: Headers, most: int) -> bool:
-    """Whether `request` is likely to be one of a conversation."""
+def is_turn(request: Request, watched: Headers) -> bool:
+    """Whether `request` is likely to be one of a conversation, as far as is known before its body
+    is here."""
     size = request.length
     return (
-        size is not None
-        and _LEAST <= size <= most
+        (size is None or _LEAST <= size <= MOST_HELD)
         and watched.get(b"content-encoding") is None
         and is_of_conversation(request)
         and codings.compresses(codings.media_type(watched))
-        and not request.expects_continue
     )
 
 
 def is_of_conversation(request: Request) -> bool:
     """Whether `request` is one that conversations come with, by its path."""
-    return request.target.partition(b"?")[0].endswith(_PATHS)
+    return request.target.partition(b"?")[0].endswith(_PATHS + _ASIDE)
+
+
+def _is_aside(request: Request) -> bool:
+    return request.target.partition(b"?")[0].endswith(_ASIDE)
 
 
 class Turn:
@@ -74,6 +97,7 @@ class Turn:
         """Whether the core remembers the reply, too."""
         self._why = ""  # it goes plain
         self._headers = Headers(request.headers)
+        self._is_aside = _is_aside(request)
         self._tenant = tenant
         self._look: Look | None = None  # not yet
         self._counts = counts
@@ -100,7 +124,7 @@ class Turn:
             return
         plain, size = self.plain, len(self.plain)
         if self._look is None:
-            self._look = edge.look(self._tenant, plain)
+            self._look = edge.look(self._tenant, plain, self._is_aside)
             await run(size if size > _AT_ONCE else 0, self._look.find)
         plan = edge.choose(self._look, self._fresh)
         if plan.survey is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2mproxy.http.body import Body, Gate
+from m2mproxy.http.body import Body, Gate, Resumed
 from m2mproxy.http.faults import ClientGone, TooLate
 from m2mproxy.http.headers import Headers
 
@@ -128,6 +128,88 @@ def test_a_complete_body_cannot_fail() -> None:
     sender.body.fail(ClientGone())
     assert sender.body.fault is None
     assert sender.changes == 1
+
+
+# -- Resumed --------------------------------------------------------------------------------------
+
+
+def test_what_was_taken_comes_first_and_the_same_objects() -> None:
+    sender = Sender()
+    first, second, third = b"first", memoryview(b"second"), b"third"
+    rest = sender.body
+    rest.feed(third)
+    body = Resumed([first, second], rest)
+    assert body.first is first
+    assert [body.take(), body.take()] == [first, second]
+    assert body.first is third
+    assert body.take() is third and body.take() is None and body.first is None
+
+
+def test_no_credit_before_what_was_taken_is_taken_again() -> None:
+    sender = Sender()
+    rest = sender.body
+    rest.throttled = True
+    body = Resumed([b"taken"], rest)
+    rest.feed(b"rest")
+    body.take()
+    assert sender.credits == [] and rest.held == 4
+    body.take()
+    assert sender.credits == [0]
+
+
+def test_what_becomes_of_the_rest_is_told() -> None:
+    rest, changes = Sender().body, 0
+
+    def changed() -> None:
+        nonlocal changes
+        changes += 1
+
+    body = Resumed([b"a"], rest)
+    body.on_change = changed
+    rest.feed(b"b")
+    assert changes == 1
+    rest.end(Headers([(b"x-sum", b"1")]))
+    assert (changes, body.ended, body.trailers) == (2, True, [(b"x-sum", b"1")])
+    assert [body.take(), body.take(), body.take()] == [b"a", b"b", None]
+
+
+def test_what_has_become_of_it_before_is_known_at_once() -> None:
+    ended, broken = Sender().body, Sender().body
+    ended.end()
+    fault = ClientGone()
+    broken.fail(fault)
+    assert Resumed([], ended).ended
+    body = Resumed([b"a"], broken)
+    assert body.fault is fault and not body.ended and body.take() == b"a"
+
+
+def test_to_discard_it_is_to_discard_the_rest() -> None:
+    sender = Sender()
+    rest = sender.body
+    body = Resumed([b"a"], rest)
+    rest.feed(b"b")
+    rest.throttled = True
+    body.discard()
+    rest.feed(b"c")
+    assert sender.credits == [0] and body.take() is None and rest.held == 0
+
+
+@given(st.lists(st.binary(max_size=3), max_size=20), st.data())
+def test_wherever_it_was_cut_the_chunks_are_the_same(
+    chunks: list[bytes], data: st.DataObject
+) -> None:
+    rest = Body(lambda: None)
+    at = data.draw(st.integers(0, len(chunks)))
+    body = Resumed(chunks[:at], rest)
+    got: list[object] = []
+    for chunk in chunks[at:]:
+        rest.feed(chunk)
+        if data.draw(st.booleans()):
+            got.append(body.take())
+    rest.end()
+    while (last := body.take()) is not None:
+        got.append(last)
+    assert got == chunks and body.ended
 
 
 # -- Gate -----------------------------------------------------------------------------------------

@@ -70,8 +70,10 @@ class Ends:
     number: int = 1
     sizes: list[int] = field(default_factory=list)
 
-    def choose(self, text: bytes, tenant_is: bytes = ONE, fresh: bool = False) -> Plan:
-        look = self.edge.look(tenant_is, text).find()
+    def choose(
+        self, text: bytes, tenant_is: bytes = ONE, fresh: bool = False, aside: bool = False
+    ) -> Plan:
+        look = self.edge.look(tenant_is, text, aside).find()
         assert (look.scope, look.marks) == (scope(tenant_is, text), chain(look.scope, text))
         plan = self.edge.choose(look, fresh)
         if plan.survey is not None:
@@ -79,8 +81,10 @@ class Ends:
             self.edge.borrow(plan)
         return plan
 
-    def send(self, text: bytes, tenant_is: bytes = ONE, fresh: bool = False) -> Sent:
-        return self.send_plan(self.choose(text, tenant_is, fresh), tenant_is)
+    def send(
+        self, text: bytes, tenant_is: bytes = ONE, fresh: bool = False, aside: bool = False
+    ) -> Sent:
+        return self.send_plan(self.choose(text, tenant_is, fresh, aside), tenant_is)
 
     def send_plan(self, plan: Plan, tenant_is: bytes = ONE) -> Sent:
         number, self.number = self.number, self.number + 2
@@ -108,10 +112,14 @@ class Ends:
             self.edge.replied(sent.entry, text, secrets(messages))
 
     def exchange(
-        self, text: bytes, reply: list[dict[str, Any]] | None = None, tenant_is: bytes = ONE
+        self,
+        text: bytes,
+        reply: list[dict[str, Any]] | None = None,
+        tenant_is: bytes = ONE,
+        aside: bool = False,
     ) -> Sent:
         """A whole one, which goes well."""
-        sent = self.send(text, tenant_is)
+        sent = self.send(text, tenant_is, aside=aside)
         assert self.receive(sent) == text
         self.have(sent)
         self.replied(sent, reply or [])

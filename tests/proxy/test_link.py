@@ -245,16 +245,14 @@ def test_a_client_that_waits_to_be_asked_for_its_body_is_asked() -> None:
     expect = (b"expect", b"100-continue")
     ask = edge.ask(body, b"/v1/chat/completions", JSON, KEY, expect, whole=False)
     edge.run()
-    call = edge.core.call()
-    call.respond(100)
-    edge.run()
-    assert ask.informational == [100]
+    assert ask.informational == [100] and len(edge.core.calls) == 2  # asked here, and only once
     ask.send(body)
     ask.end()
-    edge.run()
+    call = edge.core.call()
     call.reply(b"{}", JSON)
     edge.run()
-    assert (call.body, ask.body) == (body, b"{}")
+    assert (call.body, call.get(b"expect"), ask.body) == (body, None, b"{}")
+    assert crossed(edge)[0] == "m2m-link"
 
 
 @pytest.mark.parametrize("more", [b"?alt=json&Key=%b", b"?api-key=%b&x=1", b"?access_token=%b"])

@@ -17,6 +17,7 @@ from test_link import KEY, conversation
 from world import World
 
 from m2mproxy.http.flow import Signal
+from m2mproxy.proxy.sizing import SILENCE
 
 Scenario = Callable[[Edge], Iterator[None]]
 Way = Callable[[Edge], None]
@@ -87,6 +88,32 @@ def slow_upload(edge: Edge) -> Iterator[None]:
     yield
 
 
+def slow_upload_of_unknown_length(edge: Edge) -> Iterator[None]:
+    body = BODIES[2][0]
+    ask = edge.start(b"", PATH, JSON, KEY, whole=False, counted=False)
+    for at in range(0, len(body), 600):
+        ask.send(body[at : at + 600])
+        yield
+    ask.end()
+    yield
+    edge.core.calls[-1].reply(answer(2), JSON)
+    yield
+
+
+def upload_that_is_not_waited_for(edge: Edge) -> Iterator[None]:
+    ask = edge.start(b"", PATH, JSON, KEY, whole=False, counted=False)
+    ask.send(BODIES[2][0])
+    yield
+    edge.loop.now += SILENCE
+    for exchange in list(edge.proxy._exchanges):
+        exchange.check(edge.loop.now)
+    yield
+    ask.end()
+    yield
+    edge.core.calls[-1].reply(answer(2), JSON)
+    yield
+
+
 def stream(edge: Edge) -> Iterator[None]:
     edge.start(BODIES[2][0], PATH, JSON, KEY)
     yield
@@ -122,7 +149,16 @@ def two_at_once(edge: Edge) -> Iterator[None]:
         yield
 
 
-SCENARIOS: list[Scenario] = [turn, missed, slow_upload, stream, slow_reader, two_at_once]
+SCENARIOS: list[Scenario] = [
+    turn,
+    missed,
+    slow_upload,
+    slow_upload_of_unknown_length,
+    upload_that_is_not_waited_for,
+    stream,
+    slow_reader,
+    two_at_once,
+]
 
 
 def the_application_leaves(edge: Edge) -> None:
@@ -182,6 +218,7 @@ def end_all(edge: Edge) -> None:
 def assert_nothing_is_held(edge: Edge) -> None:
     for world in (edge, edge.core):
         assert world.at_rest
+        assert world.context.holds.report()["bytes"] == 0
         assert all(exchange.bug is None for exchange in world.ended)
     linked = edge.upstream_links.report()
     assert edge.links.report()["memory"] == linked["memory"]

@@ -1,0 +1,110 @@
+"""How long a body is whose head does not say it: that is known once its end is here.
+
+What an application sends chunked, or over HTTP/2 without content-length, is nearly always a JSON
+text that it has, and all of it is here within milliseconds. So its end is waited for, where the
+request would be coded if it said its length, and then it goes the way of those that did.
+
+The one rule: nobody is held up who waits for us. A body that stops, goes on for long, or is large
+goes on as it comes, with backpressure and to its own end, what has come of it first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from m2mproxy.http.body import CHUNK_COST, Body, Chunk, Resumed
+from m2mproxy.http.flow import Signal
+from m2mproxy.http.headers import Headers
+from m2mproxy.http.message import Request
+from m2mproxy.net.connection import Stream
+from m2mproxy.proxy.held import Held
+from m2mproxy.proxy.intake import invite
+from m2mproxy.proxy.ledger import Ledger
+from m2mproxy.proxy.request_coding import MOST_HELD, set_length
+from m2mproxy.proxy.routes import Upstream
+from m2mproxy.proxy.turn import is_turn
+
+# Whoever waits for the reply to begin, or for anything else, before it sends the rest sends nothing
+# meanwhile. Two packets of one text are not as far apart, even if one was lost: it is sent again
+# after 0.2 seconds, and what a mobile network takes (RFC 6298 2.4, and Linux' TCP_RTO_MIN).
+SILENCE = 0.5
+# And a body that does come, but slowly: it could have begun to leave meanwhile. A client that is
+# near has sent 8 MiB by then, one with 10 Mbit/s two.
+LONGEST = 2.0
+
+
+def helps(route: Upstream, request: Request, watched: Headers) -> bool:
+    """Whether `request` is likely to be coded once the length of its body is known."""
+    if route.links.is_open and is_turn(request, watched):
+        return True
+    return bool(route.requests.codes(request, watched))
+
+
+class Sizing:
+    """The wait for one body's end, from now on."""
+
+    __slots__ = ("_arrived", "_begun", "_change", "_clock")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock` is in seconds."""
+        self._clock = clock
+        self._begun = self._arrived = clock()
+        self._change: Signal[None] = Signal()
+
+    def check(self, now: float) -> None:
+        """Called a few times a second: is it too late?"""
+        if self._is_over(now):
+            self._change.set(None)
+
+    def _is_over(self, now: float) -> bool:
+        return now - self._arrived >= SILENCE or now - self._begun >= LONGEST
+
+    async def of(
+        self,
+        request: Request,
+        downstream: Stream,
+        body: Body,
+        limit: int,
+        held: Held,
+        ledger: Ledger,
+    ) -> Body:
+        """All of `body`, asked for, if its end comes soon, and it takes no more than `limit` bytes,
+        MOST_HELD bytes of memory, and what `held` has room for; `request` says how long it is, but
+        where there are trailers, which only a body without a length can have. Else one that has the
+        same chunks and all that is still to come, and `ledger` says why.
+
+        Raises:
+            Fault: what ended `body` before its end. Nothing of it has gone anywhere.
+        """
+        invite(request, downstream)
+        self._begun = self._arrived = self._clock()
+        body = await self._begin(body, min(limit, MOST_HELD), held, ledger)
+        if body.trailers:
+            ledger.why = "trailers"
+        elif body.ended and body.held <= limit:
+            set_length(request, body.held)
+        return body
+
+    async def _begin(self, body: Body, most: int, held: Held, ledger: Ledger) -> Body:
+        taken: list[Chunk] = []
+        weight = 0
+        while True:
+            while (chunk := body.take()) is not None:
+                taken.append(chunk)
+                weight += len(chunk) + CHUNK_COST
+                self._arrived = self._clock()
+                if weight > most or not held.take(weight):
+                    ledger.why = "too large" if weight > most else "no room"
+                    return Resumed(taken, body)
+            if body.fault is not None:
+                raise body.fault
+            if body.ended:
+                return Resumed(taken, body)
+            if self._is_over(self._clock()):
+                ledger.why = "no end"
+                return Resumed(taken, body)
+            self._change = Signal()
+            body.on_change = partial(self._change.set, None)
+            await self._change
+            body.on_change = None

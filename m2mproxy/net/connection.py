@@ -53,7 +53,7 @@ class Session:
         self,
         settings: Mapping[int, int],
         on_change: Callable[[], None],
-        on_direct: Callable[[], None],
+        on_direct: Callable[[Mapping[int, int]], None],
     ) -> None:
         """`on_change` is called when `idle_seconds` was set, `on_direct` once it is direct."""
         self.settings = settings
@@ -77,11 +77,12 @@ class Session:
         self._idle_seconds = seconds
         self._on_change()
 
-    def set_direct(self) -> None:
-        """Nobody stands between the two ends."""
+    def set_direct(self, says: Mapping[int, int] = NO_SETTINGS) -> None:
+        """Nobody stands between the two ends. In the client role the peer is told these settings,
+        and what this end can do where that is so."""
         if not self.is_direct:
             self.is_direct = True
-            self._on_direct()
+            self._on_direct(says)
 
     def idle_time(self, configured: float) -> float:
         """The longer of the two idle times, in seconds."""

@@ -330,7 +330,7 @@ class H2:
     def _idle_time_changed(self) -> None:
         """The session's."""
 
-    def _nobody_between(self) -> None:
+    def _nobody_between(self, says: Mapping[int, int]) -> None:
         """The session is direct."""
 
     def _expired(self) -> None:

@@ -219,9 +219,9 @@ class H2Client(H2):
         if self._known and not self._closing:
             self._owner.idle(self)
 
-    def _nobody_between(self) -> None:
+    def _nobody_between(self, says: Mapping[int, int]) -> None:
         if not self._closing:
-            self._engine.tell(READS_PIECES)
+            self._engine.tell({READS_PIECES: 1, **says})
             self._wake()
 
     # -- the upstream breaks off ----------------------------------------------------------------

@@ -109,9 +109,9 @@ class Engine(H2Connection):
         size = len(SettingsFrame(0, known).serialize())
         self._data_to_send[-size:] = WholeSettings(0, known | dict(more)).serialize()
 
-    def tell(self, code: int) -> None:
-        """Send a setting that the library does not know, as 1."""
-        self._data_to_send += WholeSettings(0, {code: 1}).serialize()
+    def tell(self, says: Mapping[int, int]) -> None:
+        """Send settings that the library does not know."""
+        self._data_to_send += WholeSettings(0, dict(says)).serialize()
 
     def output_size(self) -> int:
         """Bytes that wait in `data_to_send`."""

@@ -9,7 +9,7 @@ import enum
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from m2mproxy.codec import coding, dictionaries, frame, static
+from m2mproxy.codec import after, coding, dictionaries, frame, static
 from m2mproxy.codec.base import Form, Limits, Transform, WireError, sniff
 from m2mproxy.codec.events import FILLER, EventsDecoder, EventsEncoder
 from m2mproxy.codec.forms import NO_VOCABULARIES, decode_any
@@ -19,6 +19,7 @@ from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Response
 
 M2M = b"m2m"
+LINK = b"m2m-link"
 STANDARD = (coding.ZSTD, coding.BR, coding.GZIP)
 MOST_CODINGS = 3
 FRAME_TYPES = (b"application/x-m2m",)
@@ -174,8 +175,24 @@ def _write(name: bytes, body: bytes, level: int) -> bytes:
     return frame.encode(body) if name == M2M else coding.encode(name, body, level)
 
 
-def writer(name: bytes, kind: Kind, size: int | None, level: int) -> Transform:
-    """What codes a response of `size` bytes, None where nobody knows."""
+def after_request(names: Sequence[bytes], kind: Kind, size: int | None) -> list[bytes]:
+    """What a response goes in if both ends have its request: LINK in place of a form of ours, but
+    for what is small, or waits for nobody."""
+    if names == [events_form()]:
+        return [LINK]
+    is_whole = kind is Kind.BODY and size is not None and after.LEAST <= size <= MOST_WAITING
+    return [LINK] if names == [static_form()] and is_whole else list(names)
+
+
+def writer(
+    name: bytes, kind: Kind, size: int | None, level: int, request: bytes = b""
+) -> Transform:
+    """What codes a response of `size` bytes, None where nobody knows. `request` is for LINK
+    (`after.of_request`)."""
+    if name == LINK:
+        if kind is Kind.EVENTS:
+            return EventsEncoder(request=request)
+        return Whole(lambda body: after.encode(body, request))
     if name == M2M:
         return Whole(lambda body: frame.encode(body, schema=Schema.RESPONSE))
     if name == events_form():
@@ -189,13 +206,18 @@ def writer(name: bytes, kind: Kind, size: int | None, level: int) -> Transform:
     return coding.encoder(name, level)
 
 
-def filler(names: Sequence[bytes]) -> bytes:
+def filler(names: Sequence[bytes], kind: Kind) -> bytes:
     """What may stand between two flushes of a body in these codings; nothing in most."""
-    return FILLER if names and names[-1] == events_form() else b""
+    has_one = kind is Kind.EVENTS and names and names[-1] in (events_form(), LINK)
+    return FILLER if has_one else b""
 
 
-def reader(name: bytes, kind: Kind, head: bytes = b"") -> Transform:
-    """What decodes a response; `head` as of `coding.decoder`."""
+def reader(name: bytes, kind: Kind, head: bytes = b"", request: bytes = b"") -> Transform:
+    """What decodes a response; `head` as of `coding.decoder`, `request` as of `writer`."""
+    if name == LINK:
+        if kind is Kind.EVENTS:
+            return EventsDecoder(_MOST_DECODED, request=request)
+        return Whole(lambda message: after.decode(message, request, MOST_WAITING))
     if name == M2M:
         return Whole(_response_of)
     if name == events_form():

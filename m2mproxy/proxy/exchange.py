@@ -40,7 +40,7 @@ from m2mproxy.proxy.request_coding import (
     is_coded,
     whole,
 )
-from m2mproxy.proxy.response_coding import MARKS, is_near
+from m2mproxy.proxy.response_coding import MARKS, NOT_SHARED, is_near
 from m2mproxy.proxy.routes import Local, Upstream
 from m2mproxy.proxy.scanning import Inspection
 from m2mproxy.proxy.sizing import Sizing, helps
@@ -361,8 +361,8 @@ class Exchange:
         if not coding.may_change(taken, near, response, marks, offers):
             return None
         self.ledger = self.ledger or Ledger()
-        opened = self._linked is not None and self._linked.wants(response)
-        return coding.plan(self.request, taken, near, response, self.ledger, opened)
+        shared = self._linked.shared(response) if self._linked is not None else NOT_SHARED
+        return coding.plan(self.request, taken, near, response, self.ledger, shared)
 
     def _relay(self, route: Upstream, response: Response) -> None:
         """Begin to pass the response on. `_done` tells when it has passed."""

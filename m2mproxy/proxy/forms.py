@@ -121,19 +121,29 @@ class Forms:
     # -- responses ------------------------------------------------------------------------------
 
     def writer(
-        self, names: Sequence[bytes], kind: Kind, size: int | None, level: int
+        self,
+        names: Sequence[bytes],
+        kind: Kind,
+        size: int | None,
+        level: int,
+        request: bytes = b"",
     ) -> Transform:
-        """What codes a response of that size. `names` has a coding, or the key's, or both."""
+        """What codes a response of that size. `names` has a coding, or the key's, or both;
+        `request` as of `codings.writer`."""
         inner = [name for name in names if name not in self.sealed]
-        steps = [codings.writer(name, kind, size, level) for name in inner]
+        steps = [codings.writer(name, kind, size, level, request) for name in inner]
         if self.seal is not None and self.seal.name in names:
             whole = kind is Kind.BODY and size is not None and size <= codings.MOST_WAITING
             steps.append(self.seal.sealer(whole, inner))
         return steps[0] if len(steps) == 1 else Steps(steps)
 
-    def reader(self, names: Sequence[bytes], kind: Kind, head: bytes = b"") -> Transform:
+    def reader(
+        self, names: Sequence[bytes], kind: Kind, head: bytes = b"", request: bytes | None = None
+    ) -> Transform:
         """What decodes a response; `names` in the order in which they were applied; `head` is how
-        it begins, see `coding.decoder`."""
+        it begins, see `coding.decoder`; `request` is what it may be coded after, on a link."""
+        if request is not None and names == [codings.LINK]:
+            return codings.reader(codings.LINK, kind, request=request)
         steps = [self._reader(names, at, kind, head) for at in reversed(range(len(names)))]
         return steps[0] if len(steps) == 1 else Steps(steps)
 

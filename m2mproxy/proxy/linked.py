@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from m2mproxy.codec import events
+from m2mproxy.codec import after, events
 from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.http.body import Body, Chunk
 from m2mproxy.http.faults import ClientFault
@@ -23,7 +23,17 @@ from m2mproxy.proxy import codings
 from m2mproxy.proxy.gather import gather
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.ledger import Ledger
-from m2mproxy.proxy.links import CODING, FIELD, HAVE, HEARS, MISSED, Links, UpstreamLinks
+from m2mproxy.proxy.links import (
+    CODING,
+    FIELD,
+    HAVE,
+    HEARS,
+    MISSED,
+    READS_AFTER,
+    Links,
+    Shared,
+    UpstreamLinks,
+)
 from m2mproxy.proxy.pump import too_large
 from m2mproxy.proxy.request_coding import set_length, whole
 from m2mproxy.proxy.turn import Later, Turn
@@ -55,7 +65,7 @@ def _read(received: Received, tenant: bytes, limit: int) -> tuple[bytes, bytes, 
 class Linked:
     """What is remembered of an exchange."""
 
-    __slots__ = ("_core", "_kept", "_later", "_reader", "_was_read", "turn")
+    __slots__ = ("_before", "_core", "_kept", "_later", "_reader", "_was_read", "turn")
 
     def __init__(self, later: Later) -> None:
         """`later` is for what nobody waits for (context.py)."""
@@ -63,6 +73,7 @@ class Linked:
         self.turn: Turn | None = None
         """The request, as it goes to an upstream."""
         self._was_read = False  # the body, whether it is remembered or not
+        self._before: bytes | None = None  # of it, what the reply may be coded after
         self._core: Core | None = None
         self._kept: Entry | None = None
         self._reader: ReplyReader | None = None
@@ -125,6 +136,8 @@ class Linked:
             raise ClientFault(400, "undecodable_body", message) from None
         if held is not None:
             held.read(len(plain))
+        if stream.session is not None and stream.session.settings.get(READS_AFTER):
+            self._before = after.of_request(plain)
         self._later(events.expect)
         ledger.client_in.coding = CODING.decode()
         ledger.client_in.add(len(data), len(plain))
@@ -133,10 +146,18 @@ class Linked:
         return whole(plain)
 
     def say(self, response: Response) -> None:
-        """Tell the edge that its body was read, so that it is not sent again whatever the answer
-        is."""
+        """The response is about to leave, in whatever coding: tell the edge that its body was read,
+        so that it is not sent again whatever the answer is."""
+        self._before = None  # not needed any more, however long the response is
+        if self.turn is not None:
+            self.turn.before = None
         if self._was_read:
             response.headers.append((FIELD, HEARS if self._reader is not None else HAVE))
+
+    def shared(self, response: Response) -> Shared:
+        """What the coding of the response has to know."""
+        came = self.turn.before if self.turn is not None else None
+        return Shared(self.wants(response), came, self._before)
 
     def wants(self, response: Response) -> bool:
         """Whether the text of the response is to be remembered, if it can be seen."""

@@ -23,8 +23,9 @@ from m2mproxy.link.scope import tenant
 from m2mproxy.link.window import Bounds, Memory
 from m2mproxy.net.connection import NO_SETTINGS, Session, Stream
 from m2mproxy.net.pool import Destination
+from m2mproxy.proxy import codings
 
-CODING = b"m2m-link"
+CODING = codings.LINK
 # A response's field of that name: the body is remembered, or what it continues is not here.
 FIELD, HAVE, MISS = b"m2m-link", b"have", b"miss"
 HEARS = b"have, reply"  # and so will be the text of the reply
@@ -36,6 +37,8 @@ MISSED = "link_miss"
 # dictionaries, by their name as a number. Then how many seconds what is not used is kept, and the
 # KiB that one scope may hold: where they are not there, they are what they were before.
 SETTING, DICTIONARIES, SECONDS, SCOPE = 0x4D32, 0x4D33, 0x4D34, 0x4D35
+# And of an edge, that it reads replies that are coded after their requests.
+READS_AFTER = 0x4D37
 _OLD_SECONDS, _OLD_SCOPE_KIB = 900, 4096
 _VERSION = 2
 _MOST_KIB = (1 << 24) - 1
@@ -73,6 +76,16 @@ class Offer(NamedTuple):
     memory: int
     scope: int
     seconds: int
+
+
+class Shared(NamedTuple):
+    """What a link has to do with a reply: whether its plain bytes are wanted here; and of a request
+    that crossed on one what its reply can be coded after (codec/after.py), as it `came` from the
+    upstream, and as it `goes` to the client."""
+
+    opened: bool = False
+    came: bytes | None = None
+    goes: bytes | None = None
 
 
 class Links:
@@ -217,7 +230,7 @@ class UpstreamLinks:
             session.kept = self._links.edge(offered)
         if offered is not None:
             session.idle_seconds = min(offered.seconds, self._links.seconds)
-            session.set_direct()
+            session.set_direct({READS_AFTER: 1})
         if known:
             self._expected = offered
             self._expected_until = self._links.clock() + self._links.seconds

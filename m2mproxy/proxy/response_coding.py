@@ -17,12 +17,13 @@ from m2mproxy.proxy import codings
 from m2mproxy.proxy.coder import Coder
 from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.ledger import Ledger
-from m2mproxy.proxy.links import FIELD, OFFER
+from m2mproxy.proxy.links import FIELD, OFFER, Shared
 
 # What says something about the bytes as they were coded before (RFC 9110 8.8.1, RFC 9530, 14.3).
 _ABOUT_BYTES = (b"content-encoding", b"content-length", b"content-digest", b"content-md5")
 
 
+NOT_SHARED = Shared()
 # What only another m2mproxy says that it accepts.
 _OURS = codings.M2M
 # Bytes from which a response is smaller with a dictionary, for a client that has it.
@@ -92,13 +93,14 @@ class ResponseCoding:
         near: bool,
         response: Response,
         ledger: Ledger,
-        opened: bool = False,
+        shared: Shared = NOT_SHARED,
     ) -> Coder | None:
         """What the response's body has to go through; `response` says so. `near` is for a client
-        on this machine, `opened` where the plain bytes are wanted here if they can be had.
+        on this machine.
 
         Raises:
-            UpstreamFault: it is sealed, and cannot be opened here.
+            UpstreamFault: it is sealed, and cannot be opened here; or it is coded after a request
+                that did not cross on a link.
         """
         headers = response.headers
         sealed = self.forms.is_sealed(headers)
@@ -109,24 +111,37 @@ class ResponseCoding:
         names = codings.applied(headers)
         if names:
             ledger.upstream_in.coding = self.forms.label(names)
-            passes = accepted.takes_all(names) and not (opened and _transforms(headers))
-            if passes or not self._reads(names, sealed):
+            passes = accepted.takes_all(names) and not (shared.opened and _transforms(headers))
+            if not self._is_after(names, shared) and (passes or not self._reads(names, sealed)):
                 ledger.client_out.coding = self.forms.label(names)
                 return None
         kind = codings.Kind.of(response)
         into = self._codings(accepted, near, response, bool(names))
         if not (names or into):
             return None
-        decoder = self.forms.reader(names, kind) if names else None
-        encoder = self.forms.writer(into, kind, response.length, self.level) if into else None
+        size = response.length
+        if shared.goes is not None:
+            into = codings.after_request(into, kind, size)
+        decoder = self.forms.reader(names, kind, request=shared.came) if names else None
+        encoder = None
+        if into:
+            encoder = self.forms.writer(into, kind, size, self.level, shared.goes or b"")
         _say(headers, into)
         response.length = None
         if into:
             ledger.client_out.coding = self.forms.label(into)
         coder = Coder(decoder, encoder, ledger.upstream_in, ledger.client_out)
         coder.carries_events = kind is codings.Kind.EVENTS
-        coder.filler = codings.filler(into)
+        coder.filler = codings.filler(into, kind)
         return coder
+
+    def _is_after(self, names: list[bytes], shared: Shared) -> bool:
+        """Whether these are the coding of a reply after its request."""
+        if codings.LINK not in names:
+            return False
+        if names != [codings.LINK] or shared.came is None:
+            raise UpstreamFault("protocol", "the upstream's reply is coded for a link, and not one")
+        return True
 
     def _reads(self, names: list[bytes], sealed: bool) -> bool:
         """Whether what these were applied to is decoded here; what is sealed never passes so."""

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from m2mproxy.codec import after
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.link.edge import Edge, Look, Plan
@@ -95,6 +96,8 @@ class Turn:
         """What the body becomes, once the core has it."""
         self.is_heard = False
         """Whether the core remembers the reply, too."""
+        self.before: bytes | None = None
+        """What the reply may be coded after, once the core has read the body."""
         self._why = ""  # it goes plain
         self._headers = Headers(request.headers)
         self._is_aside = _is_aside(request)
@@ -167,6 +170,7 @@ class Turn:
             return Verdict.READ
         said = response.headers.get(FIELD)
         if said in (HAVE, HEARS):
+            self.before = after.of_request(self.plain)
             if self.entry is not None:
                 self._later(partial(self._edge.have, self.entry))
                 self.is_heard = said == HEARS

@@ -302,7 +302,7 @@ OURS = int(dictionaries.version(), 16)
     ],
 )
 def test_what_settings_offer(settings, seen, says):
-    link = offer.of_session(Session(settings, lambda: None, lambda: None), offer.SETTINGS)
+    link = offer.of_session(Session(settings, lambda: None, lambda says: None), offer.SETTINGS)
     assert link == {"learnt": "settings", **seen}
     assert report_of_link(link, "2") == says
 

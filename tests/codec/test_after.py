@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2mproxy.codec import after, static
+from m2mproxy.codec import after, dictionaries, static
 from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.codec.varint import write_varint
 
@@ -44,6 +44,13 @@ def test_a_short_body_has_the_static_form() -> None:
     assert message == b"\0" + static.encode(body, static.Way.RESPONSE)
 
 
+def test_the_smaller_of_two_forms_is_taken() -> None:
+    body = dictionaries.response_text()[2000:6000]
+    message = after.encode(body, REQUEST)
+    assert message == b"\0" + static.encode(body, static.Way.RESPONSE)
+    assert after.encode(body, body + REQUEST)[0] != 0
+
+
 def test_pieces_come_after_those_before_them() -> None:
     source = random.Random(4)
     pieces = [source.randbytes(20_000) for _ in range(3)]
@@ -71,7 +78,8 @@ def test_what_is_too_far_back_is_out_of_reach_for_both() -> None:
 @pytest.mark.parametrize("cut", range(1, 12))
 def test_what_is_damaged_is_refused(cut: int) -> None:
     message = after.encode(REQUEST[:3000], REQUEST)
-    for broken in (message[:-cut], message + b"x" * cut, message[:cut] + b"~" + message[cut + 1 :]):
+    changed = message[:cut] + b"~" + message[cut + 1 :]
+    for broken in (message[:-cut], message[:cut], message + b"x" * cut, changed):
         with pytest.raises(WireError):
             after.decode(broken, REQUEST, MiB)
 

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2mproxy.codec import dictionaries, events
+from m2mproxy.codec.after import History
 from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.codec.events import EventsDecoder, EventsEncoder
-from m2mproxy.codec.varint import write_varint
+from m2mproxy.codec.varint import read_prefixed, write_varint
 
 MiB = 1024 * 1024
 with_and_without = pytest.mark.parametrize("templates", [True, False])
@@ -294,6 +295,19 @@ def test_large_events_among_small_ones_in_one_chunk() -> None:
     chunk = EVENTS[0] + echo(1) + EVENTS[1] + EVENTS[2] + echo(2) + EVENTS[3]
     sizes = each(encoder, decoder, chunk, echo(3) + EVENTS[4], chunk)
     assert sizes[2] < 200
+    wire = b"".join(encoder.feed(chunk) + encoder.flush())
+    assert kinds(wire) == [1, 2, 0, 2, 1]
+
+
+def kinds(wire: bytes) -> list[int]:
+    """Of the batches, by the lowest bits of their varints."""
+    found, at = [], 0
+    while at < len(wire):
+        batch = read_prefixed(wire, at, MiB, 2)
+        assert batch is not None
+        _, at, kind = batch
+        found.append(kind)
+    return found
 
 
 def test_who_has_seen_eight_small_batches_expects_no_large_event() -> None:
@@ -320,6 +334,28 @@ def test_a_large_event_is_refused_where_none_can_be() -> None:
     for other in (decoder, EventsDecoder(MiB, request=b"another")):
         with pytest.raises(WireError):
             other.feed(large)
+
+
+def test_a_word_under_another_kind_is_refused() -> None:
+    encoder, decoder = ends()
+    each(encoder, decoder, *EVENTS[:12])
+    word = next(
+        wire for x in EVENTS[12:] for wire in encoder.feed(x) + encoder.flush() if wire[0] & 3 == 1
+    )
+    for kind in (2, 3):
+        with pytest.raises(WireError):
+            decoder.feed(bytes((word[0] & ~3 | kind,)) + word[1:])
+
+
+def test_large_events_count_for_the_limit_and_have_one_of_their_own() -> None:
+    encoder = EventsEncoder(request=REQUEST)
+    wire = b"".join(encoder.feed(echo(1)) + encoder.flush())
+    wire += b"".join(encoder.feed(echo(2)) + encoder.flush())
+    with pytest.raises(TooLarge):
+        EventsDecoder(5000, request=REQUEST).feed(wire)
+    coded = History(REQUEST).encode(bytes(33 * 1024))
+    with pytest.raises(WireError):
+        EventsDecoder(MiB, request=REQUEST).feed(write_varint(len(coded) << 2 | 2) + coded)
 
 
 @pytest.mark.parametrize("wire", [b"\x02", b"\x03", b"\x07x", b"\x06\x00", b"\x06\xff"])

@@ -31,6 +31,7 @@ from m2mproxy.proxy.links import (
     HEARS,
     MISS,
     OFFER,
+    READS_AFTER,
     SCOPE,
     SECONDS,
     SETTING,
@@ -66,7 +67,7 @@ def test_the_settings() -> None:
     pairs = dict(struct.iter_unpack(">HI", example("settings")))
     assert pairs == dict(Links(Link(), lambda: 0.0, sealed=False).announce)
     assert set(re.findall(r"^\.It 0x(\w{4})$", PAGE, re.M)) == {
-        f"{code:04X}" for code in (SETTING, DICTIONARIES, SECONDS, SCOPE, READS_PIECES)
+        f"{code:04X}" for code in (SETTING, DICTIONARIES, SECONDS, SCOPE, READS_PIECES, READS_AFTER)
     }
 
 

@@ -22,6 +22,7 @@ from m2mproxy.net.h2_budget import Budget
 from m2mproxy.net.h2_engine import READS_PIECES
 from m2mproxy.net.h2_frames import DataFrame, Frame, FrameError, FrameReader, HeadersFrame
 from m2mproxy.proxy import codings
+from m2mproxy.proxy.links import READS_AFTER
 
 HEAD = frames.settings()
 
@@ -303,10 +304,13 @@ def test_what_has_no_filler_is_framed_as_it_is() -> None:
     assert len(client.of(DataFrame, 1)) >= 30
 
 
-def test_what_is_sealed_has_no_filler() -> None:
-    assert codings.filler((codings.events_form(),))
-    assert not codings.filler((codings.events_form(), b"m2m-sealed"))
-    assert not codings.filler((codings.static_form(),)) and not codings.filler(())
+def test_what_is_sealed_or_whole_has_no_filler() -> None:
+    events, whole = codings.Kind.EVENTS, codings.Kind.BODY
+    for form in (codings.events_form(), codings.LINK):
+        assert codings.filler((form,), events) and not codings.filler((form,), whole)
+        assert not codings.filler((form, b"m2m-sealed"), events)
+    assert not codings.filler((codings.static_form(),), events)
+    assert not codings.filler((), events)
 
 
 # -- both ------------------------------------------------------------------------------------------
@@ -333,7 +337,7 @@ def test_an_edge_says_that_it_takes_pieces_once_it_knows_the_core(split: str) ->
         edge.run()
         assert ask.complete
     [core] = edge.core.proxy._connections
-    assert core._engine.other_settings == {READS_PIECES: 1}
+    assert core._engine.other_settings == {READS_PIECES: 1, READS_AFTER: 1}
     assert edge.at_rest and edge.core.at_rest
 
 

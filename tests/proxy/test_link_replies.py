@@ -1,0 +1,200 @@
+"""Replies on a link that repeat their requests: the Responses API says instructions and tools
+again, up to three times."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+from edge import JSON, ON, SSE, Edge
+from ends import Ask, Call
+from test_link import KEY, two, words
+from world import World
+
+from m2mproxy.proxy import codings, links
+
+INSTRUCTIONS = words(900, 1)
+TOOLS = [{"type": "function", "name": words(1, n), "description": words(30, n)} for n in range(9)]
+PATH = b"/v1/responses"
+
+
+def request(turn: int, stream: bool = True) -> bytes:
+    said = [{"role": "user", "content": words(8, 100 + at)} for at in range(turn + 1)]
+    fields = {"model": "m", "instructions": INSTRUCTIONS, "input": said, "tools": TOOLS}
+    return json.dumps({**fields, "stream": stream}).encode()
+
+
+def response(turn: int, output: list[Any] | None = None) -> dict[str, Any]:
+    tools = [{**tool, "strict": True} for tool in TOOLS]
+    fields = {"id": f"resp_{turn:020}", "object": "response", "instructions": INSTRUCTIONS}
+    return {**fields, "output": output or [], "tools": tools}
+
+
+def event(kind: str, **fields: Any) -> bytes:
+    data = json.dumps({"type": kind, **fields}).encode()
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
+
+
+def events(turn: int) -> list[bytes]:
+    text = words(40, 200 + turn)
+    item = {"type": "message", "role": "assistant", "content": [{"type": "output_text"}]}
+    item["content"][0]["text"] = text  # type: ignore[index]
+    return [
+        event("response.created", response=response(turn)),
+        event("response.in_progress", response=response(turn)),
+        *(event("response.output_text.delta", delta=f"{word} ") for word in text.split()),
+        event("response.output_item.done", item=item),
+        event("response.completed", response=response(turn, [item])),
+    ]
+
+
+def streamed(edge: Edge, turn: int) -> tuple[Ask, Call]:
+    """A turn, each event of which has to be there when it was written."""
+    body, said = request(turn), b""
+    ask = edge.ask(body, PATH, JSON, KEY)
+    call = edge.core.call()
+    assert call.body == body
+    call.respond(200, SSE)
+    for each in events(turn):
+        call.send(each)
+        edge.run()
+        said += each
+        assert ask.body == said
+    call.end()
+    edge.run()
+    assert ask.complete and ask.get(b"content-encoding") is None
+    return ask, call
+
+
+def replied(edge: Edge) -> tuple[str, int, int]:
+    """The form of the last reply between edge and core, and its bytes there and plain."""
+    way = edge.ended[-1].ledger.upstream_in  # type: ignore[union-attr]
+    return way.coding, way.wire, way.plain
+
+
+def test_a_stream_that_repeats_its_request_takes_what_is_new_in_it() -> None:
+    edge = two()
+    for turn in range(4):
+        streamed(edge, turn)
+        coding, wire, plain = replied(edge)
+        assert plain > 35_000
+        if turn:
+            assert coding == "m2m-link" and wire < 1800
+        else:  # it was no link yet
+            assert wire > 3000
+    assert edge.upstream_links.report()["misses"] == 0
+    assert edge.at_rest and edge.core.at_rest
+
+
+def test_a_whole_reply_that_repeats_its_request_does_so_too() -> None:
+    edge = two()
+    for turn in range(4):
+        body = request(turn, stream=False)
+        reply = json.dumps(response(turn)).encode()
+        ask, call = edge.exchange(body, reply, KEY, path=PATH)
+        assert (call.body, ask.body, ask.complete) == (body, reply, True)
+        coding, wire, plain = replied(edge)
+        assert plain == len(reply)
+        if turn:
+            assert coding == "m2m-link" and wire < 400
+    assert edge.at_rest and edge.core.at_rest
+
+
+def test_a_short_or_endless_body_has_the_form_that_it_has_elsewhere() -> None:
+    edge = two()
+    for turn in range(3):
+        ask, _ = edge.exchange(request(turn, False), b'{"output":[]}' + b" " * 200, KEY, path=PATH)
+        assert ask.complete
+    assert replied(edge)[0] == codings.static_form().decode()
+    long = json.dumps(response(3, [words(40_000, 1)])).encode()
+    ask, _ = edge.exchange(request(3, False), long, KEY, path=PATH)
+    assert ask.body == long and replied(edge)[0] == codings.static_form().decode()
+    ask = edge.ask(request(3), PATH, JSON, KEY)
+    call = edge.core.call()
+    call.respond(200, JSON)
+    call.send(json.dumps(response(3)).encode())
+    call.end()
+    edge.run()
+    assert ask.complete and replied(edge)[0] == codings.static_form().decode()
+
+
+def test_only_our_own_forms_are_replaced() -> None:
+    events, whole = codings.Kind.EVENTS, codings.Kind.BODY
+    ours = [codings.static_form()]
+    assert codings.after_request(ours, whole, 3000) == [codings.LINK]
+    for names, kind, size in ((ours, events, 3000), ([b"gzip"], whole, 3000), ([], events, None)):
+        assert codings.after_request(names, kind, size) == names
+
+
+def test_an_edge_that_does_not_read_them_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "READS_AFTER", 0x4DFF)
+    edge = two()
+    for turn in range(3):
+        streamed(edge, turn)
+    assert replied(edge)[0] == codings.events_form().decode()
+
+
+@pytest.mark.parametrize("size", [200_000, 5_000_000])
+def test_a_long_request_is_repeated_for_little_too(size: int) -> None:
+    edge = two()
+    for turn in range(3):
+        noise = random.Random(9).randbytes(size // 2).hex()
+        body = request(turn)[:-1] + b',"noise":"%b"}' % noise.encode()
+        ask = edge.ask(body, PATH, JSON, KEY)
+        call = edge.core.call()
+        assert call.body == body
+        call.respond(200, SSE)
+        for each in events(turn):
+            call.send(each)
+        call.end()
+        edge.run()
+        assert ask.body == b"".join(events(turn)) and ask.complete
+    assert replied(edge)[0] == "m2m-link" and replied(edge)[1] < 2000
+
+
+def test_a_reply_for_a_link_without_one_is_an_error() -> None:
+    for fields in ((), ((b"accept-encoding", b"m2m-link"),)):
+        world = World(**ON)
+        ask = world.ask(b"{}", PATH, JSON, *fields)
+        world.call().reply(b"\0\0\0", JSON, (b"content-encoding", b"m2m-link"))
+        world.run()
+        assert ask.status == 502
+        assert json.loads(ask.body)["error"]["code"] == "upstream_protocol_error"
+
+
+def test_a_stream_that_is_cut_in_a_large_event_does_not_look_complete() -> None:
+    edge = two()
+    for turn in range(2):
+        streamed(edge, turn)
+    ask = edge.ask(request(2), PATH, JSON, KEY)
+    call = edge.core.call()
+    call.respond(200, SSE)
+    first, *_, last = events(2)
+    call.send(first + last[: len(last) // 2])
+    edge.run()
+    assert ask.body == first + last[: len(last) // 2]
+    call.abort()
+    edge.run()
+    assert ask.broken and ask.body.startswith(first + last[: len(last) // 2])
+    streamed(edge, 3)
+    assert edge.at_rest and edge.core.at_rest
+
+
+def test_nothing_of_the_request_is_held_when_the_reply_has_begun() -> None:
+    edge = two()
+    for turn in range(2):
+        streamed(edge, turn)
+    ask = edge.ask(request(2), PATH, JSON, KEY)
+    call = edge.core.call()
+    call.respond(200, JSON)
+    edge.run()
+    for world in (edge, edge.core):
+        [exchange] = world.proxy._exchanges
+        linked = exchange._linked
+        assert linked is not None and linked._before is None
+        assert linked.turn is None or linked.turn.before is None
+    call.end()
+    edge.run()
+    assert ask.complete

@@ -168,13 +168,14 @@ class Edge:
         if not recent:
             return plan
         kin = [each for each in recent if each.aside is look.aside]
-        if (own := self._continued(look, kin)) is not None:
+        nearest = self._nearest(look, kin)
+        if (own := self._continued(look, nearest, kin)) is not None:
             same = shared(own.marks, look.marks)
             tail = len(own.body) - same - common_prefix(own.body, body, same, same)
             reply = self._may_have_reply(own, body, same)
             use = Use(reply, replaces=True, tail=tail, where_before=tail == own.tail)
             self._refer(plan, own, use)
-        elif (own := self._rewritten(look, kin)) is not None:
+        elif (own := self._rewritten(look, nearest)) is not None:
             reply = self._may_have_reply(own, body, shared(own.marks, look.marks))
             self._refer(plan, own, Use(reply, replaces=own.aside is look.aside))
         elif self._isolation is not Isolation.CONVERSATION:
@@ -188,32 +189,30 @@ class Edge:
             return nearest
         return max(kin, key=lambda each: shared(each.marks, look.marks), default=None)
 
-    def _continued(self, look: Look, kin: list[Entry]) -> Entry | None:
-        """The entry of which the body is the next turn."""
-        nearest = self._nearest(look, kin)
-        found = None
-        if nearest is not None:
-            found = self._index.continued(look.body, look.marks, [nearest])
-        return found or self._index.continued(look.body, look.marks, kin)
+    def _continued(self, look: Look, nearest: Entry | None, kin: list[Entry]) -> Entry | None:
+        """The entry of which the body is the next turn: most likely the `nearest`."""
+        continued, likely = self._index.continued, [nearest] if nearest is not None else []
+        found = continued(look.body, look.marks, likely)
+        return found or continued(look.body, look.marks, kin)
 
-    def _rewritten(self, look: Look, kin: list[Entry]) -> Entry | None:
+    def _rewritten(self, look: Look, nearest: Entry | None) -> Entry | None:
         """The entry of the body's conversation, where that does not contain it. What is aside keeps
         to its own kind as long as it can: nothing else would ever replace it."""
-        if look.aside and (own := self._marked_anew(look, kin)) is not None:
-            return own
+        if look.aside and nearest is not None and self._is_marked_anew(nearest, look):
+            return nearest
         found = self._index.conversation(look.scope, look.calls)
-        return found or self._marked_anew(look, kin)
+        if found is not None or nearest is None:
+            return found
+        return nearest if self._is_marked_anew(nearest, look) else None
 
-    def _marked_anew(self, look: Look, kin: list[Entry]) -> Entry | None:
-        """The entry of which the body is the next turn, but for the marks of what is cached."""
-        nearest = self._nearest(look, kin)
-        if nearest is None:
-            return None
+    @staticmethod
+    def _is_marked_anew(nearest: Entry, look: Look) -> bool:
+        """Whether the body is the next turn of an entry, but for the marks of what is cached."""
         same = shared(nearest.marks, look.marks)
         if max(len(nearest.body), len(look.body)) - same > _MOST_SEARCHED:
-            return None
+            return False
         old, new = (without_cache_control(each[same:]) for each in (nearest.body, look.body))
-        return nearest if continues(old, new) else None
+        return continues(old, new)
 
     def _may_have_reply(self, own: Entry, body: bytes, same: int) -> bool:
         """Whether the body has what the reply says, but for space around it, or the random id of a

@@ -190,13 +190,10 @@ class RequestCoding:
         size = request.length
         if size is None or not self._min_size <= size <= self._most:
             return False
-        return self._codes(request, watched)
+        return self.codes(request, watched)
 
     def codes(self, request: Request, watched: Headers) -> bool | None:
-        """The same of a request whose body has a length that is not known yet."""
-        return False if self._seals(request) else self._codes(request, watched)
-
-    def _codes(self, request: Request, watched: Headers) -> bool | None:
+        """The same, however large the body is, and but for sealing, which is always considered."""
         if not (
             self._is_on
             and watched.get(b"content-encoding") is None

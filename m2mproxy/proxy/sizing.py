@@ -78,7 +78,6 @@ class Sizing:
             Fault: what ended `body` before its end. Nothing of it has gone anywhere.
         """
         invite(request, downstream)
-        self._begun = self._arrived = self._clock()
         body = await self._begin(body, min(limit, MOST_HELD), held, ledger)
         if body.trailers:
             ledger.why = "trailers"
@@ -107,4 +106,3 @@ class Sizing:
             self._change = Signal()
             body.on_change = partial(self._change.set, None)
             await self._change
-            body.on_change = None

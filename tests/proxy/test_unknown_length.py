@@ -288,6 +288,21 @@ def test_who_waits_to_be_asked_is_asked_once(version: str) -> None:
     assert_nothing_is_held(edge)
 
 
+def test_its_room_is_free_when_the_answer_begins() -> None:
+    edge = linked()
+    ask = begin(edge)
+    ask.send(list(conversation(3))[2][0])
+    ask.end()
+    call = edge.core.call()
+    assert edge.context.holds.room.free < ROOM
+    call.respond(200, JSON)
+    edge.run()
+    assert ask.status == 200 and edge.context.holds.room.free == ROOM
+    call.end()
+    edge.run()
+    assert_nothing_is_held(edge)
+
+
 def test_an_empty_one_says_so() -> None:
     edge = linked()
     ask = begin(edge)

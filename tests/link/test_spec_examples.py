@@ -85,6 +85,7 @@ def test_the_fields() -> None:
         ("m2m-link", HAVE.decode()),
         ("m2m-link", HEARS.decode()),
         ("m2m-link", MISS.decode()),
+        ("content-encoding", codings.LINK.decode()),
     ]
 
 

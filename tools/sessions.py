@@ -11,12 +11,13 @@ request is the one that the reply before brought, spelt as the application would
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import corpora
 import messages_api
+import responses_api
 from openai_replies import MODEL, compact, completion, stream
 from stdlib_texts import Json, Scribe, tools
 
@@ -155,6 +156,8 @@ class Shape:
     rewrite: Callable[[list[Json], int], list[Json]] | None = None
     messages_api: bool = False
     """Of Anthropic, with marks of what is to be cached, instead of chat completions."""
+    responses_api: bool = False
+    """Of OpenAI, with the conversation kept by the application."""
 
 
 CHAT = Shape("coding chat", _chat_step, 10, system=3500, question=1500, stream=True)
@@ -210,18 +213,25 @@ def session(shape: Shape, seed: int) -> Session:
     for number in range(shape.turns):
         shown = shape.rewrite(messages, number) if shape.rewrite else messages
         reply, following = shape.step(scribe, number)
-        if shape.messages_api:
-            made = messages_api.stream(reply, scribe)
-        else:
-            made = stream(reply, scribe) if shape.stream else iter((completion(reply, scribe),))
-        turns.append(Turn(_request(shape, shown), tuple(made)))
+        body = _request(shape, shown)
+        turns.append(Turn(body, tuple(_reply(shape, reply, body, scribe))))
         messages += [_as_object(reply) if shape.objects else reply, *following]
     return turns
+
+
+def _reply(shape: Shape, reply: Json, body: bytes, scribe: Scribe) -> Iterable[bytes]:
+    if shape.messages_api:
+        return messages_api.stream(reply, scribe)
+    if shape.responses_api:
+        return responses_api.stream(reply, body, scribe)
+    return stream(reply, scribe) if shape.stream else (completion(reply, scribe),)
 
 
 def _request(shape: Shape, messages: list[Json]) -> bytes:
     if shape.messages_api:
         return messages_api.request(messages, tools(shape.tools))
+    if shape.responses_api:
+        return responses_api.request(messages, tools(shape.tools))
     body: Json = {"messages": messages, "model": MODEL, "stream": shape.stream, "temperature": 0}
     if shape.tools:
         body["tools"] = tools(shape.tools)

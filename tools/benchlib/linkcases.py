@@ -37,6 +37,7 @@ _STREAMING = replace(sessions.CLERK, name="tool agent, streams", stream=True, ob
 _MESSAGES = replace(
     sessions.CLERK, name="tool agent, Messages API", messages_api=True, objects=False
 )
+_RESPONSES = replace(sessions.ENGINEER, name="software agent, Responses API", responses_api=True)
 _ASCII = replace(sessions.ENGINEER, name="software agent, ASCII", stream=True, ascii=True)
 GENERATED = (
     _generated(sessions.CHAT, 4, 99.2),
@@ -47,6 +48,7 @@ GENERATED = (
     _generated(sessions.TOOLBOX, 4, 99.7),
     _generated(sessions.TALK, 16, 91, whole=False),
     _generated(_MESSAGES, 4, 99.2, whole=False),
+    _generated(_RESPONSES, 4, 98.0, whole=False),
     *(
         _generated(replace(sessions.CLERK, name=name, rewrite=rewrite), 4, 95, whole=False)
         for name, rewrite in (

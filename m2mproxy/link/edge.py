@@ -255,7 +255,7 @@ class Edge:
             look.body,
             look.tenant,
             extra=Index.cost(look.marks),
-            names=look.names,
+            names=look.names.to_keep,
         )
         entry.marks = look.marks
         entry.tail, entry.after_reply = plan.use.tail, plan.use.reply

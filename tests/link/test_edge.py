@@ -288,6 +288,18 @@ def test_hostile_bodies_are_chosen_for_in_bounded_steps() -> None:
     assert link.edge.size == link.memory[0].used
 
 
+def test_what_a_body_says_of_whose_it_is_takes_no_memory_that_is_not_counted() -> None:
+    """A long value would be kept twice, and counted once."""
+    link = ends()
+    for user, is_kept in (("u" * 400, True), ("u" * 100_000, False)):
+        sent = link.exchange(body([PROMPT], user=user))
+        assert sent.entry is not None and sent.kept is not None
+        assert bool(sent.entry.names.found) == bool(sent.kept.names.found) == is_kept
+        again = link.send(body([PROMPT, *PARTS[:2]], user=user))
+        assert again.plan.entry is sent.entry
+        assert link.receive(again) == again.plan.look.body
+
+
 # -- what is hostile -----------------------------------------------------------------------------
 
 

@@ -52,6 +52,10 @@ _says = re.compile(
     rb'"(?:content|text|arguments)": ?"((?:[^"\\]|\\.)[^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL
 ).search
 _SPACE = b" \\nrt"  # as it is, or escaped
+# What is shorter could be guessed, and then what the reply says after it, piece by piece.
+_LEAST_SAID = 64
+# What the text of a reply begins with, which the first message of a body has not before it.
+_BEFORE_REPLY = b", "
 
 
 class Isolation(enum.Enum):
@@ -202,14 +206,17 @@ class Edge:
         return nearest if continues(old, new) else None
 
     def _may_have_reply(self, own: Entry, body: bytes, same: int) -> bool:
-        """Whether the body has what the reply says, but for space around it, or the random id of a
-        call of it, after the first bytes, which are the `same`."""
+        """Whether the body shows, after the first bytes, which are the `same`, that its sender got
+        the reply. Of a reply with a random id that is the id; of any other all of it, or a long
+        text that it says first, but for space around that."""
         if not own.reply or self._isolation is Isolation.CREDENTIAL:
             return bool(own.reply)
-        match = _says(own.reply)
+        shown = own.secrets or [own.reply.lstrip(_BEFORE_REPLY)]
+        match = None if own.secrets else _says(own.reply)
         text = match[1].strip(_SPACE) if match is not None else b""
-        said = [text, *own.secrets] if text else own.secrets
-        return any(body.find(each, same) >= 0 for each in said)
+        if len(text) >= _LEAST_SAID:
+            shown = [text, *shown]
+        return any(body.find(each, same) >= 0 for each in shown)
 
     def _survey(self, plan: Plan, recent: list[Entry]) -> None:
         """Ask what of another entry the body has, too."""

@@ -209,14 +209,18 @@ class Edge:
         """Whether the body shows, after the first bytes, which are the `same`, that its sender got
         the reply. Of a reply with a random id that is the id; of any other all of it, or a long
         text that it says first, but for space around that."""
-        if not own.reply or self._isolation is Isolation.CREDENTIAL:
-            return bool(own.reply)
+        if not self._has_reply(own) or self._isolation is Isolation.CREDENTIAL:
+            return self._has_reply(own)
         shown = own.secrets or [own.reply.lstrip(_BEFORE_REPLY)]
         match = None if own.secrets else _says(own.reply)
         text = match[1].strip(_SPACE) if match is not None else b""
         if len(text) >= _LEAST_SAID:
             shown = [text, *shown]
         return any(body.find(each, same) >= 0 for each in shown)
+
+    def _has_reply(self, entry: Entry) -> bool:
+        """Whether there is one, and the core is still believed to have the same."""
+        return bool(entry.reply) and self._doubts < _MOST_DOUBTS
 
     def _survey(self, plan: Plan, recent: list[Entry]) -> None:
         """Ask what of another entry the body has, too."""
@@ -245,7 +249,7 @@ class Edge:
             if survey.runs:
                 self._refer(plan, best, Use(runs=tuple(survey.runs[:MOST_RUNS])))
         else:
-            self._refer(plan, best, Use(reply=bool(best.reply)))
+            self._refer(plan, best, Use(reply=self._has_reply(best)))
 
     def _refer(self, plan: Plan, entry: Entry, use: Use) -> None:
         plan.entry, plan.use = entry, use
@@ -276,7 +280,7 @@ class Edge:
 
     def have(self, entry: Entry) -> None:
         """The core has it."""
-        if entry.after_reply:
+        if entry.after_reply and self._doubts < _MOST_DOUBTS:
             self._doubts = 0
         if self._window.get(entry.number) is entry:
             entry.usable = True

@@ -19,8 +19,10 @@ _STEP = 256
 _MORE = b"},"
 # Applications mark the last messages of a conversation with it, whichever these are. It can say no
 # more than this. (https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching)
-_CACHE = rb'"cache_control": ?\{"type": ?"ephemeral"(?:, ?"ttl": ?"(?:5m|1h)")?\}'
-_cache_controls = re.compile(rb", ?%b|%b, ?" % (_CACHE, _CACHE)).sub
+_cache_controls = re.compile(
+    rb'"cache_control": ?\{"type": ?"ephemeral"(?:, ?"ttl": ?"(?:5m|1h)")?\}'
+).finditer
+_COMMAS = (b", ", b",")
 # How far the beginnings of messages lie apart at least, and how many of them are looked at.
 _LEAST_APART, _MOST_STARTS = 48, 2048
 # And how much of a body is searched for them.
@@ -85,8 +87,17 @@ def continues(old: bytes, new: bytes, likely: int = 0) -> bool:
 
 
 def without_cache_control(part: bytes) -> bytes:
-    """Some bytes of a body without the marks of what is to be cached."""
-    return _cache_controls(b"", part)
+    """Some bytes of a body without the marks of what is to be cached, each with the comma before
+    it, or else the one after."""
+    kept, done = [], 0
+    for mark in _cache_controls(part):
+        start, end = mark.span()
+        before = next((each for each in _COMMAS if part.endswith(each, done, start)), b"")
+        after = next((each for each in _COMMAS if part.startswith(each, end)), b"")
+        if before or after:
+            kept.append(part[done : start - len(before)])
+            done = end if before else end + len(after)
+    return b"".join([*kept, part[done:]])
 
 
 def insertion(old: bytes, new: bytes) -> int:

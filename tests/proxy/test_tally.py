@@ -11,7 +11,7 @@ import orjson
 import pytest
 from sweep import WAYS, Way, sweep
 from tallies import Jobs
-from world import World
+from world import World, get, post, reply
 
 from m2mproxy.codec import coding, memory
 from m2mproxy.codec.sealed import AeadSeal
@@ -423,6 +423,27 @@ def test_a_request_in_many_pieces_is_counted_once() -> None:
     ask.end()
     world.call().reply(SILENT, JSON)
     assert figures(tally_of(world)) == (2100, 2, (False, False))
+
+
+def test_a_request_that_goes_again_while_it_comes_is_counted_whole() -> None:
+    world = World(tokens_count="all", submit=Jobs())
+    client = world.client()
+    client.send(get())
+    stale = world.upstream()
+    stale.send(reply(b"[]"))
+    world.run()
+    client.send(post(LONG)[: -len(LONG)] + LONG[:5])
+    world.run()
+    stale.transport.die()
+    fresh = world.upstream()
+    client.send(LONG[5:])
+    world.run()
+    assert fresh.take().endswith(LONG)
+    fresh.send(reply(SILENT, b"content-type: application/json"))
+    world.run()
+    again = world.ended[-1]
+    assert again.retried and again.model == "m" and again.tally is not None
+    assert figures(again.tally) == (2100, 2, (False, False))
 
 
 # ---- bounds --------------------------------------------------------------------------------------

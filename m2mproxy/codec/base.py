@@ -152,8 +152,9 @@ class Codec(Protocol):
 class Transform(Protocol):
     """One way to code a body as it passes, in one direction; it keeps what it needs to go on."""
 
-    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
-        """What can leave now that `chunk` came; often nothing.
+    def feed(self, chunk: bytes | memoryview) -> Iterable[bytes]:
+        """What can leave now that `chunk` came; often nothing. To be taken to its end before the
+        next call; a little that holds much is decoded as it is taken.
 
         Raises:
             WireError: when decoding: the bytes are damaged, or pass a limit.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import brotli  # type: ignore[import-untyped]
 
-from m2mproxy.codec.allowance import SLICE, STEP, Allowance
+from m2mproxy.codec.allowance import STEP, StepDecoder
 from m2mproxy.codec.base import WireError
 
 LEVELS = range(12)
@@ -41,40 +41,27 @@ class BrotliEncoder:
         return _some(self._compressor.finish())
 
 
-class BrotliDecoder:
+class BrotliDecoder(StepDecoder):
     """A Transform: one stream."""
 
-    __slots__ = ("_allowance", "_decompressor")
+    __slots__ = ("_decompressor",)
 
     def __init__(self, limit: int) -> None:
         """`limit` in bytes, of all that comes out."""
-        self._allowance = Allowance(limit)
+        super().__init__(limit)
         self._decompressor = brotli.Decompressor()
 
-    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
-        out: list[bytes] = []
-        view = memoryview(chunk)
+    def _step(self, data: bytes | memoryview) -> bytes:
+        decompressor = self._decompressor
         try:
-            for at in range(0, len(view), SLICE):
-                self._drain(view[at : at + SLICE], out)
+            piece: bytes = decompressor.process(data, output_buffer_limit=STEP)
         except brotli.error:
             raise WireError("the body is not brotli, or something follows it") from None
-        return out
-
-    def _drain(self, data: bytes | memoryview, out: list[bytes]) -> None:
-        decompressor = self._decompressor
-        while True:
-            piece = decompressor.process(data, output_buffer_limit=STEP)
-            if piece:
-                self._allowance.take(len(piece))
-                out.append(piece)
-            # A full piece may have left some more inside.
-            if decompressor.can_accept_more_data() and len(piece) < STEP:
-                return
-            data = b""
-
-    def flush(self) -> list[bytes]:
-        return []
+        self._allowance.take(len(piece))
+        # A full piece may have left some more inside.
+        is_done = decompressor.can_accept_more_data() and len(piece) < STEP
+        self._rest = None if is_done else b""
+        return piece
 
     def finish(self) -> list[bytes]:
         if not self._decompressor.is_finished():

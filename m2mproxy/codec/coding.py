@@ -115,6 +115,5 @@ def decode(coding: bytes, body: bytes | memoryview, limit: int) -> bytes:
         WireError: it is not of that coding, is cut short, or goes on.
     """
     transform = decoder(coding, limit)
-    pieces = transform.feed(body)
-    pieces += transform.finish()
+    pieces = [*transform.feed(body), *transform.finish()]
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)

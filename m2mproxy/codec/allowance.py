@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from m2mproxy.codec.base import TooLarge
+from m2mproxy.codec.base import TooLarge, some
 
 # Bytes that a decompressor may put out at a time; brotli's can go over by half.
 STEP = 64 * 1024
@@ -60,7 +60,7 @@ class StepDecoder:
         piece = self._step(chunk)
         if self._rest is not None:
             return self._pieces(piece, memoryview(b""))
-        return [piece] if piece else []
+        return some(piece)
 
     def _pieces(self, piece: bytes, view: memoryview) -> Iterator[bytes]:
         """`piece`, what is left of what it was made of, and what `view` makes."""

@@ -172,3 +172,8 @@ class Transform(Protocol):
             WireError: when decoding: the end came too early.
         """
         ...
+
+
+def some(piece: bytes) -> list[bytes]:
+    """What a Transform puts out: `piece`, or nothing."""
+    return [piece] if piece else []

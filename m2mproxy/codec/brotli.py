@@ -8,7 +8,7 @@ from __future__ import annotations
 import brotli  # type: ignore[import-untyped]
 
 from m2mproxy.codec.allowance import STEP, StepDecoder
-from m2mproxy.codec.base import WireError
+from m2mproxy.codec.base import WireError, some
 
 LEVELS = range(12)
 DEFAULT_LEVEL = 5  # 11 saves a tenth more and takes a hundred times as long
@@ -32,13 +32,13 @@ class BrotliEncoder:
         self._compressor = brotli.Compressor(quality=level, lgwin=_STREAM_WINDOW_LOG)
 
     def feed(self, chunk: bytes | memoryview) -> list[bytes]:
-        return _some(self._compressor.process(chunk))
+        return some(self._compressor.process(chunk))
 
     def flush(self) -> list[bytes]:
-        return _some(self._compressor.flush())
+        return some(self._compressor.flush())
 
     def finish(self) -> list[bytes]:
-        return _some(self._compressor.finish())
+        return some(self._compressor.finish())
 
 
 class BrotliDecoder(StepDecoder):
@@ -67,7 +67,3 @@ class BrotliDecoder(StepDecoder):
         if not self._decompressor.is_finished():
             raise WireError("the brotli stream is cut short")
         return []
-
-
-def _some(piece: bytes) -> list[bytes]:
-    return [piece] if piece else []

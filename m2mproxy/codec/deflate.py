@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 
 from m2mproxy.codec.allowance import MEMBER_COST, SLICE, STEP, Allowance
-from m2mproxy.codec.base import WireError
+from m2mproxy.codec.base import WireError, some
 
 LEVELS = range(1, 10)
 DEFAULT_LEVEL = 6
@@ -31,13 +31,13 @@ class DeflateEncoder:
         self._compressor = zlib.compressobj(level, zlib.DEFLATED, wbits, _MEMORY)
 
     def feed(self, chunk: bytes | memoryview) -> list[bytes]:
-        return _some(self._compressor.compress(chunk))
+        return some(self._compressor.compress(chunk))
 
     def flush(self) -> list[bytes]:
-        return _some(self._compressor.flush(zlib.Z_SYNC_FLUSH))
+        return some(self._compressor.flush(zlib.Z_SYNC_FLUSH))
 
     def finish(self) -> list[bytes]:
-        return _some(self._compressor.flush(zlib.Z_FINISH))
+        return some(self._compressor.flush(zlib.Z_FINISH))
 
 
 class _Inflater:
@@ -128,7 +128,3 @@ class DeflateDecoder(_Inflater):
 def _is_zlib(head: bytes) -> bool:
     """RFC 1950 2.2: the method is deflate, and the two bytes are a multiple of 31."""
     return head[0] & 0x0F == zlib.DEFLATED and (head[0] << 8 | head[1]) % 31 == 0
-
-
-def _some(piece: bytes) -> list[bytes]:
-    return [piece] if piece else []

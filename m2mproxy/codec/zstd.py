@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final
 
 from m2mproxy.codec.allowance import MEMBER_COST, STEP, StepDecoder
-from m2mproxy.codec.base import WireError
+from m2mproxy.codec.base import WireError, some
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -87,13 +87,13 @@ class ZstdEncoder:
         self._compressor = zstd.ZstdCompressor(options=options, zstd_dict=dictionary)
 
     def feed(self, chunk: bytes | memoryview) -> list[bytes]:
-        return _some(self._compressor.compress(chunk))
+        return some(self._compressor.compress(chunk))
 
     def flush(self) -> list[bytes]:
-        return _some(self._compressor.flush(_BLOCK))
+        return some(self._compressor.flush(_BLOCK))
 
     def finish(self) -> list[bytes]:
-        return _some(self._compressor.flush(_END))
+        return some(self._compressor.flush(_END))
 
 
 class ZstdDecoder(StepDecoder):
@@ -157,10 +157,6 @@ def window(head: bytes) -> int | None:
     if len(field) < size:
         return None
     return int.from_bytes(field, "little") + (256 if size == 2 else 0)
-
-
-def _some(piece: bytes) -> list[bytes]:
-    return [piece] if piece else []
 
 
 def prefix(data: bytes) -> Reference:

@@ -28,7 +28,7 @@ class CannotEncode(ValueError):
 
 
 class Form(enum.Enum):
-    """The forms of WIRE.md that say by their own bytes how to read them.
+    """The forms that say by their own bytes how to read them.
 
     The binary variant of token ids is not among them: nothing tells it from other bytes, and it is
     read only where somebody says that it is there (token_native.decode_binary).

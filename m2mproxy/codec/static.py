@@ -1,5 +1,5 @@
-"""The stateless form of a body between two m2mproxy instances (LINK.md, a request body without
-ref). Of one that is there as a whole:
+"""The static form of a body between two m2mproxy instances (m2m-link(7), RESPONSES). Of one that is
+there as a whole:
 
     varint length of the body | u32 crc32 of the body, little-endian | zstd frame
 

@@ -13,8 +13,9 @@ from typing import NamedTuple
 # What of another's body may be referred to is cut to whole blocks of this size, so that whoever
 # would guess at what stands in one has to guess all of it.
 BLOCK = 1024
-# Bytes that are compared at first; twice as many each time they are equal.
-_STEP = 256
+# Bytes that are compared at first; twice as many each time they are equal, up to what a copy of
+# costs no new memory.
+_STEP, _MOST_STEP = 256, 64 * 1024
 # The end of a message that is not the last one.
 _MORE = b"},"
 # Applications mark the last messages of a conversation with it, whichever these are. It can say no
@@ -38,7 +39,7 @@ def common_prefix(a: bytes, b: bytes, at_a: int = 0, at_b: int = 0) -> int:
         if not b.startswith(a[at_a + same : at_a + same + step], at_b + same):
             break
         same += step
-        step *= 2
+        step = min(2 * step, _MOST_STEP)
     else:
         return most
     while step > 1:  # `step` bytes hold the first difference: halve them
@@ -60,7 +61,7 @@ def common_suffix(a: bytes, b: bytes, end_a: int, end_b: int, most: int) -> int:
         if not b.endswith(a[end_a - same - step : end_a - same], 0, end_b - same):
             break
         same += step
-        step *= 2
+        step = min(2 * step, _MOST_STEP)
     else:
         return most
     while step > 1:
@@ -73,6 +74,14 @@ def common_suffix(a: bytes, b: bytes, end_a: int, end_b: int, most: int) -> int:
     return same
 
 
+def _are_same(a: bytes, b: bytes, at_a: int, at_b: int, size: int) -> bool:
+    """Whether so many bytes from `at_a` and `at_b` on are the same; both have as many."""
+    for at in range(at_a, at_a + size, _MOST_STEP):
+        if not b.startswith(a[at : min(at + _MOST_STEP, at_a + size)], at_b + at - at_a):
+            return False
+    return True
+
+
 def continues(old: bytes, new: bytes, likely: int = 0) -> bool:
     """Whether `new` is `old`, or is it with more behind one of its messages: the next turn of the
     same conversation, as far as anybody can tell. The first `likely` bytes, no more than either
@@ -83,7 +92,7 @@ def continues(old: bytes, new: bytes, likely: int = 0) -> bool:
     first = len(old) - common_suffix(old, new, len(old), len(new), len(old))
     # What was inserted begins somewhere from `first` to `front`: a message before, a comma there.
     is_turn = new.find(_MORE, max(first - 1, 0), front + 1) >= 0
-    return is_turn and new.startswith(old[:likely])
+    return is_turn and _are_same(old, new, 0, 0, likely)
 
 
 def without_cache_control(part: bytes) -> bytes:
@@ -102,8 +111,11 @@ def without_cache_control(part: bytes) -> bytes:
 
 def insertion(old: bytes, new: bytes) -> int:
     """Where `new` has more than `old`, if that is all it has more; -1 where it is not."""
+    if len(new) < len(old):
+        return -1
     at = common_prefix(old, new)
-    return at if len(new) >= len(old) and new.endswith(old[at:]) else -1
+    rest = len(old) - at
+    return at if _are_same(old, new, at, len(new) - rest, rest) else -1
 
 
 class Run(NamedTuple):

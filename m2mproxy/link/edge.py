@@ -94,8 +94,8 @@ class Look:
     def find(self) -> Look:
         """Find it out. May take long, and touches nothing else."""
         body = self.body
-        self.names = names_in(body, self.earlier)
-        self.scope = scope(self.tenant, body, self.names)
+        names = names_in(body, self.earlier)
+        self.scope, self.names = scope(self.tenant, body, names), names.to_keep
         whose, marks = self.known
         self.marks = chain(self.scope, body, marks if whose == self.scope else ())
         if self.earlier is None:  # else it most likely goes on, and nobody asks
@@ -169,41 +169,41 @@ class Edge:
         recent = list(islice(usable, _MOST_LOOKED_AT))
         if not recent:
             return plan
-        nearest, _ = self._index.longest(look.scope, look.marks, unit=1)
-        if (own := self._continued(look, nearest, recent)) is not None:
+        if (own := self._continued(look, recent)) is not None:
             same = shared(own.marks, look.marks)
             tail = len(own.body) - same - common_prefix(own.body, body, same, same)
             reply = self._may_have_reply(own, body, same)
             use = Use(reply, replaces=True, tail=tail, where_before=tail == own.tail)
             self._refer(plan, own, use)
-        elif (own := self._rewritten(look, nearest)) is not None:
+        elif (own := self._rewritten(look)) is not None:
             reply = self._may_have_reply(own, body, shared(own.marks, look.marks))
             self._refer(plan, own, Use(reply, replaces=True))
         elif self._isolation is not Isolation.CONVERSATION:
             self._survey(plan, recent)
         return plan
 
-    def _continued(self, look: Look, nearest: Entry | None, recent: list[Entry]) -> Entry | None:
-        """The entry of which the body is the next turn: most likely the `nearest`."""
-        continued, likely = self._index.continued, [nearest] if nearest is not None else []
-        found = continued(look.body, look.marks, likely)
-        return found or continued(look.body, look.marks, recent)
+    def _continued(self, look: Look, recent: list[Entry]) -> Entry | None:
+        """The entry of which the body is the next turn."""
+        nearest, _ = self._index.longest(look.scope, look.marks, unit=1)
+        found = None
+        if nearest is not None:
+            found = self._index.continued(look.body, look.marks, [nearest])
+        return found or self._index.continued(look.body, look.marks, recent)
 
-    def _rewritten(self, look: Look, nearest: Entry | None) -> Entry | None:
+    def _rewritten(self, look: Look) -> Entry | None:
         """The entry of the body's conversation, where that does not contain it."""
-        found = self._index.conversation(look.scope, look.calls)
-        if found is not None or nearest is None:
-            return found
-        return nearest if self._is_marked_anew(nearest, look) else None
+        return self._index.conversation(look.scope, look.calls) or self._marked_anew(look)
 
-    @staticmethod
-    def _is_marked_anew(nearest: Entry, look: Look) -> bool:
-        """Whether the body is the next turn of an entry, but for the marks of what is cached."""
+    def _marked_anew(self, look: Look) -> Entry | None:
+        """The entry of which the body is the next turn, but for the marks of what is cached."""
+        nearest, _ = self._index.longest(look.scope, look.marks, unit=1)
+        if nearest is None:
+            return None
         same = shared(nearest.marks, look.marks)
         if max(len(nearest.body), len(look.body)) - same > _MOST_SEARCHED:
-            return False
+            return None
         old, new = (without_cache_control(each[same:]) for each in (nearest.body, look.body))
-        return continues(old, new)
+        return nearest if continues(old, new) else None
 
     def _may_have_reply(self, own: Entry, body: bytes, same: int) -> bool:
         """Whether the body shows, after the first bytes, which are the `same`, that its sender got
@@ -257,26 +257,25 @@ class Edge:
 
     def sent(self, number: int, plan: Plan) -> Entry | None:
         """The body goes out on the stream of that number. Its entry, where it becomes one."""
-        before, look, use = plan.entry, plan.look, plan.use
-        if before is not None:
-            self._window.use(before)
-        replaced = before if use.replaces else None
+        if plan.entry is not None:
+            self._window.use(plan.entry)
+        look = plan.look
         entry = Entry(
             number,
             look.scope,
             look.body,
             look.tenant,
-            tail=use.tail,
-            after_reply=use.reply,
-            successor_of=replaced.number if replaced is not None else 0,
             extra=Index.cost(look.marks),
-            marks=look.marks,
-            names=look.names.to_keep,
+            names=look.names,
         )
+        entry.marks = look.marks
+        entry.tail, entry.after_reply = plan.use.tail, plan.use.reply
+        if plan.entry is not None and plan.use.replaces:
+            entry.successor_of = plan.entry.number
         if self._window.add(entry):
             return entry
-        if replaced is not None:
-            self._window.drop(replaced)  # the core will have this one in its place
+        if plan.entry is not None and plan.use.replaces:
+            self._window.drop(plan.entry)  # the core will have this one in its place
         return None
 
     def have(self, entry: Entry) -> None:

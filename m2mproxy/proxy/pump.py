@@ -104,7 +104,7 @@ class Pump:
         return self._kept is not None
 
     def replay(self, out: Stream) -> None:
-        """Begin again into another stream, with what passed before."""
+        """Begin again into another stream, with what passed before. The tap has seen that."""
         kept, tap = self._kept, self.tap
         assert kept is not None
         self.stop()

@@ -1,4 +1,4 @@
-"""The shape of the code: who may import whom, and how long things may be (DESIGN.md)."""
+"""The shape of the code: who may import whom, and how long things may be."""
 
 from __future__ import annotations
 

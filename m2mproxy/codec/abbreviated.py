@@ -25,7 +25,7 @@ from m2mproxy.codec.jsontext import read_json
 
 Names = Mapping[bytes, bytes]
 
-# WIRE.md, the tables of crate 0.4.
+# The tables of the crate.
 _SHORT_KEYS: Names = {
     b"content": b"c",
     b"model": b"M",

@@ -28,7 +28,7 @@ class CannotEncode(ValueError):
 
 
 class Form(enum.Enum):
-    """The forms of WIRE.md that say by their own bytes how to read them.
+    """The forms that say by their own bytes how to read them.
 
     The binary variant of token ids is not among them: nothing tells it from other bytes, and it is
     read only where somebody says that it is there (token_native.decode_binary).
@@ -152,8 +152,9 @@ class Codec(Protocol):
 class Transform(Protocol):
     """One way to code a body as it passes, in one direction; it keeps what it needs to go on."""
 
-    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
-        """What can leave now that `chunk` came; often nothing.
+    def feed(self, chunk: bytes | memoryview) -> Iterable[bytes]:
+        """What can leave now that `chunk` came; often nothing. To be taken to its end before the
+        next call; a little that holds much is decoded as it is taken.
 
         Raises:
             WireError: when decoding: the bytes are damaged, or pass a limit.
@@ -171,3 +172,8 @@ class Transform(Protocol):
             WireError: when decoding: the end came too early.
         """
         ...
+
+
+def some(piece: bytes) -> list[bytes]:
+    """What a Transform puts out: `piece`, or nothing."""
+    return [piece] if piece else []

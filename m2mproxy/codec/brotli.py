@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import brotli  # type: ignore[import-untyped]
 
-from m2mproxy.codec.allowance import SLICE, STEP, Allowance
-from m2mproxy.codec.base import WireError
+from m2mproxy.codec.allowance import STEP, StepDecoder
+from m2mproxy.codec.base import WireError, some
 
 LEVELS = range(12)
 DEFAULT_LEVEL = 5  # 11 saves a tenth more and takes a hundred times as long
@@ -32,55 +32,38 @@ class BrotliEncoder:
         self._compressor = brotli.Compressor(quality=level, lgwin=_STREAM_WINDOW_LOG)
 
     def feed(self, chunk: bytes | memoryview) -> list[bytes]:
-        return _some(self._compressor.process(chunk))
+        return some(self._compressor.process(chunk))
 
     def flush(self) -> list[bytes]:
-        return _some(self._compressor.flush())
+        return some(self._compressor.flush())
 
     def finish(self) -> list[bytes]:
-        return _some(self._compressor.finish())
+        return some(self._compressor.finish())
 
 
-class BrotliDecoder:
+class BrotliDecoder(StepDecoder):
     """A Transform: one stream."""
 
-    __slots__ = ("_allowance", "_decompressor")
+    __slots__ = ("_decompressor",)
 
     def __init__(self, limit: int) -> None:
         """`limit` in bytes, of all that comes out."""
-        self._allowance = Allowance(limit)
+        super().__init__(limit)
         self._decompressor = brotli.Decompressor()
 
-    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
-        out: list[bytes] = []
-        view = memoryview(chunk)
+    def _step(self, data: bytes | memoryview) -> bytes:
+        decompressor = self._decompressor
         try:
-            for at in range(0, len(view), SLICE):
-                self._drain(view[at : at + SLICE], out)
+            piece: bytes = decompressor.process(data, output_buffer_limit=STEP)
         except brotli.error:
             raise WireError("the body is not brotli, or something follows it") from None
-        return out
-
-    def _drain(self, data: bytes | memoryview, out: list[bytes]) -> None:
-        decompressor = self._decompressor
-        while True:
-            piece = decompressor.process(data, output_buffer_limit=STEP)
-            if piece:
-                self._allowance.take(len(piece))
-                out.append(piece)
-            # A full piece may have left some more inside.
-            if decompressor.can_accept_more_data() and len(piece) < STEP:
-                return
-            data = b""
-
-    def flush(self) -> list[bytes]:
-        return []
+        self._allowance.take(len(piece))
+        # A full piece may have left some more inside.
+        is_done = decompressor.can_accept_more_data() and len(piece) < STEP
+        self._rest = None if is_done else b""
+        return piece
 
     def finish(self) -> list[bytes]:
         if not self._decompressor.is_finished():
             raise WireError("the brotli stream is cut short")
         return []
-
-
-def _some(piece: bytes) -> list[bytes]:
-    return [piece] if piece else []

@@ -102,7 +102,7 @@ def decoder(coding: bytes, limit: int, head: bytes = b"") -> Transform:
 
 def encode(coding: bytes, body: bytes, level: int | None = None) -> bytes:
     """`body`, coded whole. Of zstd it is one complete frame that says its content's size and whose
-    window is at most 8 MiB, as Ollama wants it (FACTS.md)."""
+    window is at most 8 MiB, as Ollama wants it."""
     kind = _find(coding)
     return kind.compress(body, kind.level(level))
 
@@ -115,6 +115,5 @@ def decode(coding: bytes, body: bytes | memoryview, limit: int) -> bytes:
         WireError: it is not of that coding, is cut short, or goes on.
     """
     transform = decoder(coding, limit)
-    pieces = transform.feed(body)
-    pieces += transform.finish()
+    pieces = [*transform.feed(body), *transform.finish()]
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)

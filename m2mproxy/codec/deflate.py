@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import zlib
 
-from m2mproxy.codec.allowance import MEMBER_COST, SLICE, STEP, Allowance
-from m2mproxy.codec.base import WireError
+from m2mproxy.codec.allowance import MEMBER_COST, STEP, StepDecoder
+from m2mproxy.codec.base import WireError, some
 
 LEVELS = range(1, 10)
 DEFAULT_LEVEL = 6
 _MEMORY = 8  # zlib's own default: 256 KiB to encode a stream
+_GOES_ON = "something follows the compressed stream"
 GZIP, ZLIB, RAW = 31, 15, -15  # zlib's wbits: which wrapping, and a window of 32 KiB
 
 
@@ -31,56 +32,36 @@ class DeflateEncoder:
         self._compressor = zlib.compressobj(level, zlib.DEFLATED, wbits, _MEMORY)
 
     def feed(self, chunk: bytes | memoryview) -> list[bytes]:
-        return _some(self._compressor.compress(chunk))
+        return some(self._compressor.compress(chunk))
 
     def flush(self) -> list[bytes]:
-        return _some(self._compressor.flush(zlib.Z_SYNC_FLUSH))
+        return some(self._compressor.flush(zlib.Z_SYNC_FLUSH))
 
     def finish(self) -> list[bytes]:
-        return _some(self._compressor.flush(zlib.Z_FINISH))
+        return some(self._compressor.flush(zlib.Z_FINISH))
 
 
-class _Inflater:
+class _Inflater(StepDecoder):
     """What gzip and deflate have in common: one zlib decompressor at a time."""
 
-    __slots__ = ("_allowance", "_stream")
+    __slots__ = ("_stream",)
 
     def __init__(self, limit: int) -> None:
         """`limit` in bytes, of all that comes out."""
-        self._allowance = Allowance(limit)
+        super().__init__(limit)
         self._stream: zlib._Decompress | None = None
 
-    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
-        out: list[bytes] = []
-        view = memoryview(chunk)
+    def _inflated(self, stream: zlib._Decompress, data: bytes | memoryview) -> bytes:
         try:
-            for at in range(0, len(view), SLICE):
-                rest: bytes | memoryview = view[at : at + SLICE]
-                while rest:
-                    rest = self._inflate(rest, out)
+            piece = stream.decompress(data, STEP)
         except zlib.error:
             raise WireError("the body is not what its content-encoding says") from None
-        return out
-
-    def _inflate(self, data: bytes | memoryview, out: list[bytes]) -> bytes:
-        """Put out what `data` makes; returns what is left of it at the stream's end."""
-        raise NotImplementedError
-
-    def _drain(self, stream: zlib._Decompress, data: bytes | memoryview, out: list[bytes]) -> bytes:
-        while True:
-            piece = stream.decompress(data, STEP)
-            if piece:
-                self._allowance.take(len(piece))
-                out.append(piece)
-            if stream.eof:
-                return stream.unused_data
-            data = stream.unconsumed_tail
-            # A full piece may have left some more inside.
-            if not data and len(piece) < STEP:
-                return b""
-
-    def flush(self) -> list[bytes]:
-        return []
+        self._allowance.take(len(piece))
+        left = stream.unused_data if stream.eof else stream.unconsumed_tail
+        # A full piece may have left some more inside.
+        is_done = stream.eof or len(piece) < STEP
+        self._rest = left or (None if is_done else b"")
+        return piece
 
     def finish(self) -> list[bytes]:
         if self._stream is None or not self._stream.eof:
@@ -93,13 +74,13 @@ class GzipDecoder(_Inflater):
 
     __slots__ = ()
 
-    def _inflate(self, data: bytes | memoryview, out: list[bytes]) -> bytes:
+    def _step(self, data: bytes | memoryview) -> bytes:
         stream = self._stream
         if stream is None or stream.eof:
             if stream is not None:
                 self._allowance.take(MEMBER_COST)
             stream = self._stream = zlib.decompressobj(GZIP)
-        return self._drain(stream, data, out)
+        return self._inflated(stream, data)
 
 
 class DeflateDecoder(_Inflater):
@@ -112,7 +93,7 @@ class DeflateDecoder(_Inflater):
         super().__init__(limit)
         self._first = b""
 
-    def _inflate(self, data: bytes | memoryview, out: list[bytes]) -> bytes:
+    def _step(self, data: bytes | memoryview) -> bytes:
         stream = self._stream
         if stream is None:
             data = self._first + bytes(data)
@@ -120,15 +101,14 @@ class DeflateDecoder(_Inflater):
                 self._first = data
                 return b""
             stream = self._stream = zlib.decompressobj(ZLIB if _is_zlib(data) else RAW)
-        if stream.eof or self._drain(stream, data, out):
-            raise WireError("something follows the compressed stream")
-        return b""
+        elif stream.eof:
+            raise WireError(_GOES_ON)
+        piece = self._inflated(stream, data)
+        if stream.eof and self._rest:
+            raise WireError(_GOES_ON)
+        return piece
 
 
 def _is_zlib(head: bytes) -> bool:
     """RFC 1950 2.2: the method is deflate, and the two bytes are a multiple of 31."""
     return head[0] & 0x0F == zlib.DEFLATED and (head[0] << 8 | head[1]) % 31 == 0
-
-
-def _some(piece: bytes) -> list[bytes]:
-    return [piece] if piece else []

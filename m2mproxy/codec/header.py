@@ -2,7 +2,8 @@
 
 The one rule: the header's length alone says where the payload begins. What stands in the variable
 part is read as far as it makes sense, and where it does not, it says nothing, and the body is read
-all the same: writers differ there (WIRE.md names their traps).
+all the same. Writers differ there: the crate's has fewer roles than its count says where it knows
+one not, and a length that wraps of a model's name of more than 255 bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a body says of itself, for whoever routes an M2M v1 frame without opening it (WIRE.md).
+"""What a body says of itself, for whoever routes an M2M v1 frame without opening it.
 
 The one rule: this is a hint beside the body, never the body: it is read from the JSON once, cannot
 fail, and nobody who has the body decides anything by it.

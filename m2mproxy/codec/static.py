@@ -1,5 +1,5 @@
-"""The stateless form of a body between two m2mproxy instances (LINK.md, a request body without
-ref). Of one that is there as a whole:
+"""The static form of a body between two m2mproxy instances (m2m-link(7), RESPONSES). Of one that is
+there as a whole:
 
     varint length of the body | u32 crc32 of the body, little-endian | zstd frame
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 import enum
 import struct
 import zlib
+from collections.abc import Iterable
 
 from m2mproxy.codec import dictionaries, zstd
 from m2mproxy.codec.base import TooLarge, WireError
@@ -119,7 +120,7 @@ class StaticDecoder:
         self._held: bytearray | None = None  # a message that has to be there as a whole
         self._stream: zstd.ZstdDecoder | None = None
 
-    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
+    def feed(self, chunk: bytes | memoryview) -> Iterable[bytes]:
         if self._held is None and self._stream is None and len(chunk):
             if chunk[0] == _BY_AND_BY[0]:
                 self._stream = zstd.ZstdDecoder(self._limit, Way.RESPONSE.dictionary)

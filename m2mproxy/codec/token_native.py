@@ -2,7 +2,7 @@
 
 The one rule: it is written only where the ids give back exactly the body, and read only with the
 vocabulary that it names. The crate writes `L` with another vocabulary than Llama's; we do not, so
-that without the real one `L` is neither written nor read (WIRE.md).
+that without the real one `L` is neither written nor read.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from m2mproxy.codec.base import (
 )
 from m2mproxy.codec.varint import read_tokens, write_tokens
 
-# The vocabularies that WIRE.md names, by their letters on the wire; their places are their numbers
-# in the binary variant.
+# The vocabularies by their letters on the wire; their places are their numbers in the binary
+# variant.
 NAMES: Mapping[str, str] = {"C": "cl100k", "O": "o200k", "L": "llama3"}
 VOCABULARIES = tuple(NAMES)
 

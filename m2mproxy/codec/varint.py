@@ -1,4 +1,4 @@
-"""Unsigned LEB128: seven bits a byte, lowest first, the high bit set on all but the last (WIRE.md).
+"""Unsigned LEB128: seven bits a byte, lowest first, the high bit set on all but the last.
 
 The one rule: nothing is read beyond the end given or the bytes that a number may have, and a number
 that would not fit where others keep it is refused.

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-from m2mproxy.codec.allowance import MEMBER_COST, SLICE, STEP, Allowance
-from m2mproxy.codec.base import WireError
+from m2mproxy.codec.allowance import MEMBER_COST, STEP, StepDecoder
+from m2mproxy.codec.base import WireError, some
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -87,43 +87,45 @@ class ZstdEncoder:
         self._compressor = zstd.ZstdCompressor(options=options, zstd_dict=dictionary)
 
     def feed(self, chunk: bytes | memoryview) -> list[bytes]:
-        return _some(self._compressor.compress(chunk))
+        return some(self._compressor.compress(chunk))
 
     def flush(self) -> list[bytes]:
-        return _some(self._compressor.flush(_BLOCK))
+        return some(self._compressor.flush(_BLOCK))
 
     def finish(self) -> list[bytes]:
-        return _some(self._compressor.flush(_END))
+        return some(self._compressor.flush(_END))
 
 
-class ZstdDecoder:
+class ZstdDecoder(StepDecoder):
     """A Transform: frames, skippable ones among them, one after the other."""
 
-    __slots__ = ("_allowance", "_any", "_dictionary", "_frame", "_options")
+    __slots__ = ("_any", "_dictionary", "_frame", "_options")
 
     def __init__(
         self, limit: int, dictionary: Dictionary | None = None, window: int = MOST_WINDOW
     ) -> None:
         """`limit` in bytes, of all that comes out; `dictionary` is what all frames were made
         with; `window` in bytes is the largest of any, rounded up to a power of two."""
-        self._allowance = Allowance(limit)
+        super().__init__(limit)
         self._dictionary = dictionary
         log = min(_window_log(window), _WINDOW_LOG)
         self._options: Mapping[int, int] = {zstd.DecompressionParameter.window_log_max: log}
         self._frame: zstd.ZstdDecompressor | None = None  # None between frames
         self._any = False
 
-    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
-        out: list[bytes] = []
-        view = memoryview(chunk)
+    def _step(self, data: bytes | memoryview) -> bytes:
+        frame = self._frame or self._next()
         try:
-            for at in range(0, len(view), SLICE):
-                rest: bytes | memoryview = view[at : at + SLICE]
-                while rest:
-                    rest = self._drain(self._frame or self._next(), rest, out)
+            piece = frame.decompress(data, STEP)
         except zstd.ZstdError:
             raise WireError("the body is not zstd, or has too large a window") from None
-        return out
+        self._allowance.take(len(piece))
+        if frame.eof:
+            self._frame = None
+            self._rest = frame.unused_data or None
+        else:
+            self._rest = None if frame.needs_input else b""
+        return piece
 
     def _next(self) -> zstd.ZstdDecompressor:
         if self._any:
@@ -131,25 +133,6 @@ class ZstdDecoder:
         self._any = True
         self._frame = zstd.ZstdDecompressor(zstd_dict=self._dictionary, options=self._options)
         return self._frame
-
-    def _drain(
-        self, frame: zstd.ZstdDecompressor, data: bytes | memoryview, out: list[bytes]
-    ) -> bytes:
-        """Put out what `data` makes; returns what follows the frame's end."""
-        while True:
-            piece = frame.decompress(data, STEP)
-            if piece:
-                self._allowance.take(len(piece))
-                out.append(piece)
-            if frame.eof:
-                self._frame = None
-                return frame.unused_data
-            if frame.needs_input:
-                return b""
-            data = b""
-
-    def flush(self) -> list[bytes]:
-        return []
 
     def finish(self) -> list[bytes]:
         if self._frame is not None or not self._any:
@@ -174,10 +157,6 @@ def window(head: bytes) -> int | None:
     if len(field) < size:
         return None
     return int.from_bytes(field, "little") + (256 if size == 2 else 0)
-
-
-def _some(piece: bytes) -> list[bytes]:
-    return [piece] if piece else []
 
 
 def prefix(data: bytes) -> Reference:

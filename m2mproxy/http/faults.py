@@ -94,8 +94,8 @@ class Busy(Fault):
     """A limit of ours is reached, or we are stopping: come back after `retry_after` seconds."""
 
     status = 503
+    retry_after = 1
 
-    def __init__(self, code: str, message: str, retry_after: int = 1) -> None:
+    def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
-        self.retry_after = retry_after

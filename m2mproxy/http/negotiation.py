@@ -58,11 +58,15 @@ class Accepted:
 
 
 _NO_CODING = (b"identity", b"*")
+# Bytes of the field that are looked at, for what is read is kept.
+_MOST = 1024
 
 # Clients of one kind all say the same, so it is read once.
 _read = lru_cache(256)(Accepted)
 
 
 def accepted(headers: Headers) -> Accepted:
-    """What the receiver of the answer to a message with these headers takes."""
-    return _read(tuple(headers.values_of(b"accept-encoding")))
+    """What the receiver of the answer to a message with these headers takes. A field that is longer
+    than any honest one is as none."""
+    values = tuple(headers.values_of(b"accept-encoding"))
+    return _read(values if sum(map(len, values)) <= _MOST else ())

@@ -115,9 +115,7 @@ class Core:
         before = received.entry
         if before is not None and before.scope != scope:
             raise Miss
-        if not self._window.takes(len(body)):
-            return None
-        entry = Entry(number, scope, body, tenant, names=names, tail=received.use.tail)
+        entry = Entry(number, scope, body, tenant, names=names.to_keep, tail=received.use.tail)
         if before is not None and received.use.replaces:
             entry.successor_of = before.number
         return entry if self._window.add(entry) else None

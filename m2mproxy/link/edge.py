@@ -52,6 +52,10 @@ _says = re.compile(
     rb'"(?:content|text|arguments)": ?"((?:[^"\\]|\\.)[^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL
 ).search
 _SPACE = b" \\nrt"  # as it is, or escaped
+# What is shorter could be guessed, and then what the reply says after it, piece by piece.
+_LEAST_SAID = 64
+# What the text of a reply begins with, which the first message of a body has not before it.
+_BEFORE_REPLY = b", "
 
 
 class Isolation(enum.Enum):
@@ -92,8 +96,8 @@ class Look:
     def find(self) -> Look:
         """Find it out. May take long, and touches nothing else."""
         body = self.body
-        self.names = names_in(body, self.earlier)
-        self.scope = scope(self.tenant, body, self.names)
+        names = names_in(body, self.earlier)
+        self.scope, self.names = scope(self.tenant, body, names), names.to_keep
         whose, marks = self.known
         self.marks = chain(self.scope, body, marks if whose == self.scope else ())
         if self.earlier is None:  # else it most likely goes on, and nobody asks
@@ -215,14 +219,21 @@ class Edge:
         return continues(old, new)
 
     def _may_have_reply(self, own: Entry, body: bytes, same: int) -> bool:
-        """Whether the body has what the reply says, but for space around it, or the random id of a
-        call of it, after the first bytes, which are the `same`."""
-        if not own.reply or self._isolation is Isolation.CREDENTIAL:
-            return bool(own.reply)
-        match = _says(own.reply)
+        """Whether the body shows, after the first bytes, which are the `same`, that its sender got
+        the reply. Of a reply with a random id that is the id; of any other all of it, or a long
+        text that it says first, but for space around that."""
+        if not self._has_reply(own) or self._isolation is Isolation.CREDENTIAL:
+            return self._has_reply(own)
+        shown = own.secrets or [own.reply.lstrip(_BEFORE_REPLY)]
+        match = None if own.secrets else _says(own.reply)
         text = match[1].strip(_SPACE) if match is not None else b""
-        said = [text, *own.secrets] if text else own.secrets
-        return any(body.find(each, same) >= 0 for each in said)
+        if len(text) >= _LEAST_SAID:
+            shown = [text, *shown]
+        return any(body.find(each, same) >= 0 for each in shown)
+
+    def _has_reply(self, entry: Entry) -> bool:
+        """Whether there is one, and the core is still believed to have the same."""
+        return bool(entry.reply) and self._doubts < _MOST_DOUBTS
 
     def _survey(self, plan: Plan, recent: list[Entry]) -> None:
         """Ask what of another entry the body has, too."""
@@ -251,7 +262,7 @@ class Edge:
             if survey.runs:
                 self._refer(plan, best, Use(runs=tuple(survey.runs[:MOST_RUNS])))
         else:
-            self._refer(plan, best, Use(reply=bool(best.reply)))
+            self._refer(plan, best, Use(reply=self._has_reply(best)))
 
     def _refer(self, plan: Plan, entry: Entry, use: Use) -> None:
         plan.entry, plan.use = entry, use
@@ -275,7 +286,7 @@ class Edge:
         entry.tail, entry.after_reply = plan.use.tail, plan.use.reply
         if plan.entry is not None and plan.use.replaces:
             entry.successor_of = plan.entry.number
-        if self._window.takes(len(look.body)) and self._window.add(entry):
+        if self._window.add(entry):
             return entry
         if plan.entry is not None and plan.use.replaces:
             self._window.drop(plan.entry)  # the core will have this one in its place
@@ -283,11 +294,11 @@ class Edge:
 
     def have(self, entry: Entry) -> None:
         """The core has it."""
-        if entry.after_reply:
+        if entry.after_reply and self._doubts < _MOST_DOUBTS:
             self._doubts = 0
         if self._window.get(entry.number) is entry:
             entry.usable = True
-            self._index.add(entry, entry.marks)
+            self._index.add(entry)
             before = self._window.get(entry.successor_of)
             if before is not None:
                 called, cost = self._index.known_by(_still_called(before, entry))

@@ -100,10 +100,9 @@ class Index:
         self._by_secret: dict[bytes, Entry] = {}
         self._places: dict[Entry, Places] = {}
 
-    def add(self, entry: Entry, marks: list[int]) -> None:
+    def add(self, entry: Entry) -> None:
         """Find `entry` by its chain, from now on."""
-        entry.marks = marks
-        self._by_mark.update(dict.fromkeys(marks, entry))
+        self._by_mark.update(dict.fromkeys(entry.marks, entry))
 
     def add_secrets(self, entry: Entry, secrets: list[bytes]) -> None:
         """Find `entry` by what only its reply had: some that `known_by` gave."""
@@ -161,9 +160,7 @@ class Index:
                 best = entry
         return best
 
-    def longest(
-        self, scope: bytes, marks: list[int], unit: int = BLOCK
-    ) -> tuple[Entry | None, int]:
+    def longest(self, scope: bytes, marks: list[int], unit: int) -> tuple[Entry | None, int]:
         """The entry whose chain is the same for longest, and for how many bytes, a multiple of
         `unit`."""
         find = self._by_mark.get

@@ -13,14 +13,17 @@ from typing import NamedTuple
 # What of another's body may be referred to is cut to whole blocks of this size, so that whoever
 # would guess at what stands in one has to guess all of it.
 BLOCK = 1024
-# Bytes that are compared at first; twice as many each time they are equal.
-_STEP = 256
+# Bytes that are compared at first; twice as many each time they are equal, up to what a copy of
+# costs no new memory.
+_STEP, _MOST_STEP = 256, 64 * 1024
 # The end of a message that is not the last one.
 _MORE = b"},"
 # Applications mark the last messages of a conversation with it, whichever these are. It can say no
 # more than this. (https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching)
-_CACHE = rb'"cache_control": ?\{"type": ?"ephemeral"(?:, ?"ttl": ?"(?:5m|1h)")?\}'
-_cache_controls = re.compile(rb", ?%b|%b, ?" % (_CACHE, _CACHE)).sub
+_cache_controls = re.compile(
+    rb'"cache_control": ?\{"type": ?"ephemeral"(?:, ?"ttl": ?"(?:5m|1h)")?\}'
+).finditer
+_COMMAS = (b", ", b",")
 # How far the beginnings of messages lie apart at least, and how many of them are looked at.
 _LEAST_APART, _MOST_STARTS = 48, 2048
 # And how much of a body is searched for them.
@@ -36,7 +39,7 @@ def common_prefix(a: bytes, b: bytes, at_a: int = 0, at_b: int = 0) -> int:
         if not b.startswith(a[at_a + same : at_a + same + step], at_b + same):
             break
         same += step
-        step *= 2
+        step = min(2 * step, _MOST_STEP)
     else:
         return most
     while step > 1:  # `step` bytes hold the first difference: halve them
@@ -58,7 +61,7 @@ def common_suffix(a: bytes, b: bytes, end_a: int, end_b: int, most: int) -> int:
         if not b.endswith(a[end_a - same - step : end_a - same], 0, end_b - same):
             break
         same += step
-        step *= 2
+        step = min(2 * step, _MOST_STEP)
     else:
         return most
     while step > 1:
@@ -71,6 +74,14 @@ def common_suffix(a: bytes, b: bytes, end_a: int, end_b: int, most: int) -> int:
     return same
 
 
+def _are_same(a: bytes, b: bytes, at_a: int, at_b: int, size: int) -> bool:
+    """Whether so many bytes from `at_a` and `at_b` on are the same; both have as many."""
+    for at in range(at_a, at_a + size, _MOST_STEP):
+        if not b.startswith(a[at : min(at + _MOST_STEP, at_a + size)], at_b + at - at_a):
+            return False
+    return True
+
+
 def continues(old: bytes, new: bytes, likely: int = 0) -> bool:
     """Whether `new` is `old`, or is it with more behind one of its messages: the next turn of the
     same conversation, as far as anybody can tell. The first `likely` bytes, no more than either
@@ -81,18 +92,30 @@ def continues(old: bytes, new: bytes, likely: int = 0) -> bool:
     first = len(old) - common_suffix(old, new, len(old), len(new), len(old))
     # What was inserted begins somewhere from `first` to `front`: a message before, a comma there.
     is_turn = new.find(_MORE, max(first - 1, 0), front + 1) >= 0
-    return is_turn and new.startswith(old[:likely])
+    return is_turn and _are_same(old, new, 0, 0, likely)
 
 
 def without_cache_control(part: bytes) -> bytes:
-    """Some bytes of a body without the marks of what is to be cached."""
-    return _cache_controls(b"", part)
+    """Some bytes of a body without the marks of what is to be cached, each with the comma before
+    it, or else the one after."""
+    kept, done = [], 0
+    for mark in _cache_controls(part):
+        start, end = mark.span()
+        before = next((each for each in _COMMAS if part.endswith(each, done, start)), b"")
+        after = next((each for each in _COMMAS if part.startswith(each, end)), b"")
+        if before or after:
+            kept.append(part[done : start - len(before)])
+            done = end if before else end + len(after)
+    return b"".join([*kept, part[done:]])
 
 
 def insertion(old: bytes, new: bytes) -> int:
     """Where `new` has more than `old`, if that is all it has more; -1 where it is not."""
+    if len(new) < len(old):
+        return -1
     at = common_prefix(old, new)
-    return at if len(new) >= len(old) and new.endswith(old[at:]) else -1
+    rest = len(old) - at
+    return at if _are_same(old, new, at, len(new) - rest, rest) else -1
 
 
 class Run(NamedTuple):

@@ -20,8 +20,8 @@ from m2mproxy.link.content import Blocks, message_of
 
 # A reply of which there is more is not remembered: neither it nor what is left of an event.
 MOST = 256 * 1024
-# Choices (`n`) of which the texts are kept apart.
-_MOST_CHOICES = 16
+# Choices (`n`) of which the texts are kept apart, and names of texts of one.
+_MOST_CHOICES, _MOST_TEXTS = 16, 16
 # Tool calls of a choice that have numbers of their own in a stream.
 _MOST_CALLS = 256
 _EVENT: Final = b"data:"
@@ -177,7 +177,7 @@ class _Choice:
 
     @staticmethod
     def _add(texts: dict[str, list[str]], name: str, text: str) -> int:
-        if not text or (name not in texts and len(texts) >= _MOST_CHOICES):
+        if not text or (name not in texts and len(texts) >= _MOST_TEXTS):
             return 0
         if name in _ONCE and name in texts:
             return 0  # some say who speaks with every word

@@ -56,6 +56,11 @@ class Names(NamedTuple):
     """Whether none is such that what comes long after it could give it a value, and all are few and
     short: what is found for a body is of use for the next one."""
 
+    @property
+    def to_keep(self) -> Names:
+        """What of them to keep with the body: nothing where that is of no use."""
+        return self if self.is_settled else NOTHING
+
 
 NOTHING = Names((), 0, False)
 """Of a body of which nothing is known."""

@@ -6,7 +6,7 @@ far leaves with the next flush; nothing waits here for more.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from m2mproxy.codec.base import Transform
 from m2mproxy.http.body import Chunk
@@ -62,17 +62,26 @@ class Coder:
         """Whether what is fed should come in slices."""
         return self._decoder is not None
 
-    def feed(self, chunk: Chunk) -> list[Chunk]:
-        """What can leave now that `chunk` came.
+    def feed(self, chunk: Chunk) -> Iterable[Chunk]:
+        """What can leave now that `chunk` came. To be taken to its end before the next call; what
+        holds much is decoded as it is taken.
 
         Raises:
             WireError: it cannot be decoded.
         """
         if self._decoder is None:
             return self._encode([chunk], len(chunk))
-        return self._encode(list(self._decoder.feed(chunk)), len(chunk))
+        plain = self._decoder.feed(chunk)
+        if isinstance(plain, list):
+            return self._encode(plain, len(chunk))
+        self._out_of.add(len(chunk), 0)
+        return self._encode_each(plain)
 
-    def _encode(self, plain: list[Chunk], came: int) -> list[Chunk]:
+    def _encode_each(self, plain: Iterable[bytes]) -> Iterator[Chunk]:
+        for piece in plain:
+            yield from self._encode([piece], 0)
+
+    def _encode(self, plain: Sequence[Chunk], came: int) -> list[Chunk]:
         size = sum(map(len, plain))
         self._out_of.add(came, size)
         if self.tap is not None:
@@ -80,7 +89,7 @@ class Coder:
                 self.tap(chunk)
         if self._encoder is None:
             self._into.add(size, size)
-            return plain
+            return list(plain)
         self._into.add(0, size)
         self._fed = self._fed or size > 0
         for chunk in plain:
@@ -116,10 +125,11 @@ class Coder:
         self._hold(self._encoder.flush())
         return self._take()
 
-    def _hold(self, pieces: list[bytes]) -> None:
+    def _hold(self, pieces: Iterable[bytes]) -> None:
         """Until the flush that always follows: an event is one chunk, coded or not."""
-        self._held += pieces
-        self._held_size += sum(map(len, pieces))
+        for piece in pieces:
+            self._held.append(piece)
+            self._held_size += len(piece)
 
     def _take(self) -> list[Chunk]:
         held, self._held = self._held, []

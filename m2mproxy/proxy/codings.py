@@ -6,7 +6,7 @@ The one rule: what is written here can be read by whoever named it, and is decod
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 
 from m2mproxy.codec import after, coding, dictionaries, frame, static
@@ -241,12 +241,12 @@ class Steps:
     def __init__(self, steps: Sequence[Transform]) -> None:
         self._steps = steps
 
-    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
+    def feed(self, chunk: bytes | memoryview) -> Iterable[bytes]:
         """See `Transform`."""
-        chunks: list[bytes] = list(self._steps[0].feed(chunk))
+        pieces = self._steps[0].feed(chunk)
         for step in self._steps[1:]:
-            chunks = [piece for each in chunks for piece in step.feed(each)]
-        return chunks
+            pieces = _through(step, pieces)
+        return pieces
 
     def flush(self) -> list[bytes]:
         """See `Transform`."""
@@ -261,6 +261,11 @@ class Steps:
         for step in self._steps:
             chunks = [piece for each in chunks for piece in step.feed(each)] + list(step.finish())
         return chunks
+
+
+def _through(step: Transform, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        yield from step.feed(piece)
 
 
 class Whole:

@@ -20,6 +20,8 @@ _VIA = {
     (1, 1): (b"via", b"1.1 " + _PSEUDONYM),
     (2, 0): (b"via", b"2 " + _PSEUDONYM),
 }
+# Bytes of a host and port: of longer ones, which no name server has, the element is not kept.
+_LONGEST_HOST = 262
 # An edge and a core pass a request on once each; more than this is a loop (RFC 9110 7.6.3).
 _MOST_PASSES = 4
 
@@ -47,8 +49,9 @@ class Forwarding:
                 headers.drop((b"upgrade",))
         headers.append(_VIA[request.version])
         if self._forwarded:
-            element = forwarded_element(peer, request.authority, request.scheme)
-            headers.append((b"forwarded", element))
+            is_kept = len(request.authority) <= _LONGEST_HOST
+            make = forwarded_element if is_kept else forwarded_element.__wrapped__
+            headers.append((b"forwarded", make(peer, request.authority, request.scheme)))
         if self._key is not None and not has_credential(self._profile, marked):
             headers.append(self._key)
 

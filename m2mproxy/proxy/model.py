@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 
-import orjson
-
+from m2mproxy.codec.base import WireError
+from m2mproxy.codec.jsontext import read_json
 from m2mproxy.http.body import Chunk
 
 _KEY = b'"model"'
@@ -50,10 +50,10 @@ class ModelFinder:
 
 
 def model_of(body: bytes) -> str | None:
-    """The top-level "model" of a JSON body; None when there is none or it is no JSON."""
+    """The top-level "model" of a JSON body; None when there is none, or it cannot be read."""
     try:
-        content = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        content = read_json(body)
+    except WireError:
         return None
     model = content.get("model") if isinstance(content, dict) else None
     return model if isinstance(model, str) else None

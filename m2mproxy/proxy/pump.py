@@ -7,13 +7,15 @@ back its sender.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from m2mproxy.codec.base import WireError
 from m2mproxy.http.body import CHUNK_COST, Body, Chunk
 from m2mproxy.http.faults import ClientFault, Fault, UpstreamFault
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy.coder import SLICE, Coder
+
+_NO_PIECES: Iterator[Chunk] = iter(())
 
 
 class Pump:
@@ -33,6 +35,7 @@ class Pump:
         "_limit",
         "_on_end",
         "_out",
+        "_pieces",
         "_rest",
         "_room",
         "_waiting",
@@ -62,6 +65,7 @@ class Pump:
         self._out: Stream | None = None
         self._waiting = False
         self._rest: Chunk = b""  # of a chunk that is decoded slice by slice
+        self._pieces = _NO_PIECES  # of a slice that holds much
         self.coder: Coder | None = None
         self.ended = False
         self.moved = 0
@@ -102,13 +106,13 @@ class Pump:
         return self._kept is not None
 
     def replay(self, out: Stream) -> None:
-        """Begin again into another stream, with what passed before."""
-        kept = self._kept
+        """Begin again into another stream, with what passed before. The tap has seen that."""
+        kept, tap = self._kept, self.tap
         assert kept is not None
         self.stop()
         for chunk in kept:
             out.write(chunk)
-        self._kept = kept
+        self._kept, self.tap = kept, tap
         self.ended = False
         self.start(out)
 
@@ -125,6 +129,8 @@ class Pump:
         if out is None or self.ended:
             return
         gate = out.gate
+        if self._pieces is not _NO_PIECES and not self._pour(out):
+            return
         while gate.is_open:
             chunk = body.take() if not self._rest else self._slice()
             if chunk is None:
@@ -158,9 +164,33 @@ class Pump:
             self.moved -= len(self._rest)
             chunk = memoryview(chunk)[:SLICE]
         try:
-            self._write(coder.feed(chunk), out)
+            pieces = coder.feed(chunk)
         except WireError as error:
-            self._end(UpstreamFault("protocol", f"the upstream's reply cannot be decoded: {error}"))
+            self._spoiled(error)
+            return
+        if isinstance(pieces, list):
+            self._write(pieces, out)
+        else:
+            self._pieces = iter(pieces)
+            self._pour(out)
+
+    def _pour(self, out: Stream) -> bool:
+        """Write what is decoded as it is taken, while there is room. False where that stopped
+        us."""
+        try:
+            while out.gate.is_open:
+                piece = next(self._pieces, None)
+                if piece is None:
+                    self._pieces = _NO_PIECES
+                    break
+                self.touched = self._clock()
+                out.write(piece)
+        except WireError as error:
+            self._spoiled(error)
+        return self._out is out
+
+    def _spoiled(self, error: WireError) -> None:
+        self._end(UpstreamFault("protocol", f"the upstream's reply cannot be decoded: {error}"))
 
     def _slice(self) -> Chunk:
         rest, self._rest = self._rest, b""
@@ -200,7 +230,7 @@ class Pump:
         try:
             self._write(coder.finish(), out)
         except WireError as error:
-            self._end(UpstreamFault("protocol", f"the upstream's reply cannot be decoded: {error}"))
+            self._spoiled(error)
             return False
         return True
 

@@ -103,6 +103,7 @@ class Readable:
 
     def refused(self, path: bytes, coding: bytes, status: int) -> None:
         """A request in `coding` was answered 400, 415 or 422."""
+        self.forgive(path, coding)  # the last refusal is the one that counts, and goes last
         if len(self._refused) >= _MOST_REFUSALS:
             del self._refused[next(iter(self._refused))]
         self._refused[path, coding] = (self._clock() + LIFETIME, status)

@@ -22,10 +22,7 @@ from m2mproxy.proxy.links import FIELD, OFFER, Shared
 # What says something about the bytes as they were coded before (RFC 9110 8.8.1, RFC 9530, 14.3).
 _ABOUT_BYTES = (b"content-encoding", b"content-length", b"content-digest", b"content-md5")
 
-
 NOT_SHARED = Shared()
-# What only another m2mproxy says that it accepts.
-_OURS = codings.M2M
 # Bytes from which a response is smaller with a dictionary, for a client that has it.
 _LEAST_FOR_PEERS = 128
 # What of a response's head is looked at first.
@@ -74,8 +71,8 @@ class ResponseCoding:
             headers.append((b"accept-encoding", self.forms.readable()))
             if offers:
                 headers.append((FIELD, OFFER))
-        elif any(name == b"accept-encoding" and _OURS in value for name, value in marks):
-            headers.drop((b"accept-encoding",))  # it was for us
+        elif any(name == b"accept-encoding" and codings.M2M in value for name, value in marks):
+            headers.drop((b"accept-encoding",))  # it was for us: only another m2mproxy says so
         if response.length != 0:
             self.forms.check_response(headers)
         if self.responses == "off":

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from m2mproxy.codec import frame
@@ -117,7 +117,7 @@ class _Opener:
         self._start = b""
         self._chosen: Transform | None = None
 
-    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
+    def feed(self, chunk: bytes | memoryview) -> Iterable[bytes]:
         """See `Transform`."""
         if self._chosen is not None:
             return self._chosen.feed(chunk)

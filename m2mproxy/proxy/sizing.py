@@ -78,14 +78,18 @@ class Sizing:
             Fault: what ended `body` before its end. Nothing of it has gone anywhere.
         """
         invite(request, downstream)
-        body = await self._begin(body, min(limit, MOST_HELD), held, ledger)
+        taken, why = await self._take(body, min(limit, MOST_HELD), held)
+        size, is_all = sum(map(len, taken)), body.ended and not body.held
         if body.trailers:
             ledger.why = "trailers"
-        elif body.ended and body.held <= limit:
-            set_length(request, body.held)
-        return body
+        elif is_all and size <= limit:
+            set_length(request, size)
+        else:
+            ledger.why = why
+        return Resumed(taken, body)
 
-    async def _begin(self, body: Body, most: int, held: Held, ledger: Ledger) -> Body:
+    async def _take(self, body: Body, most: int, held: Held) -> tuple[list[Chunk], str]:
+        """What comes of `body` in time, and why that may not be all of it."""
         taken: list[Chunk] = []
         weight = 0
         while True:
@@ -94,15 +98,13 @@ class Sizing:
                 weight += len(chunk) + CHUNK_COST
                 self._arrived = self._clock()
                 if weight > most or not held.take(weight):
-                    ledger.why = "too large" if weight > most else "no room"
-                    return Resumed(taken, body)
+                    return taken, "too large" if weight > most else "no room"
             if body.fault is not None:
                 raise body.fault
             if body.ended:
-                return Resumed(taken, body)
+                return taken, ""
             if self._is_over(self._clock()):
-                ledger.why = "no end"
-                return Resumed(taken, body)
+                return taken, "no end"
             self._change = Signal()
             body.on_change = partial(self._change.set, None)
             await self._change

@@ -113,10 +113,10 @@ class Opened:
             for at in range(0, len(chunk), SLICE):
                 for piece in decoder.feed(chunk[at : at + SLICE]):
                     size += len(piece)
+                    if size > _MOST_OPENED:
+                        self._lose()
+                        return
                     self._see(piece)
-                if size > _MOST_OPENED:
-                    self._lose()
-                    return
         except WireError:
             self._lose()
 

@@ -64,7 +64,7 @@ def test_a_flush_makes_readable_all_that_was_fed(name: bytes) -> None:
         event = b'data: {"choices":[{"delta":{"content":" word%d"}}]}\n\n' % number
         coded = encoder.feed(event) + encoder.flush()
         assert b"".join(piece for chunk in coded for piece in decoder.feed(chunk)) == event
-    decoder.feed(b"".join(encoder.finish()))
+    assert not list(decoder.feed(b"".join(encoder.finish())))
     assert decoder.finish() == []
 
 

@@ -153,7 +153,7 @@ def test_an_embedding_request_counts_its_texts() -> None:
     assert routing.fields.content_bytes == 4
 
 
-# ---- Bytes, laid out by hand from WIRE.md ----
+# ---- Bytes, laid out by hand ----
 
 REQUEST_HEADER = bytes.fromhex(
     "2200"  # 34 = 20 + 14

@@ -212,7 +212,7 @@ def test_a_body_that_is_cut_is_no_body() -> None:
     for end in range(len(coded)):
         decoder = static.StaticDecoder(1 << 20, 1 << 20)
         with pytest.raises(WireError):
-            decoder.feed(coded[:end])
+            list(decoder.feed(coded[:end]))
             decoder.finish()
 
 
@@ -229,7 +229,7 @@ def test_more_than_a_limit_is_refused_while_it_comes(first: bytes) -> None:
     decoder = static.StaticDecoder(1 << 18, 1 << 10)
     with pytest.raises(WireError):
         for at in range(0, len(coded), 50):
-            decoder.feed(coded[at : at + 50])
+            list(decoder.feed(coded[at : at + 50]))
         for _ in range(30):
-            decoder.feed(bytes(50))
+            list(decoder.feed(bytes(50)))
         decoder.finish()

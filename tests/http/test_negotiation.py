@@ -65,6 +65,13 @@ def test_what_was_coded_twice_needs_both() -> None:
     assert some.takes_all([])
 
 
+def test_what_is_longer_than_any_honest_field_names_nothing_and_is_not_kept() -> None:
+    """What is read is remembered for the process's life, and a head may have 64 KiB of names."""
+    names = b",".join(b"x%d" % number for number in range(8000))
+    assert accepted(b"zstd," + names) is accepted(names, b"gzip") is accepted()
+    assert accepted(b"gzip," + b" " * 900).names_any
+
+
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read(value: bytes) -> None:
     assert all(0 <= weight <= 1 for weight in weights([value]).values())

@@ -248,6 +248,22 @@ def test_a_miss_is_sent_again_after_the_dictionary() -> None:
     assert len(list(link.edge._window.newest(scope(ONE, turn(2))))) == 1
 
 
+def test_after_three_misses_in_a_row_no_reply_is_referred_to_any_more() -> None:
+    """Not of entries that have one already either, nor once one that was on its way is read."""
+    link = ends()
+    prompts = [said("system", words(rng, 500)) for _ in range(5)]
+    for prompt in prompts:
+        link.exchange(body([prompt]), [PARTS[1]])
+    sent = [link.send(body([prompt, PARTS[1], PARTS[2]])) for prompt in prompts[:4]]
+    assert all(each.plan.use.reply for each in sent)
+    for each in sent[:3]:
+        link.edge.miss(each.plan, each.entry)
+    assert link.receive(sent[3])
+    link.have(sent[3])
+    last = link.send(body([prompts[4], PARTS[1], PARTS[2]]))
+    assert last.plan.entry is not None and not last.plan.use.reply
+
+
 def test_ids_of_replies_are_counted_with_their_entries() -> None:
     link = ends()
     sent = link.exchange(turn(1))
@@ -286,6 +302,18 @@ def test_hostile_bodies_are_chosen_for_in_bounded_steps() -> None:
         assert link.receive(sent) == text
         link.have(sent)
     assert link.edge.size == link.memory[0].used
+
+
+def test_what_a_body_says_of_whose_it_is_takes_no_memory_that_is_not_counted() -> None:
+    """A long value would be kept twice, and counted once."""
+    link = ends()
+    for user, is_kept in (("u" * 400, True), ("u" * 100_000, False)):
+        sent = link.exchange(body([PROMPT], user=user))
+        assert sent.entry is not None and sent.kept is not None
+        assert bool(sent.entry.names.found) == bool(sent.kept.names.found) == is_kept
+        again = link.send(body([PROMPT, *PARTS[:2]], user=user))
+        assert again.plan.entry is sent.entry
+        assert link.receive(again) == again.plan.look.body
 
 
 # -- what is hostile -----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2mproxy.link.index import Index, chain, covered, last_calls, shared, whole_blocks
+from m2mproxy.link.match import BLOCK
 from m2mproxy.link.window import Entry
 
 S, OTHER = b"scope", b"other"
@@ -23,7 +24,8 @@ def entry(number: int, content: bytes, scope: bytes = S) -> Entry:
 def indexed(*entries: Entry) -> Index:
     index = Index()
     for each in entries:
-        index.add(each, chain(each.scope, each.body))
+        each.marks = chain(each.scope, each.body)
+        index.add(each)
     return index
 
 
@@ -60,10 +62,10 @@ def test_the_longest_chain_wins() -> None:
 
 def test_the_longest_chain_of_whole_units() -> None:
     index = indexed(entry(1, text[:3000]))
-    assert index.longest(S, chain(S, text))[1] == 2048
-    assert index.longest(S, chain(S, text[:1000])) == (None, 0)
+    assert index.longest(S, chain(S, text), BLOCK)[1] == 2048
+    assert index.longest(S, chain(S, text[:1000]), BLOCK) == (None, 0)
     index = indexed(entry(1, text[:18_000]))
-    assert index.longest(S, chain(S, text))[1] == 17 * 1024
+    assert index.longest(S, chain(S, text), BLOCK)[1] == 17 * 1024
 
 
 def test_marks_stand_for_whole_blocks_of_bodies_of_any_size() -> None:

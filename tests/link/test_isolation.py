@@ -262,6 +262,39 @@ def test_a_reply_that_cannot_be_written_is_not_referred_to_though_its_call_is_kn
     assert plan.entry is sent.entry and not plan.use.reply
 
 
+def paid(name: str, pin: int, text: str) -> dict[str, Any]:
+    call = {"name": "pay", "arguments": f'{{"pin":"{pin}"}}'}
+    calls = [{"id": name, "type": "function", "function": call}]
+    return {"role": "assistant", "content": text, "tool_calls": calls}
+
+
+@pytest.mark.parametrize("text", ["Sure.", "no", "", "n" * 63])
+@pytest.mark.parametrize("name, whole", [(RANDOM, False), ("call_1", True)])
+def test_what_follows_a_short_text_that_was_guessed_is_not_found_piece_by_piece(
+    text: str, name: str, whole: bool
+) -> None:
+    """B asks the same as A, knows how the reply begins, and has another id or that of any."""
+    link = ends()
+    asked = [said("system", words(rng, 3000)), said("user", "pay")]
+    link.exchange(body(asked), [paid(name, 4711, text)])
+    name = name.replace(RANDOM, "call_Ab3Cd4Ef5Gh6Ij7Kl8Mn")
+    for pin in (4711, 4712, 4799, 9999):
+        guess = body([*asked, paid(name, pin, text), said("tool", "paid")])
+        assert link.choose(guess).use.reply == (whole and pin == 4711)
+
+
+@pytest.mark.parametrize("around", ["", " ", "\n\n"])
+def test_a_long_text_shows_the_reply_although_its_reasoning_is_left_out(around: str) -> None:
+    text = words(rng, 80).strip()
+    link = ends()
+    asked = [said("system", words(rng, 3000)), said("user", "why?")]
+    reply = {**said("assistant", around + text + around), "reasoning_content": words(rng, 500)}
+    link.exchange(body(asked), [reply])
+    for answer, is_known in ((text, True), (text[:-9], False)):
+        plan = link.choose(body([*asked, said("assistant", answer), said("user", "and?")]))
+        assert plan.use.reply == is_known
+
+
 CACHED = {"cache_control": {"type": "ephemeral"}}
 
 

@@ -6,6 +6,8 @@ import pytest
 from link import Raw, Split
 from world import HOST, World, chunk, get, post, reply
 
+from m2mproxy.proxy.forwarding import forwarded_element
+
 
 def lines(message: bytes) -> list[bytes]:
     return message.partition(b"\r\n\r\n")[0].split(b"\r\n")
@@ -89,6 +91,16 @@ def test_via_and_forwarded_say_where_a_request_came_from() -> None:
         b"via: 1.1 m2mproxy",
         b'forwarded: for=192.0.2.7;host="proxy";proto=http',
     ]
+
+
+def test_a_host_that_is_longer_than_any_is_told_and_not_kept() -> None:
+    """An element is remembered for the process's life, and an authority can be a whole head."""
+    host = b"h" * 8000
+    kept = forwarded_element.cache_info().currsize
+    request = get(b"/v1/models").replace(HOST, b"host: %b\r\n" % host)
+    seen, _ = exchange(World(), request, reply(b"[]"))
+    assert lines(seen)[-1] == b'forwarded: for=192.0.2.7;host="%b";proto=http' % host
+    assert forwarded_element.cache_info().currsize == kept
 
 
 def test_forwarded_can_be_left_out() -> None:

@@ -80,6 +80,16 @@ def test_azure_classic_without_a_usable_model_is_the_clients_fault(body: bytes) 
         assert not world.upstreams
 
 
+@pytest.mark.parametrize("many, is_read", [(400_000, True), (500_000, False)])
+def test_azure_classic_reads_no_body_that_would_become_a_gigabyte(many: int, is_read: bool) -> None:
+    world = World(upstream=AZURE)
+    client = world.client()
+    client.send(post(b'{"input":[%b0],"model":"m"}' % (b"0," * many)))
+    world.run()
+    assert bool(world.upstreams) == is_read
+    assert (b'"code":"model_required"' in client.take()) == (not is_read)
+
+
 def test_azure_classic_reads_a_body_that_waits_for_continue() -> None:
     world = World(upstream=AZURE)
     client = world.client()

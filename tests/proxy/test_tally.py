@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import brotli  # type: ignore[import-untyped]
@@ -11,7 +13,7 @@ import orjson
 import pytest
 from sweep import WAYS, Way, sweep
 from tallies import Jobs
-from world import World
+from world import World, get, post, reply
 
 from m2mproxy.codec import coding, memory
 from m2mproxy.codec.sealed import AeadSeal
@@ -20,7 +22,7 @@ from m2mproxy.http.message import Request, Response
 from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.room import Room
 from m2mproxy.proxy.sealing import PeerSeal
-from m2mproxy.proxy.tally import MOST_KEPT, Kept, Tallies, Tally
+from m2mproxy.proxy.tally import MOST_KEPT, Kept, Opened, Tallies, Tally
 from m2mproxy.tokens.job import Tokens
 
 SSE = (b"content-type", b"text/event-stream")
@@ -122,6 +124,30 @@ def test_the_usage_of_a_coded_reply_that_is_passed_on(
     assert figures(pass_on(code(ANSWER), JSON, coding)) == (20, 5, (True, True))
     stream = word("four") + event(choices=[], usage=USAGE) + b"data: [DONE]\n\n"
     assert figures(pass_on(code(stream), SSE, coding)) == (20, 5, (True, True))
+
+
+@pytest.mark.parametrize("name", [b"zstd", b"br"])
+def test_of_a_reply_that_explodes_no_more_is_opened_than_is_looked_at(name: bytes) -> None:
+    coded, lost = coding.encode(name, bytes(50_000_000)), 0
+    size = 0
+
+    def see(piece: bytes | memoryview) -> None:
+        nonlocal size
+        size += len(piece)
+
+    def lose() -> None:
+        nonlocal lost
+        lost += 1
+
+    make = partial(coding.decoder, name, 1 << 30)
+    opened = Opened(make, [name], Room(), see, lose)
+    tracemalloc.start()
+    try:
+        opened.feed(coded)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert lost == 1 and size <= 64 << 10 and peak < 1 << 20
 
 
 def test_a_reply_that_is_sealed_for_the_client_is_not_opened() -> None:
@@ -423,6 +449,27 @@ def test_a_request_in_many_pieces_is_counted_once() -> None:
     ask.end()
     world.call().reply(SILENT, JSON)
     assert figures(tally_of(world)) == (2100, 2, (False, False))
+
+
+def test_a_request_that_goes_again_while_it_comes_is_counted_whole() -> None:
+    world = World(tokens_count="all", submit=Jobs())
+    client = world.client()
+    client.send(get())
+    stale = world.upstream()
+    stale.send(reply(b"[]"))
+    world.run()
+    client.send(post(LONG)[: -len(LONG)] + LONG[:5])
+    world.run()
+    stale.transport.die()
+    fresh = world.upstream()
+    client.send(LONG[5:])
+    world.run()
+    assert fresh.take().endswith(LONG)
+    fresh.send(reply(SILENT, b"content-type: application/json"))
+    world.run()
+    again = world.ended[-1]
+    assert again.retried and again.model == "m" and again.tally is not None
+    assert figures(again.tally) == (2100, 2, (False, False))
 
 
 # ---- bounds --------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from test_link import KEY, check, conversation, core_of, crossed, say, words
 from world import World
 
 from m2mproxy.guard.scanner import Scanner
-from m2mproxy.http.body import Body, Gate
+from m2mproxy.http.body import CHUNK_COST, Body, Gate
 from m2mproxy.http.faults import ClientGone
 from m2mproxy.http.flow import Flow
 from m2mproxy.http.headers import Headers
@@ -335,6 +335,17 @@ def test_one_that_is_here_before_it_is_waited_for_is_no_larger_either(
     got, request, errors = sized(whole(bytes(size)), 5000)
     assert request.length == length and got[0].ended and got[0].held == size
     assert errors == [None]
+
+
+def test_one_of_which_not_all_was_taken_has_no_length_though_its_end_is_here() -> None:
+    body = Body(lambda: None)
+    for _ in range(100):
+        body.feed(b"x")
+    body.end()
+    [got], request, errors = sized(body, 50 * (1 + CHUNK_COST))
+    assert request.length is None and errors == [None]
+    chunks = iter(got.take, None)
+    assert b"".join(map(bytes, chunks)) == b"x" * 100 and got.ended  # type: ignore[arg-type]
 
 
 def test_one_that_is_broken_already_is_not_waited_for() -> None:

@@ -416,13 +416,17 @@ def test_a_coded_reply_that_is_broken_never_looks_whole(how: str, pair: Pair) ->
     assert fault is not None and fault.code == "upstream_protocol_error"
 
 
-def test_a_reply_that_explodes_is_held_by_a_reader_that_is_slow() -> None:
-    """A few KiB that make many MiB do not make them all at once."""
+@pytest.mark.parametrize("names", [b"gzip", b"zstd", b"br", b"br, gzip", b"zstd, br"])
+def test_a_reply_that_explodes_is_held_by_a_reader_that_is_slow(names: bytes) -> None:
+    """A few bytes that make many MiB do not make them all at once."""
     world = wire()
     ask = world.ask(b"", b"/v1/x", method=b"GET")
     end = ask.connection  # type: ignore[attr-defined]
     end.transport.pause_reading()
-    world.call().reply(gzip.compress(bytes(30_000_000)), JSON, (b"content-encoding", b"gzip"))
+    coded = bytes(30_000_000)
+    for name in names.split(b", "):
+        coded = coding.encode(name, coded)
+    world.call().reply(coded, JSON, (b"content-encoding", names))
     world.run()
     assert end.transport.peer.under_way < 3_000_000
     end.transport.resume_reading()

@@ -240,7 +240,7 @@ def _measure_stream(
     results: Results, tally: Tally, events: list[bytes], encoder: Transform, decoder: Transform
 ) -> None:
     start = time.perf_counter()
-    coded = [encoder.feed(event) + encoder.flush() for event in events]
+    coded = [[*encoder.feed(event), *encoder.flush()] for event in events]
     coded.append(encoder.finish())
     middle = time.perf_counter()
     plain = [piece for pieces in coded for each in pieces for piece in decoder.feed(each)]

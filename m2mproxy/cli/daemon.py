@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from m2mproxy.cli.options import EXIT_CONFIG, EXIT_FAILURE, EXIT_USAGE, Parser, given
+from m2mproxy.cli.options import EXIT_CONFIG, EXIT_FAILURE, EXIT_USAGE, Parser, emit, given
 from m2mproxy.config import COMMAND_LINE, FILE_VARIABLE, Config, ConfigError, load
 
 DEFAULT_FILE = "/etc/m2m.toml"
@@ -47,8 +47,7 @@ def run(program: str, args: argparse.Namespace, default_file: str) -> int:
             _say(program, f"warning: {notice}")
         if args.check:
             _check(config)
-            print(f"{file or 'flags and environment'}: configuration is valid")
-            return 0
+            return _say_valid(program, file or "flags and environment")
         return _serve(program, config)
     except ConfigError as error:
         _say(program, str(error))
@@ -86,6 +85,17 @@ def _check(config: Config) -> None:
     configured(config)
     counter(config)
     scanner(config)
+
+
+def _say_valid(program: str, source: str) -> int:
+    if sys.stdout is None:  # whoever closed it wants the exit code
+        return 0
+    try:
+        emit(f"{source}: configuration is valid\n".encode(errors="backslashreplace"))
+    except OSError as error:
+        _say(program, f"standard output: {error.strerror}")
+        return EXIT_FAILURE
+    return 0
 
 
 def _serve(program: str, config: Config) -> int:

@@ -264,6 +264,21 @@ def test_help_gives_the_defaults(run, monkeypatch):
         assert line.endswith(f"(default: {default})")
 
 
+@pytest.mark.parametrize("argv", [("--version",), ("--help",), ("--check", "--upstream", URL)])
+def test_an_output_that_is_full_is_one_line(argv):
+    command = [sys.executable, "-m", "m2mproxy", *argv]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=20)
+    line = "m2mproxy: standard output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, line)
+
+
+def test_a_flag_of_another_command_is_not_meant(run):
+    assert run("m2m", "count", "--upstream", URL)[2] == ["m2m: unknown flag --upstream"]
+    (line,) = run("m2m", "proxy", "--prot", "1")[2]
+    assert line == "m2m: unknown flag --prot; did you mean --port?"
+
+
 @pytest.mark.parametrize("columns", ["0", "40", "wide", ""])
 def test_help_on_any_terminal(run, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", columns)
@@ -289,10 +304,11 @@ def test_python_dash_m_is_the_daemon():
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (("--upstraem", URL), "unknown flag --upstraem"),
-        (("--upstre", URL), "unknown flag --upstre"),  # no abbreviations
-        (("--api_key=sk-secret",), "unknown flag --api_key"),
-        (("--api_key", "sk-secret"), "unknown flag --api_key"),
+        (("--upstraem", URL), "unknown flag --upstraem; did you mean --upstream?"),
+        (("--upstre", URL), "unknown flag --upstre; did you mean --upstream?"),  # no abbreviations
+        (("--api_key=sk-secret",), "unknown flag --api_key; did you mean --api-key?"),
+        (("--api_key", "sk-secret"), "unknown flag --api_key; did you mean --api-key?"),
+        (("--zzz",), "unknown flag --zzz"),
         (("sk-secret",), "only flags are taken here"),
         (("--listen",), "argument --listen: expected one argument"),
         (("--check=sk-secret",), None),

@@ -34,7 +34,6 @@ from m2mproxy.proxy.proof import prove
 from m2mproxy.proxy.pump import Pump, too_large
 from m2mproxy.proxy.request_coding import (
     MOST_HELD,
-    NOT_SHOWN,
     WATCHED,
     Coded,
     decode,
@@ -216,8 +215,8 @@ class Exchange:
         considered = route.requests.considers(self.request, watched)
         if considered:
             body = await self._encoded(route, body)
-        elif considered is None:
-            self.why = NOT_SHOWN
+        else:
+            self.why = route.requests.why_not(self.request, watched, considered)
         return self._uploading(body)
 
     def _uploading(self, body: Body) -> Pump:

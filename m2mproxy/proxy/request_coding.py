@@ -267,6 +267,25 @@ class RequestCoding:
         request.headers.extend(self._extra)
         return whole(coded), before
 
+    def why_not(self, request: Request, watched: Headers, considered: bool | None) -> str:
+        """Why a request that is not `considered` goes as it is, in a word; "" without a body."""
+        size = request.length
+        if size == 0:
+            return ""
+        if considered is None:
+            return NOT_SHOWN
+        if not self._is_on:
+            return "off"
+        if watched.get(b"content-encoding") is not None:
+            return "coded by the client"
+        if not codings.compresses(codings.media_type(watched)):
+            return "content type"
+        if size is None:
+            return "no length"
+        if not self._min_size <= size <= self._most:
+            return "small" if size < self._min_size else "large"
+        return "waits for 100"
+
     def forgive(self, request: Request, coding: bytes) -> None:
         """The plain request was answered as the coded one: the coding is not to blame."""
         self.readable.forgive(request.target.partition(b"?")[0], coding)

@@ -46,7 +46,7 @@ def test_a_line_for_each_exchange_without_what_was_said(start: Any, form: str) -
     else:
         assert " method=POST path=/v1/chat/completions model=gpt-x status=200 " in line
         assert f" client_in={len(body)} client_out=6 " in line
-        assert line.endswith(" error=-")
+        assert line.endswith(" error=- reason=-")
 
 
 def test_what_is_no_request_is_a_line_too(start: Any) -> None:
@@ -180,7 +180,7 @@ def test_drain_has_an_end(start: Any) -> None:
         assert read_all(client).startswith(b"HTTP/1.1 503 ")
     assert code == 0
     assert "cutting 1 requests short" in log
-    assert " status=503 " in log and " error=shutting_down\n" in log
+    assert " status=503 " in log and " error=shutting_down reason=-\n" in log
 
 
 @pytest.mark.parametrize("attempt", range(5))  # it is about a moment that may be missed

@@ -103,6 +103,8 @@ def _serve(program: str, config: Config) -> int:
     from m2mproxy.cli.vocabularies import configured, counter
     from m2mproxy.service.server import serve
 
+    if config.security.enabled and sys.stderr is not None and sys.stderr.isatty():
+        _say(program, "preparing the scanner ...")  # somebody looks, and it takes seconds
     try:
         vocabularies, counts, guard = configured(config), counter(config), scanner(config)
         return serve(config, vocabularies, _aead(config.peer.psk), counts, guard)

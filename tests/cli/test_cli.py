@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from m2mproxy import __version__
-from m2mproxy.cli import daemon, tool
+from m2mproxy.cli import daemon, guard, tool
 from m2mproxy.cli.options import OPTIONS
 from m2mproxy.codec.token_native import NAMES, Vocabularies
 from m2mproxy.config import KEYS, Config, ConfigError, Listen
@@ -547,3 +547,12 @@ print(*[name for name in names if name not in light])
     assert (done.returncode, done.stdout, done.stderr) == (
         0, "flags and environment: configuration is valid\n\n", "",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_who_waits_for_the_scanner_is_told(run, server, monkeypatch, watched):
+    monkeypatch.setattr(guard, "scanner", lambda config: None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: watched)
+    told = ["m2m: preparing the scanner ..."] if watched else []
+    assert run("m2m", "proxy", "--upstream", URL, "--security") == (0, "", told)
+    assert run("m2m", "proxy", "--upstream", URL) == (0, "", [])

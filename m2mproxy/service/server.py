@@ -372,11 +372,12 @@ class Server:
         self._proxy.on_empty = self._over.set
         self._proxy.drain()
         seconds = self._config.drain
-        self._log.event("info", f"stopping: {self._proxy.exchanges} requests have {seconds:g} s")
+        how = f"{seconds:g} s for {_requests(self._proxy.exchanges)}"
+        self._log.event("info", "stopping at once" if self._over.is_set() else f"stopping: {how}")
         self._writer.flush()
         await self._until_over(seconds)
         if self._proxy.exchanges:
-            self._log.event("warning", f"cutting {self._proxy.exchanges} requests short")
+            self._log.event("warning", f"cutting {_requests(self._proxy.exchanges)} short")
         self._proxy.stop()
         await self._until_over(_LAST_WORDS)
 
@@ -406,6 +407,10 @@ class Server:
         # The end has come already. The loop, when it closes, gives signals back their default, and
         # one more would then change the exit code.
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+
+
+def _requests(number: int) -> str:
+    return f"{number} request{'' if number == 1 else 's'}"
 
 
 def _base_url(places: list[str]) -> str:

@@ -43,8 +43,9 @@ def run(program: str, args: argparse.Namespace, default_file: str) -> int:
     notices: list[str] = []
     try:
         config = load(file, os.environ, given(args), notices)
+        as_json = config.logging.format == "json" and not args.check
         for notice in notices:
-            _say(program, f"warning: {notice}")
+            _tell(program, "warning", notice, as_json)
         if args.check:
             _check(config)
             return _say_valid(program, file or "flags and environment")
@@ -110,7 +111,8 @@ def _serve(program: str, config: Config) -> int:
         return serve(config, vocabularies, _aead(config.peer.psk), counts, guard)
     except OSError as error:
         where = error.filename or ", ".join(map(str, config.listen))
-        _say(program, f"cannot listen on {where}: {_reason(error)}")
+        message = f"cannot listen on {where}: {_reason(error)}"
+        _tell(program, "error", message, config.logging.format == "json")
         return EXIT_FAILURE
 
 
@@ -127,6 +129,20 @@ def _reason(error: OSError) -> str:
     if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
     return error.strerror or str(error)
+
+
+def _tell(program: str, level: str, message: str, as_json: bool) -> None:
+    """What belongs to the log, before there is one: whoever reads that as JSON gets JSON."""
+    if not as_json:
+        _say(program, message if level == "error" else f"{level}: {message}")
+        return
+    import datetime
+    import json
+
+    stamp = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    fields = {"time": stamp.replace("+00:00", "Z"), "level": level, "message": message}
+    with contextlib.suppress(OSError):
+        print(json.dumps(fields), file=sys.stderr)
 
 
 def _say(program: str, line: str) -> None:

@@ -1,7 +1,9 @@
 """m2mproxy and m2m: what reaches serve, what is printed where, and every exit code."""
 
 import errno
+import json
 import os
+import re
 import subprocess
 import sys
 import types
@@ -452,6 +454,23 @@ def test_a_server_that_cannot_listen(run, server, command, error, line):
     server.result = error
     argv = ("--upstream", URL, "--listen", "127.0.0.1:80", "--listen", "unix:/a")
     assert run(*command, *argv) == (1, "", [f"{command[0]}: {line}"])
+
+
+@BOTH
+def test_what_comes_before_the_log_is_json_where_that_is(run, server, command, tmp_path):
+    file = tmp_path / "m2m.toml"
+    file.write_text(f'[proxy]\nupstream = "{URL}"\napi_key = "k"\n[logging]\nformat = "json"\n')
+    file.chmod(0o644)
+    server.result = failed(errno.EACCES, "Permission denied", "unix:/a")
+    code, _, lines = run(*command, "--config", str(file))
+    told = [json.loads(line) for line in lines]
+    assert code == 1 and [each["level"] for each in told] == ["warning", "error"]
+    assert told[0]["message"].startswith(f"{file} holds a key")
+    assert told[1]["message"] == "cannot listen on unix:/a: Permission denied"
+    assert all(re.fullmatch(r"[-\d]{10}T[:\d]{8}\.\d{3}Z", each["time"]) for each in told)
+    server.result = 0
+    (line,) = run(*command, "--config", str(file), "--check")[2]
+    assert line.startswith(f"{command[0]}: warning: ")
 
 
 # ---- odd surroundings ----------------------------------------------------------------------------

@@ -50,6 +50,8 @@ class Forwarding:
             element = forwarded_element(peer, request.authority, request.scheme)
             headers.append((b"forwarded", element))
         if self._key is not None and not has_credential(self._profile, marked):
+            if marked:
+                headers.drop(self._profile.credential_headers)  # those that are empty
             headers.append(self._key)
 
 

@@ -188,6 +188,7 @@ class Server:
             self._config.compression.requests == "auto",
             self._config.upstream_http,
         )
+        self._upstream_links.tell = self._log.event
         route = Upstream(
             origin,
             origin.authority,

@@ -292,7 +292,7 @@ class Server:
         try:
             self._fit_files()
             await self._accept()
-            self._warn_of_trust()
+            self._warn()
             self._renewal.start()
             self._announce()
             # What is there now stays: the collector need not look at it again.
@@ -329,13 +329,16 @@ class Server:
             ssl_shutdown_timeout=max(_TLS_END, self._config.timeouts.close),
         )
 
-    def _warn_of_trust(self) -> None:
+    def _warn(self) -> None:
         if self._config.tls.insecure and self._config.upstream.scheme == "https":
             self._log.event(
                 "warning",
                 "proxy.tls.insecure: the upstream's certificate is not verified, and whoever is "
                 "in the way can read and change everything, keys included",
             )
+        if self._config.peer.psk and self._config.link.enabled:
+            why = "all that crosses is sealed by itself"
+            self._log.event("info", f"with peer.psk_file there are no links: {why}")
 
     def _announce(self) -> None:
         places = self._listeners.addresses()

@@ -292,7 +292,7 @@ class RequestCoding:
         if size is None:
             return "no length"
         if not self._min_size <= size <= self._most:
-            return "small" if size < self._min_size else "large"
+            return "small" if size < self._min_size else "too large"
         return "waits for 100"
 
     def forgive(self, request: Request, coding: bytes) -> None:

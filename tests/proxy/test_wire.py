@@ -474,7 +474,7 @@ def test_nothing_is_coded_that_nothing_speaks_for() -> None:
     "body,fields,why",
     [
         (b'{"a":"%b"}' % (b"x" * 900), [JSON], "small"),
-        (b" " * (8 << 20) + b"{}", [JSON], "large"),
+        (b" " * (8 << 20) + b"{}", [JSON], "too large"),
         (BODY, [(b"content-type", b"image/png")], "content type"),
         (BODY, [JSON, (b"content-encoding", b"identity")], "coded by the client"),
         (BODY, [JSON, (b"content-encoding", b"identity, identity")], "coded by the client"),

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from m2mproxy.cli.options import EXIT_CONFIG, EXIT_FAILURE, EXIT_USAGE, Parser, given
+from m2mproxy.cli.options import EXIT_CONFIG, EXIT_FAILURE, EXIT_USAGE, Parser, emit, given
 from m2mproxy.config import COMMAND_LINE, FILE_VARIABLE, Config, ConfigError, load
 
 DEFAULT_FILE = "/etc/m2m.toml"
@@ -43,12 +43,12 @@ def run(program: str, args: argparse.Namespace, default_file: str) -> int:
     notices: list[str] = []
     try:
         config = load(file, os.environ, given(args), notices)
+        as_json = config.logging.format == "json" and not args.check
         for notice in notices:
-            _say(program, f"warning: {notice}")
+            _tell(program, "warning", notice, as_json)
         if args.check:
             _check(config)
-            print(f"{file or 'flags and environment'}: configuration is valid")
-            return 0
+            return _say_valid(program, file or "flags and environment")
         return _serve(program, config)
     except ConfigError as error:
         _say(program, str(error))
@@ -88,17 +88,31 @@ def _check(config: Config) -> None:
     scanner(config)
 
 
+def _say_valid(program: str, source: str) -> int:
+    if sys.stdout is None:  # whoever closed it wants the exit code
+        return 0
+    try:
+        emit(f"{source}: configuration is valid\n".encode(errors="backslashreplace"))
+    except OSError as error:
+        _say(program, f"standard output: {error.strerror}")
+        return EXIT_FAILURE
+    return 0
+
+
 def _serve(program: str, config: Config) -> int:
     from m2mproxy.cli.guard import scanner
     from m2mproxy.cli.vocabularies import configured, counter
     from m2mproxy.service.server import serve
 
+    if config.security.enabled and sys.stderr is not None and sys.stderr.isatty():
+        _say(program, "preparing the scanner ...")  # somebody looks, and it takes seconds
     try:
         vocabularies, counts, guard = configured(config), counter(config), scanner(config)
         return serve(config, vocabularies, _aead(config.peer.psk), counts, guard)
     except OSError as error:
         where = error.filename or ", ".join(map(str, config.listen))
-        _say(program, f"cannot listen on {where}: {_reason(error)}")
+        message = f"cannot listen on {where}: {_reason(error)}"
+        _tell(program, "error", message, config.logging.format == "json")
         return EXIT_FAILURE
 
 
@@ -115,6 +129,20 @@ def _reason(error: OSError) -> str:
     if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
     return error.strerror or str(error)
+
+
+def _tell(program: str, level: str, message: str, as_json: bool) -> None:
+    """What belongs to the log, before there is one: whoever reads that as JSON gets JSON."""
+    if not as_json:
+        _say(program, message if level == "error" else f"{level}: {message}")
+        return
+    import datetime
+    import json
+
+    stamp = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    fields = {"time": stamp.replace("+00:00", "Z"), "level": level, "message": message}
+    with contextlib.suppress(OSError):
+        print(json.dumps(fields), file=sys.stderr)
 
 
 def _say(program: str, line: str) -> None:

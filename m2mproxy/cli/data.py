@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable
 
-from m2mproxy.cli.options import EXIT_FAILURE, EXIT_USAGE, Parser
+from m2mproxy.cli.options import EXIT_FAILURE, EXIT_USAGE, Parser, emit
 from m2mproxy.config.keyfile import MOST_KEY, key_of
 
 # What a decoder takes and gives (codec.base.Limits); more could not be read back.
@@ -129,11 +129,8 @@ def write(data: bytes, output: str | None = None) -> None:
         reason = "this is binary, and standard output is a terminal: use -o FILE or --json"
         raise Failure(reason, EXIT_USAGE)
     try:
-        sys.stdout.buffer.write(data)
-        sys.stdout.flush()
+        emit(data)
     except OSError as error:
-        with contextlib.suppress(OSError, ValueError):  # what is left would fail again at the end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise Failure(f"standard output: {error.strerror}") from None
 
 

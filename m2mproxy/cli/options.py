@@ -5,7 +5,9 @@ may be a key.
 """
 
 import argparse
+import contextlib
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -58,7 +60,12 @@ class Parser(argparse.ArgumentParser):
     """argparse with whole flags only, and one line for an error."""
 
     def __init__(self, **settings: Any) -> None:
+        self._flags: list[str] = []
         super().__init__(allow_abbrev=False, formatter_class=_formatter, **settings)
+
+    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
+        self._flags += names
+        return super().add_argument(*names, **settings)
 
     def error(self, message: str) -> NoReturn:
         program = self.prog.partition(" ")[0]
@@ -69,8 +76,26 @@ class Parser(argparse.ArgumentParser):
         if rest:
             # argparse would print all of them, and with `--api_key KEY` the key.
             flags = [word.partition("=")[0] for word in rest if word.startswith("-")]
-            self.error(f"unknown flag {flags[0]}" if flags else "only flags are taken here")
+            chosen: Parser = getattr(args, "parser", self)
+            self.error(chosen._unknown(flags[0]) if flags else "only flags are taken here")
         return args
+
+    def _unknown(self, flag: str) -> str:
+        from difflib import get_close_matches  # only on the way out
+
+        near = get_close_matches(flag, self._flags, 1)
+        return f"unknown flag {flag}" + (f"; did you mean {near[0]}?" if near else "")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Help and versions are output like any other: what could not be written is an error."""
+        if file is None or file is not sys.stdout:
+            super()._print_message(message, file)
+            return
+        try:
+            emit(message.encode())
+        except OSError as error:
+            program = self.prog.partition(" ")[0]
+            self.exit(EXIT_FAILURE, f"{program}: standard output: {error.strerror}\n")
 
     def add_version(self) -> None:
         text = f"m2mproxy {__version__}"
@@ -94,6 +119,17 @@ class Parser(argparse.ArgumentParser):
                 action=option.action,
                 help=option.help + _default(key),
             )
+
+
+def emit(data: bytes) -> None:
+    """Write `data` to standard output, now. Raises OSError, with nothing left to write."""
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):  # what is left would fail again at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 def given(args: argparse.Namespace) -> dict[str, object]:

@@ -13,6 +13,7 @@ undeclared bytes differently.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import ssl
 import time
@@ -45,6 +46,7 @@ T = TypeVar("T")
 _MODELS, _CHAT = b"/v1/models", b"/v1/chat/completions"
 _MOST = 8 << 20  # bytes of an answer, and of what it decodes to
 _CONNECTIONS = 8
+_LONGEST_SAID = 300
 _TRIED = (coding.ZSTD, coding.GZIP)
 _EMPTY = b"{" + b" " * 2046 + b"}"  # above the size from which requests are coded
 _DICTIONARIES = re.compile(r"m2m-[0-9a-f]{8}")
@@ -144,7 +146,8 @@ class _Asker:
         try:
             async with asyncio.timeout(self._seconds):
                 if stream.session is None or not await _known(stream.session.opened):
-                    raise UpstreamFault("protocol", f"{self._origin} does not speak HTTP/2")
+                    silent = f"{self._origin} does not speak HTTP/2: something stands between"
+                    raise UpstreamFault("protocol", silent)
                 return stream.session
         except TimeoutError:
             late = f"{self._origin} sent no SETTINGS within {self._seconds:g} s"
@@ -214,6 +217,8 @@ async def _first(asker: _Asker, config: Config, parts: Parts) -> dict[str, Any]:
     return {
         "path": _path(target),
         "status": answer.response.status,
+        "said": _said(answer),
+        "server": (headers.get(b"server") or b"").decode("latin-1"),
         "http": answer.http,
         "tls": _tls(asker.tls, not config.tls.insecure),
         "m2mproxy": _peer(shown),
@@ -299,6 +304,21 @@ def _response(answer: Answer) -> dict[str, Any]:
         return {**seen, "decoded_bytes": len(_decoded(names, answer.body))}
     except WireError as error:
         return {**seen, "error": f"not decoded: {error}"}
+
+
+def _said(answer: Answer) -> str:
+    """What an error says of itself, in the form that OpenAI's have, or one of the usual others."""
+    names = answer.response.headers.tokens(b"content-encoding")
+    if answer.response.status < 400 or answer.cut:
+        return ""
+    try:
+        said = json.loads(_decoded([name for name in names if name != b"identity"], answer.body))
+    except (WireError, ValueError, RecursionError):
+        return ""
+    for key in ("error", "message", "detail"):
+        if isinstance(said, dict):
+            said = said.get(key, said)
+    return said[:_LONGEST_SAID] if isinstance(said, str) else ""
 
 
 def _decoded(names: Sequence[bytes], body: bytes) -> bytes:

@@ -22,6 +22,8 @@ _SETTINGS = (
 )
 _INSECURE, _UPSTREAM = "proxy.tls.insecure", "proxy.upstream"
 _WIDTH = 13
+# Why an m2mproxy is seen that offers no link.
+_NO_OFFER = " (link.enabled is off there, it has a key of [peer], or something stands between)"
 
 
 def add_probe(probe: Parser) -> None:
@@ -87,9 +89,10 @@ def _report(seen: dict[str, Any]) -> list[str]:
     rows = [
         ("origin", seen["url"]),
         ("answered", f"{seen['status']} to GET {seen['path']}, over HTTP/{seen['http']}"),
+        *([("said", seen["said"])] if seen["said"] else []),
         ("TLS", _tls(seen["tls"])),
-        ("m2mproxy", _peer(seen["m2mproxy"])),
-        ("link", _link(seen["link"], seen["http"])),
+        ("m2mproxy", _peer(seen["m2mproxy"], seen["server"])),
+        ("link", _link(seen["link"], seen["http"], seen["m2mproxy"])),
         ("shown", _shown(seen["shown"])),
         ("response", _response(seen["response"], seen["asked"])),
         ("profile", _profile(seen["profile"])),
@@ -106,7 +109,9 @@ def _tls(tls: dict[str, Any] | None) -> str:
     return f"{tls['version']}, {tls['cipher']}{doubt}"
 
 
-def _peer(peer: dict[str, Any] | None) -> str:
+def _peer(peer: dict[str, Any] | None, server: str) -> str:
+    if peer is None and server == "m2mproxy":
+        return "yes, but this answer is its own: it shows what it reads with those of its upstream"
     if peer is None:
         return "no: it names no form of M2M"
     known = {
@@ -117,13 +122,14 @@ def _peer(peer: dict[str, Any] | None) -> str:
     return f"yes, {known[peer['dictionaries']]} ({', '.join(peer['forms'])})"
 
 
-def _link(link: dict[str, Any], http: str) -> str:
-    """What it offers of m2m-link, and how that was learnt. `http` is the version spoken."""
+def _link(link: dict[str, Any], http: str, peer: dict[str, Any] | None) -> str:
+    """What it offers of m2m-link, and how that was learnt. `http` is the version spoken; `peer`
+    what it shows, if it is an m2mproxy."""
     if "error" in link:
         return f"its response says so (m2m-link), but {link['error']}"
     if "version" not in link:
         silent = "its SETTINGS do" if "learnt" in link else f"its response over HTTP/{http} does"
-        return f"no: {silent} not say so"
+        return f"no: {silent} not say so{_NO_OFFER if peer else ''}"
     known = {
         "same": "the same dictionaries as here",
         "other": "other dictionaries than here",

@@ -55,7 +55,9 @@ def parser() -> Parser:
         ("scan", add_scan, "say what the scanner finds in a request's body"),
         ("probe", add_probe, "say what an upstream accepts, and how that is known"),
     ):
-        add(commands.add_parser(name, help=about, description=f"{about.capitalize()}."))
+        command = commands.add_parser(name, help=about, description=f"{about.capitalize()}.")
+        command.set_defaults(parser=command)  # for the flags that it has
+        add(command)
     return top
 
 

@@ -28,6 +28,7 @@ from m2mproxy.config.schema import (
 )
 from m2mproxy.config.tls import check_tls
 
+VARIABLE_PREFIX = "M2M_"
 FILE_VARIABLE = "M2M_CONFIG"
 
 
@@ -141,7 +142,7 @@ def _from_environment(environ: Mapping[str, str]) -> _Layer:
     variables = {key.variable: key for key in KEYS.values()}
     layer: _Layer = {}
     for name, text in environ.items():
-        if not name.startswith("M2M_") or name == FILE_VARIABLE:
+        if not name.startswith(VARIABLE_PREFIX) or name == FILE_VARIABLE:
             continue
         key = variables.get(name)
         if key is None:
@@ -193,11 +194,24 @@ def _flat(source: str, prefix: str, table: Mapping[str, object]) -> Iterator[tup
 
 def _unknown(source: str, what: str, name: str, known: Iterable[str]) -> ConfigError:
     """The value is left out: it may be a secret under a misspelt name."""
+    near = _nearest(name, list(known))
+    hint = f"did you mean {near}?" if near else "m2m.toml(5) has them all"
+    return ConfigError(source, name, reason=f"unknown {what}; {hint}")
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """The name that is likely meant, "" for none. What it begins with, a section or `M2M_`, says
+    little: all others there begin so, too."""
     from difflib import get_close_matches  # only on the way out
 
-    near = get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]}?" if near else "m2m.toml(5) has them all"
-    return ConfigError(source, name, reason=f"unknown {what}; {hint}")
+    section, dot, own = name.rpartition(".")
+    beside = [each for each in known if each.rpartition(".")[0] == section]
+    for names, least in ((beside, 0.6), (known, 0.7)) if dot else ((known, 0.6),):
+        ends = {each.rpartition(".")[2].removeprefix(VARIABLE_PREFIX): each for each in names}
+        near = get_close_matches(own.removeprefix(VARIABLE_PREFIX), ends, 1, least)
+        if near:
+            return ends[near[0]]
+    return next(iter(get_close_matches(name, known, 1, 0.75)), "")
 
 
 # ---- the files that settings name ---------------------------------------------------------------

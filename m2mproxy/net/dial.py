@@ -69,7 +69,9 @@ class Dialler:
         try:
             outcome = await self._connect(origin, owner, http2)
         except TimeoutError:
-            outcome = TooLate("connect", f"{origin} did not accept a connection in time")
+            what = "TLS connection" if origin.scheme == "https" else "connection"
+            late = f"no {what} to {origin} within {self._timeouts.connect:g} s"
+            outcome = TooLate("connect", late)
         except socket.gaierror as error:
             outcome = UpstreamFault(
                 "resolve", f"the name {origin.host} was not resolved: {error.strerror}"
@@ -107,6 +109,8 @@ def _refusal(origin: Origin, error: OSError) -> UpstreamFault:
     if isinstance(error, ssl.SSLError):
         reason = getattr(error, "verify_message", "") or error.reason or str(error)
         reason = reason.partition(" (_ssl.c")[0]
+        if reason == "WRONG_VERSION_NUMBER":  # OpenSSL's word for bytes that are no record of TLS
+            reason = "it answers in something else than TLS"
         return UpstreamFault("tls", f"the TLS handshake with {origin} failed: {reason}")
     # Event loops put the address into strerror, each in its own way.
     known = error.errno is not None and error.errno > 0

@@ -33,7 +33,6 @@ from m2mproxy.proxy.patience import Patience, Phase
 from m2mproxy.proxy.proof import prove
 from m2mproxy.proxy.pump import Pump, too_large
 from m2mproxy.proxy.request_coding import (
-    NOT_SHOWN,
     WATCHED,
     Coded,
     decode,
@@ -224,8 +223,8 @@ class Exchange:
             body, self._coded = await route.requests.encode(
                 self.request, body, self.ledger, self._context.offload.run, self._held
             )
-        elif considered is None:
-            self.why = NOT_SHOWN
+        else:
+            self.why = route.requests.why_not(self.request, watched, considered)
         return self._uploading(body)
 
     def _uploading(self, body: Body) -> Pump:

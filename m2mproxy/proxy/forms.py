@@ -29,6 +29,11 @@ _SEALED = (b"m2m-aead-", b"m2m-hmac-")
 _LONGEST_LABEL = 100
 
 
+def is_of_a_key(name: bytes) -> bool:
+    """Whether `name` is the coding of a key, whoever has it."""
+    return name.startswith(_SEALED)
+
+
 @dataclass(frozen=True, slots=True)
 class Forms:
     """The forms of one instance. `is_required` says that nothing else than what is sealed goes to
@@ -72,7 +77,7 @@ class Forms:
     def why_not(self, names: Sequence[bytes]) -> str:
         """What to tell of codings that cannot all be read."""
         what = b", ".join(names).decode("latin-1")[:100]
-        if not any(name.startswith(_SEALED) for name in names):
+        if not any(map(is_of_a_key, names)):
             return f"the content-encoding {what} is not supported"
         mine = "this proxy has another key" if self.seal is not None else "this proxy has no key"
         return f"the content-encoding {what} cannot be opened: {mine}"

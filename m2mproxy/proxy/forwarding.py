@@ -53,6 +53,8 @@ class Forwarding:
             make = forwarded_element if is_kept else forwarded_element.__wrapped__
             headers.append((b"forwarded", make(peer, request.authority, request.scheme)))
         if self._key is not None and not has_credential(self._profile, marked):
+            if marked:
+                headers.drop(self._profile.credential_headers)  # those that are empty
             headers.append(self._key)
 
 

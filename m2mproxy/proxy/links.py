@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from m2mproxy.codec import dictionaries
-from m2mproxy.config import Link
+from m2mproxy.config import Link, size_text
 from m2mproxy.http.headers import CREDENTIALS
 from m2mproxy.http.message import Request
 from m2mproxy.link.core import Core
@@ -41,6 +41,7 @@ SETTING, DICTIONARIES, SECONDS, SCOPE = 0x4D32, 0x4D33, 0x4D34, 0x4D35
 READS_AFTER = 0x4D37
 _OLD_SECONDS, _OLD_SCOPE_KIB = 900, 4096
 _VERSION = 2
+_is_offer = re.compile(rb"v=[0-9]{1,3}").fullmatch
 _MOST_KIB = (1 << 24) - 1
 # The edge forgets a little before the core does, so that it seldom refers to what has gone.
 _EDGE_SHARE = 7 / 8
@@ -164,6 +165,18 @@ class Links:
             return None
         return Offer(memory, said.get(SCOPE, _OLD_SCOPE_KIB) << 10, seconds)
 
+    def unusable(self, session: Session) -> str:
+        """Why what the upstream offers is no link for us; "" where it offers nothing."""
+        offer, theirs = session.settings.get(SETTING, 0), session.settings.get(DICTIONARIES)
+        if not offer or not self.enabled:
+            return ""
+        if offer >> 24 != _VERSION:
+            return f"it has v={offer >> 24} of m2m-link, and this is v={_VERSION}"
+        if theirs != int(dictionaries.version(), 16):
+            names = "none" if theirs is None else f"{theirs:08x}"
+            return f"it has dictionaries {names}, and these are {dictionaries.version()}"
+        return "it remembers nothing"
+
     def report(self) -> dict[str, object]:
         """For people."""
         return {"memory": self._memory.used}
@@ -190,6 +203,9 @@ class UpstreamLinks:
         self._expected: Offer | None = None  # what the last link offered, and until when it counts
         self._expected_until = 0.0
         self.counts = Counts()
+        self.tell: Callable[[str, str], None] = lambda level, message: None
+        """Called with what an operator wants to know, each time that it changes."""
+        self._told = ""
 
     def edge(self, session: Session | None) -> Edge | None:
         """What a connection remembers; None where it is no link, as far as is known, or none any
@@ -232,8 +248,25 @@ class UpstreamLinks:
             session.idle_seconds = min(offered.seconds, self._links.seconds)
             session.set_direct({READS_AFTER: 1})
         if known:
+            self._say(session, offered)
             self._expected = offered
             self._expected_until = self._links.clock() + self._links.seconds
+
+    def _say(self, session: Session, offered: Offer | None) -> None:
+        origin, why = self._destination.origin, self._links.unusable(session)
+        if offered is not None:
+            kept = f"{size_text(offered.memory)} for {offered.seconds} s"
+            level, news = "info", f"a link to {origin}, which remembers {kept}"
+        elif why:
+            level, news = "warning", f"no link to {origin}: {why}"
+        else:
+            return
+        self._news(level, news)
+
+    def _news(self, level: str, news: str) -> None:
+        if news != self._told and self._wanted:
+            self._told = news
+            self.tell(level, news)
 
     def _lost(self, session: Session) -> None:
         self._met.discard(session)
@@ -257,6 +290,9 @@ class UpstreamLinks:
 
     def heard(self, value: bytes) -> None:
         """A response says that the upstream could have a link on another connection."""
+        if value != OFFER and _is_offer(value):
+            other = f"it has {value.decode()} of m2m-link, and this is {OFFER.decode()}"
+            self._news("warning", f"no link to {self._destination.origin}: {other}")
         if value == OFFER and self._wanted and self._may_choose:
             self._destination.try_http2(lambda session: self.edge(session) is not None)
 

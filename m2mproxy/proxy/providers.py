@@ -41,6 +41,8 @@ from m2mproxy.http.headers import CREDENTIALS
 #   xi-api-key     LocalAI https://localai.io/features/authentication/
 #   x-goog-api-key Gemini's own API https://ai.google.dev/gemini-api/docs/api-key
 CREDENTIAL_HEADERS: Final = CREDENTIALS - {b"cookie"}
+# The values of one without a credential in it.
+_EMPTY: Final = (b"", b"bearer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +215,11 @@ def profile_for(name: str, host: str, port: int, path: str) -> Profile:
 
 
 def has_credential(profile: Profile, fields: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether the client brings a key of its own, so that the configured one must not be added."""
+    """Whether the client brings a key of its own, so that the configured one must not be added.
+    A field that has no key in it is none: OpenAI's SDK cannot leave it out, only empty."""
     names = profile.credential_headers
-    for name, _ in fields:  # noqa: SIM110  two to four times as fast as any() or isdisjoint()
-        if name in names:
+    for name, value in fields:  # noqa: SIM110  two to four times as fast as any() or isdisjoint()
+        if name in names and value.strip().lower() not in _EMPTY:
             return True
     return False
 

@@ -22,7 +22,7 @@ from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.errors import not_loaded
-from m2mproxy.proxy.forms import Forms
+from m2mproxy.proxy.forms import Forms, is_of_a_key
 from m2mproxy.proxy.gather import gather
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.ledger import Ledger
@@ -39,7 +39,7 @@ MOST_HELD = 8 << 20
 # What is decoded without asking for a thread, in plain bytes.
 _AT_ONCE = 128 * 1024
 REFUSED = (400, 415, 422)
-NOT_SHOWN = "not shown"
+NOT_SHOWN, OTHER_KEY = "not shown", "other key"
 
 # What of a request's head is looked at.
 WATCHED = frozenset((b"accept-encoding", b"content-encoding", b"content-type", b"range"))
@@ -215,6 +215,13 @@ class RequestCoding:
         path = request.target.partition(b"?")[0]
         return bool(self.readable.choose(path, sealed, False).coding)
 
+    @property
+    def _has_other_key(self) -> bool:
+        """Whether we have a key, and the upstream has shown another one: nothing goes sealed, which
+        is more than an operator expects to find out by the sizes of bodies."""
+        sealed, shown = self._forms.sealed, self.readable.shown
+        return bool(sealed) and shown.isdisjoint(sealed) and any(map(is_of_a_key, shown))
+
     def is_unproven(self, request: Request) -> bool:
         """Whether the upstream has to show our key before this request may go."""
         forms = self._forms
@@ -252,7 +259,7 @@ class RequestCoding:
         size = request.length or 0
         path = request.target.partition(b"?")[0]
         choice = self.readable.choose(path, self._wanted, size >= _TRIAL_FROM)
-        ledger.why = choice.why
+        ledger.why = OTHER_KEY if self._has_other_key else choice.why
         if not choice.coding:
             return body, None
         if not held.take(size):
@@ -270,6 +277,27 @@ class RequestCoding:
         request.headers.append((b"content-encoding", coding))
         request.headers.extend(self._extra)
         return whole(coded), before
+
+    def why_not(self, request: Request, watched: Headers, considered: bool | None) -> str:
+        """Why a request that is not `considered` goes as it is, in a word; "" without a body."""
+        size = request.length
+        if size == 0:
+            return ""
+        if considered is None:
+            return NOT_SHOWN
+        if self._has_other_key:
+            return OTHER_KEY
+        if not self._is_on:
+            return "off"
+        if watched.get(b"content-encoding") is not None:
+            return "coded by the client"
+        if not codings.compresses(codings.media_type(watched)):
+            return "content type"
+        if size is None:
+            return "no length"
+        if not self._min_size <= size <= self._most:
+            return "small" if size < self._min_size else "too large"
+        return "waits for 100"
 
     def forgive(self, request: Request, coding: bytes) -> None:
         """The plain request was answered as the coded one: the coding is not to blame."""

@@ -99,7 +99,9 @@ class Routes:
         if request.method == b"CONNECT":
             raise ClientFault(501, "connect_not_supported", "CONNECT is not supported")
         raise ClientFault(
-            404, "unknown_path", "unknown path: this proxy serves /v1/..., /health and /stats"
+            404,
+            "unknown_path",
+            "unknown path: this proxy has /v1/... (a base_url ends in /v1), /health and /stats",
         )
 
     def _is_extra(self, target: bytes) -> bool:

@@ -1,7 +1,8 @@
 """The log: a line for each exchange and for what the program does, as text or JSON.
 
 The one rule: a line never has what a request or a response says. Of a request it has the path,
-without the query, and the model's name; of an error its code; of a bug the place.
+without the query, and the model's name; of an error its code, and why where the upstream is
+to blame; of a bug the place.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import traceback
 import orjson
 
 from m2mproxy.config import Logging
-from m2mproxy.http.faults import Fault
+from m2mproxy.http.faults import Fault, TooLate, UpstreamFault
 from m2mproxy.proxy.exchange import Exchange
 from m2mproxy.proxy.scanning import Inspection
 from m2mproxy.proxy.tally import Tally
@@ -22,14 +23,14 @@ from m2mproxy.service.stats import error_of, status_of
 from m2mproxy.service.writer import Writer
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-_LONGEST_PATH, _LONGEST_METHOD = 512, 32
+_LONGEST_PATH, _LONGEST_METHOD, _LONGEST_REASON = 512, 32, 256
 
 # Bytes are formatted at half the cost of text, and a path and a method are bytes already.
 _TEXT = (
     b"%b client=%b method=%b path=%b model=%b status=%d client_in=%d client_out=%d "
     b"upstream_out=%d upstream_in=%d coding=%b client_coding=%b why=%b ref=%b saved=%d "
     b"tokens_in=%b tokens_out=%b tokens_cached=%b tokens_estimated=%b cost=%b cost_by=%b "
-    b"first_byte_ms=%b added_ms=%.3f total_ms=%.3f error=%b\n"
+    b"first_byte_ms=%b added_ms=%.3f total_ms=%.3f error=%b reason=%b\n"
 )
 
 _TOKENS = (
@@ -108,7 +109,7 @@ class Log:
             # An upstream names its codings as it likes.
             coding = _word(x.ledger.upstream_coding)
             client_coding = _word(x.ledger.client_coding)
-            why = _word(x.ledger.why)
+            why = _word(x.ledger.why or x.why)
             reference, saved = _word(x.ledger.reference), x.ledger.saved
         return _TEXT % (
             self._stamp(),
@@ -128,6 +129,7 @@ class Log:
             x.added * 1e3,
             (x.ended - x.started) * 1e3,
             error_of(x).encode() or b"-",
+            _word(_reason(x)),
         )
 
     def _json_line(self, x: Exchange) -> bytes:
@@ -148,7 +150,7 @@ class Log:
             "upstream_in": sizes[3],
             "coding": x.ledger.upstream_coding if x.ledger is not None else "identity",
             "client_coding": x.ledger.client_coding if x.ledger is not None else "identity",
-            "why": (x.ledger.why if x.ledger is not None else x.why) or None,
+            "why": (x.ledger.why if x.ledger is not None else "") or x.why or None,
             "ref": (x.ledger.reference if x.ledger is not None else "") or None,
             "saved": x.ledger.saved if x.ledger is not None else 0,
             **dict(zip(_TOKENS, _tokens(x.tally), strict=True)),
@@ -156,6 +158,7 @@ class Log:
             "added_ms": round(x.added * 1e3, 3),
             "total_ms": round((x.ended - x.started) * 1e3, 3),
             "error": error_of(x) or None,
+            "reason": _reason(x) or None,
         }
         if x.inspection is not None:
             fields["guard"], fields["finding"] = _guard_fields(x.inspection)
@@ -173,6 +176,13 @@ class Log:
             self._millisecond = now
             self._millisecond_text = b"%b.%03dZ" % (self._second_text, rest)
         return self._millisecond_text
+
+
+def _reason(x: Exchange) -> str:
+    """What the code of an upstream's failure leaves open, such as why TLS failed. Other faults are
+    a client's, and could have its words."""
+    fault = x.fault
+    return fault.message[:_LONGEST_REASON] if isinstance(fault, UpstreamFault | TooLate) else ""
 
 
 def _places(error: BaseException) -> str:

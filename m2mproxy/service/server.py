@@ -188,6 +188,7 @@ class Server:
             self._config.compression.requests == "auto",
             self._config.upstream_http,
         )
+        self._upstream_links.tell = self._log.event
         route = Upstream(
             origin,
             origin.authority,
@@ -291,7 +292,7 @@ class Server:
         try:
             self._fit_files()
             await self._accept()
-            self._warn_of_trust()
+            self._warn()
             self._renewal.start()
             self._announce()
             # What is there now stays: the collector need not look at it again.
@@ -328,13 +329,16 @@ class Server:
             ssl_shutdown_timeout=max(_TLS_END, self._config.timeouts.close),
         )
 
-    def _warn_of_trust(self) -> None:
+    def _warn(self) -> None:
         if self._config.tls.insecure and self._config.upstream.scheme == "https":
             self._log.event(
                 "warning",
                 "proxy.tls.insecure: the upstream's certificate is not verified, and whoever is "
                 "in the way can read and change everything, keys included",
             )
+        if self._config.peer.psk and self._config.link.enabled:
+            why = "all that crosses is sealed by itself"
+            self._log.event("info", f"with peer.psk_file there are no links: {why}")
 
     def _announce(self) -> None:
         places = self._listeners.addresses()
@@ -372,11 +376,12 @@ class Server:
         self._proxy.on_empty = self._over.set
         self._proxy.drain()
         seconds = self._config.drain
-        self._log.event("info", f"stopping: {self._proxy.exchanges} requests have {seconds:g} s")
+        how = f"{seconds:g} s for {_requests(self._proxy.exchanges)}"
+        self._log.event("info", "stopping at once" if self._over.is_set() else f"stopping: {how}")
         self._writer.flush()
         await self._until_over(seconds)
         if self._proxy.exchanges:
-            self._log.event("warning", f"cutting {self._proxy.exchanges} requests short")
+            self._log.event("warning", f"cutting {_requests(self._proxy.exchanges)} short")
         self._proxy.stop()
         await self._until_over(_LAST_WORDS)
 
@@ -406,6 +411,10 @@ class Server:
         # The end has come already. The loop, when it closes, gives signals back their default, and
         # one more would then change the exit code.
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+
+
+def _requests(number: int) -> str:
+    return f"{number} request{'' if number == 1 else 's'}"
 
 
 def _base_url(places: list[str]) -> str:

@@ -90,11 +90,12 @@ class Stats:
         elif not x.forwarded:
             return
         self._by_status[status_of(x)] += 1
+        why = (x.ledger.why if x.ledger is not None else "") or x.why
+        if why:
+            self._why[why] += 1
         if x.ledger is not None:
             self._coded(x.ledger)
         else:
-            if x.why:
-                self._why[x.why] += 1
             up, down = x.bytes_up, x.bytes_down
             for at, size in enumerate((up, down, up, down)):
                 self._wire[at] += size
@@ -115,8 +116,6 @@ class Stats:
                 counts[0] += 1
                 counts[1] += way.plain
                 counts[2] += way.wire
-        if ledger.why:
-            self._why[ledger.why] += 1
 
     def refused(self, fault: Fault) -> None:
         """Count what never became an exchange: no request, or one too many."""

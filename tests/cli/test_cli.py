@@ -1,7 +1,9 @@
 """m2mproxy and m2m: what reaches serve, what is printed where, and every exit code."""
 
 import errno
+import json
 import os
+import re
 import subprocess
 import sys
 import types
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from m2mproxy import __version__
-from m2mproxy.cli import daemon, tool
+from m2mproxy.cli import daemon, guard, tool
 from m2mproxy.cli.options import OPTIONS
 from m2mproxy.codec.token_native import NAMES, Vocabularies
 from m2mproxy.config import KEYS, Config, ConfigError, Listen
@@ -264,6 +266,21 @@ def test_help_gives_the_defaults(run, monkeypatch):
         assert line.endswith(f"(default: {default})")
 
 
+@pytest.mark.parametrize("argv", [("--version",), ("--help",), ("--check", "--upstream", URL)])
+def test_an_output_that_is_full_is_one_line(argv):
+    command = [sys.executable, "-m", "m2mproxy", *argv]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=20)
+    line = "m2mproxy: standard output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, line)
+
+
+def test_a_flag_of_another_command_is_not_meant(run):
+    assert run("m2m", "count", "--upstream", URL)[2] == ["m2m: unknown flag --upstream"]
+    (line,) = run("m2m", "proxy", "--prot", "1")[2]
+    assert line == "m2m: unknown flag --prot; did you mean --port?"
+
+
 @pytest.mark.parametrize("columns", ["0", "40", "wide", ""])
 def test_help_on_any_terminal(run, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", columns)
@@ -289,10 +306,11 @@ def test_python_dash_m_is_the_daemon():
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (("--upstraem", URL), "unknown flag --upstraem"),
-        (("--upstre", URL), "unknown flag --upstre"),  # no abbreviations
-        (("--api_key=sk-secret",), "unknown flag --api_key"),
-        (("--api_key", "sk-secret"), "unknown flag --api_key"),
+        (("--upstraem", URL), "unknown flag --upstraem; did you mean --upstream?"),
+        (("--upstre", URL), "unknown flag --upstre; did you mean --upstream?"),  # no abbreviations
+        (("--api_key=sk-secret",), "unknown flag --api_key; did you mean --api-key?"),
+        (("--api_key", "sk-secret"), "unknown flag --api_key; did you mean --api-key?"),
+        (("--zzz",), "unknown flag --zzz"),
         (("sk-secret",), "only flags are taken here"),
         (("--listen",), "argument --listen: expected one argument"),
         (("--check=sk-secret",), None),
@@ -438,6 +456,23 @@ def test_a_server_that_cannot_listen(run, server, command, error, line):
     assert run(*command, *argv) == (1, "", [f"{command[0]}: {line}"])
 
 
+@BOTH
+def test_what_comes_before_the_log_is_json_where_that_is(run, server, command, tmp_path):
+    file = tmp_path / "m2m.toml"
+    file.write_text(f'[proxy]\nupstream = "{URL}"\napi_key = "k"\n[logging]\nformat = "json"\n')
+    file.chmod(0o644)
+    server.result = failed(errno.EACCES, "Permission denied", "unix:/a")
+    code, _, lines = run(*command, "--config", str(file))
+    told = [json.loads(line) for line in lines]
+    assert code == 1 and [each["level"] for each in told] == ["warning", "error"]
+    assert told[0]["message"].startswith(f"{file} holds a key")
+    assert told[1]["message"] == "cannot listen on unix:/a: Permission denied"
+    assert all(re.fullmatch(r"[-\d]{10}T[:\d]{8}\.\d{3}Z", each["time"]) for each in told)
+    server.result = 0
+    (line,) = run(*command, "--config", str(file), "--check")[2]
+    assert line.startswith(f"{command[0]}: warning: ")
+
+
 # ---- odd surroundings ----------------------------------------------------------------------------
 
 
@@ -531,3 +566,12 @@ print(*[name for name in names if name not in light])
     assert (done.returncode, done.stdout, done.stderr) == (
         0, "flags and environment: configuration is valid\n\n", "",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_who_waits_for_the_scanner_is_told(run, server, monkeypatch, watched):
+    monkeypatch.setattr(guard, "scanner", lambda config: None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: watched)
+    told = ["m2m: preparing the scanner ..."] if watched else []
+    assert run("m2m", "proxy", "--upstream", URL, "--security") == (0, "", told)
+    assert run("m2m", "proxy", "--upstream", URL) == (0, "", [])

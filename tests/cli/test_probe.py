@@ -151,11 +151,14 @@ def probe(run: Run) -> Callable[..., dict[str, Any]]:
 
 def test_an_origin_that_shows_nothing(serve, probe):
     origin = serve()
-    assert probe(f"{origin.url}/v1") == {
+    seen = probe(f"{origin.url}/v1")
+    assert seen.pop("server").startswith("BaseHTTP")
+    assert seen == {
         "url": f"{origin.url}/v1",
         "reachable": True,
         "path": "/v1/models",
         "status": 200,
+        "said": "",
         "http": "1.1",
         "tls": None,
         "m2mproxy": None,
@@ -242,6 +245,29 @@ def test_any_answer_is_an_answer(serve, probe, status):
     assert probe(serve(status=status).url)["status"] == status
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"error":{"message":"no\\u001b[2J key"}}', "no\x1b[2J key"),
+        (b'{"error":"not found"}', "not found"),
+        (b'{"detail":"Not Found"}', "Not Found"),
+        (b'{"message":"a"}', "a"),
+        (b'{"error":{"message":"%b"}}' % (b"a" * 1000), "a" * 300),
+        (b'{"error":{"message":["a"]}}', ""),
+        (b'"error"', "error"),
+        (b"[" * 100_000, ""),
+        (b"<html>", ""),
+        (b"", ""),
+    ],
+)
+def test_what_an_error_says(serve, run, probe, body, said):
+    origin = serve(status=401, body=body)
+    assert probe(origin.url)["said"] == said
+    out = run(origin.url)[1]
+    assert ("\nsaid " in out) is bool(said) and "\x1b" not in out
+    assert probe(serve(body=body).url)["said"] == ""
+
+
 def test_what_a_profile_says(serve, probe):
     url = serve().url
     seen = probe(url, "--provider", "ollama")
@@ -304,7 +330,7 @@ OURS = int(dictionaries.version(), 16)
 def test_what_settings_offer(settings, seen, says):
     link = offer.of_session(Session(settings, lambda: None, lambda says: None), offer.SETTINGS)
     assert link == {"learnt": "settings", **seen}
-    assert report_of_link(link, "2") == says
+    assert report_of_link(link, "2", None) == says
 
 
 def test_a_response_that_speaks_of_a_link_which_is_not_there(serve, probe):
@@ -442,7 +468,8 @@ def test_the_report(serve, run):
         ["answered", "200 to GET /v1/models, over HTTP/1.1"],
         ["TLS", "none"],
         ["m2mproxy", f"yes, with the same dictionaries as here ({STATIC}, m2m)"],
-        ["link", "no: its response over HTTP/1.1 does not say so"],
+        ["link", "no: its response over HTTP/1.1 does not say so (link.enabled is off there, "
+         "it has a key of [peer], or something stands between)"],
         ["shown", f"{STATIC}, m2m, zstd (accept-encoding of its response)"],
         ["response", f"plain, {len(MODELS)} bytes (asked for {ASKED})"],
         ["profile", "generic: says nothing of codings"],
@@ -573,6 +600,14 @@ def test_an_m2mproxy(serve, start, probe, version, spoken, link):
     assert seen["shown"] == [STATIC, "m2m", "zstd", "br", "gzip", "deflate"]
     assert seen["requests"] == {"coding": STATIC, "why": "shown"}
     assert verdicts(seen) == {"zstd": "read", "gzip": "read"}
+
+
+def test_an_error_of_an_m2mproxy_itself(start, run):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        nowhere = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    out = run(start(nowhere))[1]
+    assert f"\nsaid         {nowhere} cannot be reached: Connection refused\n" in out
+    assert "\nm2mproxy     yes, but this answer is its own: " in out
 
 
 def test_the_report_of_a_link_that_was_found_with_prior_knowledge(serve, start, run):

@@ -52,6 +52,11 @@ def test_the_mappings_are_not_changed(file):
          "unknown key; did you mean proxy.timeouts.connect?"),
         ("[proxy]\nconnect = 1", "proxy.connect",
          "unknown key; did you mean proxy.timeouts.connect?"),
+        ("[proxy]\nlog_level = 'info'", "proxy.log_level",
+         "unknown key; did you mean logging.level?"),
+        # "proxy." is as long as what follows: it does not make them alike.
+        ("[proxy]\nurl = 'http://h'", "proxy.url", "unknown key; m2m.toml(5) has them all"),
+        ("[proxy]\nport = 80", "proxy.port", "unknown key; m2m.toml(5) has them all"),
         ("upstream = 'http://h'", "upstream", "unknown key; did you mean proxy.upstream?"),
         ("[proxy]\nzzzzzzzzzzzzzz = 1", "proxy.zzzzzzzzzzzzzz",
          "unknown key; m2m.toml(5) has them all"),

@@ -136,6 +136,15 @@ def test_our_key_is_added_where_the_client_has_none() -> None:
     assert b"authorization: Bearer sk-operator" in lines(seen)
 
 
+@pytest.mark.parametrize("empty", [b"authorization:", b"authorization: Bearer"])
+def test_a_key_field_without_a_key_is_replaced_by_the_configured_one(empty: bytes) -> None:
+    seen, _ = exchange(World(api_key="sk-operator"), get(b"/v1/models", empty), reply(b"[]"))
+    keys = [line for line in lines(seen) if line.startswith(b"authorization")]
+    assert keys == [b"authorization: Bearer sk-operator"]
+    seen, _ = exchange(World(), get(b"/v1/models", empty), reply(b"[]"))
+    assert empty in seen
+
+
 def test_a_chunked_upload_stays_chunked(split: Split) -> None:
     request = b"POST /v1/files HTTP/1.1\r\n%btransfer-encoding: chunked\r\n\r\n" % HOST
     request += chunk(b"abc") + b"3;ext=1\r\ndef\r\n" + b"0\r\n\r\n"

@@ -12,7 +12,7 @@ from test_link import KEY, conversation, crossed, sessions, two, words
 from world import World
 
 from m2mproxy.proxy import codings
-from m2mproxy.proxy.links import SECONDS, SETTING
+from m2mproxy.proxy.links import DICTIONARIES, SECONDS, SETTING
 
 STATIC = codings.static_form().decode()
 
@@ -145,6 +145,45 @@ def test_an_edge_keeps_no_more_and_no_longer_than_its_core(
     assert session.idle_seconds == bounds.seconds
     assert session.kept.size <= bounds.scope
     assert edge.upstream_links.report()["misses"] == 0
+
+
+@pytest.mark.parametrize(
+    "changed,level,news",
+    [
+        ({}, "info", "a link to http://core:8081, which remembers 32MiB for 900 s"),
+        ({SETTING: 3 << 24 | 1024}, "warning",
+         "no link to http://core:8081: it has v=3 of m2m-link, and this is v=2"),
+        ({DICTIONARIES: 0xAB}, "warning",
+         "no link to http://core:8081: it has dictionaries 000000ab, and these are "
+         + STATIC.removeprefix("m2m-")),
+        ({SECONDS: 0}, "warning", "no link to http://core:8081: it remembers nothing"),
+        ({SETTING: 0}, "", ""),
+    ],
+)  # fmt: skip
+def test_what_is_told_of_a_link_and_once(changed: dict[int, int], level: str, news: str) -> None:
+    edge = two({**World().links.announce, **changed})
+    told: list[tuple[str, str]] = []
+    edge.upstream_links.tell = lambda *what: told.append(what)
+    for body, message in conversation(3):
+        turn(edge, body, message)
+        lose(edge)
+    origin = str(edge.upstream_links._destination.origin)
+    assert told == ([(level, news.replace("http://core:8081", origin))] if news else [])
+
+
+def test_of_a_link_of_another_version_the_response_is_enough() -> None:
+    world = World(**ON)
+    told: list[tuple[str, str]] = []
+    world.upstream_links.tell = lambda *what: told.append(what)
+    for value in (b"v=3", b"v=3", b"have", b"v=\xe9", b"v=3333"):
+        ask = world.ask(b"{}", b"/v1/chat/completions", JSON)
+        world.call().reply(b"{}", (b"m2m-link", value))
+        world.run()
+        assert ask.status == 200
+    origin = world.upstream_links._destination.origin
+    assert told == [
+        ("warning", f"no link to {origin}: it has v=3 of m2m-link, and this is v=2")
+    ]
 
 
 def test_a_core_that_keeps_nothing_for_long_offers_nothing() -> None:

@@ -242,6 +242,10 @@ def test_without_the_same_key_it_is_as_without_any(
         assert (call.body, ask.body) == (chat(500), chat(300))
     static = codings.static_form().decode()
     assert both.ledger.upstream_out.coding == both.ledger.upstream_in.coding == static
+    why = "other key" if edge and core else "shown"
+    assert both.ledger.why == why
+    both.exchange(b"{}", b"")  # too small to be coded, and not sealed either
+    assert both.edge.ended[-1].why == ("other key" if edge and core else "small")
 
 
 def test_one_key_in_two_modes_is_as_two_keys(keys: dict[bytes, str]) -> None:
@@ -249,6 +253,7 @@ def test_one_key_in_two_modes_is_as_two_keys(keys: dict[bytes, str]) -> None:
     for _ in range(2):
         both.exchange(chat(500), chat(300))
     assert both.ledger.upstream_out.coding == codings.static_form().decode()
+    assert both.ledger.why == "other key"
 
 
 def test_the_first_request_goes_before_the_key_is_shown(keys: dict[bytes, str]) -> None:

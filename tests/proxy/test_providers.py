@@ -356,8 +356,12 @@ def test_the_key_goes_where_the_provider_reads_it() -> None:
     ],
 )
 def test_a_clients_own_key_keeps_the_configured_one_back(name: str, header: bytes) -> None:
-    fields = [(b"host", b"h"), (header, b""), (b"accept", b"*/*")]
+    fields = [(b"host", b"h"), (header, b"k"), (b"accept", b"*/*")]
     assert has_credential(PROFILES[name], fields)
+    for empty in (b"", b" ", b"Bearer", b"bearer "):
+        fields[1] = (header, empty)
+        assert not has_credential(PROFILES[name], fields)
+        assert has_credential(PROFILES[name], [*fields, (header, b"k")])
 
 
 def test_other_fields_are_no_credential() -> None:

@@ -475,21 +475,25 @@ def test_nothing_is_coded_that_nothing_speaks_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "body,fields",
+    "body,fields,why",
     [
-        (b'{"a":"%b"}' % (b"x" * 900), [JSON]),
-        (BODY, [(b"content-type", b"image/png")]),
-        (BODY, [JSON, (b"content-encoding", b"identity")]),
-        (BODY, [JSON, (b"content-encoding", b"identity, identity")]),
-        (BODY, [JSON, (b"content-encoding", b"")]),
+        (b'{"a":"%b"}' % (b"x" * 900), [JSON], "small"),
+        (b" " * (8 << 20) + b"{}", [JSON], "too large"),
+        (BODY, [(b"content-type", b"image/png")], "content type"),
+        (BODY, [JSON, (b"content-encoding", b"identity")], "coded by the client"),
+        (BODY, [JSON, (b"content-encoding", b"identity, identity")], "coded by the client"),
+        (BODY, [JSON, (b"content-encoding", b"")], "coded by the client"),
     ],
-    ids=["small", "an image", "named already", "named twice", "none named"],
+    ids=["small", "large", "an image", "named already", "named twice", "none named"],
 )
-def test_requests_that_are_not_coded(body: bytes, fields: Any) -> None:
+def test_requests_that_are_not_coded(body: bytes, fields: Any, why: str) -> None:
     world = wire()
     shown(world, b"zstd")
     world.ask(body, b"/v1/x", *fields)
     assert world.call().body == body
+    world.call().reply(b"")
+    world.run()
+    assert (world.ended[-1].ledger, world.ended[-1].why) == (None, why)
 
 
 def test_what_does_not_get_smaller_goes_plain() -> None:

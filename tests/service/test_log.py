@@ -14,7 +14,7 @@ from world import SSE_HEAD, World, chunk, get, post, reply
 
 from m2mproxy.config import Logging
 from m2mproxy.guard.scanner import Scanner
-from m2mproxy.http.faults import ClientFault, Fault
+from m2mproxy.http.faults import ClientFault, Fault, TooLate, UpstreamFault
 from m2mproxy.proxy.exchange import Exchange
 from m2mproxy.service.log import Log
 
@@ -75,8 +75,8 @@ def test_what_a_scan_found_and_where() -> None:
     log, lines = log_of()
     log.exchange(x)
     assert lines[-1].endswith(
-        b" error=request_blocked guard=0.950 finding=prompt_injection:ignore@messages[1]/tool+5 "
-        b"reply_links=-\n"
+        b" error=request_blocked reason=- guard=0.950 "
+        b"finding=prompt_injection:ignore@messages[1]/tool+5 reply_links=-\n"
     )
     fields = read("text", lines[-1])
     assert (fields["status"], fields["model"], fields["guard"]) == (403, "m", 0.95)
@@ -138,7 +138,7 @@ FIELDS = [
     "time", "client", "method", "path", "model", "status", "client_in", "client_out",
     "upstream_out", "upstream_in", "coding", "client_coding", "why", "ref", "saved",
     "tokens_in", "tokens_out", "tokens_cached", "tokens_estimated", "cost", "cost_by",
-    "first_byte_ms", "added_ms", "total_ms", "error",
+    "first_byte_ms", "added_ms", "total_ms", "error", "reason",
 ]  # fmt: skip
 
 
@@ -163,7 +163,7 @@ def test_the_line_of_an_exchange(form: str) -> None:
         "upstream_in": 6,
         "coding": "identity",
         "client_coding": "identity",
-        "why": None,
+        "why": "off",
         "ref": None,
         "saved": 0,
         "tokens_in": None,
@@ -176,6 +176,7 @@ def test_the_line_of_an_exchange(form: str) -> None:
         "added_ms": 0.75,
         "total_ms": 2500.0,
         "error": None,
+        "reason": None,
     }
 
 
@@ -187,6 +188,23 @@ def test_what_did_not_come_to_it_is_nothing(form: str) -> None:
     assert (fields["status"], fields["error"]) == (404, "unknown_path")
     assert (fields["model"], fields["first_byte_ms"], fields["added_ms"]) == (None, None, 0)
     assert (fields["client_in"], fields["client_out"]) == (0, 0)
+
+
+@FORMS
+def test_why_the_upstream_failed_but_not_a_client(form: str) -> None:
+    log, lines = log_of(form)
+    x = exchange(get(), reply(b""))
+    for fault, reason in (
+        (UpstreamFault("tls", 'TLS with https://a failed: it\n"expired"'),
+         'TLS with https://a failed: it\n"expired"'),
+        (UpstreamFault("protocol", "a" * 300), "a" * 256),
+        (TooLate("first_byte", "no response within 1 s"), "no response within 1 s"),
+        (ClientFault(400, "bad_request", "sk-secret"), None),
+    ):  # fmt: skip
+        x.fault = fault
+        log.exchange(x)
+        fields = read(form, lines[-1])
+        assert (fields["error"], fields["reason"]) == (fault.code, reason)
 
 
 @FORMS
@@ -202,6 +220,7 @@ def test_a_stream_that_broke_has_its_status_and_its_error(form: str) -> None:
     log.exchange(world.ended[0])
     fields = read(form, lines[0])
     assert (fields["status"], fields["error"]) == (200, "upstream_disconnected")
+    assert fields["reason"] == "the upstream closed the connection in the middle of its response"
     assert fields["upstream_in"] == 9
 
 

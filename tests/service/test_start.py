@@ -45,6 +45,14 @@ def test_a_key_in_the_upstreams_query_is_not_told(start: Any) -> None:
     assert "secret" not in program.first + program.stop()[1]
 
 
+def test_that_a_key_of_peers_leaves_no_links_is_told(start: Any, tmp_path: Path) -> None:
+    key = tmp_path / "psk"
+    key.write_text("ab" * 32)
+    key.chmod(0o600)
+    (line,) = start(NOWHERE, "--peer-psk-file", str(key)).before
+    assert " info: with peer.psk_file there are no links: " in line
+
+
 @pytest.mark.parametrize(("listen", "host"), [("0.0.0.0", "127.0.0.1"), ("[::]", "[::1]")])
 def test_every_address_is_reached_at_loopback(listen: str, host: str) -> None:
     program = Program(command("--listen", f"{listen}:0", "--upstream", NOWHERE))

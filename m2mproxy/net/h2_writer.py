@@ -11,7 +11,7 @@ from collections.abc import Callable
 from h2.errors import ErrorCodes
 
 from m2mproxy.http.body import Chunk
-from m2mproxy.net.h2_budget import Budget
+from m2mproxy.net.h2_budget import FrameBudget
 from m2mproxy.net.h2_engine import Engine
 from m2mproxy.net.h2_frames import MAX_FRAME, data_frame, worth
 from m2mproxy.net.h2_stream import H2Stream
@@ -25,7 +25,7 @@ class Writer:
     def __init__(
         self,
         engine: Engine,
-        budget: Budget,
+        budget: FrameBudget,
         clock: Callable[[], float],
         on_sent: Callable[[H2Stream], None],
     ) -> None:
@@ -100,6 +100,7 @@ class Writer:
         self._out += (data_frame(stream.id, size, last), chunk)
         engine.take_window(stream.id, size)
         self._budget.earn(worth(size))
+        self._budget.sent()
         if last:
             engine.ended(stream.id)
             stream.ended_out = True

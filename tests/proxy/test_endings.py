@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from link import Raw, Split
 from wire import is_complete
-from world import SSE_HEAD, World, chunk, get, post, reply
+from world import SSE_HEAD, World, chunk, get, post, reply, transport_of
 
 from m2mproxy.http.faults import UpstreamFault
 
@@ -213,6 +214,26 @@ def test_bytes_after_a_reply_do_not_reach_the_next_client() -> None:
     second.send(reply(b"honest"))
     world.run()
     assert client.take() == reply(b"honest")
+
+
+def test_an_early_answer_is_passed_on_though_the_upstream_closes_while_we_write(
+    tmp_path: Path,
+) -> None:
+    """As 413 and 401 come: before the request has been read, with a reset after it."""
+    world = World()
+    client = world.client()
+    client.send(post(b"x" * 500_000)[:300_000])
+    upstream = world.upstream()
+    (tmp_path / "kernel").write_bytes(reply(b"too large", status=b"413 Too Large"))
+    with open(tmp_path / "kernel", "rb") as rest:
+        transport_of(upstream).socket.descriptor = rest.fileno()
+        upstream.transport.die()
+        world.run()
+    head, _, body = client.take().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 413 ")
+    assert body == b"too large"
+    assert len(world.upstreams) == 1
+    assert world.at_rest
 
 
 # -- once more, or not --------------------------------------------------------------------------

@@ -291,6 +291,30 @@ def test_no_retry_after_a_sign_of_life(said: bytes) -> None:
     assert len(world.upstreams) == 1
 
 
+@pytest.mark.parametrize("pair", [("1.1", "1.1"), ("1.1", "2")])
+@pytest.mark.parametrize(("method", "seconds"), [(b"POST", 0.9), (b"POST", 1.1), (b"GET", 50)])
+def test_a_request_that_an_upstream_was_at_work_on_is_not_done_twice(
+    method: bytes, seconds: float, pair: tuple[str, str]
+) -> None:
+    """A worker that is killed after a minute closes without a word, too."""
+    world = World(pair=pair)
+    world.ask(b"{}")
+    world.call().reply(b"first")
+    world.run()
+    ask = world.ask(b"", method=method)
+    world.advance(seconds)
+    assert len(world.calls) == 2
+    world.upstreams[0].transport.die()
+    world.run()
+    if (method, seconds) == (b"POST", 1.1):
+        assert (ask.status, len(world.calls)) == (502, 2)
+    else:
+        world.call(2).reply(b"second")
+        world.run()
+        assert (ask.status, ask.body) == (200, b"second")
+    assert world.at_rest
+
+
 def test_no_retry_on_a_connection_that_was_new() -> None:
     world = World()
     client, upstream = begin(world)

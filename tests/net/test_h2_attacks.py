@@ -84,6 +84,20 @@ def test_streams_that_the_client_makes_us_reset(how: str) -> None:  # CVE-2025-8
     assert world.at_rest
 
 
+def test_streams_whose_answer_has_begun_may_be_cancelled_as_often_as_one_likes() -> None:
+    """As completions in an editor are, with each key."""
+    world = World()
+    client = FrameClient(world)
+    for number in range(500):
+        stream_id = 2 * number + 1
+        client.say(client.headers(stream_id))
+        world.upstream().send(SSE_HEAD)
+        world.run()
+        client.say(rst(stream_id))
+        assert world.at_rest
+    assert client.goaway is None
+
+
 def test_malformed_requests_are_counted_too() -> None:
     world = World()
     client = FrameClient(world)

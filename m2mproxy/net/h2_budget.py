@@ -28,12 +28,11 @@ class Budget:
 
     def spend(self) -> bool:
         """Take one token; False when there is none left."""
+        now = self._clock()
+        self._left = min(self._most, self._left + (now - self._seen) * self._rate)
+        self._seen = now
         if self._left < 1:
-            now = self._clock()
-            self._left = min(self._most, self._left + (now - self._seen) * self._rate)
-            self._seen = now
-            if self._left < 1:
-                return False
+            return False
         self._left -= 1
         return True
 

@@ -368,8 +368,19 @@ def test_all_that_only_ask_share_a_dial() -> None:
     asked = [bed.pool.reached(), bed.pool.reached()]
     assert len(bed.world.dials) == 1
     bed.accept()
-    assert all(signal.done for signal in asked)
+    assert [signal.result() for signal in asked] == [None, None]
     assert bed.pool.reached().done
+
+
+def test_who_only_asks_hears_why_a_dial_failed() -> None:
+    bed = Bed()
+    asked = [bed.pool.reached(), bed.pool.reached()]
+    bed.world.refuse(UpstreamFault("connect", "nobody is there"))
+    for signal in asked:
+        with pytest.raises(UpstreamFault, match="nobody is there"):
+            signal.result()
+    assert not bed.pool.reached().done  # which dials again
+    assert len(bed.world.dials) == 1
 
 
 # -- growing old --------------------------------------------------------------------------------

@@ -383,6 +383,25 @@ def test_who_only_asks_hears_why_a_dial_failed() -> None:
     assert len(bed.world.dials) == 1
 
 
+def test_the_one_that_was_used_last_is_used_next() -> None:
+    """So that the others grow old, whatever the order in which they were dialled."""
+    bed = Bed()
+    ends = [bed.idle(), bed.idle()]
+    streams = [bed.pool.stream().result() for _ in ends]
+    for stream, end in zip(streams, reversed(ends), strict=True):
+        bed.use(stream, end)
+    assert bed.gave(bed.pool.stream(), ends[0])
+
+
+def test_nothing_is_kept_of_a_connection_that_is_gone() -> None:
+    bed = Bed()
+    for end in (bed.idle(), bed.idle()):
+        end.transport.die()
+    bed.world.run()
+    assert not bed.pool._open
+    assert bed.counts() == (0, 0, 0, 0)
+
+
 # -- growing old --------------------------------------------------------------------------------
 
 

@@ -100,13 +100,13 @@ class Pump:
         return self._kept is not None
 
     def replay(self, out: Stream) -> None:
-        """Begin again into another stream, with what passed before."""
-        kept = self._kept
+        """Begin again into another stream, with what passed before. The tap has seen that."""
+        kept, tap = self._kept, self.tap
         assert kept is not None
         self.stop()
         for chunk in kept:
             out.write(chunk)
-        self._kept = kept
+        self._kept, self.tap = kept, tap
         self.ended = False
         self.start(out)
 

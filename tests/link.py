@@ -50,6 +50,10 @@ class FakeSocket:
 
     def __init__(self) -> None:
         self.options: dict[tuple[int, int], Any] = {}
+        self.descriptor = -1  # where what the kernel still has is read from
+
+    def fileno(self) -> int:
+        return self.descriptor
 
     def setsockopt(self, level: int, option: int, value: Any) -> None:
         self.options[level, option] = value
@@ -69,6 +73,7 @@ class Transport(asyncio.Transport):
         self.split = split
         self.peer: Transport
         self.socket = FakeSocket()
+        self.tls: object = None
         self.reading = True
         self.closing = False
         self.closed = False
@@ -83,7 +88,8 @@ class Transport(asyncio.Transport):
     # -- what asyncio promises ------------------------------------------------------------------
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return {"peername": self.name, "socket": self.socket}.get(name, default)
+        known = {"peername": self.name, "socket": self.socket, "ssl_object": self.tls}
+        return known.get(name, default)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._high = 64 * 1024 if high is None else high

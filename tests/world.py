@@ -28,7 +28,7 @@ from m2mproxy.http.message import Origin
 from m2mproxy.net import h1_client, h2_client
 from m2mproxy.net.connection import Owner, Turn
 from m2mproxy.net.pool import Pool
-from m2mproxy.net.tcp import Tcp
+from m2mproxy.net.tcp import Dialled
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.exchange import Exchange
 from m2mproxy.proxy.forwarding import Forwarding
@@ -231,7 +231,7 @@ class World:
         owner, report, http2 = self.dials.pop(0)
         end = self._upstream_end(http2)
         known = (self.turn, self.loop, self.config.timeouts, self.config.limits)
-        protocol = Tcp(
+        protocol = Dialled(
             lambda _: (
                 h2_client.H2Client(owner, *known) if http2 else h1_client.H1Client(owner, *known)
             )

@@ -18,7 +18,7 @@ from m2mproxy.http.message import Origin
 from m2mproxy.net.connection import Owner, Turn
 from m2mproxy.net.h1_client import H1Client
 from m2mproxy.net.h2_client import H2Client
-from m2mproxy.net.tcp import Tcp, negotiated, tune_upstream
+from m2mproxy.net.tcp import Dialled, negotiated, tune_upstream
 
 Client = H1Client | H2Client
 Report = Callable[[Client | Fault], None]
@@ -84,7 +84,7 @@ class Dialler:
         secure = origin.scheme == "https"
         async with asyncio.timeout(self._timeouts.connect):
             transport, protocol = await self._loop.create_connection(
-                lambda: Tcp(lambda transport: self._client(owner, transport, http2)),
+                lambda: Dialled(lambda transport: self._client(owner, transport, http2)),
                 origin.host,
                 origin.port,
                 ssl=self._tls if secure else None,

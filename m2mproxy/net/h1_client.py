@@ -15,12 +15,15 @@ from m2mproxy.net.connection import MOST_INFORMATIONAL, TOO_MANY_INFORMATIONAL
 from m2mproxy.net.h1 import H1
 from m2mproxy.net.h1_head import response_head
 from m2mproxy.net.h1_stream import H1Stream
+from m2mproxy.net.reusable import may_go_again
 
 
 class H1Client(H1):
     """A connection to an upstream."""
 
-    __slots__ = ()
+    __slots__ = ("_sent_at",)
+
+    _sent_at: float
 
     expected_streams: ClassVar[int] = 1
     session: ClassVar[None] = None
@@ -48,6 +51,7 @@ class H1Client(H1):
         """Write a request's head."""
         self._request = request
         self._head_sent = True
+        self._sent_at = self._loop.time()
         self.expect_head()
         head = h1_message.write_request(request)
         self._writer.begin(head, request.length, chunked=request.length is None)
@@ -128,10 +132,12 @@ class H1Client(H1):
         self._keep_alive = False
         self.ignore_input()
         self._unsent_fault()
-        stream = self._stream
-        if stream is None or (self._in_done and self._out_done):
+        stream, request = self._stream, self._request
+        if stream is None or request is None or (self._in_done and self._out_done):
             return
         silent = silent and not stream.head.done
         where = "before its response" if silent else "in the middle of its response"
         reason = f"the upstream closed the connection {where}"
-        self._fault(UpstreamFault("disconnected", reason, silent and self._reused))
+        again = silent and self._reused
+        again = again and may_go_again(request.method, self._loop.time() - self._sent_at)
+        self._fault(UpstreamFault("disconnected", reason, again))

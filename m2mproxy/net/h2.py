@@ -34,7 +34,7 @@ from m2mproxy.http.validate import Malformed
 from m2mproxy.net.connection import Owner, Session, Turn
 from m2mproxy.net.deadline import Deadline
 from m2mproxy.net.fields import read_trailers
-from m2mproxy.net.h2_budget import Budget
+from m2mproxy.net.h2_budget import FrameBudget
 from m2mproxy.net.h2_engine import STREAM_WINDOW, Engine
 from m2mproxy.net.h2_frames import FrameError, FrameReader
 from m2mproxy.net.h2_stream import H2Stream
@@ -105,7 +105,7 @@ class H2:
         self.session = Session(
             self._engine.other_settings, self._idle_time_changed, self._nobody_between
         )
-        budget = Budget(loop.time, _IDLE_FRAMES, _IDLE_FRAMES_RATE)
+        budget = FrameBudget(loop.time, _IDLE_FRAMES, _IDLE_FRAMES_RATE)
         self._frames = FrameReader(budget, limits.header_bytes, in_pieces=client)
         self._frames_seen = 0
         self._writer = Writer(self._engine, budget, loop.time, self._settle)

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+# Frames that may be under way to a peer: a hundred streams of half a MiB, in pieces of 50 bytes.
+_MOST_ANSWERS = 1 << 20
+
 
 class Budget:
     """Tokens: `most` at first and at any time, `rate` more each second."""
@@ -25,15 +28,41 @@ class Budget:
 
     def spend(self) -> bool:
         """Take one token; False when there is none left."""
+        now = self._clock()
+        self._left = min(self._most, self._left + (now - self._seen) * self._rate)
+        self._seen = now
         if self._left < 1:
-            now = self._clock()
-            self._left = min(self._most, self._left + (now - self._seen) * self._rate)
-            self._seen = now
-            if self._left < 1:
-                return False
+            return False
         self._left -= 1
         return True
 
     def earn(self, tokens: int) -> None:
         """Progress was made."""
         self._left = min(self._most, self._left + tokens)
+
+
+class FrameBudget(Budget):
+    """What frames that bring nothing are paid from.
+
+    A peer that has reset a stream may answer each frame that was under way to it with one more
+    RST_STREAM (RFC 9113 5.1: a stream error; Python's h2 does). Of many small frames to many
+    streams that makes thousands at once, so for each frame of ours one RST_STREAM is free.
+    """
+
+    __slots__ = ("_answers",)
+
+    def __init__(self, clock: Callable[[], float], most: int, rate: float) -> None:
+        super().__init__(clock, most, rate)
+        self._answers = 0
+
+    def sent(self) -> None:
+        """A frame left for a stream that the peer may have reset."""
+        if self._answers < _MOST_ANSWERS:
+            self._answers += 1
+
+    def spend_reset(self) -> bool:
+        """Pay for an RST_STREAM; False when there is nothing left to pay it from."""
+        if self._answers:
+            self._answers -= 1
+            return True
+        return self.spend()

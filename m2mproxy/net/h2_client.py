@@ -1,7 +1,7 @@
 """HTTP/2 towards upstreams: requests out, responses in.
 
 The one rule: a request is sent again only when the upstream has said that it did not look at it,
-or left without a word on a connection that had been at rest.
+or left without a word on a connection that had been at rest, and at once.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from m2mproxy.net.h2 import H2
 from m2mproxy.net.h2_engine import MAX_STREAM_ID, MAX_STREAMS, READS_PIECES
 from m2mproxy.net.h2_hpack import NeverIndexedHeaderTuple
 from m2mproxy.net.h2_stream import H2Stream
+from m2mproxy.net.reusable import may_go_again
 
 # Streams that are opened before the upstream has said how many it takes.
 PROVISIONAL_STREAMS = 10
@@ -114,7 +115,7 @@ class H2Client(H2):
             return
         self._unsent.discard(stream)
         stream.method = request.method
-        stream.seen = self._frames_seen
+        stream.seen, stream.sent_at = self._frames_seen, self._loop.time()
         no_body = request.length == 0
         direct = self.session.is_direct
         section = [
@@ -280,7 +281,9 @@ class H2Client(H2):
             silent = not stream.head.done and stream.seen == self._frames_seen
             where = "before its response" if silent else "in the middle of its response"
             reason = f"the upstream closed the connection {where}"
-            fault = UpstreamFault("disconnected", reason, retry=silent and self._used)
+            again = silent and self._used
+            again = again and may_go_again(stream.method, self._loop.time() - stream.sent_at)
+            fault = UpstreamFault("disconnected", reason, again)
             self._fault(stream, fault)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from h2.config import H2Configuration
-from h2.connection import AllowedStreamIDs, ConnectionInputs, H2Connection
+from h2.connection import AllowedStreamIDs, ConnectionInputs, H2Connection, _decode_headers
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, Event, StreamReset
 from h2.exceptions import (
@@ -34,6 +34,7 @@ from m2mproxy.net.h2_frames import (
     HeadersFrame,
     PlainData,
     PlainHeaders,
+    PlainReset,
     RstStreamFrame,
     SettingsFrame,
     WholeSettings,
@@ -82,6 +83,7 @@ class Engine(H2Connection):
         self.encoder, self.decoder = FieldEncoder(), FieldDecoder()
         self._frame_dispatch_table[PlainData] = self._receive_data_frame
         self._frame_dispatch_table[PlainHeaders] = self._receive_headers_frame
+        self._frame_dispatch_table[PlainReset] = self._receive_rst_stream_frame
         offer = {
             SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
             SettingCodes.MAX_HEADER_LIST_SIZE: header_bytes,
@@ -174,8 +176,13 @@ class Engine(H2Connection):
             FrameError: the connection has to end.
         """
         try:
-            if isinstance(frame, RstStreamFrame) and self._is_idle(frame.stream_id):
-                raise ProtocolError("RST_STREAM of a stream that was never open")
+            if isinstance(frame, RstStreamFrame) and not self.is_open(frame.stream_id):
+                if self._is_idle(frame.stream_id):
+                    raise ProtocolError("RST_STREAM of a stream that was never open")
+                return []
+            if isinstance(frame, HeadersFrame) and self._was_reset_by_us(frame.stream_id):
+                _decode_headers(self.decoder, frame.data)  # for what it adds to the table
+                return [_again(frame)]
             events: list[Event] = self._receive_frame(frame)
             return events
         except ProtocolError as error:
@@ -207,14 +214,17 @@ class Engine(H2Connection):
             and self.is_open(frame.stream_id)
         )
 
+    def _was_reset_by_us(self, stream_id: int) -> bool:
+        closed_by: StreamClosedBy | None = self._stream_closed_by(stream_id)
+        return closed_by is StreamClosedBy.SEND_RST_STREAM
+
     def _handle_data_on_closed_stream(
         self, events: list[Event], error: StreamClosedError, frame: DataFrame
     ) -> tuple[list[Frame], list[Event]]:
         """RFC 9113 5.1: what was under way when we reset the stream is ignored, not answered."""
-        by_us = self._stream_closed_by(frame.stream_id) is StreamClosedBy.SEND_RST_STREAM
-        if not by_us or error._events:  # with events, this frame is why it is closed
+        if not self._was_reset_by_us(frame.stream_id) or error._events:
             frames, events = super()._handle_data_on_closed_stream(events, error, frame)
-            return frames, events
+            return frames, events or [_again(frame)]
         self.acknowledge_received_data(frame.flow_controlled_length, frame.stream_id)
         return [], events
 
@@ -241,3 +251,8 @@ class Engine(H2Connection):
     def _receive_unknown_frame(self, frame: Any) -> tuple[list[Frame], list[Event]]:
         """RFC 9113 5.5: ignored, without an event to be made and looked at."""
         return [], []
+
+
+def _again(frame: Frame) -> StreamReset:
+    """A frame came on a stream that is over: what the peer may make of that is counted."""
+    return StreamReset(stream_id=frame.stream_id, remote_reset=False)

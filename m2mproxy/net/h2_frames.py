@@ -22,7 +22,7 @@ from hyperframe.frame import (
     SettingsFrame,
 )
 
-from m2mproxy.net.h2_budget import Budget
+from m2mproxy.net.h2_budget import FrameBudget
 
 __all__ = [
     "MAX_FRAME",
@@ -34,6 +34,7 @@ __all__ = [
     "HeadersFrame",
     "PlainData",
     "PlainHeaders",
+    "PlainReset",
     "RstStreamFrame",
     "SettingsFrame",
     "WholeSettings",
@@ -45,7 +46,7 @@ __all__ = [
 # RFC 9113 6.5.2: the least that everybody must accept, and all that we do.
 MAX_FRAME = 16384
 
-_DATA, _HEADERS, _SETTINGS, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 4, 8, 9
+_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 3, 4, 8, 9
 _HEADER = 9
 _ACK = END_STREAM = 0x1
 _END_HEADERS = 0x4
@@ -73,7 +74,7 @@ class FrameReader:
         "_rest", "_started",
     )
 
-    def __init__(self, budget: Budget, header_bytes: int, in_pieces: bool) -> None:
+    def __init__(self, budget: FrameBudget, header_bytes: int, in_pieces: bool) -> None:
         """`header_bytes` is the most that a header block may have as it is sent; `in_pieces` is
         whether what is there of a DATA frame is handed out as a frame of its own, and does not
         wait for the rest."""
@@ -188,6 +189,10 @@ class FrameReader:
             self._budget.earn(3)
         elif kind == _DATA and size:
             self._budget.earn(worth(size))
+        elif kind == _RST_STREAM:
+            # Those that end a stream are counted where streams are.
+            if not self._budget.spend_reset():
+                raise FrameError(ErrorCodes.ENHANCE_YOUR_CALM, "too many streams were reset again")
         elif not (kind == _DATA and flags & END_STREAM) and not self._budget.spend():
             raise FrameError(ErrorCodes.ENHANCE_YOUR_CALM, "too many frames that bring nothing")
 
@@ -221,6 +226,18 @@ class PlainHeaders(HeadersFrame):
         return "HEADERS"
 
 
+class PlainReset(RstStreamFrame):
+    """RST_STREAM, of which thousands may come at once (h2_budget.py)."""
+
+    def __init__(self, stream_id: int, code: int) -> None:
+        self.stream_id = stream_id
+        self.error_code = code
+        self.flags = _NONE
+
+    def __repr__(self) -> str:
+        return "RST_STREAM"
+
+
 class WholeSettings(SettingsFrame):
     """SETTINGS to be sent, with codes of 16 bits (RFC 9113 6.5.1): the library writes eight."""
 
@@ -232,7 +249,7 @@ class WholeSettings(SettingsFrame):
 
 
 def _ordinary(raw: bytes) -> Frame | None:
-    """DATA and HEADERS in their plainest form, which need no parsing."""
+    """Frames in their plainest form, which need no parsing."""
     kind, flags = raw[3], raw[4]
     stream_id = int.from_bytes(raw[5:9], "big") & 0x7FFFFFFF
     if not stream_id:
@@ -242,6 +259,8 @@ def _ordinary(raw: bytes) -> Frame | None:
         return PlainData(stream_id, raw[_HEADER:], end)
     if kind == _HEADERS and flags | END_STREAM == _END_HEADERS | END_STREAM:
         return PlainHeaders(stream_id, raw[_HEADER:], end)
+    if kind == _RST_STREAM and len(raw) == _HEADER + 4:
+        return PlainReset(stream_id, int.from_bytes(raw[_HEADER:], "big"))
     return None
 
 

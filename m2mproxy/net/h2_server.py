@@ -28,7 +28,8 @@ from m2mproxy.net.tcp import shown_certificate
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-# Streams that end early: so many at once, so many a second, and one for each that ends well.
+# Streams that end before their answer: so many at once, so many a second, and one for each that
+# ends well.
 _RESETS, _RESETS_RATE = 100, 20
 # A request that is answered before its end: up to this many bytes of its rest are taken.
 _UNREAD_REST = 64 * 1024
@@ -211,7 +212,9 @@ class H2Server(H2):
 
     def _on_reset(self, event: StreamReset) -> None:
         stream = self._streams.get(event.stream_id)
-        self._count_reset()
+        # Whose answer has begun has waited for it like everybody else: no work was had for nothing.
+        if stream is None or not (event.remote_reset and stream.head_sent):
+            self._count_reset()
         if stream is None:
             return
         if event.remote_reset:

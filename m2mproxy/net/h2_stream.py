@@ -60,6 +60,7 @@ class H2Stream(Stream):
         "pending",
         "request",
         "seen",
+        "sent_at",
         "session",
         "size",
         "trailers",
@@ -97,6 +98,8 @@ class H2Stream(Stream):
         """Bytes of payload that came, and those of them that the peer may send again."""
         self.seen = 0
         """Frames that the connection had received when the request was sent."""
+        self.sent_at = 0.0
+        """When the request was sent."""
         self.moved = 0.0
         """When the peer last let something go."""
 

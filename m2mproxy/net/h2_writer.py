@@ -17,7 +17,7 @@ from math import isqrt
 from h2.errors import ErrorCodes
 
 from m2mproxy.http.body import Chunk
-from m2mproxy.net.h2_budget import Budget
+from m2mproxy.net.h2_budget import FrameBudget
 from m2mproxy.net.h2_engine import READS_PIECES, Engine
 from m2mproxy.net.h2_frames import MAX_FRAME, data_frame, worth
 from m2mproxy.net.h2_stream import H2Stream
@@ -36,7 +36,7 @@ class Writer:
     def __init__(
         self,
         engine: Engine,
-        budget: Budget,
+        budget: FrameBudget,
         clock: Callable[[], float],
         on_sent: Callable[[H2Stream], None],
     ) -> None:
@@ -126,6 +126,7 @@ class Writer:
             self._left = length - size
             engine.take_window(stream.id, length)
             self._budget.earn(worth(length))
+            self._budget.sent()
         self._run += size
         if last:
             engine.ended(stream.id)

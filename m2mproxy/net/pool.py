@@ -254,7 +254,6 @@ class Destination:
             for connection, since in idle:
                 until = self._until(connection, since)
                 if until <= now + 0.01:
-                    del connections[connection]
                     connection.abort()
                 else:
                     self._sweep_by(until)

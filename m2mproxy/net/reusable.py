@@ -12,6 +12,17 @@ from m2mproxy.http.faults import Fault
 from m2mproxy.http.message import Origin
 from m2mproxy.net.connection import Connection, Owner, Session, Stream
 
+# Requests that may be done twice (RFC 9110 9.2.2).
+_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+# More than a round trip, in seconds. Who closed before our request came is heard of within one.
+_AT_ONCE = 1.0
+
+
+def may_go_again(method: bytes, seconds: float) -> bool:
+    """Whether a request may be sent once more whose connection, used before, ended without a word
+    so many seconds after it was sent. Later than at once, the upstream was at work on it."""
+    return seconds <= _AT_ONCE or method in _IDEMPOTENT
+
 
 class Reusable(Connection, Protocol):
     """A client-role connection as the pool sees it."""

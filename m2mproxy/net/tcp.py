@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import cast
 
 from m2mproxy.http.body import Chunk
@@ -24,6 +25,8 @@ _WRITE_LOW = 16 * 1024
 # client has stopped reading. The price is a pace of about this much a round trip.
 _UNSENT = 64 * 1024
 _UNREAD = 128 * 1024
+# What is read of a connection that is lost. The kernel has room for less.
+_MOST_UNREAD = 8 * _UNREAD
 
 
 class Tcp(asyncio.Protocol):
@@ -57,6 +60,40 @@ class Tcp(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.connection.writable(True)
+
+
+class Dialled(Tcp):
+    """One to an upstream. It may answer a request that it will not read to its end, and close while
+    we are still writing. Then the event loop fails to write and looks no further, though the answer
+    has arrived."""
+
+    __slots__ = ("_transport",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            for data in unread(self._transport):
+                self.connection.received(data)
+        super().connection_lost(exc)
+
+
+def unread(transport: asyncio.BaseTransport) -> Iterator[bytes]:
+    """What the kernel still has of a connection that is being lost: its socket is closed when its
+    protocol knows. Nothing over TLS, where it is closed before that."""
+    sock = transport.get_extra_info("socket")
+    if transport.get_extra_info("ssl_object") is not None or sock is None:
+        return
+    for _ in range(_MOST_UNREAD // _UNREAD):
+        try:
+            data = os.read(sock.fileno(), _UNREAD)
+        except OSError:
+            return
+        if not data:
+            return
+        yield data
 
 
 def peer_name(transport: asyncio.Transport) -> str:

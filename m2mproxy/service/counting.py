@@ -76,7 +76,6 @@ def start(counter: Counts) -> Helper:
         ours.setblocking(False)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _STEP)  # what one call copies
         return Helper(ours, pid)
-    code = 1
     try:
         ours.close()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -84,9 +83,8 @@ def start(counter: Counts) -> Helper:
         os.nice(19)
         with theirs, theirs.makefile("rb", _STEP) as jobs:
             serve(jobs, theirs.sendall, counter)
-        code = 0
     finally:
-        os._exit(code)  # nothing of the parent's is to be cleaned up here
+        os._exit(0)  # nothing of the parent's is to be cleaned up here
 
 
 # ---- in the other process ------------------------------------------------------------------------

@@ -2,12 +2,13 @@
 
 import os
 import re
+import threading
 from pathlib import Path
 
 import pytest
 from config_cases import BASE, refusal, write
 
-from m2mproxy.config import KEYS, load
+from m2mproxy.config import KEYS, files, load
 
 
 @pytest.fixture
@@ -82,6 +83,54 @@ def test_a_key_may_come_from_a_pipe():
     with open(reads, "rb"):
         flags = {"proxy.upstream": "https://m", "proxy.api_key_file": f"/dev/fd/{reads}"}
         assert load(None, {}, flags).api_key == "sk-1"
+
+
+@pytest.mark.parametrize("path", NAMING)
+def test_a_pipe_that_nobody_writes_to(tmp_path, monkeypatch, path):
+    """The start would wait for ever, and say nothing."""
+    monkeypatch.setattr(files, "_NO_WRITER", 0)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reason = refusal(flags={"proxy.upstream": "https://m", path: str(pipe)}).reason
+    assert re.search("nothing was written to it for 0 seconds|it is a pipe", reason)
+    assert "nothing was written to it" in refusal(str(pipe)).reason
+
+
+def test_a_pipe_whose_writer_is_silent(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_SILENT", 0)
+    reads, writes = os.pipe()
+    with open(reads, "rb"), open(writes, "wb"):
+        assert "nothing was written to it" in refusal(f"/dev/fd/{reads}").reason
+
+
+def test_a_pipe_whose_writer_left_without_a_word():
+    reads, writes = os.pipe()
+    os.close(writes)
+    with open(reads, "rb"):
+        flags = {"proxy.upstream": "https://m", "proxy.api_key_file": f"/dev/fd/{reads}"}
+        assert refusal(flags=flags).reason == "the file is empty"
+
+
+def test_a_key_may_come_from_a_pipe_with_a_name(tmp_path):
+    """As `sops exec-file` makes one: its writer waits until it is opened."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("sk-1\n",))
+    writer.start()
+    flags = {"proxy.upstream": "https://m", "proxy.api_key_file": str(pipe)}
+    assert load(None, {}, flags).api_key == "sk-1"
+    writer.join()
+
+
+def test_a_pipe_is_read_to_its_end(tmp_path):
+    """However often its writer pauses, and whatever a pipe holds at once."""
+    reads, writes = os.pipe()
+    text = 'proxy.upstream = "https://m"\n' + "#" * 200_000 + '\nproxy.api_key = "sk-1"\n'
+    with open(writes, "w") as file, open(reads, "rb"):
+        writer = threading.Thread(target=lambda: (file.write(text), file.close()))
+        writer.start()
+        assert load(f"/dev/fd/{reads}", {}, {}).api_key == "sk-1"
+        writer.join()
 
 
 LAYERS = ("file", "environment", "flags")

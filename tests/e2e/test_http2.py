@@ -21,6 +21,7 @@ import openai
 import pytest
 from conftest import Program
 from http2_clients import (
+    TIMEOUT,
     Raw,
     curl,
     h2load,
@@ -201,6 +202,56 @@ def test_async_clients_share_a_connection(proxy: Program) -> None:
             return [reply.choices[0].message.content or "" for reply in replies]
 
     assert all("Paris" in text for text in asyncio.run(ask_at_once()))
+
+
+async def _events_as_fast_as_they_go(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """An upstream over HTTP/1.1: as many small events as its client takes."""
+    try:
+        await reader.readuntil(b"\r\n\r\n")
+        head = b"content-type: text/event-stream\r\ntransfer-encoding: chunked"
+        writer.write(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % head)
+        while True:
+            writer.write(b"c\r\ndata: word\n\n\r\n" * 50)
+            await writer.drain()
+    except (ConnectionError, asyncio.IncompleteReadError):
+        writer.close()
+
+
+def test_twenty_busy_streams_are_cancelled_at_once_and_another_goes_on(start_proxy: Any) -> None:
+    """httpx itself sends no RST_STREAM. What its library h2 does after one is answer each of the
+    thousands of frames that were under way with one more."""
+    httpx_client().close()  # skips where there is none
+    import httpx
+
+    async def cancel() -> None:
+        server = await asyncio.start_server(_events_as_fast_as_they_go, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        url = await asyncio.to_thread(lambda: start_proxy(f"http://127.0.0.1:{port}").url)
+        async with httpx.AsyncClient(http1=False, http2=True, timeout=TIMEOUT) as api:
+            async with api.stream("GET", f"{url}/other") as other:
+                pieces = other.aiter_raw()
+                await anext(pieces)
+                await asyncio.gather(*(_cancelled(api, url) for _ in range(20)))
+                for _ in range(200):  # and all of the resets have been read meanwhile
+                    await anext(pieces)
+            assert (await api.get(f"{url.removesuffix('/v1')}/health")).status_code == 200
+            assert len(api._transport._pool._connections) == 1  # type: ignore[attr-defined]
+        server.close()
+
+    asyncio.run(cancel())
+
+
+async def _cancelled(api: Any, url: str) -> None:
+    async with api.stream("GET", f"{url}/busy") as reply:
+        size = 0
+        async for piece in reply.aiter_raw():
+            size += len(piece)
+            if size > 20_000:
+                break
+        connection = api._transport._pool._connections[0]._connection
+        connection._h2_state.reset_stream(reply.extensions["stream_id"], 8)
 
 
 def test_an_sdk_that_is_closed_in_a_stream_stops_the_model(proxy: Program) -> None:

@@ -20,7 +20,7 @@ from m2mproxy.link.match import BLOCK, Run
 from m2mproxy.link.message import Known, decode, encode, read_head
 from m2mproxy.link.reply import ReplyReader, render
 from m2mproxy.link.use import MOST_RUNS, REACH, Use
-from m2mproxy.net.h2_budget import Budget
+from m2mproxy.net.h2_budget import FrameBudget
 from m2mproxy.net.h2_engine import READS_PIECES
 from m2mproxy.net.h2_frames import DataFrame, FrameReader
 from m2mproxy.proxy import codings
@@ -208,7 +208,7 @@ def test_the_stream(three: list[bytes], name: str, spells: bool) -> None:
 
 
 def test_the_shared_frame(three: list[bytes]) -> None:
-    reader = FrameReader(Budget(lambda: 0.0, 1, 1), 4096, in_pieces=True)
+    reader = FrameReader(FrameBudget(lambda: 0.0, 1, 1), 4096, in_pieces=True)
     list(reader.feed(bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))))  # SETTINGS
     wire, found = example("shared"), []
     decoder = events.EventsDecoder(1024)

@@ -178,6 +178,27 @@ def test_it_is_idle_as_long_as_any() -> None:
     assert bed.world.loop.timers == 0
 
 
+def test_its_idle_time_begins_anew_with_each_use() -> None:
+    bed = Bed()
+    new = bed.http2()
+    bed.world.advance(3)
+    bed.goes_to(new)
+    bed.say(new, OK.serialize())
+    assert bed.counts() == (0, 1, 0, 0)
+    bed.world.advance(3.9)
+    assert not new.is_gone
+    bed.world.advance(0.2)
+    assert new.is_gone
+
+
+def test_nothing_is_kept_of_one_that_is_gone() -> None:
+    bed = Bed()
+    bed.http2().transport.die()
+    bed.world.run()
+    assert not bed.pool._preferred
+    assert bed.counts() == (0, 0, 0, 0)
+
+
 def test_it_serves_who_waits() -> None:
     bed = Bed(limit=2)
     bed.attempt()

@@ -19,8 +19,8 @@ from frames import (
     settings,
     window,
 )
-from hyperframe.frame import DataFrame, GoAwayFrame
-from world import World, reply
+from hyperframe.frame import DataFrame, GoAwayFrame, RstStreamFrame
+from world import SSE_HEAD, World, chunk, reply
 
 from m2mproxy.net.h2_stream import H2Stream
 
@@ -84,6 +84,20 @@ def test_streams_that_the_client_makes_us_reset(how: str) -> None:  # CVE-2025-8
     assert world.at_rest
 
 
+def test_streams_whose_answer_has_begun_may_be_cancelled_as_often_as_one_likes() -> None:
+    """As completions in an editor are, with each key."""
+    world = World()
+    client = FrameClient(world)
+    for number in range(500):
+        stream_id = 2 * number + 1
+        client.say(client.headers(stream_id))
+        world.upstream().send(SSE_HEAD)
+        world.run()
+        client.say(rst(stream_id))
+        assert world.at_rest
+    assert client.goaway is None
+
+
 def test_malformed_requests_are_counted_too() -> None:
     world = World()
     client = FrameClient(world)
@@ -106,6 +120,78 @@ def test_a_client_that_cancels_now_and_then_is_served() -> None:
             world.run()
             assert client.is_ended(stream_id)
     assert client.goaway is None
+
+
+def busy_streams(world: World, client: FrameClient, count: int, events: int) -> None:
+    """Streams 3, 5 and so on, each with so many small frames on their way to the client."""
+    for number in range(1, count + 1):
+        client.say(client.headers(2 * number + 1))
+        world.upstream().send(SSE_HEAD + chunk(b"data: 1\n\n") * events)
+        world.run()
+        assert len(client.of(DataFrame, 2 * number + 1)) == events
+
+
+def test_each_frame_that_was_under_way_to_a_cancelled_stream_may_be_reset_again() -> None:
+    """As clients on Python's h2 do. The other streams go on."""
+    world = World()
+    client = FrameClient(world)
+    client.say(client.headers(1))
+    other = world.upstream()
+    other.send(SSE_HEAD)
+    busy_streams(world, client, 20, 100)
+    for stream_id in range(3, 43, 2):
+        client.say(rst(stream_id) * 101)
+    assert client.goaway is None
+    other.send(chunk(b"data: 1\n\n") + b"0\r\n\r\n")
+    world.run()
+    assert client.payload(1) == b"data: 1\n\n"
+    assert client.is_ended(1)
+    assert world.at_rest
+    assert not client.of(RstStreamFrame)
+
+
+def test_resets_of_streams_that_are_over_are_bounded_by_what_was_sent_on_them() -> None:
+    world = World()
+    client = FrameClient(world)
+    busy_streams(world, client, 1, 1000)
+    assert 1000 <= attack(client, lambda _: rst(3)) <= 1000 + 400
+    assert client.goaway == CALM
+    assert world.at_rest
+
+
+def test_frames_sent_pay_for_no_rapid_resets() -> None:
+    world = World()
+    client = FrameClient(world)
+    busy_streams(world, client, 1, 1000)
+
+    def piece(number: int) -> bytes:
+        stream_id = 2 * number + 5
+        return client.headers(stream_id) + rst(stream_id)
+
+    assert attack(client, piece) <= 200
+    assert client.goaway == CALM
+
+
+LATE = {
+    "DATA of a stream that is complete": lambda client: data(1, b"x" * 100),
+    "HEADERS of a stream that we have reset": lambda client: client.headers(3),
+    "DATA of a stream that it has reset": lambda client: data(5, b"x" * 100),
+}
+
+
+@pytest.mark.parametrize("what", list(LATE))
+def test_frames_on_streams_that_are_over_are_counted(what: str) -> None:
+    """They look like progress."""
+    world = World()
+    client = FrameClient(world)
+    client.say(client.headers(1))
+    world.upstream().send(reply(b"[]"))
+    client.say(client.headers(3, [*POST, (b"content-length", b"1")], end=False), data(3, b"xx"))
+    assert client.reset(3) == PROTOCOL
+    client.say(client.headers(5, POST, end=False), rst(5))
+    assert attack(client, lambda _: LATE[what](client)) <= 200
+    assert client.goaway == CALM
+    assert world.at_rest
 
 
 FLOODS = {

@@ -9,7 +9,7 @@ from ends import H2Server
 from frames import data, raw, rst, settings, window
 from hpack import Encoder, NeverIndexedHeaderTuple
 from hyperframe.frame import GoAwayFrame, HeadersFrame
-from world import World
+from world import World, get
 
 PAIR = ("1.1", "2")
 OK = [(b":status", b"200")]
@@ -292,6 +292,37 @@ def test_late_frames_on_a_stream_that_is_over_are_ignored() -> None:
     world.run()
     assert other.body == b"fine"
     assert not world.upstreams[0].is_gone
+
+
+@pytest.mark.parametrize("seen", ["nothing", "its head"])
+def test_a_request_that_is_given_up_is_reset_once_whatever_comes_late(seen: str) -> None:
+    """Upstreams count what they are sent, as we do: nghttp2, Go and Envoy end the connection."""
+    world = World(pair=PAIR)
+    client = world.client()
+    client.send(b"POST /v1/x HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\n{}")
+    upstream = world.upstream()
+    upstream.send(settings())
+    encoder = Encoder()
+    answer = raw(1, 4, 1, encoder.encode([*OK, (b"x-kept", b"in the table")]))
+    if seen == "its head":
+        upstream.send(answer + data(1, b"x"))
+        answer = b""
+    world.run()
+    client.transport.die()
+    world.run()
+    assert upstream.take().endswith(rst(1))
+    indexed = [(b"x-kept", b"in the table"), (b"x-too", b"this")]
+    trailers = raw(1, 5, 1, encoder.encode(indexed))
+    upstream.send(answer + data(1, b"late") * 100 + window(1, 5) + trailers)
+    world.run()
+    assert upstream.take() == b""
+    client = world.client()
+    client.send(get())
+    world.run()
+    assert len(world.upstreams) == 1
+    upstream.send(raw(1, 5, 3, encoder.encode([*OK, *indexed])))
+    world.run()
+    assert b"x-kept: in the table\r\nx-too: this\r\n" in client.take()
 
 
 def test_a_new_connection_that_dies_without_a_word_is_no_reason_to_send_again() -> None:

@@ -6,7 +6,7 @@ import inspect
 
 import h2
 import pytest
-from h2.connection import H2Connection
+from h2.connection import H2Connection, _decode_headers
 from h2.events import ConnectionTerminated
 from h2.stream import H2Stream, StreamClosedBy, StreamInputs
 from hyperframe.frame import GoAwayFrame, PingFrame, SettingsFrame
@@ -25,6 +25,7 @@ def test_the_private_names_are_there() -> None:
         "_receive_data_frame": ["self", "frame"],
         "_receive_settings_frame": ["self", "frame"],
         "_receive_headers_frame": ["self", "frame"],
+        "_receive_rst_stream_frame": ["self", "frame"],
         "_receive_unknown_frame": ["self", "frame"],
         "_handle_data_on_closed_stream": ["self", "events", "exc", "frame"],
         "_get_or_create_stream": ["self", "stream_id", "allowed_ids"],
@@ -33,6 +34,8 @@ def test_the_private_names_are_there() -> None:
     }
     for name, parameters in names.items():
         assert list(inspect.signature(getattr(H2Connection, name)).parameters) == parameters
+    parameters = list(inspect.signature(_decode_headers).parameters)
+    assert parameters == ["decoder", "encoded_header_block"]
     assert StreamClosedBy.SEND_RST_STREAM and StreamInputs.SEND_END_STREAM
     source = inspect.getsource(H2Connection.__init__)
     for name in ("_data_to_send", "_frame_dispatch_table", "MAX_CLOSED_STREAMS"):

@@ -18,7 +18,7 @@ from world import World
 
 from m2mproxy.codec.base import WireError
 from m2mproxy.codec.events import EventsDecoder
-from m2mproxy.net.h2_budget import Budget
+from m2mproxy.net.h2_budget import FrameBudget
 from m2mproxy.net.h2_engine import READS_PIECES
 from m2mproxy.net.h2_frames import DataFrame, Frame, FrameError, FrameReader, HeadersFrame
 from m2mproxy.proxy import codings
@@ -28,7 +28,7 @@ HEAD = frames.settings()
 
 
 def reader(in_pieces: bool = True) -> FrameReader:
-    return FrameReader(Budget(lambda: 0.0, 100, 1), 4096, in_pieces)
+    return FrameReader(FrameBudget(lambda: 0.0, 100, 1), 4096, in_pieces)
 
 
 def read(parts: Any, in_pieces: bool = True) -> list[Frame]:
@@ -87,7 +87,7 @@ def test_data_of_no_stream_is_refused_in_pieces_too(split: str) -> None:
 
 @pytest.mark.parametrize("cut", [9, 500, 1009])
 def test_payload_in_pieces_pays_for_frames_that_bring_nothing(cut: int) -> None:
-    source = FrameReader(Budget(lambda: 0.0, 2, 0), 4096, True)
+    source = FrameReader(FrameBudget(lambda: 0.0, 2, 0), 4096, True)
     payload = frames.data(1, bytes(1000))
     for part in (HEAD, frames.ping(), payload[:cut], payload[cut:], frames.ping(), frames.ping()):
         for _ in source.feed(part):

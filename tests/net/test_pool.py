@@ -368,8 +368,38 @@ def test_all_that_only_ask_share_a_dial() -> None:
     asked = [bed.pool.reached(), bed.pool.reached()]
     assert len(bed.world.dials) == 1
     bed.accept()
-    assert all(signal.done for signal in asked)
+    assert [signal.result() for signal in asked] == [None, None]
     assert bed.pool.reached().done
+
+
+def test_who_only_asks_hears_why_a_dial_failed() -> None:
+    bed = Bed()
+    asked = [bed.pool.reached(), bed.pool.reached()]
+    bed.world.refuse(UpstreamFault("connect", "nobody is there"))
+    for signal in asked:
+        with pytest.raises(UpstreamFault, match="nobody is there"):
+            signal.result()
+    assert not bed.pool.reached().done  # which dials again
+    assert len(bed.world.dials) == 1
+
+
+def test_the_one_that_was_used_last_is_used_next() -> None:
+    """So that the others grow old, whatever the order in which they were dialled."""
+    bed = Bed()
+    ends = [bed.idle(), bed.idle()]
+    streams = [bed.pool.stream().result() for _ in ends]
+    for stream, end in zip(streams, reversed(ends), strict=True):
+        bed.use(stream, end)
+    assert bed.gave(bed.pool.stream(), ends[0])
+
+
+def test_nothing_is_kept_of_a_connection_that_is_gone() -> None:
+    bed = Bed()
+    for end in (bed.idle(), bed.idle()):
+        end.transport.die()
+    bed.world.run()
+    assert not bed.pool._open
+    assert bed.counts() == (0, 0, 0, 0)
 
 
 # -- growing old --------------------------------------------------------------------------------

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 
 import pytest
 from clock import DrivenLoop
 from link import Raw, Split, Transport, join, whole
 
-from m2mproxy.net.tcp import Tcp, tune, tune_upstream
+from m2mproxy.net.tcp import Dialled, Tcp, tune, tune_upstream
 
 
 class Recorder:
@@ -140,6 +141,41 @@ def test_what_an_upstream_may_send_ahead_is_bounded() -> None:
         check_tuned(dialled)
         # Linux doubles the figure for its own bookkeeping, socket(7).
         assert option(dialled, socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * 128 * 1024
+
+
+@pytest.mark.parametrize("size", [0, 10, 300_000])
+def test_what_arrived_before_a_write_failed_is_heard(size: int, tmp_path: Path) -> None:
+    loop, made = DrivenLoop(), Recorder()
+    far, dialled = Raw(), Dialled(lambda _: made)
+    _, near = join(loop, far, dialled)
+    (tmp_path / "kernel").write_bytes(b"x" * size)
+    with open(tmp_path / "kernel", "rb") as rest:
+        near.socket.descriptor = rest.fileno()
+        far.transport.die()
+        loop.run()
+        assert made.data == b"x" * size
+        assert made.told[-1][0] == "lost"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("how", ["orderly", "of our own", "over TLS"])
+def test_of_other_ends_nothing_is_read(how: str, tmp_path: Path) -> None:
+    """Over TLS the socket is closed by then, and its number may be another connection's."""
+    loop, made = DrivenLoop(), Recorder()
+    far, dialled = Raw(), Dialled(lambda _: made)
+    _, near = join(loop, far, dialled)
+    (tmp_path / "kernel").write_bytes(b"not ours")
+    with open(tmp_path / "kernel", "rb") as rest:
+        near.socket.descriptor = rest.fileno()
+        near.tls = object() if how == "over TLS" else None
+        if how == "orderly":
+            far.transport.close()
+        elif how == "of our own":
+            near.abort()
+        else:
+            far.transport.die()
+        loop.run()
+    assert made.data == b""
+    assert made.told[-1][0] == "lost"  # type: ignore[index]
 
 
 @pytest.mark.parametrize("number", [1, 3])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from link import Raw, Split
 from wire import is_complete
-from world import SSE_HEAD, World, chunk, get, post, reply
+from world import SSE_HEAD, World, chunk, get, post, reply, transport_of
 
 from m2mproxy.http.faults import UpstreamFault
 
@@ -215,6 +216,26 @@ def test_bytes_after_a_reply_do_not_reach_the_next_client() -> None:
     assert client.take() == reply(b"honest")
 
 
+def test_an_early_answer_is_passed_on_though_the_upstream_closes_while_we_write(
+    tmp_path: Path,
+) -> None:
+    """As 413 and 401 come: before the request has been read, with a reset after it."""
+    world = World()
+    client = world.client()
+    client.send(post(b"x" * 500_000)[:300_000])
+    upstream = world.upstream()
+    (tmp_path / "kernel").write_bytes(reply(b"too large", status=b"413 Too Large"))
+    with open(tmp_path / "kernel", "rb") as rest:
+        transport_of(upstream).socket.descriptor = rest.fileno()
+        upstream.transport.die()
+        world.run()
+    head, _, body = client.take().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 413 ")
+    assert body == b"too large"
+    assert len(world.upstreams) == 1
+    assert world.at_rest
+
+
 # -- once more, or not --------------------------------------------------------------------------
 
 
@@ -268,6 +289,30 @@ def test_no_retry_after_a_sign_of_life(said: bytes) -> None:
     world.run()
     assert b"HTTP/1.1 502 " in client.take()
     assert len(world.upstreams) == 1
+
+
+@pytest.mark.parametrize("pair", [("1.1", "1.1"), ("1.1", "2")])
+@pytest.mark.parametrize(("method", "seconds"), [(b"POST", 0.9), (b"POST", 1.1), (b"GET", 50)])
+def test_a_request_that_an_upstream_was_at_work_on_is_not_done_twice(
+    method: bytes, seconds: float, pair: tuple[str, str]
+) -> None:
+    """A worker that is killed after a minute closes without a word, too."""
+    world = World(pair=pair)
+    world.ask(b"{}")
+    world.call().reply(b"first")
+    world.run()
+    ask = world.ask(b"", method=method)
+    world.advance(seconds)
+    assert len(world.calls) == 2
+    world.upstreams[0].transport.die()
+    world.run()
+    if (method, seconds) == (b"POST", 1.1):
+        assert (ask.status, len(world.calls)) == (502, 2)
+    else:
+        world.call(2).reply(b"second")
+        world.run()
+        assert (ask.status, ask.body) == (200, b"second")
+    assert world.at_rest
 
 
 def test_no_retry_on_a_connection_that_was_new() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import select
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -254,7 +255,42 @@ def test_a_process() -> None:
             if readable and setup.loop.reader is not None:
                 setup.loop.reader()
         assert setup.results == [Result(Tokens(100_100, True), None), JOBS[0][1]]
+        assert os.getpriority(os.PRIO_PROCESS, helper.pid) == 19
     finally:
         helper.end()
     with pytest.raises(ProcessLookupError):
         os.kill(helper.pid, 0)
+
+
+class Stuck(WordCounter):
+    """Has jobs that do not end."""
+
+    def request(self, body: Any, model: str) -> Any:
+        signal.pause()
+
+
+def test_a_process_ends_in_the_middle_of_a_job() -> None:
+    helper = counting.start(Stuck())
+    setup = Setup()
+    setup.counting = Counting(setup.loop, helper.socket, setup._lose)  # type: ignore[arg-type]
+    setup.submit(JOBS[0][0])
+    helper.end()
+    with pytest.raises(ProcessLookupError):
+        os.kill(helper.pid, 0)
+
+
+def test_a_process_ends_when_its_socket_does() -> None:
+    helper = counting.start(WordCounter())
+    helper.socket.close()
+    assert os.waitpid(helper.pid, 0) == (helper.pid, 0)
+
+
+def test_a_process_that_takes_nothing_holds_nobody_up() -> None:
+    helper = counting.start(Stuck())
+    setup = Setup()
+    setup.counting = Counting(setup.loop, helper.socket, setup._lose)  # type: ignore[arg-type]
+    for _ in range(100):
+        setup.submit(Job.of("m", [b"x" * 100_000], None, False))
+    assert setup.loop.writer is not None
+    assert setup.counting.waiting == 100
+    helper.end()

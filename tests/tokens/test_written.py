@@ -73,6 +73,13 @@ MESSAGES = b"".join(
             "Parislook",
         ),
         (False, body(choices=[{"text": "Paris"}]), "Paris"),
+        (False, body(choices=[{"message": {"reasoning_content": "Hm. "}}]), "Hm. "),
+        (False, body(choices=[{"message": {"reasoning_content": "H", "reasoning": "H"}}]), "H"),
+        (False, body(choices=[{"message": {"function_call": {"name": "old"}}}]), "old"),
+        (False, body(output=[{"type": "custom_tool_call", "name": "sh", "input": "ls"}]), "shls"),
+        (False, body(output=[{"content": [{"type": "refusal", "refusal": "No."}]}]), "No."),
+        (True, stream({"type": "response.partial_image.delta", "delta": "iVBORw0KGgo="}), ""),
+        (True, stream({"type": "other.output_text.delta", "delta": "no event of ours"}), ""),
         (
             False,
             body(

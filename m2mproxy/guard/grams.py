@@ -310,6 +310,11 @@ class Windows:
         """A range's text."""
         return self._data[self._lows[at] : self._highs[at]]
 
+    def sizes(self, at: int) -> bytes:
+        """The lengths of a range's words, a byte for each, of which those of 256 and more are
+        255."""
+        return np.minimum(self.lengths[self._first[at] : self._last[at]], 255).astype("u1").tobytes()
+
     def words(self, flags: NDArray[np.bool_]) -> list[tuple[int, bytes]]:
         """The words that have theirs set, each with its range."""
         places = flags.nonzero()[0]

@@ -7,7 +7,7 @@ passed over for their words.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from m2mproxy.guard.grams import Windows, followed, words
 from m2mproxy.guard.stretch import Stretch, Window
@@ -18,6 +18,8 @@ _TWO_DIGITS = words(b" 00 ")[2][0]
 _DIGESTS = frozenset((32, 40, 56, 64, 96, 128))
 _HEXADECIMAL = b"0abcdef"
 _apart = re.compile(rb"(?: [0a-f]{2}){12}").search
+_TWO_IN_A_ROW = bytes([2] * 11)
+"""The lengths of the words of _apart that have one after them."""
 _FEW = 3
 _LARGE = 2048
 """Characters from which on it is worth an array to look for signs."""
@@ -34,14 +36,13 @@ def unreadable(seen: Windows, stretches: Sequence[Stretch], firsts: Sequence[int
         if _is_coded(word):
             yield at
     for at in seen.having(seen.hashes == _TWO_DIGITS, _MANY):
-        if _apart(seen.text(at)):
+        if _TWO_IN_A_ROW in seen.sizes(at) and _apart(seen.text(at)):
             yield at
     for stretch, first in zip(stretches, firsts, strict=True):
-        for hides in _HIDES:
-            if hides(stretch.text):
-                for at in range(len(stretch.borders)):
-                    if hides(stretch.window_text(at)):
-                        yield first + at
+        for hides in _hiding(stretch.text):
+            for at in range(len(stretch.borders)):
+                if hides(stretch.window_text(at)):
+                    yield first + at
 
 
 def is_unreadable(window: Window, words: list[bytes]) -> bool:
@@ -49,24 +50,35 @@ def is_unreadable(window: Window, words: list[bytes]) -> bool:
     return (
         any([len(word) >= _LONG and _is_coded(word) for word in words])
         or (words.count(b"00") >= _MANY and _apart(window.plain) is not None)
-        or any([hides(window.text) for hides in _HIDES])
+        or any([hides(window.text) for hides in _hiding(window.text)])
     )
 
 
-# Each is looked for in a whole stretch first. Of what is not there one character is looked for,
-# which is much faster than to count.
+def _hiding(text: str) -> list[Callable[[str], bool]]:
+    """What a part of a stretch could hide something by. Of what is not there one character is
+    looked for, which is much faster than to count, or than to ask each part."""
+    found: list[Callable[[str], bool]] = []
+    if "%" in text and _percents(text):
+        found.append(_percents)
+    if "&" in text and _entities(text):
+        found.append(_entities)
+    if "\\" in text and _escapes(text):
+        found.append(_escapes)
+    if not text.isascii() and _selectors(text):
+        found.append(_selectors)
+    return found
 
 
 def _percents(text: str) -> bool:
-    return "%" in text and text.count("%") >= _MANY
+    return text.count("%") >= _MANY
 
 
 def _entities(text: str) -> bool:
-    return "&" in text and max(_followed(text, "&", "#")) >= _FEW
+    return max(_followed(text, "&", "#")) >= _FEW
 
 
 def _escapes(text: str) -> bool:
-    return "\\" in text and max(_followed(text, "\\", "xu")) >= _FEW
+    return max(_followed(text, "\\", "xu")) >= _FEW
 
 
 def _followed(text: str, sign: str, by: str) -> list[int]:
@@ -78,17 +90,12 @@ def _followed(text: str, sign: str, by: str) -> list[int]:
 
 def _selectors(text: str) -> bool:
     """Variation selectors or tags in a row."""
-    if text.isascii():
-        return False
     data = text.encode("utf-8", "replace")
     return (
-        (b"\xef" in data or b"\xf3" in data)
+        (b"\xef\xb8" in data or b"\xf3\xa0" in data)
         and _unseen_8(data.translate(None, _ASCII)) is not None
         and _unseen(text) is not None
     )
-
-
-_HIDES = (_percents, _entities, _escapes, _selectors)
 
 
 def _is_coded(word: bytes) -> bool:

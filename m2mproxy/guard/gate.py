@@ -18,7 +18,7 @@ from math import sqrt
 from typing import Any, NamedTuple
 
 from m2mproxy.guard.batches import in_batches
-from m2mproxy.guard.grams import FEW, Table, Windows, running
+from m2mproxy.guard.grams import FEW, Table, Windows
 from m2mproxy.guard.hiding import is_unreadable, unreadable
 from m2mproxy.guard.stretch import MOST_PLAIN, Stretch, Window
 
@@ -58,7 +58,7 @@ class Gate:
         """What is to be read: windows, and parts of windows."""
         for batch in in_batches(stretches, _size, MOST_PLAIN):
             if _are_few(batch):
-                yield from filter(self._passes, [each.window(0) for each in batch])
+                yield from [each.window(0) for each in batch if self._passes(each)]
                 continue
             looked = self._look_at(batch)
             passes = (looked.whole >= self.whole) | (looked.worst >= self.part)
@@ -69,19 +69,15 @@ class Gate:
                 if looked.worst[at] >= self.part:
                     yield window.cut(*looked.part(at))
 
-    def _passes(self, window: Window) -> bool:
-        """The same for a window so short that arrays would take longer."""
-        words = window.plain.split()
+    def _passes(self, stretch: Stretch) -> bool:
+        """The same for one window, so short that arrays would take longer."""
+        words = stretch.plain.split()
         whole = self.weights.of_few(words) * self.weights.step / sqrt(len(words) + DAMPING)
-        return whole + self.bias >= self.whole or is_unreadable(window, words)
+        return whole + self.bias >= self.whole or is_unreadable(stretch, words)
 
-    def judged(self, windows: Iterable[Window]) -> Iterator[Judged]:
+    def judged(self, stretches: Iterable[Stretch]) -> Iterator[Judged]:
         """Each window, judged."""
-        single = (
-            Stretch(each.number, each.start, each.text, each.plain, [(0, len(each.plain))])
-            for each in windows
-        )
-        for looked in map(self._look_at, in_batches(single, _size, MOST_PLAIN)):
+        for looked in map(self._look_at, in_batches(stretches, _size, MOST_PLAIN)):
             both = zip(looked.whole.tolist(), looked.worst.tolist(), strict=True)
             for at, (whole, worst) in enumerate(both):
                 part = looked.part(at) if worst > _NEVER and worst >= self.part else (0, 0)
@@ -99,11 +95,11 @@ class Gate:
                 highs.append(base + high)
             base += len(each.plain) + 1
         seen = Windows(b" %b " % b" ".join([each.plain for each in stretches]), lows, highs)
-        sums = running(seen.values(self.weights))
+        weighed = seen.weighed(self.weights)
         step = self.weights.step
-        whole = seen.each(sums) * step / (seen.counts + DAMPING) ** 0.5 + self.bias
-        rows = sums[SPAN:] - sums[:-SPAN]
-        worst = seen.highest(rows, SPAN) * step / (SPAN + DAMPING) ** 0.5 + self.bias
+        whole = seen.each(weighed) * step / (seen.counts + DAMPING) ** 0.5 + self.bias
+        rows = weighed.rows(SPAN)
+        worst = seen.highest(rows, SPAN) * (step / sqrt(SPAN + DAMPING)) + self.bias
         worst[seen.counts < LEAST] = _NEVER
         whole[list(unreadable(seen, stretches, firsts))] = _ALWAYS
         return _Looked(stretches, firsts, seen, rows, whole, worst)

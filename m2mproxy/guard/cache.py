@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -36,13 +37,18 @@ class Cache(Generic[T]):
         self._new: dict[bytes, T] = {}
         self._old: dict[bytes, T] = {}
 
-    def name(self, part: bytes, kind: bytes, tenant: bytes) -> bytes:
-        """What a part goes by. `kind` is what else decides on what is found in it; it and `tenant`
-        are of at most 16 bytes."""
-        name = self._keyed.copy()
-        name.update(kind.ljust(_LONGEST, b"\xff") + tenant.ljust(_LONGEST, b"\0"))
-        name.update(part)
-        return name.digest()[:_LENGTH]
+    def names(self, kind: bytes, tenant: bytes) -> Callable[[bytes], bytes]:
+        """What gives parts the names that they go by. `kind` is what else decides on what is found
+        in them; it and `tenant` are of at most 16 bytes."""
+        keyed = self._keyed.copy()
+        keyed.update(kind.ljust(_LONGEST, b"\xff") + tenant.ljust(_LONGEST, b"\0"))
+
+        def name(part: bytes) -> bytes:
+            hashed = keyed.copy()
+            hashed.update(part)
+            return hashed.digest()[:_LENGTH]
+
+        return name
 
     def get(self, name: bytes) -> T | None:
         """What is known, or None."""

@@ -88,6 +88,11 @@ def malformed(source: str, why: str, offset: int) -> Finding:
     return Finding(Category.MALFORMED, source, 1.0, why, offset)
 
 
+def is_plain(text: str) -> bool:
+    """Whether it has only characters that nothing can be wrong with."""
+    return text.isascii() and "\0" not in text and "\x1b" not in text
+
+
 def check(text: str) -> Iterator[Finding]:
     """What is wrong with the characters of `text`, each kind once, with its first place."""
     if "\0" in text:

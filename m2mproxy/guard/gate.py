@@ -18,7 +18,7 @@ from math import sqrt
 from typing import Any, NamedTuple
 
 from m2mproxy.guard.batches import in_batches
-from m2mproxy.guard.grams import FEW, Table, Windows
+from m2mproxy.guard.grams import FEW, Table, Windows, running
 from m2mproxy.guard.hiding import is_unreadable, unreadable
 from m2mproxy.guard.stretch import MOST_PLAIN, Stretch, Window
 
@@ -75,9 +75,20 @@ class Gate:
         whole = self.weights.of_few(words) * self.weights.step / sqrt(len(words) + DAMPING)
         return whole + self.bias >= self.whole or is_unreadable(stretch, words)
 
-    def judged(self, stretches: Iterable[Stretch]) -> Iterator[Judged]:
+    def judged(self, windows: Iterable[Window]) -> Iterator[Judged]:
         """Each window, judged."""
-        for looked in map(self._look_at, in_batches(stretches, _size, MOST_PLAIN)):
+        single = (
+            Stretch(
+                each.number,
+                each.start,
+                each.text,
+                each.text.encode("utf-8", "replace"),
+                each.plain,
+                [(0, len(each.plain))],
+            )
+            for each in windows
+        )
+        for looked in map(self._look_at, in_batches(single, _size, MOST_PLAIN)):
             both = zip(looked.whole.tolist(), looked.worst.tolist(), strict=True)
             for at, (whole, worst) in enumerate(both):
                 part = looked.part(at) if worst > _NEVER and worst >= self.part else (0, 0)
@@ -95,11 +106,11 @@ class Gate:
                 highs.append(base + high)
             base += len(each.plain) + 1
         seen = Windows(b" %b " % b" ".join([each.plain for each in stretches]), lows, highs)
-        weighed = seen.weighed(self.weights)
+        sums = running(seen.values(self.weights))
         step = self.weights.step
-        whole = seen.each(weighed) * step / (seen.counts + DAMPING) ** 0.5 + self.bias
-        rows = weighed.rows(SPAN)
-        worst = seen.highest(rows, SPAN) * (step / sqrt(SPAN + DAMPING)) + self.bias
+        whole = seen.each(sums) * step / (seen.counts + DAMPING) ** 0.5 + self.bias
+        rows = sums[SPAN:] - sums[:-SPAN]
+        worst = seen.highest(rows, SPAN) * step / (SPAN + DAMPING) ** 0.5 + self.bias
         worst[seen.counts < LEAST] = _NEVER
         whole[list(unreadable(seen, stretches, firsts))] = _ALWAYS
         return _Looked(stretches, firsts, seen, rows, whole, worst)

@@ -3,17 +3,18 @@
 Models hold a weight for each hash, so that what they cost depends neither on how many words they
 know nor on which a text has. Everything is whole numbers: sums are the same on every machine.
 
-A word's hash is the sum of its bytes, eight at a time as numbers, each multiplied by a number of
-its own, of which the upper half is kept (multiply-shift: Dietzfelbinger et al., 1997). Of a long
-word only the first and the last bytes count, so that no word takes more steps than that.
+A word's hash is a polynomial over its bytes, taken from running sums: the sum up to its end less
+the sum up to its beginning, divided by the power that its beginning has (Karp and Rabin, 1987; the
+arithmetic is modulo 2^32, where an odd factor can be divided by).
 
 The one rule: what its arrays take is bounded by LONGEST.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from operator import mul
 from typing import Any, NamedTuple
 
 from m2mproxy.guard.arrays import NDArray, np
@@ -45,27 +46,40 @@ _NO_WORD = np.uint32(0x5BD1E995)
 _SPACE = 32
 
 
-_EIGHT = 8
-_FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93)
-"""For each eight bytes of a word, of those that count from its beginning."""
-_LAST = 0x85EBCA77C2B2AE63
-"""For the last eight of a longer one."""
-_COUNTED = _EIGHT * len(_FACTORS)
-_MASKS = np.array([(1 << 8 * count) - 1 for count in range(_EIGHT + 1)], np.uint64)
-"""What is left of eight bytes by how many of them count."""
-_HALF = 32
-_WHOLE = (1 << 64) - 1
+def _powers(factor: int) -> Hashes:
+    every = accumulate(range(1, LONGEST), lambda power, _: power * factor & _MASK, initial=1)
+    return np.fromiter(every, np.uint32, LONGEST)
+
+
+def _values() -> Hashes:
+    """One for each byte: the first steps of a xorshift generator."""
+    state, values = 2463534242, []
+    for _ in range(256):
+        state ^= state << 13 & _MASK
+        state ^= state >> 17
+        state ^= state << 5 & _MASK
+        values.append(state)
+    return np.array(values, np.uint32)
+
+
+_FACTOR = 0x01000193
+_VALUES = _values()
+_POWERS = _powers(_FACTOR)
+_INVERSES = _powers(pow(_FACTOR, -1, 1 << 32))
 _LARGE = 2048
 """Bytes from which on it is worth an array to count."""
 FEW = 256
 """Bytes that `Table.of_few` takes."""
+_VALUE_OF = _VALUES.tolist().__getitem__
+_FIRST_POWERS = _POWERS[:FEW].tolist()
 
 
 def words(data: bytes) -> tuple[Places, Places, Hashes]:
     """The words of `data`: where each begins, where it ends, its hash. Spaces are between words;
     `data` begins and ends with one, and is at most LONGEST bytes long."""
-    starts, stops = _edges(np.frombuffer(data, np.uint8))
-    return starts, stops, _hashes(data, starts, stops - starts)
+    text = np.frombuffer(data, np.uint8)
+    starts, stops = _edges(text)
+    return starts, stops, _hashes(_sums(text), starts, stops)
 
 
 def _edges(text: NDArray[np.uint8]) -> tuple[Places, Places]:
@@ -76,56 +90,19 @@ def _edges(text: NDArray[np.uint8]) -> tuple[Places, Places]:
     return edges[::2], edges[1::2]
 
 
-def _hashes(data: bytes, starts: Places, lengths: Places) -> Hashes:
-    """Of words that begin at some places and are so long."""
-    padded = data + bytes(_EIGHT)
-    eights = np.ndarray((len(data),), np.dtype("<u8"), padded, 0, (1,)).copy()
-    hashes = eights.take(starts)
-    hashes &= _MASKS.take(lengths, mode="clip")
-    hashes *= np.uint64(_FACTORS[0])
-    long = (lengths > _EIGHT).nonzero()[0]
-    if len(long):
-        _add_rest(hashes, long, eights, starts, lengths)
-    hashes >>= np.uint64(_HALF)
-    return hashes.astype(np.uint32)
+def _sums(text: NDArray[np.uint8]) -> Hashes:
+    """The sum up to each byte, with it."""
+    sums = _VALUES.take(text)
+    sums *= _POWERS[: len(text)]
+    return np.add.accumulate(sums, out=sums)
 
 
-def _add_rest(
-    hashes: NDArray[np.uint64],
-    long: Places,
-    eights: NDArray[np.uint64],
-    starts: Places,
-    lengths: Places,
-) -> None:
-    """What the long words of some have beyond eight bytes."""
-    starts, lengths = starts.take(long), lengths.take(long)
-    rest = np.zeros(len(long), np.uint64)
-    for at, factor in enumerate(_FACTORS[1:], 1):
-        some = slice(None) if at == 1 else (lengths > at * _EIGHT).nonzero()[0]
-        left = lengths[some] - at * _EIGHT
-        if not len(left):
-            break
-        more = eights.take(starts[some] + at * _EIGHT)
-        more &= _MASKS.take(left, mode="clip")
-        more *= np.uint64(factor)
-        rest[some] += more
-    else:
-        some = (lengths > _COUNTED).nonzero()[0]
-        ends = starts[some] + lengths[some]
-        rest[some] += eights.take(ends - _EIGHT) * np.uint64(_LAST)
-    hashes[long] += rest
-
-
-def _hash(word: bytes) -> int:
-    """Of one word."""
-    if len(word) <= _EIGHT:
-        return (int.from_bytes(word, "little") * _FACTORS[0] & _WHOLE) >> _HALF
-    total = 0
-    for at, factor in enumerate(_FACTORS):
-        total += int.from_bytes(word[at * _EIGHT : (at + 1) * _EIGHT], "little") * factor
-    if len(word) > _COUNTED:
-        total += int.from_bytes(word[-_EIGHT:], "little") * _LAST
-    return (total & _WHOLE) >> _HALF
+def _hashes(sums: Hashes, starts: Places, stops: Places) -> Hashes:
+    """Of what is between some places and others, none of which is the beginning of the text."""
+    hashes = sums.take(stops - 1)
+    hashes -= sums.take(starts - 1)
+    hashes *= _INVERSES.take(starts)
+    return hashes
 
 
 def bucket(hashes: Hashes) -> Hashes:
@@ -276,7 +253,7 @@ class Table:
         total, before = 0, None
         held = self._held
         for word in words:
-            hashed = _hash(word)
+            hashed = sum(map(mul, map(_VALUE_OF, word), _FIRST_POWERS)) & _MASK
             total += held[(hashed * _SPREAD_BY & _MASK) >> 32 - BITS]
             if before is not None:
                 total += held[((before * _SECOND_BY + hashed) * _SPREAD_BY & _MASK) >> 32 - BITS]
@@ -293,41 +270,44 @@ def table(weights: Iterable[float]) -> Table:
 
 
 class Windows:
-    """Ranges of a text, whose words are looked at together. Ranges may overlap; a word is of each
-    range that it begins in."""
+    """Ranges of a text, whose words are looked at together; what is said of each is of it alone,
+    as if nothing stood around it. Ranges may overlap; words that one cuts are cut."""
 
     def __init__(self, data: bytes, lows: Sequence[int], highs: Sequence[int]) -> None:
         """`data` begins and ends with a space, and is LONGEST bytes at most. A range goes from its
-        low to its high; there is one at least, and both ascend."""
-        starts, stops = _edges(np.frombuffer(data, np.uint8))
+        low to its high; there is one at least, both ascend, and no word is in none or cut by an
+        empty one."""
+        text = np.frombuffer(data, np.uint8)
+        starts, stops = _edges(text)
         self._data = data
-        self._lows, self._highs = lows, highs
-        self._starts, self._stops = starts, stops
-        self._first: Places = starts.searchsorted(lows)
-        self._last: Places = starts.searchsorted(highs)
-        self.counts: Places = self._last - self._first
+        self._lows, self._highs = np.array(lows), np.array(highs)
+        first = stops.searchsorted(self._lows, "right")
+        last = starts.searchsorted(self._highs)
+        self.counts: Places = last - first
         """Words of each range."""
+        self._last: Places = np.add.accumulate(self.counts)
+        self._first: Places = self._last - self.counts
+        self._some = self.counts.nonzero()[0]
+        if (self._first != first).any():
+            starts, stops = self._cut(starts, stops, first)
+        self._starts, self._stops = starts, stops
+        self.hashes = _hashes(_sums(text), starts, stops)
         self.lengths: Places = stops - starts
         """Of the words, in bytes."""
-        self.hashes = _hashes(data, starts, self.lengths)
 
-    def weighed(self, weights: Table) -> Weighed:
-        """All words and pairs of them."""
-        count = len(self.hashes)
-        sums, pairs = np.zeros(count + 1, np.int32), np.zeros(count + 1, np.int32)
-        values = sums[1:]
-        values[:] = weights.of_each(bucket(self.hashes))
-        if count:
-            pairs[1:-1] = weights.of_each(of_pairs(self.hashes))
-            values += pairs[:-1]
-        np.add.accumulate(values, out=values)
-        return Weighed(sums, pairs)
+    def _cut(self, starts: Places, stops: Places, first: Places) -> tuple[Places, Places]:
+        """The words of each range, one range after the other."""
+        places = np.repeat(first - self._first, self.counts)
+        places += np.arange(len(places))
+        starts, stops = starts.take(places), stops.take(places)
+        begin, end = self._first[self._some], self._last[self._some] - 1
+        starts[begin] = np.maximum(starts[begin], self._lows[self._some])
+        stops[end] = np.minimum(stops[end], self._highs[self._some])
+        return starts, stops
 
-    def each(self, weighed: Weighed) -> Sums:
-        """The sum over each range's words and the pairs of them."""
-        sums = weighed.sums.take(self._last) - weighed.sums.take(self._first)
-        sums -= weighed.pairs.take(self._first) * (self.counts > 0)
-        return sums
+    def each(self, sums: Sums) -> Sums:
+        """The sum over each range's words, of running sums."""
+        return sums.take(self._last) - sums.take(self._first)
 
     def text(self, at: int) -> bytes:
         """A range's text."""
@@ -339,19 +319,18 @@ class Windows:
         sizes = self.lengths[self._first[at] : self._last[at]]
         return np.minimum(sizes, 255).astype(np.uint8).tobytes()
 
-    def long(self, least: int) -> Iterator[tuple[int, bytes]]:
-        """What of words of so many bytes is within a range, if it is as many, with the range: where
-        one ends within such a word, the next goes on."""
-        places = (self.lengths >= least).nonzero()[0]
+    def words(self, flags: NDArray[np.bool_]) -> list[tuple[int, bytes]]:
+        """The words that have theirs set, each with its range."""
+        places = flags.nonzero()[0]
         if not len(places):
-            return
-        lows, highs = self._lows, self._highs
-        starts, stops = self._starts.take(places).tolist(), self._stops.take(places).tolist()
-        for start, stop in zip(starts, stops, strict=True):
-            for at in range(bisect_right(highs, start), bisect_left(lows, stop)):
-                begin, end = max(start, lows[at]), min(stop, highs[at])
-                if end - begin >= least:
-                    yield at, self._data[begin:end]
+            return []
+        every = zip(
+            self._last.searchsorted(places, "right").tolist(),
+            self._starts.take(places).tolist(),
+            self._stops.take(places).tolist(),
+            strict=True,
+        )
+        return [(at, self._data[start:stop]) for at, start, stop in every]
 
     def having(self, flags: NDArray[np.bool_], least: int) -> list[int]:
         """The ranges of which so many words have theirs set, which is seldom one."""
@@ -361,46 +340,38 @@ class Windows:
         found = places.searchsorted(self._last) - places.searchsorted(self._first)
         return (found >= least).nonzero()[0].tolist()
 
+    def values(self, weights: Table) -> Sums:
+        """For each word the weight of it, and of it and the one before it in its range."""
+        values = weights.of_each(bucket(self.hashes)).astype(np.int32)
+        if len(values):
+            pairs = weights.of_each(of_pairs(self.hashes))
+            first = self._first[self._some[1:]]
+            pairs[first - 1] = 0
+            values[1:] += pairs
+        return values
+
     def highest(self, rows: Sums, span: int) -> Sums:
         """The highest of those rows of so many words that are within each range; 0 for ranges that
         have no more words than that."""
-        highest = np.zeros(len(self.counts), np.int32)
+        highest = np.zeros(len(self.counts), rows.dtype)
         longer = (self.counts > span).nonzero()[0]
         if len(longer):
             ranges = np.empty(2 * len(longer), np.int64)
             ranges[::2] = self._first[longer]
             ranges[1::2] = self._last[longer] - span + 1
-            highest[longer] = np.maximum.reduceat(rows, ranges)[::2]
+            highest[longer] = np.maximum.reduceat(np.append(rows, 0), ranges)[::2]
         return highest
 
     def place(self, rows: Sums, span: int, at: int) -> tuple[int, int]:
-        """Where in a range its highest row begins and ends, in bytes: the last word may go on."""
+        """Where in a range its highest row begins and ends, in bytes."""
         first, last = int(self._first[at]), int(self._last[at])
         first += int(rows[first : last - span + 1].argmax())
-        low = self._lows[at]
+        low = int(self._lows[at])
         return int(self._starts[first]) - low, int(self._stops[first + span - 1]) - low
 
 
-class Weighed(NamedTuple):
-    """What the words of a text count, in steps."""
-
-    sums: Sums
-    """Of those before each word, and of all: each word's weight, and that of it and the one before
-    it."""
-    pairs: Sums
-    """The weight of each word and the one before it, 0 for the first one and after the last."""
-
-    def rows(self, span: int) -> Sums:
-        """What each so many words in a row count by themselves, and 0 at the end."""
-        count = max(len(self.sums) - span, 0)
-        rows = np.zeros(count + 1, np.int32)
-        np.subtract(self.sums[span:], self.sums[:count], out=rows[:count])
-        rows[:count] -= self.pairs[:count]
-        return rows
-
-
-def running(values: NDArray[Any]) -> Places:
+def running(values: NDArray[Any]) -> Sums:
     """The sum of those before each value, and that of all."""
-    sums = np.zeros(len(values) + 1, np.int64)
+    sums = np.zeros(len(values) + 1, np.int32)
     np.add.accumulate(values, out=sums[1:])
     return sums

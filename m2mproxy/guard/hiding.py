@@ -31,7 +31,7 @@ _ASCII = bytes(range(128))
 def unreadable(seen: Windows, stretches: Sequence[Stretch], firsts: Sequence[int]) -> Iterator[int]:
     """The windows whose words say nothing of what may be in them, by their numbers. `seen` are the
     windows of the stretches, of which each has its first one's number."""
-    for at, word in seen.long(_LONG):
+    for at, word in seen.words(seen.lengths >= _LONG):
         if _is_coded(word):
             yield at
     for at in seen.having(seen.hashes == _TWO_DIGITS, _MANY):

@@ -69,7 +69,7 @@ def test_an_attack_within_a_long_document_is_found_where_it_is(scorer: Scorer) -
     assert finding.offset <= len(dull) < finding.offset + 700
 
 
-DULL = "The rain fell on the old garden and the cat slept. " * 40
+DULL = "The train leaves at nine and arrives at ten. " * 40
 
 
 @pytest.mark.parametrize("text", ["", "hello", ATTACK, DULL, DULL + ATTACK, ATTACK * 50])

@@ -10,7 +10,6 @@ The one rule: whoever is measured was not trained on, nor were its near-duplicat
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from m2mproxy.guard.gate import SPAN, Gate, Judged
 from m2mproxy.guard.model import DAMPING, Model
 from m2mproxy.guard.reader import Reader
 from m2mproxy.guard.reading import Reading, pairs_of
-from m2mproxy.guard.stretch import Window, stretches_of, windows_of
+from m2mproxy.guard.stretch import Window, windows_of
 from m2mproxy.guard.views import READINGS
 from m2mproxy.guard.words import FORMS
 
@@ -81,9 +80,6 @@ class Trainer:
         self.category = np.array([each.category for each in samples])
         self.family = np.array([family(each.source) for each in samples])
         self.fold = np.array([fold_of(each) for each in samples])
-        self._stretches = [
-            list(stretches_of(owner, sample.text)) for owner, sample in enumerate(samples)
-        ]
         self._windows = [
             window
             for owner, sample in enumerate(samples)
@@ -108,8 +104,7 @@ class Trainer:
         for fold in range(FOLDS + 1):
             held = self.fold == fold
             mine = np.flatnonzero(held[owner])
-            some = chain.from_iterable(self._stretches[at] for at in np.flatnonzero(held))
-            judged = self._gating.fit(~held & self.taught).judged(some)
+            judged = self._gating.fit(~held & self.taught).judged(self._windows[at] for at in mine)
             for at, each in zip(mine, judged, strict=True):
                 self._judged[at] = each
 
@@ -204,8 +199,7 @@ class Trainer:
     def without(self, name: str, barrier: float) -> Array:
         """The logits by a model and a gate that have not seen this family."""
         known = (self.family != name) & self.taught
-        every = chain.from_iterable(self._stretches)
-        passing = self._passing(self._gating.fit(known).judged(every))
+        passing = self._passing(self._gating.fit(known).judged(self._windows))
         rows = _applied(self.matrix, self.fit(known)) + self._prior
         return self.highest(rows, barrier, passing)
 

@@ -112,7 +112,8 @@ class Gate:
         rows = sums[SPAN:] - sums[:-SPAN]
         worst = seen.highest(rows, SPAN) * step / (SPAN + DAMPING) ** 0.5 + self.bias
         worst[seen.counts < LEAST] = _NEVER
-        whole[list(unreadable(seen, stretches, firsts))] = _ALWAYS
+        for at in unreadable(seen, stretches, firsts):
+            whole[at] = _ALWAYS
         return _Looked(stretches, firsts, seen, rows, whole, worst)
 
 

@@ -359,7 +359,7 @@ class Windows:
             ranges = np.empty(2 * len(longer), np.int64)
             ranges[::2] = self._first[longer]
             ranges[1::2] = self._last[longer] - span + 1
-            highest[longer] = np.maximum.reduceat(np.append(rows, 0), ranges)[::2]
+            highest[longer] = np.maximum.reduceat(np.concatenate((rows, rows[:1])), ranges)[::2]
         return highest
 
     def place(self, rows: Sums, span: int, at: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from m2mproxy.guard.grams import Windows, followed, words
+from m2mproxy.guard.grams import Windows, counted, followed, words
 from m2mproxy.guard.stretch import Stretch
 
 _LONG, _LONGER = 28, 48
@@ -56,7 +56,7 @@ def is_unreadable(stretch: Stretch, words: list[bytes]) -> bool:
 def _hiding(text: str, raw: bytes) -> Iterator[Callable[[str], bool]]:
     """What a part of a text, which in UTF-8 is `raw`, could hide something by. Of what is not there
     one byte is looked for, which is much faster than to count, or than to ask each part."""
-    if b"%" in raw and raw.count(b"%") >= _MANY:
+    if b"%" in raw and counted(raw, b"%") >= _MANY:
         yield _percents
     if b"&" in raw and max(followed(raw, _AND, b"#")) >= _FEW:
         yield _entities

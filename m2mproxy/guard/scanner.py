@@ -214,10 +214,10 @@ class Scanner:
         looked: list[_Known] = []
         items = part.value
         one = self._cache.names(b"m:" + kind, tenant)
-        several = self._cache.names(b"b:" + kind, tenant)
+        several = self._cache.names(b"b:" + kind, tenant) if len(items) >= _BLOCK else None
         for start in range(0, len(items), _BLOCK):
             block, name = items[start : start + _BLOCK], None
-            if len(block) == _BLOCK and (name := _name(block, several)):
+            if several and len(block) == _BLOCK and (name := _name(block, several)):
                 known = self._cache.get(name)
                 if known is not None:
                     scan.cached += _BLOCK

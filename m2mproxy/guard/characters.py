@@ -188,7 +188,7 @@ def _heaped(text: str) -> int:
 
 _ASCII = bytes(range(128))
 _AT_ONCE = 1 << 17
-"""Characters that are coded at a time, which takes 0.2 ms at most."""
+"""Characters that are coded at a time, which takes 1 ms at most."""
 _LETTER = "[\u00c0-\u024f\u0370-\u03ff\u0400-\u052f\u1e00-\u1fff]"
 _suspect = re.compile(
     f"[\u202a-\u202e\u2066-\u2069{_TAGS}{_SELECTORS}{_MORE_SELECTORS}{_INVISIBLE}{_MARKS}]"

@@ -12,7 +12,7 @@ The one rule: what its arrays take is bounded by LONGEST.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from operator import mul
 from typing import Any, NamedTuple
@@ -127,16 +127,25 @@ def followed(data: bytes, sign: int, by: bytes) -> list[int]:
     """How often one byte is followed by each of some that are others."""
     if len(data) < _LARGE:
         return [data.count(bytes((sign, each))) for each in by]
-    text = np.frombuffer(data, np.uint8)
-    after = text[1:].take((text[:-1] == sign).nonzero()[0])
-    return [int(np.count_nonzero(after == each)) for each in by]
+    found = [0] * len(by)
+    for text in _pieces(data, 1):
+        after = text[1:].take((text[:-1] == sign).nonzero()[0])
+        for at, each in enumerate(by):
+            found[at] += int(np.count_nonzero(after == each))
+    return found
 
 
 def counted(data: bytes, sign: bytes) -> int:
     """How often there is a byte."""
     if len(data) < _LARGE:
         return data.count(sign)
-    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord(sign)))
+    return sum(int(np.count_nonzero(text == ord(sign))) for text in _pieces(data, 0))
+
+
+def _pieces(data: bytes, more: int) -> Iterator[NDArray[np.uint8]]:
+    """Of LONGEST bytes each, and some more that belong to the next."""
+    for at in range(0, len(data), LONGEST):
+        yield np.frombuffer(data, np.uint8, min(LONGEST + more, len(data) - at), at)
 
 
 class Grams(NamedTuple):

@@ -149,17 +149,27 @@ def _pieces(data: bytes, more: int) -> Iterator[NDArray[np.uint8]]:
 
 
 class Grams(NamedTuple):
-    """The buckets of what several texts are made of, each once a text."""
+    """The buckets of what several texts are made of."""
 
-    buckets: Hashes
+    every: Hashes
+    """As often as they occur, those of each text in ascending order."""
+    first: NDArray[np.bool_]
+    """Which of them are the first of their kind in their text: only these count. (They are not put
+    together: to choose takes longer than to sort.)"""
     ends: Places
     """Where those of each text end."""
 
     @property
     def counts(self) -> list[int]:
-        """How many each text has."""
+        """How many different ones each text has."""
         ends = self.ends.tolist()
-        return [end - start for start, end in zip([0, *ends], ends, strict=False)]
+        texts = zip([0, *ends], ends, strict=False)
+        return [int(np.count_nonzero(self.first[start:end])) for start, end in texts]
+
+    def buckets(self, at: int) -> Hashes:
+        """The different ones of a text."""
+        text = slice(self.ends[at - 1] if at else 0, self.ends[at])
+        return self.every[text][self.first[text]]
 
 
 def word_grams(texts: Sequence[bytes]) -> Grams:
@@ -188,7 +198,7 @@ def run_grams(texts: Sequence[bytes]) -> Grams:
     data = b"".join(texts)
     count = len(data) - RUNS[-1] + 1
     if count <= 0:
-        return Grams(np.empty(0, np.uint32), np.zeros(len(texts), np.int64))
+        return Grams(np.empty(0, np.uint32), np.empty(0, bool), np.zeros(len(texts), np.int64))
     fours: Hashes = np.ndarray((count,), np.dtype("<u4"), data, 0, (1,))
     fives = fours * _SECOND
     fives += np.frombuffer(data, np.uint8)[RUNS[-1] - 1 :]
@@ -221,15 +231,24 @@ def _number(ends: Places) -> Hashes:
 def _each_once(keys: Hashes, texts: int) -> Grams:
     """Of buckets with the number of their text in the bits above."""
     keys.sort()
-    kept = np.ones(len(keys), bool)
-    np.not_equal(keys[1:], keys[:-1], out=kept[1:])
-    keys = keys[kept]
+    first = np.ones(len(keys), bool)
+    np.not_equal(keys[1:], keys[:-1], out=first[1:])
     if texts == 1:
-        return Grams(keys, np.array([len(keys)]))
+        return Grams(keys, first, np.array([len(keys)]))
     ends = keys.searchsorted(np.arange(1, texts + 1, dtype=np.uint32) << _BITS)
-    keys = keys[: ends[-1]]
     keys &= _BUCKET
-    return Grams(keys, ends)
+    return Grams(keys, first, ends)
+
+
+def _of_each_text(values: NDArray[Any], ends: Places) -> Sums:
+    """The sum of what each text has, where those of each text end."""
+    padded = np.zeros(len(values) + 1, np.int32)
+    padded[:-1] = values
+    bounds = np.zeros(len(ends) + 1, np.int64)
+    bounds[1:] = ends
+    sums = np.add.reduceat(padded, bounds)[:-1]
+    sums[bounds[1:] == bounds[:-1]] = 0  # which reduceat does not know
+    return sums
 
 
 class Table:
@@ -248,8 +267,9 @@ class Table:
 
     def totals(self, grams: Grams) -> list[float]:
         """The sum of the weights that each text has."""
-        sums = running(self._weights.take(grams.buckets)).take(grams.ends).tolist()
-        return [(end - start) * self.step for start, end in zip([0, *sums], sums, strict=False)]
+        values = self._weights.take(grams.every)
+        values *= grams.first.view(np.int8)
+        return [each * self.step for each in _of_each_text(values, grams.ends).tolist()]
 
     def of_each(self, buckets: Hashes) -> NDArray[np.int8]:
         """The weight of each, in steps."""

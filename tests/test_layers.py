@@ -38,7 +38,7 @@ ONE_PLACE = {
     "hyperscan": "m2mproxy.guard.engine",
     "hpack": "m2mproxy.net.h2_hpack",
     "hyperframe": "m2mproxy.net.h2_frames",
-    "numpy": "m2mproxy.guard.grams",
+    "numpy": "m2mproxy.guard.arrays",
     "tiktoken": "m2mproxy.tokens.vocabulary",
     "uvloop": "m2mproxy.service.server",
 }

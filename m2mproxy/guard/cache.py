@@ -13,9 +13,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+_LENGTH = 16
+"""Bytes of a name."""
+_LONGEST = 16
+"""Bytes of a kind, and of a tenant, at most."""
 
 
 class Cache(Generic[T]):
@@ -25,16 +31,24 @@ class Cache(Generic[T]):
     def __init__(self, entries: int) -> None:
         """`entries` is the most that is kept, 0 for nothing."""
         self._half = (entries + 1) // 2
-        self._key = os.urandom(32)  # a hash that leaves the process in a dump tells nothing
+        # Keyed: a hash that leaves the process in a dump tells nothing. SHA-256 is what processors
+        # have in silicon; half of it is kept, so that nobody can go on from it.
+        self._keyed = hashlib.sha256(os.urandom(64))
         self._new: dict[bytes, T] = {}
         self._old: dict[bytes, T] = {}
 
-    def name(self, part: bytes, kind: bytes, tenant: bytes) -> bytes:
-        """What a part goes by. `kind` is what else decides on what is found in it; it and `tenant`
-        are of at most 16 bytes."""
-        return hashlib.blake2b(
-            part, digest_size=16, key=self._key, salt=tenant, person=kind
-        ).digest()
+    def names(self, kind: bytes, tenant: bytes) -> Callable[[bytes], bytes]:
+        """What gives parts the names that they go by. `kind` is what else decides on what is found
+        in them; it and `tenant` are of at most 16 bytes."""
+        keyed = self._keyed.copy()
+        keyed.update(kind.ljust(_LONGEST, b"\xff") + tenant.ljust(_LONGEST, b"\0"))
+
+        def name(part: bytes) -> bytes:
+            hashed = keyed.copy()
+            hashed.update(part)
+            return hashed.digest()[:_LENGTH]
+
+        return name
 
     def get(self, name: bytes) -> T | None:
         """What is known, or None."""

@@ -88,6 +88,11 @@ def malformed(source: str, why: str, offset: int) -> Finding:
     return Finding(Category.MALFORMED, source, 1.0, why, offset)
 
 
+def is_plain(text: str) -> bool:
+    """Whether it has only characters that nothing can be wrong with."""
+    return text.isascii() and "\0" not in text and "\x1b" not in text
+
+
 def check(text: str) -> Iterator[Finding]:
     """What is wrong with the characters of `text`, each kind once, with its first place."""
     if "\0" in text:
@@ -182,6 +187,8 @@ def _heaped(text: str) -> int:
 # -- the first look -------------------------------------------------------------------------------
 
 _ASCII = bytes(range(128))
+_AT_ONCE = 1 << 17
+"""Characters that are coded at a time, which takes 1 ms at most."""
 _LETTER = "[\u00c0-\u024f\u0370-\u03ff\u0400-\u052f\u1e00-\u1fff]"
 _suspect = re.compile(
     f"[\u202a-\u202e\u2066-\u2069{_TAGS}{_SELECTORS}{_MORE_SELECTORS}{_INVISIBLE}{_MARKS}]"
@@ -196,7 +203,9 @@ _may_be_invisible = re.compile(f"(?:{_LETTER}?+[{_INVISIBLE}]){{4}}").search
 
 def _beyond_ascii(text: str) -> str:
     """What of it is not ASCII."""
-    pieces = [text[at : at + SIZE].encode() for at in range(0, len(text), SIZE)]
+    if len(text) <= _AT_ONCE:  # what is in UTF-8 already is not coded anew
+        return text.encode().translate(None, _ASCII).decode()
+    pieces = [text[at : at + _AT_ONCE].encode() for at in range(0, len(text), _AT_ONCE)]
     return "".join([piece.translate(None, _ASCII).decode() for piece in pieces])
 
 

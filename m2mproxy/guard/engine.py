@@ -54,9 +54,10 @@ class Engine:
     def scan(self, data: bytes) -> list[tuple[int, int]]:
         """Which sets match, by their number (`once`, then `each`), and where it ends; by ends."""
         found: list[tuple[int, int]] = []
+        add = found.append
 
         def on_match(number: int, start: int, end: int, flags: int, context: object) -> None:
-            found.append((number, end))
+            add((number, end))
 
         try:
             scratch = self._free.pop()

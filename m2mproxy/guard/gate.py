@@ -58,7 +58,7 @@ class Gate:
         """What is to be read: windows, and parts of windows."""
         for batch in in_batches(stretches, _size, MOST_PLAIN):
             if _are_few(batch):
-                yield from filter(self._passes, [each.window(0) for each in batch])
+                yield from [each.window(0) for each in batch if self._passes(each)]
                 continue
             looked = self._look_at(batch)
             passes = (looked.whole >= self.whole) | (looked.worst >= self.part)
@@ -69,16 +69,23 @@ class Gate:
                 if looked.worst[at] >= self.part:
                     yield window.cut(*looked.part(at))
 
-    def _passes(self, window: Window) -> bool:
-        """The same for a window so short that arrays would take longer."""
-        words = window.plain.split()
+    def _passes(self, stretch: Stretch) -> bool:
+        """The same for one window, so short that arrays would take longer."""
+        words = stretch.plain.split()
         whole = self.weights.of_few(words) * self.weights.step / sqrt(len(words) + DAMPING)
-        return whole + self.bias >= self.whole or is_unreadable(window, words)
+        return whole + self.bias >= self.whole or is_unreadable(stretch, words)
 
     def judged(self, windows: Iterable[Window]) -> Iterator[Judged]:
         """Each window, judged."""
         single = (
-            Stretch(each.number, each.start, each.text, each.plain, [(0, len(each.plain))])
+            Stretch(
+                each.number,
+                each.start,
+                each.text,
+                each.text.encode("utf-8", "replace"),
+                each.plain,
+                [(0, len(each.plain))],
+            )
             for each in windows
         )
         for looked in map(self._look_at, in_batches(single, _size, MOST_PLAIN)):
@@ -105,7 +112,8 @@ class Gate:
         rows = sums[SPAN:] - sums[:-SPAN]
         worst = seen.highest(rows, SPAN) * step / (SPAN + DAMPING) ** 0.5 + self.bias
         worst[seen.counts < LEAST] = _NEVER
-        whole[list(unreadable(seen, stretches, firsts))] = _ALWAYS
+        for at in unreadable(seen, stretches, firsts):
+            whole[at] = _ALWAYS
         return _Looked(stretches, firsts, seen, rows, whole, worst)
 
 

@@ -7,29 +7,21 @@ A word's hash is a polynomial over its bytes, taken from running sums: the sum u
 the sum up to its beginning, divided by the power that its beginning has (Karp and Rabin, 1987; the
 arithmetic is modulo 2^32, where an odd factor can be divided by).
 
-The one rule: numpy is imported here only, and what its arrays take is bounded by LONGEST.
+The one rule: what its arrays take is bounded by LONGEST.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from operator import mul
 from typing import Any, NamedTuple
 
-from m2mproxy.guard.engine import EngineMissing
-
-# Nothing here multiplies matrices: numpy's library for that need not start its threads.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-try:
-    import numpy as np
-    from numpy.typing import NDArray
-except ImportError as error:
-    raise EngineMissing("the scanner needs numpy: install m2mproxy[guard]") from error
+from m2mproxy.guard.arrays import NDArray, np
 
 Hashes = NDArray[np.uint32]
 Places = NDArray[np.int64]
+Sums = NDArray[np.int32]
 
 BITS = 18
 BUCKETS = 1 << BITS
@@ -74,7 +66,9 @@ _FACTOR = 0x01000193
 _VALUES = _values()
 _POWERS = _powers(_FACTOR)
 _INVERSES = _powers(pow(_FACTOR, -1, 1 << 32))
-FEW = 256
+_LARGE = 2048
+"""Bytes from which on it is worth an array to count."""
+FEW = 192
 """Bytes that `Table.of_few` takes."""
 _VALUE_OF = _VALUES.tolist().__getitem__
 _FIRST_POWERS = _POWERS[:FEW].tolist()
@@ -130,24 +124,52 @@ def _pairs(hashes: Hashes) -> Hashes:
 
 
 def followed(data: bytes, sign: int, by: bytes) -> list[int]:
-    """How often one byte is followed by each of some."""
-    text = np.frombuffer(data, np.uint8)
-    after = text[1:].take((text[:-1] == sign).nonzero()[0])
-    return [int(np.count_nonzero(after == each)) for each in by]
+    """How often one byte is followed by each of some that are others."""
+    if len(data) < _LARGE:
+        return [data.count(bytes((sign, each))) for each in by]
+    found = [0] * len(by)
+    for text in _pieces(data, 1):
+        after = text[1:].take((text[:-1] == sign).nonzero()[0])
+        for at, each in enumerate(by):
+            found[at] += int(np.count_nonzero(after == each))
+    return found
+
+
+def counted(data: bytes, sign: bytes) -> int:
+    """How often there is a byte."""
+    if len(data) < _LARGE:
+        return data.count(sign)
+    return sum(int(np.count_nonzero(text == ord(sign))) for text in _pieces(data, 0))
+
+
+def _pieces(data: bytes, more: int) -> Iterator[NDArray[np.uint8]]:
+    """Of LONGEST bytes each, and some more that belong to the next."""
+    for at in range(0, len(data), LONGEST):
+        yield np.frombuffer(data, np.uint8, min(LONGEST + more, len(data) - at), at)
 
 
 class Grams(NamedTuple):
-    """The buckets of what several texts are made of, each once a text."""
+    """The buckets of what several texts are made of."""
 
-    buckets: Hashes
+    every: Hashes
+    """As often as they occur, those of each text in ascending order."""
+    first: NDArray[np.bool_]
+    """Which of them are the first of their kind in their text: only these count. (They are not put
+    together: to choose takes longer than to sort.)"""
     ends: Places
     """Where those of each text end."""
 
     @property
     def counts(self) -> list[int]:
-        """How many each text has."""
+        """How many different ones each text has."""
         ends = self.ends.tolist()
-        return [end - start for start, end in zip([0, *ends], ends, strict=False)]
+        texts = zip([0, *ends], ends, strict=False)
+        return [int(np.count_nonzero(self.first[start:end])) for start, end in texts]
+
+    def buckets(self, at: int) -> Hashes:
+        """The different ones of a text."""
+        text = slice(self.ends[at - 1] if at else 0, self.ends[at])
+        return self.every[text][self.first[text]]
 
 
 def word_grams(texts: Sequence[bytes]) -> Grams:
@@ -176,7 +198,7 @@ def run_grams(texts: Sequence[bytes]) -> Grams:
     data = b"".join(texts)
     count = len(data) - RUNS[-1] + 1
     if count <= 0:
-        return Grams(np.empty(0, np.uint32), np.zeros(len(texts), np.int64))
+        return Grams(np.empty(0, np.uint32), np.empty(0, bool), np.zeros(len(texts), np.int64))
     fours: Hashes = np.ndarray((count,), np.dtype("<u4"), data, 0, (1,))
     fives = fours * _SECOND
     fives += np.frombuffer(data, np.uint8)[RUNS[-1] - 1 :]
@@ -209,15 +231,24 @@ def _number(ends: Places) -> Hashes:
 def _each_once(keys: Hashes, texts: int) -> Grams:
     """Of buckets with the number of their text in the bits above."""
     keys.sort()
-    kept = np.ones(len(keys), bool)
-    np.not_equal(keys[1:], keys[:-1], out=kept[1:])
-    keys = keys[kept]
+    first = np.ones(len(keys), bool)
+    np.not_equal(keys[1:], keys[:-1], out=first[1:])
     if texts == 1:
-        return Grams(keys, np.array([len(keys)]))
+        return Grams(keys, first, np.array([len(keys)]))
     ends = keys.searchsorted(np.arange(1, texts + 1, dtype=np.uint32) << _BITS)
-    keys = keys[: ends[-1]]
     keys &= _BUCKET
-    return Grams(keys, ends)
+    return Grams(keys, first, ends)
+
+
+def _of_each_text(values: NDArray[Any], ends: Places) -> Sums:
+    """The sum of what each text has, where those of each text end."""
+    padded = np.zeros(len(values) + 1, np.int32)
+    padded[:-1] = values
+    bounds = np.zeros(len(ends) + 1, np.int64)
+    bounds[1:] = ends
+    sums = np.add.reduceat(padded, bounds)[:-1]
+    sums[bounds[1:] == bounds[:-1]] = 0  # which reduceat does not know
+    return sums
 
 
 class Table:
@@ -236,13 +267,13 @@ class Table:
 
     def totals(self, grams: Grams) -> list[float]:
         """The sum of the weights that each text has."""
-        sums = running(self._weights.take(grams.buckets)).take(grams.ends).tolist()
-        return [(end - start) * self.step for start, end in zip([0, *sums], sums, strict=False)]
+        values = self._weights.take(grams.every)
+        values *= grams.first.view(np.int8)
+        return [each * self.step for each in _of_each_text(values, grams.ends).tolist()]
 
-    def of_each(self, buckets: Hashes) -> NDArray[np.int32]:
+    def of_each(self, buckets: Hashes) -> NDArray[np.int8]:
         """The weight of each, in steps."""
-        return self._weights.take(buckets).astype(np.int32)
-
+        return self._weights.take(buckets)
 
     def of_few(self, words: Sequence[bytes]) -> int:
         """The sum of the weights of words and of pairs of them, in steps: for a few words this is
@@ -302,13 +333,19 @@ class Windows:
         stops[end] = np.minimum(stops[end], self._highs[self._some])
         return starts, stops
 
-    def each(self, sums: Places) -> Places:
+    def each(self, sums: Sums) -> Sums:
         """The sum over each range's words, of running sums."""
         return sums.take(self._last) - sums.take(self._first)
 
     def text(self, at: int) -> bytes:
         """A range's text."""
         return self._data[self._lows[at] : self._highs[at]]
+
+    def sizes(self, at: int) -> bytes:
+        """The lengths of a range's words, a byte for each, of which those of 256 and more are
+        255."""
+        sizes = self.lengths[self._first[at] : self._last[at]]
+        return np.minimum(sizes, 255).astype(np.uint8).tobytes()
 
     def words(self, flags: NDArray[np.bool_]) -> list[tuple[int, bytes]]:
         """The words that have theirs set, each with its range."""
@@ -331,9 +368,9 @@ class Windows:
         found = places.searchsorted(self._last) - places.searchsorted(self._first)
         return (found >= least).nonzero()[0].tolist()
 
-    def values(self, weights: Table) -> NDArray[np.int32]:
+    def values(self, weights: Table) -> Sums:
         """For each word the weight of it, and of it and the one before it in its range."""
-        values = weights.of_each(bucket(self.hashes))
+        values = weights.of_each(bucket(self.hashes)).astype(np.int32)
         if len(values):
             pairs = weights.of_each(of_pairs(self.hashes))
             first = self._first[self._some[1:]]
@@ -341,19 +378,19 @@ class Windows:
             values[1:] += pairs
         return values
 
-    def highest(self, rows: Places, span: int) -> Places:
+    def highest(self, rows: Sums, span: int) -> Sums:
         """The highest of those rows of so many words that are within each range; 0 for ranges that
         have no more words than that."""
-        highest = np.zeros(len(self.counts), np.int64)
+        highest = np.zeros(len(self.counts), rows.dtype)
         longer = (self.counts > span).nonzero()[0]
         if len(longer):
             ranges = np.empty(2 * len(longer), np.int64)
             ranges[::2] = self._first[longer]
             ranges[1::2] = self._last[longer] - span + 1
-            highest[longer] = np.maximum.reduceat(np.append(rows, 0), ranges)[::2]
+            highest[longer] = np.maximum.reduceat(np.concatenate((rows, rows[:1])), ranges)[::2]
         return highest
 
-    def place(self, rows: Places, span: int, at: int) -> tuple[int, int]:
+    def place(self, rows: Sums, span: int, at: int) -> tuple[int, int]:
         """Where in a range its highest row begins and ends, in bytes."""
         first, last = int(self._first[at]), int(self._last[at])
         first += int(rows[first : last - span + 1].argmax())
@@ -361,8 +398,8 @@ class Windows:
         return int(self._starts[first]) - low, int(self._stops[first + span - 1]) - low
 
 
-def running(values: NDArray[Any]) -> Places:
+def running(values: NDArray[Any]) -> Sums:
     """The sum of those before each value, and that of all."""
-    sums = np.zeros(len(values) + 1, np.int64)
+    sums = np.zeros(len(values) + 1, np.int32)
     np.add.accumulate(values, out=sums[1:])
     return sums

@@ -7,10 +7,10 @@ passed over for their words.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from m2mproxy.guard.grams import Windows, followed, words
-from m2mproxy.guard.stretch import Stretch, Window
+from m2mproxy.guard.grams import Windows, counted, followed, words
+from m2mproxy.guard.stretch import Stretch
 
 _LONG, _LONGER = 28, 48
 _MANY = 8
@@ -18,9 +18,10 @@ _TWO_DIGITS = words(b" 00 ")[2][0]
 _DIGESTS = frozenset((32, 40, 56, 64, 96, 128))
 _HEXADECIMAL = b"0abcdef"
 _apart = re.compile(rb"(?: [0a-f]{2}){12}").search
+_TWO_IN_A_ROW = bytes([2] * 11)
+"""The lengths of the words of _apart that have one after them."""
 _FEW = 3
-_LARGE = 2048
-"""Characters from which on it is worth an array to look for signs."""
+_AND, _BACKSLASH = b"&\\"
 _unseen = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4}|[\U000e0020-\U000e007e]{4}").search
 _unseen_8 = re.compile(rb"(?:\xef\xb8.|\xf3\xa0..){4}", re.DOTALL).search
 """More than that, in UTF-8 without its ASCII, which is soon looked through."""
@@ -34,61 +35,53 @@ def unreadable(seen: Windows, stretches: Sequence[Stretch], firsts: Sequence[int
         if _is_coded(word):
             yield at
     for at in seen.having(seen.hashes == _TWO_DIGITS, _MANY):
-        if _apart(seen.text(at)):
+        if _TWO_IN_A_ROW in seen.sizes(at) and _apart(seen.text(at)):
             yield at
     for stretch, first in zip(stretches, firsts, strict=True):
-        for hides in _HIDES:
-            if hides(stretch.text):
-                for at in range(len(stretch.borders)):
-                    if hides(stretch.window_text(at)):
-                        yield first + at
+        for hides in _hiding(stretch.text, stretch.raw):
+            for at in range(len(stretch.borders)):
+                if hides(stretch.window_text(at)):
+                    yield first + at
 
 
-def is_unreadable(window: Window, words: list[bytes]) -> bool:
-    """The same for one window with these words."""
+def is_unreadable(stretch: Stretch, words: list[bytes]) -> bool:
+    """The same for one window, with these words."""
     return (
         any([len(word) >= _LONG and _is_coded(word) for word in words])
-        or (words.count(b"00") >= _MANY and _apart(window.plain) is not None)
-        or any([hides(window.text) for hides in _HIDES])
+        or (words.count(b"00") >= _MANY and _apart(stretch.plain) is not None)
+        or any([hides(stretch.text) for hides in _hiding(stretch.text, stretch.raw)])
     )
 
 
-# Each is looked for in a whole stretch first. Of what is not there one character is looked for,
-# which is much faster than to count.
+def _hiding(text: str, raw: bytes) -> Iterator[Callable[[str], bool]]:
+    """What a part of a text, which in UTF-8 is `raw`, could hide something by. Of what is not there
+    one byte is looked for, which is much faster than to count, or than to ask each part."""
+    if b"%" in raw and counted(raw, b"%") >= _MANY:
+        yield _percents
+    if b"&" in raw and max(followed(raw, _AND, b"#")) >= _FEW:
+        yield _entities
+    if b"\\" in raw and max(followed(raw, _BACKSLASH, b"xu")) >= _FEW:
+        yield _escapes
+    beyond = len(raw) > len(text) and (b"\xef" in raw or b"\xf3" in raw)
+    if beyond and _unseen_8(raw.translate(None, _ASCII)) is not None:
+        yield _selectors
 
 
 def _percents(text: str) -> bool:
-    return "%" in text and text.count("%") >= _MANY
+    return text.count("%") >= _MANY
 
 
 def _entities(text: str) -> bool:
-    return "&" in text and max(_followed(text, "&", "#")) >= _FEW
+    return text.count("&#") >= _FEW
 
 
 def _escapes(text: str) -> bool:
-    return "\\" in text and max(_followed(text, "\\", "xu")) >= _FEW
-
-
-def _followed(text: str, sign: str, by: str) -> list[int]:
-    """How often a sign is followed by each of some."""
-    if len(text) < _LARGE:
-        return [text.count(sign + each) for each in by]
-    return followed(text.encode("utf-8", "replace"), ord(sign), by.encode())
+    return max(text.count("\\x"), text.count("\\u")) >= _FEW
 
 
 def _selectors(text: str) -> bool:
     """Variation selectors or tags in a row."""
-    if text.isascii():
-        return False
-    data = text.encode("utf-8", "replace")
-    return (
-        (b"\xef" in data or b"\xf3" in data)
-        and _unseen_8(data.translate(None, _ASCII)) is not None
-        and _unseen(text) is not None
-    )
-
-
-_HIDES = (_percents, _entities, _escapes, _selectors)
+    return _unseen(text) is not None
 
 
 def _is_coded(word: bytes) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from json import detect_encoding
 from typing import Any, NamedTuple, Protocol
@@ -41,6 +41,7 @@ _LONGEST_MODEL = 200
 OTHER = "*"
 KNOWN_KEYS = shape.KEYS | walk.KEYS
 _NO_TENANT = b""
+_Names = Callable[[bytes], bytes]
 
 
 class Looked(Protocol):
@@ -178,14 +179,15 @@ class Scanner:
                 within += 1
                 looked = self._messages(part, kind, tenant, scan)
             else:
-                looked = [self._look_at(part.value, part, None, b"k:" + kind, tenant, scan)]
+                names = self._cache.names(b"k:" + kind, tenant)
+                looked = [self._look_at(part.value, part, None, names, scan)]
             for known in looked:
                 tally.add(known.members, known.colons)
                 if known.depth + within > deepest:
                     deepest = known.depth + within
-        names = "\n".join(labels)
-        tally.add(len(request), names.count(":"))
-        whole = [*shape.check_members(request), *characters.check(names)]
+        own = "\n".join(labels)
+        tally.add(len(request), own.count(":"))
+        whole = [*shape.check_members(request), *characters.check(own)]
         if deepest > MAX_DEPTH or not tally.has_all_of(text):
             source = "nesting" if deepest > MAX_DEPTH else "duplicate_key"
             whole.append(malformed(source, CHECKS[source], 0))
@@ -199,7 +201,8 @@ class Scanner:
         a server may be able to."""
         if not self._refuses(finding):
             text = _escape("  ", body.decode(detect_encoding(body), "replace"))
-            self._look_at(text, Part("", "user", text), None, b"raw", tenant, scan)
+            names = self._cache.names(b"raw", tenant)
+            self._look_at(text, Part("", "user", text), None, names, scan)
 
     def _refuses(self, finding: Finding) -> bool:
         """Whether it is enough to refuse a request, if its score is."""
@@ -209,10 +212,12 @@ class Scanner:
         """What is known of the messages of a conversation. All but the last few are looked up in
         blocks: a conversation grows at its end."""
         looked: list[_Known] = []
-        items, one, several = part.value, b"m:" + kind, b"b:" + kind
+        items = part.value
+        one = self._cache.names(b"m:" + kind, tenant)
+        several = self._cache.names(b"b:" + kind, tenant) if len(items) >= _BLOCK else None
         for start in range(0, len(items), _BLOCK):
             block, name = items[start : start + _BLOCK], None
-            if len(block) == _BLOCK and (name := self._name(block, several, tenant)):
+            if several and len(block) == _BLOCK and (name := _name(block, several)):
                 known = self._cache.get(name)
                 if known is not None:
                     scan.cached += _BLOCK
@@ -221,22 +226,14 @@ class Scanner:
                     continue
                 scan.blocks.append(_Block(scan.size, name))
             for index, item in enumerate(block, start):
-                looked.append(self._look_at(item, part, index, one, tenant, scan))
+                looked.append(self._look_at(item, part, index, one, scan))
         return looked
 
-    def _name(self, value: object, kind: bytes, tenant: bytes) -> bytes | None:
-        """What the cache calls it; None for what is nested too deeply to be written: orjson reads
-        1024 levels and writes 254."""
-        try:
-            return self._cache.name(orjson.dumps(value), kind, tenant)
-        except orjson.JSONEncodeError:
-            return None
-
     def _look_at(
-        self, value: Any, part: Part, index: int | None, kind: bytes, tenant: bytes, scan: Scan
+        self, value: Any, part: Part, index: int | None, names: _Names, scan: Scan
     ) -> _Known:
         """What is known of one message or key, which becomes a part of the scan."""
-        name = self._name(value, kind, tenant)
+        name = _name(value, names)
         if name is None:
             return _TOO_DEEP
         known = self._cache.get(name)
@@ -246,14 +243,20 @@ class Scanner:
             return known
         contents = Contents(value, part.role, part.key)
         found = [] if index is None else [(each, 0, "") for each in check_message(part.key, value)]
-        found += [(each, 0, "") for each in characters.check("\n".join(contents.labels))]
-        for role, text in contents.said:
-            found += [(each, 0, role) for each in characters.check(text)]
+        labels = "\n".join(contents.labels)
+        if not characters.is_plain(labels):
+            found += [(each, 0, "") for each in characters.check(labels)]
+        texts: list[Said] = []
+        for said in contents.said:
+            role, text = said
+            if not characters.is_plain(text):
+                found += [(each, 0, role) for each in characters.check(text)]
+            if text and role in self._roles:
+                texts.append(said)
+                scan.work += _size(text)
         known = _Known(contents.members, contents.colons, contents.depth, tuple(found))
-        texts = [each for each in contents.said if each.role in self._roles and each.text]
         if texts:
             scan.new.append(_New(scan.size, name, known, texts))
-            scan.work += sum([_size(each.text) for each in texts])
         else:
             self._cache.put(name, known)
         scan.add(part.key, index, known)
@@ -275,7 +278,9 @@ class Scanner:
 
     def scored(self, new: _New, found: list[tuple[Finding, int, str]]) -> _Known:
         """A part in whose texts that was found, which is remembered from now on."""
-        known = new.known._replace(found=(*new.known.found, *found))
+        known = new.known
+        if found:
+            known = known._replace(found=(*known.found, *found))
         self._cache.put(new.name, known)
         return known
 
@@ -309,6 +314,15 @@ def _asked(pieces: list[Piece]) -> list[tuple[str, str]]:
     """What a scorer is given. Left to itself it passes over the system's words; here they were
     asked for."""
     return [("user" if each.role == "system" else each.role, each.text) for each in pieces]
+
+
+def _name(value: object, names: _Names) -> bytes | None:
+    """What the cache calls it; None for what is nested too deeply to be written: orjson reads 1024
+    levels and writes 254."""
+    try:
+        return names(orjson.dumps(value))
+    except orjson.JSONEncodeError:
+        return None
 
 
 def _size(text: str) -> int:

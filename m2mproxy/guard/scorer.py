@@ -77,7 +77,8 @@ class Scorer:
     def score(self, texts: Sequence[tuple[str, str]]) -> list[tuple[Finding, ...]]:
         """What is wrong with each text, which is given after whose it is: its highest score in each
         category, highest first. What is wrong with one does not depend on the others."""
-        return self._read(self._windows(texts), len(texts))
+        # All of it is folded, looked at, then read: each step has its tables at hand.
+        return self._read(list(self._windows(texts)), len(texts))
 
     def look(self, texts: Sequence[tuple[str, str]]) -> Looked:
         """The same in two steps: here it is found which windows are to be read, which takes little;
@@ -92,7 +93,7 @@ class Scorer:
         scored = ((at, text) for at, (role, text) in enumerate(texts) if role not in _UNSCORED)
         if MODEL in self._off:
             return chain.from_iterable(starmap(windows_of, scored))
-        return self._model.gate.through(chain.from_iterable(starmap(stretches_of, scored)))
+        return self._model.gate.through(list(chain.from_iterable(starmap(stretches_of, scored))))
 
     def _read(self, windows: Iterable[Window], texts: int) -> list[tuple[Finding, ...]]:
         most: list[dict[Category, Finding]] = [{} for _ in range(texts)]

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import accumulate
 from typing import NamedTuple
 
 from m2mproxy.guard.fold import spelt
 from m2mproxy.guard.grams import LONGEST
+from m2mproxy.guard.letters import plain_ascii, plain_other
 from m2mproxy.guard.windows import OVERLAP, SIZE, STEP
 from m2mproxy.guard.words import plain_of
 
@@ -57,6 +57,8 @@ class Stretch(NamedTuple):
     number: int
     start: int
     text: str
+    raw: bytes
+    """It in UTF-8."""
     plain: bytes
     """All of it, folded once."""
     borders: list[tuple[int, int]]
@@ -87,25 +89,20 @@ def stretches_of(number: int, text: str) -> Iterator[Stretch]:
 
 
 def _window(number: int, start: int, text: str) -> Stretch:
-    plain = plain_of(spelt(text))
-    return Stretch(number, start, text, plain, [(0, len(plain))])
+    raw = text.encode("utf-8", "replace")
+    plain = plain_of(raw if text.isascii() else spelt(text))
+    return Stretch(number, start, text, raw, plain, [(0, len(plain))])
 
 
 def _stretch(number: int, start: int, text: str) -> Stretch:
-    """Every window is from one border to the next but two."""
-    firsts = range(0, len(text) - OVERLAP, STEP)
-    borders = [border for first in firsts for border in (first, first + OVERLAP)]
-    pieces = list(zip(borders, [*borders[1:], firsts[-1] + STEP], strict=True))
-    pieces.append((firsts[-1] + STEP, len(text)))
-    if text.isascii():
-        plain = plain_of(spelt(text))
-        sizes = [end - first - text.count("'", first, end) for first, end in pieces]
-    else:
-        # What folding makes of a character does not depend on those beside it.
-        plains = [plain_of(spelt(text[first:end])) for first, end in pieces]
-        plain, sizes = b"".join(plains), list(map(len, plains))
-    ends = list(accumulate(sizes, initial=0))
-    return Stretch(number, start, text, plain, list(zip(ends[::2], ends[3::2], strict=False)))
+    lows = range(0, len(text) - OVERLAP, STEP)
+    borders = [*lows, *[min(low + SIZE, len(text)) for low in lows]]
+    raw = text.encode("utf-8", "replace")
+    # What folding makes of a character does not depend on those beside it.
+    plain, moved = plain_ascii(raw, borders) if text.isascii() else plain_other(text, borders)
+    count = len(lows)
+    borders_in_plain = list(zip(moved[:count], moved[count:], strict=True))
+    return Stretch(number, start, text, raw, plain, borders_in_plain)
 
 
 def windows_of(number: int, text: str) -> Iterator[Window]:

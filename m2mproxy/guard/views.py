@@ -9,7 +9,6 @@ made once only, so that no text can grow by being decoded.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import codecs
 import re
@@ -24,14 +23,15 @@ _BITS = re.compile(r"(?:[01]{8}\s?){4,}")
 _SPACED = re.compile(r"(?<![^\W_])[^\W_](?:(?:[^\S\n]|[._*\-|/\\])[^\W_]){3,}(?![^\W_])")
 _SHORT = re.compile(r"(?:^|(?<=  ))[^\W_](?: [^\W_]){1,2}(?= {2}|\s*$| [^\w\s])", re.MULTILINE)
 """Short words that are spaced out, with wider gaps around them."""
-_RUN = re.compile(r"[A-Za-z0-9+/]{21}")
+_CODED = 20
+_has_run = re.compile(rf"[A-Za-z0-9+/]{{{_CODED + 1}}}").search
 """Longer than words that are spelt with digits: it is coded."""
 _LEET = str.maketrans("013456789@$!|+\u20ac\u00a3(", "oieasgtbgasilteec")
 # A word that has one of those. (The `*+` goes back nowhere.)
 _WORD = re.compile(r"(?<!\S)[^\s013456789@$!|+\u20ac\u00a3(]*+[013456789@$!|+\u20ac\u00a3(]\S*")
-_NUMBERED = re.compile(r"[^\W\d_]+[0-9]{2,}\W*")
+_is_numbered = re.compile(r"[^\W\d_]+[0-9]{2,}\W*").fullmatch
 """As base64 and rot13."""
-_LETTER = re.compile(r"[A-Za-z]")
+_has_letter = re.compile(r"[A-Za-z]").search
 _FIRST_SELECTORS, _SECOND_SELECTORS = 0xFE00, 0xE0100
 
 
@@ -71,7 +71,7 @@ def of_base64(text: str) -> str:
 def _one_base64(run: str) -> str:
     body = run.rstrip("=").replace("-", "+").replace("_", "/")
     try:
-        return _readable(base64.b64decode(body[: len(body) - (len(body) % 4 == 1)] + "=="))
+        return _readable(binascii.a2b_base64(body[: len(body) - (len(body) % 4 == 1)] + "=="))
     except (binascii.Error, ValueError):
         return ""
 
@@ -117,11 +117,9 @@ def of_spelling(text: str) -> str:
 
 
 def _one_word(match: re.Match[str]) -> str:
-    """A word of letters alone stays, and so do a number, a word with one, and what is coded."""
+    """A number stays, and so do a word with one, and what is coded."""
     word = match[0]
-    if word.isalpha() or not _LETTER.search(word):
-        return word
-    if _NUMBERED.fullmatch(word) or _RUN.search(word):
+    if not _has_letter(word) or _is_numbered(word) or (len(word) > _CODED and _has_run(word)):
         return word
     letters = word.rstrip("!?.,;:")
     return letters.translate(_LEET) + word[len(letters) :]

@@ -142,9 +142,12 @@ class Contents:
             self._object(value, role, 1, means, found)
         elif type(value) is list:
             self._list(value, key, role, 1, means, found)
-        self.said = [Said(whose, "\n".join(texts)) for whose, texts in found.items()]
         self.colons += "\n".join(self.labels).count(":")
-        self.colons += sum(each.text.count(":") for each in self.said)
+        self.said: list[Said] = []
+        for whose, texts in found.items():
+            text = "\n".join(texts)
+            self.colons += text.count(":")
+            self.said.append(Said(whose, text))
 
     def _object(
         self, value: dict[str, Any], role: str, depth: int, means: int, found: Texts

@@ -23,6 +23,7 @@ def _plain(byte: int) -> int:
 
 _TABLE = bytes(map(_plain, range(256)))
 _WITHOUT_STOPS = _TABLE.replace(b".", b" ")
+_BUT_NUL = b"\0" + _WITHOUT_STOPS[1:]
 
 FORMS = (
     *("<4", "<8", "<16", "<32", "<64", "full"),
@@ -66,6 +67,11 @@ def plain_of(folded: bytes) -> bytes:
     """Folded text in UTF-8 with nothing but small letters, digits, which are all 0, and spaces;
     apostrophes fall away."""
     return folded.translate(_WITHOUT_STOPS, b"'")
+
+
+def plains_of(folded: bytes) -> list[bytes]:
+    """The same of each of several texts that a NUL stands between, and that have none."""
+    return folded.translate(_BUT_NUL, b"'").split(b"\0")
 
 
 def marked_of(folded: bytes) -> bytes:

@@ -30,7 +30,7 @@ Run = Callable[[int, Callable[[], Any]], Awaitable[Any]]
 
 # In a microsecond so many bytes are read or coded, which is what `Run` goes by.
 _SCORING = 64
-# So many characters are scored at a time, with what each text costs.
+# So many characters are scored at a time, with what each text costs, or a slice of a text.
 _STEP = 32 * 1024
 # What a value takes, and a byte of a text that is not in ASCII, of bytes: 0.4 µs and 0.1.
 _VALUE, _BEYOND_ASCII = 32, 8

@@ -23,11 +23,11 @@ def hash_of(word: bytes) -> int:
 
 def word_grams(text: bytes) -> list[int]:
     """Of one text."""
-    return grams.word_grams([text]).buckets.tolist()
+    return grams.word_grams([text]).buckets(0).tolist()
 
 
 def run_grams(text: bytes) -> list[int]:
-    return grams.run_grams([text]).buckets.tolist()
+    return grams.run_grams([text]).buckets(0).tolist()
 
 
 WEIGHTS = Table(bytes(at * 7 % 251 for at in range(BUCKETS)), 0.5)
@@ -75,14 +75,10 @@ MARKED = TEXTS.map(lambda parts: b" %b " % b" . ".join(parts))
 def test_grams_of_texts_side_by_side_are_those_of_each(texts: list[bytes]) -> None:
     for take in (grams.word_grams, grams.run_grams):
         several = take(texts)
-        ends = several.ends.tolist()
-        found = [
-            several.buckets[start:end].tolist()
-            for start, end in zip([0, *ends], ends, strict=False)
-        ]
-        assert found == [take([text]).buckets.tolist() for text in texts]
+        found = [several.buckets(at).tolist() for at in range(len(texts))]
+        assert found == [take([text]).buckets(0).tolist() for text in texts]
+        assert found == [sorted(set(each)) for each in found]
         assert several.counts == list(map(len, found))
-        assert len(several.buckets) == ends[-1]
         alone = [total for text in texts for total in WEIGHTS.totals(take([text]))]
         assert WEIGHTS.totals(several) == alone
 
@@ -96,7 +92,7 @@ def test_the_most_texts_have_numbers() -> None:
 def test_a_total_is_the_sum_of_the_weights(parts: list[bytes]) -> None:
     found = grams.word_grams([b" %b " % b" ".join(parts)])
     held = bytes(WEIGHTS)
-    plain = sum(weight - 256 if (weight := held[at]) > 127 else weight for at in found.buckets)
+    plain = sum(weight - 256 if (weight := held[at]) > 127 else weight for at in found.buckets(0))
     assert WEIGHTS.totals(found) == [plain * 0.5]
 
 
@@ -108,7 +104,14 @@ def test_a_few_words_have_the_sum_that_arrays_have(parts: list[bytes]) -> None:
 
 @given(st.binary(max_size=30).map(lambda data: data.translate(bytes([97, 98, 99, 100] * 64))))
 def test_signs_are_counted_by_what_follows(data: bytes) -> None:
-    assert grams.followed(data, 97, b"bc") == [data.count(b"ab"), data.count(b"ac")]
+    for some in (data, data * 100, data * 2500):
+        assert grams.followed(some, 97, b"bc") == [some.count(b"ab"), some.count(b"ac")]
+
+
+@given(st.binary(max_size=30).map(lambda data: data.translate(bytes([97, 98, 99, 100] * 64))))
+def test_a_sign_is_counted(data: bytes) -> None:
+    for some in (data, data * 100, data * 2500):
+        assert grams.counted(some, b"a") == some.count(b"a")
 
 
 def test_weights_are_rounded_to_steps() -> None:
@@ -142,6 +145,8 @@ def test_ranges_that_overlap_and_cut_words_are_texts_of_their_own(
     assert together.counts.tolist() == apart.counts.tolist()
     assert together.hashes.tolist() == apart.hashes.tolist()
     assert together.lengths.tolist() == apart.lengths.tolist()
+    sizes = [bytes(map(len, text[low:high].split())) for low, high in ranges]
+    assert [together.sizes(at) for at in range(len(ranges))] == sizes
     assert together.values(WEIGHTS).tolist() == apart.values(WEIGHTS).tolist()
     assert [together.text(at) for at in range(len(ranges))] == [
         text[low:high] for low, high in ranges

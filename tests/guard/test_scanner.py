@@ -356,7 +356,8 @@ def test_what_was_scanned_before_changes_no_verdict(bodies: list[list[str]]) -> 
 
 def test_the_cache_keeps_what_is_used_and_is_bounded() -> None:
     cache: Cache[int] = Cache(10)
-    names = [cache.name(b"%d" % number, b"k", b"t") for number in range(100)]
+    name = cache.names(b"k", b"t")
+    names = [name(b"%d" % number) for number in range(100)]
     for number, name in enumerate(names):
         cache.put(name, number)
         assert cache.get(names[0]) == 0  # used, and so kept
@@ -367,6 +368,6 @@ def test_the_cache_keeps_what_is_used_and_is_bounded() -> None:
 
 def test_names_differ_by_all_that_matters() -> None:
     cache: Cache[int] = Cache(10)
-    names = {cache.name(p, k, t) for p in (b"a", b"b") for k in (b"k", b"l") for t in (b"", b"t")}
+    names = {cache.names(k, t)(p) for p in (b"a", b"b") for k in (b"k", b"l") for t in (b"", b"t")}
     assert len(names) == 8
-    assert Cache[int](10).name(b"a", b"k", b"") not in names  # another process's
+    assert Cache[int](10).names(b"k", b"")(b"a") not in names  # another process's

@@ -42,7 +42,7 @@ def test_short_texts_are_taken_together_and_long_ones_in_slices() -> None:
         [(3, "d", 0, LENGTH)],
     ]
     assert list(batches([])) == []
-    assert len(list(batches([("a", "")] * 10_000))) > 10  # each of them costs something
+    assert len(list(batches([("a", "")] * 10_000))) > 5  # each of them costs something
 
 
 def test_the_highest_of_each_category_is_told_and_the_first_of_equals() -> None:

@@ -139,8 +139,8 @@ class Trainer:
         return np.array(both)[self._place]
 
     def _build(self, readings: Sequence[Reading]) -> None:
-        words = _grams([grams.word_grams([each.words]).buckets for each in readings], WORDS)
-        runs = _grams([grams.run_grams([each.words]).buckets for each in readings], RUNS)
+        words = _grams([grams.word_grams([each.words]).buckets(0) for each in readings], WORDS)
+        runs = _grams([grams.run_grams([each.words]).buckets(0) for each in readings], RUNS)
         even = [RULES] * len(readings)
         numbers = {name: at for at, name in enumerate(self.names)}
         fired = _matrix(

@@ -66,7 +66,7 @@ def test_other_frames_come_whole(in_pieces: bool, split: str) -> None:
     head = HeadersFrame(1, b"\x82", flags=["END_HEADERS"]).serialize()
     wire = HEAD + head + padded + frames.rst(1) + frames.data(3, b"", True)
     found = read(SPLITS[split](wire), in_pieces)
-    kinds = ["SettingsFrame", "PlainHeaders", "DataFrame", "RstStreamFrame", "PlainData"]
+    kinds = ["SettingsFrame", "PlainHeaders", "DataFrame", "PlainReset", "PlainData"]
     assert [type(each).__name__ for each in found] == kinds
     assert found[2].data == b"abcde" and found[2].flow_controlled_length == 8
     assert "END_STREAM" in found[4].flags

@@ -37,6 +37,7 @@ class Doubles:
 
     decodes = False
     broken = False
+    filler = b"~"
 
     def feed(self, chunk: Chunk) -> list[Chunk]:
         if self.broken:
@@ -232,7 +233,7 @@ def test_a_coder_writes_what_it_makes_and_flushes_when_no_more_is_there() -> Non
     bed.body.feed(b"a")
     bed.body.feed(b"b")
     bed.start()
-    assert (bed.came, bed.pump.moved) == (b"aabb|", 2)
+    assert (bed.came, bed.pump.moved, bed.out.filler) == (b"aabb|", 2, b"~")
     bed.pump.inject(b"!", bed.out)
     bed.body.feed(b"c")
     bed.body.end()

@@ -54,6 +54,8 @@ _FEW = 8
 _DEFLATED, _SPELLED, _LARGE = 0, 1, 2
 # Batches of which one has to be a large event, or none will be.
 _SOON = 8
+# Large events one after the other that are more than half new: what comes then is coded as others.
+_MOST_NEW = 4
 # What was spelt goes through the window when something is deflated, or there is so much of it.
 _MOST_WAITING = 4096
 _stored = struct.Struct("<BHH")  # a block of RFC 1951 3.2.4, not the last
@@ -108,8 +110,8 @@ class EventsEncoder:
     """A Transform for the bytes of one stream."""
 
     __slots__ = (
-        "_bits", "_deflate", "_held", "_history", "_left", "_size", "_spelling", "_template",
-        "_waiting",
+        "_bits", "_deflate", "_held", "_history", "_left", "_new", "_size", "_spelling",
+        "_template", "_waiting",
     )
 
     def __init__(
@@ -126,6 +128,7 @@ class EventsEncoder:
         self._spelling = _spelling() if spells else None
         self._history = after.History(request) if request is not None else None
         self._left = _SOON if request is not None else 0  # batches that may still be small
+        self._new = 0
         self._bits = _bits(spells, request)
         self._waiting = b""  # for the window
         self._held: list[bytes | memoryview] = []
@@ -171,7 +174,11 @@ class EventsEncoder:
     def _large(self, event: bytes) -> bytes:
         assert self._history is not None
         self._left = 0
-        return self._prefixed(self._history.encode(event), _LARGE)
+        coded = self._history.encode(event)
+        self._new = self._new + 1 if 2 * len(coded) > len(event) else 0
+        if self._new == _MOST_NEW:
+            self._history = None
+        return self._prefixed(coded, _LARGE)
 
     def _small(self, plain: bytes) -> bytes:
         if self._left:

@@ -27,7 +27,7 @@ from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.intake import answered, invite, named
 from m2mproxy.proxy.interjection import Interjection, tap_of
 from m2mproxy.proxy.ledger import Ledger
-from m2mproxy.proxy.linked import Linked, hear, is_linked
+from m2mproxy.proxy.linked import Linked, hear, is_linked, passing
 from m2mproxy.proxy.model import ModelFinder
 from m2mproxy.proxy.patience import Patience, Phase
 from m2mproxy.proxy.proof import prove
@@ -275,6 +275,7 @@ class Exchange:
             stream.send_request(self.request)
             if turn is not None:
                 self.ledger = self.ledger or Ledger()
+                upload.close()  # one that goes again has another
                 upload = self._uploading(whole(turn.sent(stream.id, self.ledger)))
             now = self._context.clock()
             self.sent = self.sent or now
@@ -342,7 +343,7 @@ class Exchange:
         stream = self._upstream = await wait
         if stream.session is not None:
             route.links.edge(stream.session)  # known from now on, should it be one
-        stream.on_informational = self.downstream.send_response
+        stream.on_informational = passing(self.downstream.send_response)
         return stream
 
     def _coder(self, route: Upstream, response: Response) -> Coder | None:

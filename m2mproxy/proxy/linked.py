@@ -55,6 +55,16 @@ def hear(response: Response, marks: Headers, links: UpstreamLinks) -> None:
         links.heard(said)
 
 
+def passing(send: Callable[[Response], None]) -> Callable[[Response], None]:
+    """What passes informational responses on, without what they say of links."""
+
+    def passed(response: Response) -> None:
+        response.headers.drop((FIELD,))
+        send(response)
+
+    return passed
+
+
 def _read(received: Received, tenant: bytes, limit: int) -> tuple[bytes, bytes, Names]:
     """The body, whose it is, and what says so."""
     plain = received.decode(limit)

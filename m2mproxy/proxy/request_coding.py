@@ -232,12 +232,17 @@ class RequestCoding:
         )
 
     async def _seal(
-        self, request: Request, body: Body, ledger: Ledger, run: Run[tuple[list[bytes], bytes]]
+        self,
+        request: Request,
+        body: Body,
+        ledger: Ledger,
+        run: Run[tuple[list[bytes], bytes]],
+        held: Held,
     ) -> tuple[Body, Coded]:
         """`body` sealed, and made smaller before where that is wanted and can be read."""
         seal = self._forms.seal
         assert seal is not None
-        plain, _ = await gather(body, self._forms.most)
+        plain, _ = await gather(body, self._forms.most, held)
         size, path = len(plain), request.target.partition(b"?")[0]
         wanted = [name for name in self._wanted if name == codings.static_form()]
         shrinks = bool(self.readable.choose(path, wanted, False).coding) and size >= self._min_size
@@ -255,7 +260,7 @@ class RequestCoding:
         """The body for the upstream, sealed if it has our key, else coded if that is read, makes it
         smaller, and may be `held`."""
         if self._seals(request):
-            return await self._seal(request, body, ledger, run)
+            return await self._seal(request, body, ledger, run, held)
         size = request.length or 0
         path = request.target.partition(b"?")[0]
         choice = self.readable.choose(path, self._wanted, size >= _TRIAL_FROM)

@@ -320,6 +320,18 @@ def test_who_has_seen_eight_small_batches_expects_no_large_event() -> None:
         assert (encoder._history is None) is (decoder._history is None) is not small
 
 
+def test_large_events_that_repeat_nothing_are_soon_coded_as_others() -> None:
+    """To go through what came before takes long, and is of no use."""
+    encoder, decoder = ends()
+    source = random.Random(8)
+    noise = [b"data: %b\n\n" % source.randbytes(1000).hex().encode() for _ in range(6)]
+    each(encoder, decoder, *noise[:3], echo(1), *noise[:3], *noise[3:6], echo(2))
+    assert encoder._history is not None  # three in a row, each time that they are new
+    more = [b"data: %b\n\n" % source.randbytes(1000).hex().encode() for _ in range(5)]
+    each(encoder, decoder, *more, echo(3), *noise)
+    assert encoder._history is None and decoder._history is not None
+
+
 def test_an_event_in_several_chunks_comes_back() -> None:
     encoder, decoder = ends()
     event = echo(1, len(REQUEST))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 
 import pytest
+from edge import ON, Edge
 from known_words import Words
 from world import Pair, World
 
@@ -67,6 +69,22 @@ def test_a_body_for_which_there_is_no_room_is_refused_and_small_ones_are_not(
     world.run()
     assert first.status == 200
     assert holds.reading.free == 300 * KIB and world.at_rest
+
+
+def test_a_body_that_is_sealed_takes_room_too(tmp_path: Path) -> None:
+    key, holds = tmp_path / "psk", Holds(read=300 * KIB)
+    key.write_bytes(b"k" * 32)
+    key.chmod(0o600)
+    core = World(peer_psk_file=str(key), **ON)
+    edge = Edge(core, peer_psk_file=str(key), holds=holds)
+    for size, status in ((10, 200), (200 * KIB, 200), (500 * KIB, 503)):
+        ask = edge.ask(sized(size + 13), b"/v1/x", JSON)
+        if status == 200:
+            core.call().reply(b"{}", JSON)
+            edge.run()
+        assert ask.status == status
+        assert holds.reading.free == 300 * KIB
+    assert edge.at_rest and core.at_rest
 
 
 def test_one_that_leaves_gives_it_back() -> None:

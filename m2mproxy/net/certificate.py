@@ -122,6 +122,12 @@ def words(error: OSError) -> str:
     return (error.strerror or str(error)).partition(" (_ssl.c")[0]
 
 
+def alert(error: Exception | None) -> str:
+    """What to add to the news that a connection is gone, where TLS says why: that a certificate was
+    not shown, or is not trusted, comes after the handshake (RFC 8446 4.4.2.4)."""
+    return f": {words(error)}" if isinstance(error, ssl.SSLError) else ""
+
+
 def _certificates(path: str) -> list[str]:
     """The certificates of a file, each in PEM, seen to be such."""
     blocks = _CERTIFICATE.findall(read(path))

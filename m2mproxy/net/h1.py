@@ -105,7 +105,7 @@ class H1(MessageReader):
         self._closing = True
         self._deadline.cancel()
         self._writer.drop()
-        self._disconnected()
+        self._disconnected(error)
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.end()
@@ -214,7 +214,7 @@ class H1(MessageReader):
         """What was read is no message."""
         raise NotImplementedError
 
-    def _disconnected(self) -> None:
+    def _disconnected(self, error: Exception | None = None) -> None:
         """The peer left, or its last byte is here."""
         raise NotImplementedError
 

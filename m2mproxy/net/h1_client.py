@@ -11,6 +11,7 @@ from m2mproxy.http.faults import UpstreamFault
 from m2mproxy.http.message import Request
 from m2mproxy.http.validate import Malformed
 from m2mproxy.net import h1_message
+from m2mproxy.net.certificate import alert
 from m2mproxy.net.connection import MOST_INFORMATIONAL, TOO_MANY_INFORMATIONAL
 from m2mproxy.net.h1 import H1
 from m2mproxy.net.h1_head import response_head
@@ -127,7 +128,7 @@ class H1Client(H1):
             self._fault(UpstreamFault("disconnected", reason, retry=True))
             self._stream = None
 
-    def _disconnected(self) -> None:
+    def _disconnected(self, error: Exception | None = None) -> None:
         silent = not self.has_held
         self._keep_alive = False
         self.ignore_input()
@@ -137,7 +138,7 @@ class H1Client(H1):
             return
         silent = silent and not stream.head.done
         where = "before its response" if silent else "in the middle of its response"
-        reason = f"the upstream closed the connection {where}"
+        reason = f"the upstream closed the connection {where}{alert(error)}"
         again = silent and self._reused
         again = again and may_go_again(request.method, self._loop.time() - self._sent_at)
         self._fault(UpstreamFault("disconnected", reason, again))

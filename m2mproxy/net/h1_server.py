@@ -183,7 +183,7 @@ class H1Server(H1):
             if stream.on_fault is not None:
                 stream.on_fault(fault)
 
-    def _disconnected(self) -> None:
+    def _disconnected(self, error: Exception | None = None) -> None:
         self._keep_alive = False
         self.ignore_input()
         self._fault(ClientGone())

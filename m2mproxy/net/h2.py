@@ -158,7 +158,7 @@ class H2:
         self._transport = None
         self._closing = True
         self._deadline.cancel()
-        self._disconnected()
+        self._disconnected(error)
         self.session.end()
         self._owner.closed(self)
 
@@ -323,7 +323,7 @@ class H2:
         """The connection ends because of what the peer sent: tell the streams."""
         raise NotImplementedError
 
-    def _disconnected(self) -> None:
+    def _disconnected(self, error: Exception | None = None) -> None:
         """The peer left: tell the streams."""
         raise NotImplementedError
 

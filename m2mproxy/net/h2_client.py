@@ -25,6 +25,7 @@ from m2mproxy.http.headers import CREDENTIALS, Field
 from m2mproxy.http.message import Request, Response
 from m2mproxy.http.validate import Malformed
 from m2mproxy.net import fields
+from m2mproxy.net.certificate import alert
 from m2mproxy.net.connection import (
     MOST_INFORMATIONAL,
     NO_SETTINGS,
@@ -275,12 +276,12 @@ class H2Client(H2):
         for stream in list(self._unsent):
             self._fault(stream, _refused("closed the connection before the request"))
 
-    def _disconnected(self) -> None:
+    def _disconnected(self, error: Exception | None = None) -> None:
         self._unsent_fault()
         for stream in list(self._streams.values()):
             silent = not stream.head.done and stream.seen == self._frames_seen
             where = "before its response" if silent else "in the middle of its response"
-            reason = f"the upstream closed the connection {where}"
+            reason = f"the upstream closed the connection {where}{alert(error)}"
             again = silent and self._used
             again = again and may_go_again(stream.method, self._loop.time() - stream.sent_at)
             fault = UpstreamFault("disconnected", reason, again)

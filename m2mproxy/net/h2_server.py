@@ -244,7 +244,7 @@ class H2Server(H2):
         for stream in list(self._streams.values()):
             self._fault(stream, fault)
 
-    def _disconnected(self) -> None:
+    def _disconnected(self, error: Exception | None = None) -> None:
         for stream in list(self._streams.values()):
             self._fault(stream, ClientGone())
 

@@ -111,3 +111,21 @@ def test_nothing_counts_as_scanned_for_another_certificate(
         say(who, body)
         cached.append(stats(proxy.url, authority, tmp_path)["guard"]["cached_parts"])
     assert cached[0] == cached[1] == 0 < cached[2] < cached[3]
+
+
+@pytest.mark.parametrize("http", ["1.1", "2"])
+def test_an_edge_without_a_certificate_is_told_so(
+    model: Upstream,
+    start_proxy: Callable[..., Any],
+    asking: tuple[str, ...],
+    authority: Authority,
+    http: str,
+) -> None:
+    core = start_proxy(model.url, *asking)
+    trusting = {"SSL_CERT_FILE": str(authority.path)}
+    edge = start_proxy(core.url, "--upstream-http", http, **trusting)
+    for _ in range(3):
+        status, body = curl(*KIND, "--data-binary", "{}", f"{edge.url}/chat/completions")
+        assert (status, json.loads(body)["error"]["code"]) == (502, "upstream_disconnected")
+        assert "certificate required" in json.loads(body)["error"]["message"]
+    assert any("certificate required" in line for line in edge.lines)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from linklib import after, cases_core, cases_edge, forms, message, wire
-from linklib.cases_both import ask, spoil
+from linklib import cases_core, cases_edge, ends, forms, wire
+from linklib.after_request import CODING, LARGEST_WHOLE, Before
+from linklib.cases_both import spoil
 from linklib.cases_edge import PRIOR, never_whole, play
-from linklib.core import Answer, Core, Request, Sent, code_after
+from linklib.core import Answer, Core, Request, Sent, Tamper, code_after
 from linklib.edge import Edge
 from linklib.ends import Turns
 from linklib.fixtures import JSON, STREAM, Turn, conversation, echoing
@@ -36,6 +39,10 @@ def late(run: Run) -> Turn:
     return Turn(events.request, Answer(STREAM, [*first, *events.answer.pieces]))
 
 
+_ERROR = re.compile(rb'(?:\n\n)?data: \{"error":[^\n]*\}\n\n\Z')
+Change = Callable[[bytes], bytes]
+Make = Callable[[Before], bytes]
+
 # ---- Right ----
 
 
@@ -46,8 +53,8 @@ def after_requests(run: Run) -> None:
     asked = ((both, True), (both, False), (wire.STATIC, True), ("identity", True))
     with cases_core.program(turns) as port:
         for codings, reads in asked:
-            pieces = run.rng.random() < 0.5
-            edge = Edge(port, cases_core.any_kind(run), codings, takes_pieces=pieces, reads_after=reads)
+            says = {"takes_pieces": run.rng.random() < 0.5, "reads_after": reads}
+            edge = Edge(port, cases_core.any_kind(run), codings, **says)
             for turn in sessions(run):
                 reply = cases_core.exchange(edge, turns, turn)
                 run.tally.turns += 1
@@ -56,9 +63,9 @@ def after_requests(run: Run) -> None:
                 run.tally.check(reply.body == turn.answer.body, "the bytes of the reply", reply)
                 coding = reply.field("content-encoding")
                 form = wire.EVENTS if turn.answer.content_type == STREAM else wire.STATIC
-                right = (reads and form in codings) or coding != after.CODING
+                right = (reads and form in codings) or coding != CODING
                 run.tally.check(right, f"a coding for {codings}, {reads}", reply.fields)
-                counts["after"] += coding == after.CODING
+                counts["after"] += coding == CODING
                 counts["with pieces"] += reply.pieces > 0
                 counts["more than a frame"] += len(reply.batches) > reply.frames > 0
             edge.close()
@@ -80,22 +87,22 @@ def after_requests_of_ours(run: Run) -> None:
 # ---- Broken ----
 
 
-def _tampered(coded: Callable[[bytes], bytes], change: Callable[[bytes], bytes]) -> cases_edge.Tamper:
+def _tampered(coded: Change, change: Change) -> Tamper:
     """A response that `coded` makes of the request, with a change."""
 
     def tamper(request: Request, sent: Sent) -> Sent:
         fields = [field for field in sent.fields if field[0] != "content-encoding"]
-        fields.append(("content-encoding", after.CODING))
+        fields.append(("content-encoding", CODING))
         return replace(sent, fields=fields, parts=[change(coded(request.body))])
 
     return tamper
 
 
-def _stream(*parts: bytes | tuple[bytes], end: bytes = b"\0") -> Callable[[bytes], bytes]:
+def _stream(*parts: bytes | tuple[bytes], end: bytes = b"\0") -> Change:
     """Batches of an event each, and pieces: those in a tuple."""
 
     def coded(request: bytes) -> bytes:
-        writer, out = forms.StreamWriter(words=True, pieces=after.Before(request)), b""
+        writer, out = forms.StreamWriter(words=True, pieces=Before(request)), b""
         for part in parts:
             out += writer.piece(*part) if isinstance(part, tuple) else writer.batch([part])
         return out + end
@@ -107,15 +114,15 @@ def _piece(coded: bytes, kind: int = 2) -> bytes:
     return wire.varint(len(coded) << 2 | kind) + coded
 
 
-def broken_streams() -> Iterator[tuple[str, cases_edge.Tamper]]:
+def broken_streams() -> Iterator[tuple[str, Tamper]]:
     """Streams that have to end as broken, after a first batch."""
 
-    def made(change: Callable[[after.Before], bytes]) -> cases_edge.Tamper:
-        first = forms.StreamWriter(words=True, pieces=after.Before(b"")).batch([b"data: 1\n\n"])
-        return _tampered(lambda body: first + change(after.Before(body)) + b"\0", lambda all: all)
+    def made(change: Make) -> Tamper:
+        first = forms.StreamWriter(words=True, pieces=Before(b"")).batch([b"data: 1\n\n"])
+        return _tampered(lambda body: first + change(Before(body)) + b"\0", lambda all: all)
 
-    def sized(size: int) -> Callable[[after.Before], bytes]:
-        def change(before: after.Before) -> bytes:
+    def sized(size: int) -> Make:
+        def change(before: Before) -> bytes:
             reader = wire.Reader(before.write(EVENT, headers=True))
             reader.varint()
             return _piece(wire.varint(size << 1 | 1) + reader.rest())
@@ -141,13 +148,13 @@ def broken_streams() -> Iterator[tuple[str, cases_edge.Tamper]]:
     yield "more after the end", _tampered(_stream((EVENT,), end=b"\0\0"), lambda all: all)
 
 
-def broken_bodies() -> Iterator[tuple[str, cases_edge.Tamper]]:
+def broken_bodies() -> Iterator[tuple[str, Tamper]]:
     """Whole bodies that are none."""
 
-    def made(change: Callable[[bytes], bytes], said: bytes = EVENT) -> cases_edge.Tamper:
-        return _tampered(lambda body: after.Before(body).write_whole(said, headers=True), change)
+    def made(change: Change, said: bytes = EVENT) -> Tamper:
+        return _tampered(lambda body: Before(body).write_whole(said, headers=True), change)
 
-    def sized(size: int) -> cases_edge.Tamper:
+    def sized(size: int) -> Tamper:
         def change(coded: bytes) -> bytes:
             reader = wire.Reader(coded)
             reader.varint()
@@ -164,7 +171,7 @@ def broken_bodies() -> Iterator[tuple[str, cases_edge.Tamper]]:
     yield "a larger size", sized(len(EVENT) + 1)
     yield "a smaller size", sized(len(EVENT) - 1)
     yield "a size above all", sized(1 << 62)
-    yield "above the largest", made(lambda coded: coded, b"x" * (after.LARGEST_WHOLE + 1))
+    yield "above the largest", made(lambda coded: coded, b"x" * (LARGEST_WHOLE + 1))
     yield "the static form, another crc32", made(lambda _: b"\0" + _other_crc(whole))
     yield "the static form, cut short", made(lambda _: b"\0" + whole[:-1])
     yield "the static form of nothing", made(lambda _: b"\0")
@@ -177,6 +184,13 @@ def _other_crc(whole: bytes) -> bytes:
     return whole[:2] + bytes((whole[2] ^ 1,)) + whole[3:]
 
 
+def _right(kind: str) -> Change:
+    """What codes a reply after a request, as it should be."""
+    if kind == STREAM:
+        return _stream(b"data: 1\n\n", (EVENT,), (EVENT,))
+    return lambda body: Before(body).write_whole(EVENT)
+
+
 @case
 def broken_after_requests(run: Run) -> None:
     """Replies after their requests that are broken: the application never takes them for whole"""
@@ -185,13 +199,18 @@ def broken_after_requests(run: Run) -> None:
         core = Core(turns.of, rng=run.rng)
         turn = Turn(BODY, Answer(kind, [EVENT]))
         with cases_edge.program(core, **PRIOR) as port:
-            play(run, port, core, turns, turn)
+            # The first one goes before the SETTINGS come, and not by the link.
+            core.tamper, what = _tampered(_right(kind), lambda coded: coded), "a plain request"
+            never_whole(run.tally, port, turns.add(turn), BODY, what)
+            run.tally.check(not core.requests[-1].is_linked, what, core.requests[-1].fields)
             for what, tamper in faults:
                 core.tamper = tamper
                 never_whole(run.tally, port, turns.add(turn), turn.request, what)
-            right = _stream(b"data: 1\n\n", (EVENT,), (EVENT,))
-            if kind == JSON:
-                right = lambda body: after.Before(body).write_whole(EVENT)  # noqa: E731
+            right = _right(kind)
+            core.tamper = _tampered(right, lambda coded: coded)
+            status, _, content = ends.ask(port, turns.add(turn), BODY)
+            whole = EVENT if kind == JSON else b"data: 1\n\n" + EVENT * 2
+            run.tally.check((status, content) == (200, whole), "the same, right", content)
             size = len(right(BODY))
             for at in {1, size - 1, *run.rng.sample(range(size), min(size, 20 * run.scale))}:
                 core.tamper = _tampered(right, lambda coded, at=at: coded[:at])  # type: ignore[misc]
@@ -211,31 +230,49 @@ def same_after_requests(run: Run) -> None:
 
     def tamper(request: Request, sent: Sent) -> Sent:
         fields = [field for field in sent.fields if field[0] != "content-encoding"]
-        return Sent(200, [*fields, ("content-encoding", after.CODING)], [said])
+        return Sent(200, [*fields, ("content-encoding", CODING)], [said])
 
-    core = Core(turns.of, tamper=tamper)
+    core = Core(turns.of)
     with cases_edge.program(core, **PRIOR) as port:
+        # The first one goes before the SETTINGS come, and not by the link.
+        play(run, port, core, turns, Turn(BODY, Answer(JSON, [EVENT])))
+        core.tamper = tamper
         for _ in range(100 * run.scale):
             kind = run.rng.choice((STREAM, JSON))
-            events = [run.rng.choice((EVENT, EVENT[:1200], b"data: 1\n\n", b": x\n\n")) for _ in "12345"]
+            events = run.rng.choices((EVENT, EVENT[:1200], b"data: 1\n\n", b": x\n\n"), k=5)
             turn = Turn(BODY, Answer(kind, events))
             said = b"".join(code_after(turn.answer, BODY, run.rng))
             if run.rng.random() < 0.6:
                 said = spoil(run.rng, said, run.rng.choice((2, 12, 1 << 20)))
-            want = _read(said, kind)
-            came = ask(port, turns.add(turn), turn.request)
+            want, is_whole = _read(said, kind)
+            came, ended = _ask(port, turns.add(turn))
             run.tally.turns += 1
-            run.tally.kinds["whole" if want is not None else "broken"] += 1
-            run.tally.check(came == want, f"{want!r} for {said.hex()} ({kind})", (came,))
+            run.tally.kinds["whole" if is_whole else "broken"] += 1
+            right = came == want if is_whole else not ended and want.startswith(came)
+            what = f"{want!r:.500}, {is_whole}, for {said.hex()} ({kind})"
+            run.tally.check(right, what, (ended, len(came), came))
 
 
-def _read(coded: bytes, kind: str) -> bytes | None:
-    before = after.Before(BODY)
+def _read(coded: bytes, kind: str) -> tuple[bytes, bool]:
+    """What the coded reply to `BODY` holds, and whether that is all of it."""
+    before, plain = Before(BODY), b""
+    reader = forms.StreamReader(words=True, pieces=before)
     try:
         if kind == JSON:
-            return before.read_whole(coded)
-        reader = forms.StreamReader(words=True, pieces=before)
-        plain = b"".join(reader.feed(coded))
+            return before.read_whole(coded), True
+        for at in range(len(coded)):
+            plain += b"".join(reader.feed(coded[at : at + 1]))
     except wire.Broken:
-        return None
-    return plain if reader.ended else None
+        return plain, False
+    return plain, reader.ended
+
+
+def _ask(port: int, number: str) -> tuple[bytes, bool]:
+    """What an application gets, without an error at its end, and whether it takes that for all."""
+    try:
+        status, _, content = ends.ask(port, number, BODY)
+    except http.client.IncompleteRead as error:
+        return _ERROR.sub(b"", error.partial), False
+    except (http.client.HTTPException, OSError):
+        return b"", False
+    return (content, True) if status == 200 else (b"", False)

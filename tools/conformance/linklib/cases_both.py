@@ -201,7 +201,7 @@ def same_streams(run: Run) -> None:
             words = run.rng.random() < 0.5
             coded = _stream(run.rng, words)
             want = _read(coded, words)
-            came = ask(port, turns.add(turn), turn.request)
+            came = _ask(port, turns.add(turn), turn.request)
             run.tally.turns += 1
             run.tally.kinds["whole" if want is not None else "broken"] += 1
             run.tally.check(came == want, f"{want!r} for {coded.hex()} ({words=})", (came,))
@@ -216,7 +216,7 @@ def _read(coded: bytes, words: bool) -> bytes | None:
     return plain if reader.ended else None
 
 
-def ask(port: int, number: str, body: bytes) -> bytes | None:
+def _ask(port: int, number: str, body: bytes) -> bytes | None:
     try:
         status, _, content = ends.ask(port, number, body)
     except (http.client.HTTPException, OSError):
@@ -248,7 +248,7 @@ def same_bodies(run: Run) -> None:
                 want: bytes | None = forms.read_whole(coded)
             except wire.Broken:
                 want = None
-            came = ask(port, turns.add(Turn(request, Answer(JSON, [said]))), request)
+            came = _ask(port, turns.add(Turn(request, Answer(JSON, [said]))), request)
             run.tally.turns += 1
             run.tally.kinds["whole" if want is not None else "broken"] += 1
             run.tally.check(came == want, f"{want!r} for {coded.hex()}", (came,))

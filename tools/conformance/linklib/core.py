@@ -21,7 +21,8 @@ import h2.connection
 import h2.events
 from h2.exceptions import ProtocolError
 
-from linklib import after, forms, memory, message, replies, wire
+from linklib import forms, memory, message, replies, wire
+from linklib.after_request import CODING, LARGEST_WHOLE, Before
 
 Fields = list[tuple[str, str]]
 
@@ -135,8 +136,8 @@ def code(answer: Answer, accepted: str, request: bytes | None, rng: Random) -> S
     codings = {coding.strip() for coding in accepted.split(",")}
     stream = replies.is_stream(answer.content_type)
     asked = wire.EVENTS in codings if stream else wire.STATIC in codings
-    if request is not None and asked and (stream or len(answer.body) <= after.LARGEST_WHOLE):
-        return _sent(answer, code_after(answer, request, rng), after.CODING)
+    if request is not None and asked and (stream or len(answer.body) <= LARGEST_WHOLE):
+        return _sent(answer, code_after(answer, request, rng), CODING)
     if stream:
         for coding in (wire.EVENTS, wire.STATIC):
             if coding in codings:
@@ -161,7 +162,7 @@ def _parts(pieces: Sequence[bytes]) -> Iterator[bytes]:
 
 def code_after(answer: Answer, request: bytes, rng: Random) -> list[bytes]:
     """The answer after its request, in any of the forms that the page allows."""
-    before = after.Before(request)
+    before = Before(request)
     if replies.is_stream(answer.content_type):
         return list(_stream_after(answer.pieces, before, rng))
     if rng.random() < 0.3:
@@ -169,17 +170,19 @@ def code_after(answer: Answer, request: bytes, rng: Random) -> list[bytes]:
     return [before.write_whole(answer.body, headers=rng.random() < 0.3)]
 
 
-def _stream_after(events: Sequence[bytes], before: after.Before, rng: Random) -> Iterator[bytes]:
+def _stream_after(
+    events: Sequence[bytes], before: Before, rng: Random
+) -> Iterator[bytes]:
     """An event of 1024 bytes or more is usually a piece, or some; others are sometimes. None is
     if the first eight batches had none."""
     writer = forms.StreamWriter(words=True, pieces=before)
     size = rng.choice((100, 3000, forms.PLAIN, forms.PLAIN))
-    batches, any_piece, often = 0, False, rng.choice((0.0, 0.5, 1.0))
-    for part in (each[at : at + size] for each in events for at in range(0, len(each), size)):
-        may_be = any_piece or batches < forms.FIRST_BATCHES
-        batches += 1
+    any_piece, often = False, rng.choice((0.0, 0.5, 1.0))
+    parts = [each[at : at + size] for each in events for at in range(0, len(each), size)]
+    for number, part in enumerate(parts):
         if rng.random() < 0.1:
             yield b"\1" * rng.randrange(3)
+        may_be = any_piece or number < forms.FIRST_BATCHES
         if may_be and rng.random() < (often if len(part) >= 1024 else often / 8):
             any_piece = True
             yield writer.piece(part, headers=rng.random() < 0.3)
@@ -217,8 +220,9 @@ Tamper = Callable[[Request, Sent], Sent | int]
 
 @dataclass
 class Core:
-    """`rng` says how responses are coded after their requests. `tamper` may change what is sent for a request, or return the error code of a reset.
-    `requests` has all that came, `errors` what our own side stumbled over."""
+    """`rng` says how responses are coded after their requests. `tamper` may change what is sent
+    for a request, or return the error code of a reset. `requests` has all that came, `errors` what
+    our own side stumbled over."""
 
     origin: Origin
     offer: Offer = field(default_factory=Offer)

@@ -19,7 +19,7 @@ import h2.connection
 import h2.events
 import h2.exceptions
 
-from linklib import after, forms, memory, message, replies, wire
+from linklib import after_request, forms, memory, message, replies, wire
 from linklib.message import BLOCK, INSERTION, MOST_RUNS, RUNS, Entry, Reference
 
 Fields = list[tuple[str, str]]
@@ -186,9 +186,11 @@ class Reply:
 
     def decode(self) -> None:
         coding, kind = self.field("content-encoding"), self.field("content-type")
-        if coding == after.CODING and self.request is None:
-            raise wire.Broken("coded after a request that did not go by the link")
-        before = after.Before(self.request or b"") if coding == after.CODING else None
+        before = None
+        if coding == after_request.CODING:
+            if self.request is None:
+                raise wire.Broken("coded after a request that did not go by the link")
+            before = after_request.Before(self.request)
         if replies.is_stream(kind) and (before or coding in (wire.STATIC, wire.EVENTS)):
             reader = forms.StreamReader(words=coding == wire.EVENTS, pieces=before)
             self.batches, self.pieces = reader.feed(self.content), reader.pieces

@@ -86,7 +86,8 @@ def echoing(rng: Random, turns: int, size: int, *, stream: bool) -> Iterator[Tur
         said.append({"role": "user", "content": words(rng, 60)})
         head = {"model": "m", "stream": stream, "instructions": instructions}
         body = dump({**head, "input": said, "tools": tools})
-        again = {"instructions": instructions, "tools": tools if rng.random() < 0.5 else tools[::-1]}
+        as_read = tools if rng.random() < 0.5 else tools[::-1]
+        again = {"instructions": instructions, "tools": as_read}
         output = items(rng, 60)
         if stream:
             yield Turn(body, Answer(STREAM, item_events(rng, output, **again)))

@@ -208,7 +208,7 @@ def spell_any(text: bytes) -> bytes:
 
 
 class Pieces(Protocol):
-    """What codes the pieces of a stream that is coded after its request; see `after.Before`."""
+    """What codes the pieces of a stream after its request, such as `after_request.Before`."""
 
     def write(self, plain: bytes, *, headers: bool = False) -> bytes: ...
 

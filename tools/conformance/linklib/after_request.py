@@ -44,9 +44,7 @@ class Before:
     def read_whole(self, coded: bytes) -> bytes:
         """A whole body in either of its forms."""
         if coded[:1] == b"\0":
-            if coded[1:2] == b"\0":
-                raise Broken("the second static form")
-            return forms.read_whole(coded[1:])
+            return forms.read_sized(coded[1:])
         reader = Reader(coded)
         size, checksum = reader.varint(), reader.u32()
         if size >> 1 > LARGEST_WHOLE:

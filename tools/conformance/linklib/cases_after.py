@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from linklib import cases_core, cases_edge, ends, forms, wire
-from linklib.after_request import CODING, LARGEST_WHOLE, Before
+from linklib.after_request import CODING, LARGEST_REQUEST, LARGEST_WHOLE, Before
 from linklib.cases_both import spoil
 from linklib.cases_edge import PRIOR, never_whole, play
 from linklib.core import Answer, Core, Request, Sent, Tamper, code_after
@@ -30,6 +30,8 @@ def sessions(run: Run) -> Iterator[Turn]:
             yield from echoing(run.rng, 1, 75_000, stream=stream)
         yield from conversation(run.rng, 2)
         yield late(run)
+        yield exact(run, LARGEST_REQUEST)
+        yield exact(run, LARGEST_REQUEST + 1)
 
 
 def late(run: Run) -> Turn:
@@ -43,6 +45,13 @@ _ERROR = re.compile(rb'(?:\n\n)?data: \{"error":[^\n]*\}\n\n\Z')
 Change = Callable[[bytes], bytes]
 Make = Callable[[Before], bytes]
 
+def exact(run: Run, size: int) -> Turn:
+    """A request of so many bytes, of which the reply says the ends, and the middle."""
+    body = b'{"input":"' + run.rng.randbytes(size).hex().encode()[: size - 12] + b'"}'
+    said = [body[10:9000], body[97_000:99_000], body[-34_000:-31_000], b"%d" % size]
+    return Turn(body, Answer(STREAM, [b'data: {"a":"' + b"".join(said) + b'"}\n\n']))
+
+
 # ---- Right ----
 
 
@@ -50,7 +59,7 @@ Make = Callable[[Before], bytes]
 def after_requests(run: Run) -> None:
     """Replies that say their requests again to our edge: after them, if it reads that"""
     turns, both, counts = Turns(), cases_core.BOTH, run.tally.kinds
-    asked = ((both, True), (both, False), (wire.STATIC, True), ("identity", True))
+    asked = [(both, False)] + [(each, True) for each in (both, wire.STATIC, wire.EVENTS, "br;q=0")]
     with cases_core.program(turns) as port:
         for codings, reads in asked:
             says = {"takes_pieces": run.rng.random() < 0.5, "reads_after": reads}
@@ -78,7 +87,7 @@ def after_requests_of_ours(run: Run) -> None:
     turns = Turns()
     core = Core(turns.of, rng=run.rng)
     with cases_edge.program(core, **PRIOR) as port:
-        for turn in sessions(run):
+        for turn in (*sessions(run), *sessions(run)):
             play(run, port, core, turns, turn)
     told = all(connection.reads_after for connection in core.connections)
     run.tally.check(told, "the edge says that it reads them", core.connections)

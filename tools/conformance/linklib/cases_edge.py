@@ -136,7 +136,7 @@ def forgetful_core(run: Run) -> None:
             core.connections[request.connection].link.forget()
         return sent
 
-    core = Core(turns.of, tamper=forget)
+    core = Core(turns.of, rng=run.rng, tamper=forget)
     with program(core, **PRIOR) as port:
         for turn in several(run, 4):
             play(run, port, core, turns, turn)
@@ -179,7 +179,7 @@ def refused_and_left(run: Run) -> None:
         return REFUSED_STREAM if not again and run.rng.random() < 0.3 else sent
 
     refused: set[str] = set()
-    core = Core(turns.of, tamper=refuse)
+    core = Core(turns.of, rng=run.rng, tamper=refuse)
     with program(core, **PRIOR) as port:
         for turn in several(run, 5):
             if run.rng.random() < 0.3:

@@ -130,13 +130,12 @@ class CoreLink:
             self._memory.set_reply(stream, text)
 
 
-def code(answer: Answer, accepted: str, request: bytes | None, rng: Random) -> Sent:
-    """The answer in the form that the request asks for, or after the request, if that is not
-    None."""
+def code(answer: Answer, accepted: str, request: bytes = b"", rng: Random | None = None) -> Sent:
+    """The answer in the form that the request asks for, or after the request, if there is `rng`."""
     codings = {coding.strip() for coding in accepted.split(",")}
     stream = replies.is_stream(answer.content_type)
     asked = wire.EVENTS in codings if stream else wire.STATIC in codings
-    if request is not None and asked and (stream or len(answer.body) <= LARGEST_WHOLE):
+    if rng and asked and (stream or len(answer.body) <= LARGEST_WHOLE):
         return _sent(answer, code_after(answer, request, rng), CODING)
     if stream:
         for coding in (wire.EVENTS, wire.STATIC):
@@ -220,15 +219,15 @@ Tamper = Callable[[Request, Sent], Sent | int]
 
 @dataclass
 class Core:
-    """`rng` says how responses are coded after their requests. `tamper` may change what is sent
-    for a request, or return the error code of a reset. `requests` has all that came, `errors` what
-    our own side stumbled over."""
+    """`rng` says how responses are coded after their requests, which they are not without it.
+    `tamper` may change what is sent for a request, or return the error code of a reset. `requests`
+    has all that came, `errors` what our own side stumbled over."""
 
     origin: Origin
     offer: Offer = field(default_factory=Offer)
     says: str = "v=2"
     tamper: Tamper = lambda request, sent: sent
-    rng: Random = field(default_factory=lambda: Random(1))
+    rng: Random | None = None
     requests: list[Request] = field(default_factory=list)
     connections: list[_Connection] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
@@ -388,8 +387,8 @@ class _Connection:
         answer = self.core.origin(request)
         if have and 200 <= answer.status < 300:
             have = "have, reply"
-        asked = request.body if have and self.reads_after else None
-        sent = code(answer, request.field("accept-encoding"), asked, self.core.rng)
+        rng = self.core.rng if have and self.reads_after else None
+        sent = code(answer, request.field("accept-encoding"), request.body, rng)
         sent.fields += [("content-encoding", sent.coding)] if sent.coding else []
         sent.fields += [("m2m-link", have)] if have else []
         return answer if have == "have, reply" else None, sent

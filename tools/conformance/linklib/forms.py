@@ -18,9 +18,14 @@ _WINDOW = 8 << 20
 
 
 def read_whole(data: bytes, dictionary: bytes = wire.RESPONSE, limit: int = 64 << 20) -> bytes:
-    reader, use = Reader(data), wire.dictionary(dictionary)
     if data[:1] == b"\0":
-        return wire.unframe(data[1:], use, limit)
+        return wire.unframe(data[1:], wire.dictionary(dictionary), limit)
+    return read_sized(data, dictionary)
+
+
+def read_sized(data: bytes, dictionary: bytes = wire.RESPONSE) -> bytes:
+    """The first of the two forms, of which the length may be 0 here."""
+    reader, use = Reader(data), wire.dictionary(dictionary)
     length = reader.varint()
     if length > LARGEST_SIZED:
         raise Broken("a longer response than may be")

@@ -79,7 +79,12 @@ class ResponseCoding:
         if response.length != 0:
             self.forms.check_response(headers)
         if self.responses == "off":
-            return self.forms.seal is not None and response.length != 0
+            # What is coded after a request is for nobody but us, whoever asked for the form in
+            # whose place it came.
+            is_ours = self.forms.seal is not None or codings.LINK in marks.tokens(
+                b"content-encoding"
+            )
+            return is_ours and response.length != 0
         if peer_asks:
             return response.length != 0
         if not accepted.names_any or (self.responses == "auto" and near):

@@ -154,6 +154,20 @@ def test_a_long_request_is_repeated_for_little_too(size: int) -> None:
     assert replied(edge)[0] == "m2m-link" and replied(edge)[1] < 2000
 
 
+def test_an_edge_that_codes_no_responses_reads_them_too() -> None:
+    """Its client is another m2mproxy, of which the core sees what it asks for."""
+    edge = Edge(World(**ON), "2", compression_responses="off")
+    asks = (b"accept-encoding", codings.static_form() + b", " + codings.events_form())
+    for turn in range(3):
+        reply = json.dumps(response(turn)).encode()
+        ask, _ = edge.exchange(request(turn, False), reply, KEY, asks, path=PATH)
+        assert ask.complete
+        if turn:
+            assert replied(edge)[0] == "m2m-link"
+            assert ask.body == reply and ask.get(b"content-encoding") is None
+    assert edge.at_rest and edge.core.at_rest
+
+
 def test_a_reply_for_a_link_without_one_is_an_error() -> None:
     for fields in ((), ((b"accept-encoding", b"m2m-link"),)):
         world = World(**ON)

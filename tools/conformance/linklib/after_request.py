@@ -8,7 +8,7 @@ from linklib.wire import Broken, Reader
 CODING = "m2m-link"
 LARGEST_PIECE, LARGEST_WHOLE = 32 << 10, 256 << 10
 LARGEST_REQUEST, FIRST, LAST = 131_072, 98_304, 32_768
-_REACH = 163_840
+REACH = 163_840
 _OFFSETS = b"".join(wire.u32(number) for number in (1, 4, 8))
 _CONTENT = wire.RESPONSE[wire.RESPONSE.index(_OFFSETS) + len(_OFFSETS) :][-8192:]
 
@@ -23,7 +23,7 @@ class Before:
 
     def write(self, plain: bytes, *, headers: bool = False) -> bytes:
         """A piece; with `headers` even where they could be left out."""
-        coded = message.write_frame(plain, wire.prefix(self._text[-_REACH:]), headers=headers)
+        coded = message.write_frame(plain, wire.prefix(self._text[-REACH:]), headers=headers)
         self._text += plain
         return coded
 
@@ -32,7 +32,7 @@ class Before:
         size = reader.varint()
         if size >> 1 > LARGEST_PIECE:
             raise Broken("a piece that is too large")
-        plain = message.read_frame(size, reader.rest(), wire.prefix(self._text[-_REACH:]))
+        plain = message.read_frame(size, reader.rest(), wire.prefix(self._text[-REACH:]))
         self._text += plain
         return plain
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from linklib import cases_core, cases_edge, ends, forms, wire
-from linklib.after_request import CODING, LARGEST_REQUEST, LARGEST_WHOLE, Before
+from linklib.after_request import CODING, LARGEST_REQUEST, LARGEST_WHOLE, REACH, Before
 from linklib.cases_both import spoil
 from linklib.cases_edge import PRIOR, never_whole, play
 from linklib.core import Answer, Core, Request, Sent, Tamper, code_after
@@ -17,7 +17,11 @@ from linklib.ends import Turns
 from linklib.fixtures import JSON, STREAM, Turn, conversation, echoing
 from linklib.suite import Run, case
 
+_ERROR = re.compile(rb'(?:\n\n)?data: \{"error":[^\n]*\}\n\n\Z')
+Change = Callable[[bytes], bytes]
+Make = Callable[[Before], bytes]
 BODY = b'{"messages":[' + b'"some words, ",' * 150 + b'""]}'
+FIRST = b'data: {"n":7}\n\n'
 EVENT = b'data: {"a":"' + b"some words, " * 120 + b'"}\n\n'
 
 
@@ -30,20 +34,21 @@ def sessions(run: Run) -> Iterator[Turn]:
             yield from echoing(run.rng, 1, 75_000, stream=stream)
         yield from conversation(run.rng, 2)
         yield late(run)
-        yield exact(run, LARGEST_REQUEST)
-        yield exact(run, LARGEST_REQUEST + 1)
+        for more in (-1, 0, 1):
+            yield exact(run, LARGEST_REQUEST + more)
+        yield far(run)
+        (one,) = echoing(run.rng, 1, 3000, stream=True)
+        yield Turn(one.request, Answer(STREAM, [one.answer.body]))  # all of it at one moment
+        for size in (LARGEST_WHOLE, LARGEST_WHOLE + 1):
+            yield Turn(one.request, Answer(JSON, [one.request.ljust(size)]))
 
 
 def late(run: Run) -> Turn:
     """One that says its request again after eight events that have none of it."""
-    first = [b'data: {"n":%d}\n\n' % number for number in range(9)]
+    first = [FIRST] * 9
     events = next(echoing(run.rng, 1, 3000, stream=True))
     return Turn(events.request, Answer(STREAM, [*first, *events.answer.pieces]))
 
-
-_ERROR = re.compile(rb'(?:\n\n)?data: \{"error":[^\n]*\}\n\n\Z')
-Change = Callable[[bytes], bytes]
-Make = Callable[[Before], bytes]
 
 def exact(run: Run, size: int) -> Turn:
     """A request of so many bytes, of which the reply says the ends, and the middle."""
@@ -52,18 +57,29 @@ def exact(run: Run, size: int) -> Turn:
     return Turn(body, Answer(STREAM, [b'data: {"a":"' + b"".join(said) + b'"}\n\n']))
 
 
+def far(run: Run) -> Turn:
+    """What stands before the first piece from its first byte on; and, when all together is longer
+    than the prefix of a piece, what is where that begins."""
+    body = run.rng.randbytes(LARGEST_REQUEST // 2).hex().encode()
+    start = wire.RESPONSE[-8300:-7000]
+    pieces = [start, *(run.rng.randbytes(13_000).hex().encode() for _ in "12")]
+    begins = len(start) + 2 * 26_000 + 8192 + LARGEST_REQUEST - REACH - 8192
+    pieces.append(body[begins - 3000 : begins + 3000])
+    return Turn(body, Answer(STREAM, [b"data: " + each + b"\n\n" for each in pieces]))
+
+
 # ---- Right ----
 
 
 @case
 def after_requests(run: Run) -> None:
-    """Replies that say their requests again to our edge: after them, if it reads that"""
+    """Replies that say their requests again: after them to our edge, if it reads that"""
     turns, both, counts = Turns(), cases_core.BOTH, run.tally.kinds
     asked = [(both, False)] + [(each, True) for each in (both, wire.STATIC, wire.EVENTS, "br;q=0")]
     with cases_core.program(turns) as port:
         for codings, reads in asked:
-            says = {"takes_pieces": run.rng.random() < 0.5, "reads_after": reads}
-            edge = Edge(port, cases_core.any_kind(run), codings, **says)
+            choose = cases_core.any_kind(run)
+            edge = Edge(port, choose, codings, takes_pieces=codings == both, reads_after=reads)
             for turn in sessions(run):
                 reply = cases_core.exchange(edge, turns, turn)
                 run.tally.turns += 1
@@ -75,10 +91,13 @@ def after_requests(run: Run) -> None:
                 right = (reads and form in codings) or coding != CODING
                 run.tally.check(right, f"a coding for {codings}, {reads}", reply.fields)
                 counts["after"] += coding == CODING
-                counts["with pieces"] += reply.pieces > 0
-                counts["more than a frame"] += len(reply.batches) > reply.frames > 0
+                counts["pieces"] += reply.pieces
+                counts["fillers"] += reply.fillers if coding == CODING else 0
+                if coding == CODING and b"response.in_progress" in turn.answer.body:
+                    right = reply.pieces > 2 or turn.answer.pieces[0] == FIRST
+                    run.tally.check(right, "a piece for each large event", reply.pieces)
             edge.close()
-    run.tally.check(counts["with pieces"] > 2 * run.scale, "pieces", counts)
+    run.tally.check(counts["fillers"] > 0, "frames that more than a batch shares", counts)
 
 
 @case
@@ -89,6 +108,13 @@ def after_requests_of_ours(run: Run) -> None:
     with cases_edge.program(core, **PRIOR) as port:
         for turn in (*sessions(run), *sessions(run)):
             play(run, port, core, turns, turn)
+    with cases_edge.program(core, COMPRESSION_RESPONSES="off", **PRIOR) as port:
+        # What an application of its own asks for is passed on, and is not what comes.
+        asks = {"accept-encoding": cases_core.BOTH}
+        for turn in (*conversation(run.rng, 3), *echoing(run.rng, 3, 3000, stream=False)):
+            came = ends.ask(port, turns.add(turn), turn.request, asks)[2]
+            right = came == turn.answer.body or not core.requests[-1].is_linked
+            run.tally.check(right, "the bytes of the reply", came)
     told = all(connection.reads_after for connection in core.connections)
     run.tally.check(told, "the edge says that it reads them", core.connections)
 
@@ -123,6 +149,13 @@ def _piece(coded: bytes, kind: int = 2) -> bytes:
     return wire.varint(len(coded) << 2 | kind) + coded
 
 
+def _unknown_kind(request: bytes) -> bytes:
+    """What would be right if it were spelt, or a piece."""
+    writer = forms.StreamWriter(words=True, pieces=Before(request))
+    first = writer.batch([b'data: {"a":" x"}\n\n']) + writer.batch([b'data: {"a":" y"}\n\n'])
+    return first + _piece(forms.spell_any(b" the"), 3) + b"\0"
+
+
 def broken_streams() -> Iterator[tuple[str, Tamper]]:
     """Streams that have to end as broken, after a first batch."""
 
@@ -149,6 +182,7 @@ def broken_streams() -> Iterator[tuple[str, Tamper]]:
     yield "bytes after the blocks", made(lambda before: _piece(before.write(EVENT) + b"\0"))
     yield "a piece cut short", made(lambda before: _piece(before.write(EVENT)[:-1]))
     yield "kind 3", made(lambda before: _piece(before.write(EVENT), 3))
+    yield "kind 3, spelt", _tampered(_unknown_kind, lambda all: all)
     yield "kind 3, and nothing", made(lambda before: b"\3")
     yield "a piece above the largest", made(lambda before: _piece(bytes(132_097)))
     events = [b'data: {"n":%d}\n\n' % number for number in range(8)]
@@ -194,9 +228,11 @@ def _other_crc(whole: bytes) -> bytes:
 
 
 def _right(kind: str) -> Change:
-    """What codes a reply after a request, as it should be."""
+    """What codes a reply after a request, as it should be: a stream has its first piece as late
+    as may be."""
     if kind == STREAM:
-        return _stream(b"data: 1\n\n", (EVENT,), (EVENT,))
+        made = _stream(*[FIRST] * 7, (EVENT,), *[FIRST] * 9, (EVENT,))
+        return lambda body: b"\1" * 9 + made(body)
     return lambda body: Before(body).write_whole(EVENT)
 
 
@@ -218,7 +254,7 @@ def broken_after_requests(run: Run) -> None:
             right = _right(kind)
             core.tamper = _tampered(right, lambda coded: coded)
             status, _, content = ends.ask(port, turns.add(turn), BODY)
-            whole = EVENT if kind == JSON else b"data: 1\n\n" + EVENT * 2
+            whole = EVENT if kind == JSON else FIRST * 7 + EVENT + FIRST * 9 + EVENT
             run.tally.check((status, content) == (200, whole), "the same, right", content)
             size = len(right(BODY))
             for at in {1, size - 1, *run.rng.sample(range(size), min(size, 20 * run.scale))}:

@@ -167,7 +167,8 @@ class EdgeLink:
 @dataclass
 class Reply:
     """What came on a stream. `batches` are the plain ones of an event stream that was coded,
-    `pieces` how many of them were pieces; `request` is the body of one that went by the link."""
+    `pieces` how many of them were pieces, `fillers` how many there were beside them; `request` is
+    the body of one that went by the link."""
 
     status: int = 0
     fields: Fields = field(default_factory=list)
@@ -175,6 +176,7 @@ class Reply:
     frames: int = 0
     request: bytes | None = None
     pieces: int = 0
+    fillers: int = 0
     body: bytes = b""
     batches: list[bytes] = field(default_factory=list)
     wire_out: int = 0
@@ -193,7 +195,8 @@ class Reply:
             before = after_request.Before(self.request)
         if replies.is_stream(kind) and (before or coding in (wire.STATIC, wire.EVENTS)):
             reader = forms.StreamReader(words=coding == wire.EVENTS, pieces=before)
-            self.batches, self.pieces = reader.feed(self.content), reader.pieces
+            self.batches = reader.feed(self.content)
+            self.pieces, self.fillers = reader.pieces, reader.fillers
             if not reader.ended:
                 raise wire.Broken("a stream that was cut")
             self.body = b"".join(self.batches)

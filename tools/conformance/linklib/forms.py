@@ -273,7 +273,7 @@ class StreamReader:
 
     def __init__(self, *, words: bool, pieces: Pieces | None = None) -> None:
         self._words, self._pieces = words or pieces is not None, pieces
-        self._batches, self.pieces = 0, 0
+        self._batches = self.pieces = self.fillers = 0
         self._slots = Slots()
         self._inflate = zlib.decompressobj(-15, wire.STREAM)
         self._waiting = b""
@@ -305,6 +305,7 @@ class StreamReader:
             length, kind = number >> shift, number & (1 << shift) - 1
             if kind == 1 and not length:
                 self._waiting = reader.rest()
+                self.fillers += 1
         if length > CODED or kind == 3:
             raise Broken("a batch that is too large, or of no kind")
         if not length and not kind:

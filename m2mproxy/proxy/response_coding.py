@@ -124,7 +124,7 @@ class ResponseCoding:
         into = self._codings(accepted, near, response, bool(names))
         if not (names or into):
             return None
-        size = response.length
+        size = None if names else response.length  # of what is decoded it is not known
         if shared.goes is not None:
             into = codings.after_request(into, kind, size)
         decoder = self.forms.reader(names, kind, request=shared.came) if names else None
@@ -177,7 +177,8 @@ class ResponseCoding:
             return b""
         if not codings.compresses(codings.media_type(headers)):
             return b""
-        return accepted.best(codings.responses(codings.Kind.of(response), size))
+        kind = codings.Kind.of(response)
+        return accepted.best(codings.responses(kind, None if was_coded else size))
 
 
 def _transforms(headers: Headers) -> bool:

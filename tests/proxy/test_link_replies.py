@@ -3,6 +3,7 @@ again, up to three times."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from typing import Any
@@ -118,6 +119,18 @@ def test_a_short_or_endless_body_has_the_form_that_it_has_elsewhere() -> None:
     call.end()
     edge.run()
     assert ask.complete and replied(edge)[0] == codings.static_form().decode()
+
+
+@pytest.mark.parametrize("size", [3000, 300_000, 3_000_000])
+def test_a_reply_that_came_coded_may_be_larger_than_it_looks(size: int) -> None:
+    edge = two()
+    for turn in range(3):
+        reply = json.dumps(response(turn)).encode().ljust(size)
+        ask = edge.ask(request(turn, False), PATH, JSON, KEY)
+        edge.core.call().reply(gzip.compress(reply), JSON, (b"content-encoding", b"gzip"))
+        edge.run()
+        assert ask.complete and ask.body == reply
+    assert replied(edge)[0] == codings.static_form().decode()
 
 
 def test_only_our_own_forms_are_replaced() -> None:

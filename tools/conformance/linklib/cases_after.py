@@ -40,7 +40,8 @@ def sessions(run: Run) -> Iterator[Turn]:
         (one,) = echoing(run.rng, 1, 3000, stream=True)
         yield Turn(one.request, Answer(STREAM, [one.answer.body]))  # all of it at one moment
         for size in (LARGEST_WHOLE, LARGEST_WHOLE + 1):
-            yield Turn(one.request, Answer(JSON, [one.request.ljust(size)]))
+            for gzips in (False, True):
+                yield Turn(one.request, Answer(JSON, [one.request.ljust(size)], gzips=gzips))
 
 
 def late(run: Run) -> Turn:

@@ -29,11 +29,13 @@ Fields = list[tuple[str, str]]
 
 @dataclass
 class Answer:
-    """A reply of a model server. `pieces` are events of a stream, or parts of a body."""
+    """A reply of a model server. `pieces` are events of a stream, or parts of a body; `gzips` is
+    for one of HTTP/1.1, which codes it itself."""
 
     content_type: str
     pieces: Sequence[bytes]
     status: int = 200
+    gzips: bool = False
 
     @property
     def body(self) -> bytes:

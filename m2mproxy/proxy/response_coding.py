@@ -76,7 +76,12 @@ class ResponseCoding:
         if response.length != 0:
             self.forms.check_response(headers)
         if self.responses == "off":
-            return self.forms.seal is not None and response.length != 0
+            # What is coded after a request is for nobody but us, whoever asked for the form in
+            # whose place it came.
+            is_ours = self.forms.seal is not None or codings.LINK in marks.tokens(
+                b"content-encoding"
+            )
+            return is_ours and response.length != 0
         if peer_asks:
             return response.length != 0
         if not accepted.names_any or (self.responses == "auto" and near):
@@ -116,7 +121,7 @@ class ResponseCoding:
         into = self._codings(accepted, near, response, bool(names))
         if not (names or into):
             return None
-        size = response.length
+        size = None if names else response.length  # of what is decoded it is not known
         if shared.goes is not None:
             into = codings.after_request(into, kind, size)
         decoder = self.forms.reader(names, kind, request=shared.came) if names else None
@@ -169,7 +174,8 @@ class ResponseCoding:
             return b""
         if not codings.compresses(codings.media_type(headers)):
             return b""
-        return accepted.best(codings.responses(codings.Kind.of(response), size))
+        kind = codings.Kind.of(response)
+        return accepted.best(codings.responses(kind, None if was_coded else size))
 
 
 def _transforms(headers: Headers) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from m2mproxy.codec import dictionaries, events, static, zstd
+from m2mproxy.codec import after, dictionaries, events, static, zstd
 from m2mproxy.codec.template import TemplateDecoder
 from m2mproxy.config import Link
 from m2mproxy.link.match import BLOCK, Run
@@ -221,6 +221,45 @@ def test_the_shared_frame(three: list[bytes]) -> None:
         assert pieces == three[: 1 + (at >= 16) + (at >= 19)]
     decoder.finish()
     assert found == [(1, 1, False)] * 16 + [(1, 1, True)]
+
+
+@pytest.fixture
+def repeating() -> list[bytes]:
+    """The page's events that repeat the first request."""
+    blank = re.split(r"(?<=\n\n)", block("text", "repeating"))
+    assert blank.pop() == "" and len(blank) == 2
+    return [event.encode() for event in blank]
+
+
+def test_the_pieces(repeating: list[bytes]) -> None:
+    history = after.History(text("first"))
+    now = b" | ".join(history.encode(event).hex(" ").encode() for event in repeating)
+    decoder = events.EventsDecoder(1024, request=text("first"))
+    assert [piece for piece in decoder.feed(example("pieces")) if piece] == repeating, now
+    decoder.finish()
+
+
+def test_a_whole_response_after_its_request() -> None:
+    assert after.decode(example("after"), text("first"), 1024) == text("response")
+
+
+def test_a_response_after_its_request_as_the_page_describes_it(repeating: list[bytes]) -> None:
+    """Nothing of the package but the dictionary's file: what stands before, and frames put
+    together."""
+    file = (Path(dictionaries.__file__).parent / "response.zdict").read_bytes()
+    offsets = struct.pack("<3I", 1, 4, 8)
+    before = file[file.index(offsets) + len(offsets) :][-8192:] + text("first")
+
+    def read(block: bytes, size: int) -> bytes:
+        frame = b"\x28\xb5\x2f\xfd\xa0" + struct.pack("<I", size)
+        frame += (len(block) << 3 | 2 << 1 | 1).to_bytes(3, "little") + block
+        return zstd.unpack_frame(frame, size, zstd.prefix(before))
+
+    assert read(example("after")[6:], 87) == text("response")
+    coded = example("pieces")
+    assert read(coded[3:23], 68) == repeating[0]
+    before += repeating[0]
+    assert read(coded[27:43], 73) == repeating[1]
 
 
 def test_the_words_as_the_page_describes_them() -> None:

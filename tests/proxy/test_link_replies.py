@@ -3,6 +3,7 @@ again, up to three times."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from typing import Any
@@ -120,6 +121,18 @@ def test_a_short_or_endless_body_has_the_form_that_it_has_elsewhere() -> None:
     assert ask.complete and replied(edge)[0] == codings.static_form().decode()
 
 
+@pytest.mark.parametrize("size", [3000, 300_000, 3_000_000])
+def test_a_reply_that_came_coded_may_be_larger_than_it_looks(size: int) -> None:
+    edge = two()
+    for turn in range(3):
+        reply = json.dumps(response(turn)).encode().ljust(size)
+        ask = edge.ask(request(turn, False), PATH, JSON, KEY)
+        edge.core.call().reply(gzip.compress(reply), JSON, (b"content-encoding", b"gzip"))
+        edge.run()
+        assert ask.complete and ask.body == reply
+    assert replied(edge)[0] == codings.static_form().decode()
+
+
 def test_only_our_own_forms_are_replaced() -> None:
     events, whole = codings.Kind.EVENTS, codings.Kind.BODY
     ours = [codings.static_form()]
@@ -152,6 +165,20 @@ def test_a_long_request_is_repeated_for_little_too(size: int) -> None:
         edge.run()
         assert ask.body == b"".join(events(turn)) and ask.complete
     assert replied(edge)[0] == "m2m-link" and replied(edge)[1] < 2000
+
+
+def test_an_edge_that_codes_no_responses_reads_them_too() -> None:
+    """Its client is another m2mproxy, of which the core sees what it asks for."""
+    edge = Edge(World(**ON), "2", compression_responses="off")
+    asks = (b"accept-encoding", codings.static_form() + b", " + codings.events_form())
+    for turn in range(3):
+        reply = json.dumps(response(turn)).encode()
+        ask, _ = edge.exchange(request(turn, False), reply, KEY, asks, path=PATH)
+        assert ask.complete
+        if turn:
+            assert replied(edge)[0] == "m2m-link"
+            assert ask.body == reply and ask.get(b"content-encoding") is None
+    assert edge.at_rest and edge.core.at_rest
 
 
 def test_a_reply_for_a_link_without_one_is_an_error() -> None:

@@ -136,7 +136,7 @@ def forgetful_core(run: Run) -> None:
             core.connections[request.connection].link.forget()
         return sent
 
-    core = Core(turns.of, tamper=forget)
+    core = Core(turns.of, rng=run.rng, tamper=forget)
     with program(core, **PRIOR) as port:
         for turn in several(run, 4):
             play(run, port, core, turns, turn)
@@ -179,7 +179,7 @@ def refused_and_left(run: Run) -> None:
         return REFUSED_STREAM if not again and run.rng.random() < 0.3 else sent
 
     refused: set[str] = set()
-    core = Core(turns.of, tamper=refuse)
+    core = Core(turns.of, rng=run.rng, tamper=refuse)
     with program(core, **PRIOR) as port:
         for turn in several(run, 5):
             if run.rng.random() < 0.3:
@@ -400,15 +400,15 @@ def broken_replies(run: Run) -> None:
         with program(core, **PRIOR) as port:
             for what, tamper in faults:
                 core.tamper = tamper
-                _never_whole(run.tally, port, turns.add(turn), turn.request, what)
+                never_whole(run.tally, port, turns.add(turn), turn.request, what)
             core.tamper = lambda request, sent: INTERNAL_ERROR
-            _never_whole(run.tally, port, turns.add(turn), turn.request, "a stream that is reset")
+            never_whole(run.tally, port, turns.add(turn), turn.request, "a stream that is reset")
             core.tamper = lambda request, sent: sent
             for turn in several(replace(run, scale=1), 1):
                 play(run, port, core, turns, turn)
 
 
-def _never_whole(tally: Tally, port: int, number: str, body: bytes, what: str) -> None:
+def never_whole(tally: Tally, port: int, number: str, body: bytes, what: str) -> None:
     """An error of 502, or a body that is cut."""
     try:
         status, _, content = ends.ask(port, number, body)

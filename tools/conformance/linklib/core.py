@@ -11,9 +11,10 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
+from random import Random
 
 import h2.config
 import h2.connection
@@ -21,17 +22,20 @@ import h2.events
 from h2.exceptions import ProtocolError
 
 from linklib import forms, memory, message, replies, wire
+from linklib.after_request import CODING, LARGEST_WHOLE, Before
 
 Fields = list[tuple[str, str]]
 
 
 @dataclass
 class Answer:
-    """A reply of a model server. `pieces` are events of a stream, or parts of a body."""
+    """A reply of a model server. `pieces` are events of a stream, or parts of a body; `gzips` is
+    for one of HTTP/1.1, which codes it itself."""
 
     content_type: str
     pieces: Sequence[bytes]
     status: int = 200
+    gzips: bool = False
 
     @property
     def body(self) -> bytes:
@@ -128,19 +132,64 @@ class CoreLink:
             self._memory.set_reply(stream, text)
 
 
-def code(answer: Answer, accepted: str) -> Sent:
-    """The answer in the form that the request asks for."""
-    fields = [("content-type", answer.content_type)]
+def code(answer: Answer, accepted: str, request: bytes = b"", rng: Random | None = None) -> Sent:
+    """The answer in the form that the request asks for, or after the request, if there is `rng`."""
     codings = {coding.strip() for coding in accepted.split(",")}
-    if replies.is_stream(answer.content_type):
+    stream = replies.is_stream(answer.content_type)
+    asked = wire.EVENTS in codings if stream else wire.STATIC in codings
+    if rng and asked and (stream or len(answer.body) <= LARGEST_WHOLE):
+        return _sent(answer, code_after(answer, request, rng), CODING)
+    if stream:
         for coding in (wire.EVENTS, wire.STATIC):
             if coding in codings:
                 writer = forms.StreamWriter(words=coding == wire.EVENTS)
-                parts = [writer.batch([event]) for event in answer.pieces]
-                return Sent(answer.status, fields, [*parts, writer.end()], coding)
+                parts = [writer.batch([part]) for part in _parts(answer.pieces)]
+                return _sent(answer, [*parts, writer.end()], coding)
     elif wire.STATIC in codings:
-        return Sent(answer.status, fields, [forms.write_whole(answer.body)], wire.STATIC)
-    return Sent(answer.status, fields, list(answer.pieces))
+        return _sent(answer, [forms.write_whole(answer.body)], wire.STATIC)
+    return _sent(answer, list(answer.pieces))
+
+
+def _sent(answer: Answer, parts: list[bytes], coding: str = "") -> Sent:
+    return Sent(answer.status, [("content-type", answer.content_type)], parts, coding)
+
+
+def _parts(pieces: Sequence[bytes]) -> Iterator[bytes]:
+    """What fits into a batch."""
+    for piece in pieces:
+        for at in range(0, len(piece), forms.PLAIN):
+            yield piece[at : at + forms.PLAIN]
+
+
+def code_after(answer: Answer, request: bytes, rng: Random) -> list[bytes]:
+    """The answer after its request, in any of the forms that the page allows."""
+    before = Before(request)
+    if replies.is_stream(answer.content_type):
+        return list(_stream_after(answer.pieces, before, rng))
+    if rng.random() < 0.3:
+        return [b"\0" + forms.write_whole(answer.body)]
+    return [before.write_whole(answer.body, headers=rng.random() < 0.3)]
+
+
+def _stream_after(
+    events: Sequence[bytes], before: Before, rng: Random
+) -> Iterator[bytes]:
+    """An event of 1024 bytes or more is usually a piece, or some; others are sometimes. None is
+    if the first eight batches had none."""
+    writer = forms.StreamWriter(words=True, pieces=before)
+    size = rng.choice((100, 3000, forms.PLAIN, forms.PLAIN))
+    any_piece, often = False, rng.choice((0.0, 0.5, 1.0))
+    parts = [each[at : at + size] for each in events for at in range(0, len(each), size)]
+    for number, part in enumerate(parts):
+        if rng.random() < 0.1:
+            yield b"\1" * rng.randrange(3)
+        may_be = any_piece or number < forms.FIRST_BATCHES
+        if may_be and rng.random() < (often if len(part) >= 1024 else often / 8):
+            any_piece = True
+            yield writer.piece(part, headers=rng.random() < 0.3)
+        else:
+            yield writer.batch([part])
+    yield writer.end()
 
 
 # ---- The server ----
@@ -172,13 +221,15 @@ Tamper = Callable[[Request, Sent], Sent | int]
 
 @dataclass
 class Core:
-    """`tamper` may change what is sent for a request, or return the error code of a reset.
-    `requests` has all that came, `errors` what our own side stumbled over."""
+    """`rng` says how responses are coded after their requests, which they are not without it.
+    `tamper` may change what is sent for a request, or return the error code of a reset. `requests`
+    has all that came, `errors` what our own side stumbled over."""
 
     origin: Origin
     offer: Offer = field(default_factory=Offer)
     says: str = "v=2"
     tamper: Tamper = lambda request, sent: sent
+    rng: Random | None = None
     requests: list[Request] = field(default_factory=list)
     connections: list[_Connection] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
@@ -265,7 +316,7 @@ class _Connection:
 
     def __init__(self, core: Core, sock: socket.socket, number: int) -> None:
         self.core, self.sock, self.number = core, sock, number
-        self.takes_pieces = False
+        self.takes_pieces = self.reads_after = False
         self.link = CoreLink(core.offer)
         config = h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
         self._h2 = h2.connection.H2Connection(config)
@@ -303,6 +354,7 @@ class _Connection:
             self._answer(self._coming.pop(event.stream_id))
         elif isinstance(event, h2.events.RemoteSettingsChanged):
             self.takes_pieces |= wire.TAKES_PIECES in event.changed_settings
+            self.reads_after |= wire.READS_AFTER in event.changed_settings
         elif isinstance(event, h2.events.StreamReset):
             self._coming.pop(event.stream_id, None)
             self._going.pop(event.stream_id, None)
@@ -337,7 +389,8 @@ class _Connection:
         answer = self.core.origin(request)
         if have and 200 <= answer.status < 300:
             have = "have, reply"
-        sent = code(answer, request.field("accept-encoding"))
+        rng = self.core.rng if have and self.reads_after else None
+        sent = code(answer, request.field("accept-encoding"), request.body, rng)
         sent.fields += [("content-encoding", sent.coding)] if sent.coding else []
         sent.fields += [("m2m-link", have)] if have else []
         return answer if have == "have, reply" else None, sent

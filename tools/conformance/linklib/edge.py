@@ -19,7 +19,7 @@ import h2.connection
 import h2.events
 import h2.exceptions
 
-from linklib import forms, memory, message, replies, wire
+from linklib import after_request, forms, memory, message, replies, wire
 from linklib.message import BLOCK, INSERTION, MOST_RUNS, RUNS, Entry, Reference
 
 Fields = list[tuple[str, str]]
@@ -166,12 +166,17 @@ class EdgeLink:
 
 @dataclass
 class Reply:
-    """What came on a stream. `batches` are the plain ones of an event stream that was coded."""
+    """What came on a stream. `batches` are the plain ones of an event stream that was coded,
+    `pieces` how many of them were pieces, `fillers` how many there were beside them; `request` is
+    the body of one that went by the link."""
 
     status: int = 0
     fields: Fields = field(default_factory=list)
     content: bytes = b""
     frames: int = 0
+    request: bytes | None = None
+    pieces: int = 0
+    fillers: int = 0
     body: bytes = b""
     batches: list[bytes] = field(default_factory=list)
     wire_out: int = 0
@@ -183,12 +188,20 @@ class Reply:
 
     def decode(self) -> None:
         coding, kind = self.field("content-encoding"), self.field("content-type")
-        if replies.is_stream(kind) and coding in (wire.STATIC, wire.EVENTS):
-            reader = forms.StreamReader(words=coding == wire.EVENTS)
+        before = None
+        if coding == after_request.CODING:
+            if self.request is None:
+                raise wire.Broken("coded after a request that did not go by the link")
+            before = after_request.Before(self.request)
+        if replies.is_stream(kind) and (before or coding in (wire.STATIC, wire.EVENTS)):
+            reader = forms.StreamReader(words=coding == wire.EVENTS, pieces=before)
             self.batches = reader.feed(self.content)
+            self.pieces, self.fillers = reader.pieces, reader.fillers
             if not reader.ended:
                 raise wire.Broken("a stream that was cut")
             self.body = b"".join(self.batches)
+        elif before:
+            self.body = before.read_whole(self.content)
         else:
             self.body = forms.read_whole(self.content) if coding == wire.STATIC else self.content
 
@@ -197,7 +210,13 @@ class Edge:
     """A connection to a core, with prior knowledge of HTTP/2."""
 
     def __init__(
-        self, port: int, choose: Choose = smallest, codings: str = "", *, takes_pieces: bool = False
+        self,
+        port: int,
+        choose: Choose = smallest,
+        codings: str = "",
+        *,
+        takes_pieces: bool = False,
+        reads_after: bool = False,
     ) -> None:
         self._sock = socket.create_connection(("127.0.0.1", port), timeout=20)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -212,9 +231,10 @@ class Edge:
         while not self.settings:
             self._receive()
         self.link = EdgeLink(self.settings)
-        if takes_pieces:
-            setting = struct.pack(">HL", wire.TAKES_PIECES, 1)
-            self._sock.sendall(b"\0\0\6\4\0\0\0\0\0" + setting)
+        says = ((wire.TAKES_PIECES, takes_pieces), (wire.READS_AFTER, reads_after))
+        settings = b"".join(struct.pack(">HL", code, 1) for code, said in says if said)
+        if settings:
+            self._sock.sendall(len(settings).to_bytes(3, "big") + b"\4\0\0\0\0\0" + settings)
 
     def close(self) -> None:
         self._sock.close()
@@ -247,6 +267,7 @@ class Edge:
         stream, now = self._h2.get_next_available_stream_id(), time.monotonic()
         content, chosen = self.link.code(stream, fields, target, body, now, choose)
         self.send(target, [*fields, ("content-encoding", "m2m-link")], content)
+        self._replies[stream].request = body
         reply = self.wait(stream)
         linked = reply.field("m2m-link")
         if linked.startswith("have"):

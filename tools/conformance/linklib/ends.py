@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.client
 import itertools
 import os
@@ -58,9 +59,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(answer.status)
         self.send_header("content-type", answer.content_type)
         if len(answer.pieces) == 1:
-            self.send_header("content-length", str(len(answer.body)))
+            body = gzip.compress(answer.body) if answer.gzips else answer.body
+            if answer.gzips:
+                self.send_header("content-encoding", "gzip")
+            self.send_header("content-length", str(len(body)))
             self.end_headers()
-            self.wfile.write(answer.body)
+            self.wfile.write(body)
             return
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()

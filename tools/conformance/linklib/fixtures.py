@@ -72,6 +72,37 @@ def conversation(rng: Random, turns: int, size: int = 60) -> Iterator[Turn]:
             messages[1:3] = []
 
 
+def echoing(rng: Random, turns: int, size: int, *, stream: bool) -> Iterator[Turn]:
+    """One of the Responses API, whose replies say instructions and tools of the request again.
+    `size` is that of the instructions, and about that of the tools, in bytes."""
+    dump, tools = spellings(rng), [_tool(rng)]
+    while len(tools) * len(_json(tools[0])) < size:
+        tools.append(_tool(rng))
+    instructions = words(rng, 9)
+    while len(instructions) < size:
+        instructions += f" {rng.getrandbits(32):x} {words(rng, 9)}"
+    said: list[Any] = []
+    for _ in range(turns):
+        said.append({"role": "user", "content": words(rng, 60)})
+        head = {"model": "m", "stream": stream, "instructions": instructions}
+        body = dump({**head, "input": said, "tools": tools})
+        as_read = tools if rng.random() < 0.5 else tools[::-1]
+        again = {"instructions": instructions, "tools": as_read}
+        output = items(rng, 60)
+        if stream:
+            yield Turn(body, Answer(STREAM, item_events(rng, output, **again)))
+        else:
+            yield Turn(body, Answer(JSON, whole_items(rng, output, **again)))
+        said += output
+
+
+def _tool(rng: Random) -> dict[str, Any]:
+    names = [f"{rng.choice(_PLAIN.split())}_{rng.getrandbits(20):x}" for _ in range(4)]
+    properties = {name: {"type": "string", "description": words(rng, 12)} for name in names[1:]}
+    schema = {"type": "object", "properties": properties, "required": names[1:]}
+    return {"type": "function", "name": names[0], "parameters": schema, "strict": False}
+
+
 def message(rng: Random, size: int) -> dict[str, Any]:
     out: dict[str, Any] = {"role": "assistant", "content": words(rng, size)}
     if rng.random() < 0.3:
@@ -115,8 +146,8 @@ def whole(rng: Random, said: list[Any]) -> list[bytes]:
     return [_json({"id": "c", "choices": [choice], "usage": rng.choice(_USAGES)})]
 
 
-def whole_items(rng: Random, said: list[Any]) -> list[bytes]:
-    return [_json({"id": "r", "output": said, "usage": rng.choice(_USAGES)})]
+def whole_items(rng: Random, said: list[Any], **settings: Any) -> list[bytes]:
+    return [_json({"id": "r", **settings, "output": said, "usage": rng.choice(_USAGES)})]
 
 
 def parts(rng: Random, text: str) -> Iterator[str]:
@@ -150,20 +181,22 @@ def chunks(rng: Random, said: list[Any]) -> list[bytes]:
     return [*out, b"data: [DONE]\n\n"]
 
 
-def item_events(rng: Random, said: list[Any]) -> list[bytes]:
-    """A stream of the Responses API, whose events are counted."""
+def item_events(rng: Random, said: list[Any], **settings: Any) -> list[bytes]:
+    """A stream of the Responses API, whose events are counted, and three have the settings."""
     out: list[bytes] = []
 
     def add(kind: str, **more: Any) -> None:
         out.append(_event({"type": kind, "sequence_number": len(out), **more}, kind))
 
-    add("response.created", response={"id": "r", "output": []})
+    add("response.created", response={"id": "r", **settings, "output": []})
+    if settings:
+        add("response.in_progress", response={"id": "r", **settings, "output": []})
     for index, item in enumerate(said):
         for content in item.get("content", ()):
             for part in parts(rng, content["text"]):
                 add("response.output_text.delta", output_index=index, delta=part)
         add("response.output_item.done", output_index=index, item=item)
-    add("response.completed", response={"id": "r", "output": said})
+    add("response.completed", response={"id": "r", **settings, "output": said})
     return out
 
 

@@ -6,6 +6,7 @@ import contextlib
 import re
 import zlib
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from linklib import wire
 from linklib.wire import Broken, Reader
@@ -17,9 +18,14 @@ _WINDOW = 8 << 20
 
 
 def read_whole(data: bytes, dictionary: bytes = wire.RESPONSE, limit: int = 64 << 20) -> bytes:
-    reader, use = Reader(data), wire.dictionary(dictionary)
     if data[:1] == b"\0":
-        return wire.unframe(data[1:], use, limit)
+        return wire.unframe(data[1:], wire.dictionary(dictionary), limit)
+    return read_sized(data, dictionary)
+
+
+def read_sized(data: bytes, dictionary: bytes = wire.RESPONSE) -> bytes:
+    """The first of the two forms, of which the length may be 0 here."""
+    reader, use = Reader(data), wire.dictionary(dictionary)
     length = reader.varint()
     if length > LARGEST_SIZED:
         raise Broken("a longer response than may be")
@@ -206,11 +212,24 @@ def spell_any(text: bytes) -> bytes:
 # ---- Batches ----
 
 
-class StreamWriter:
-    """Codes an event stream; `words` is the form that spells."""
+class Pieces(Protocol):
+    """What codes the pieces of a stream after its request, such as `after_request.Before`."""
 
-    def __init__(self, *, words: bool) -> None:
-        self._words = words
+    def write(self, plain: bytes, *, headers: bool = False) -> bytes: ...
+
+    def read(self, coded: bytes) -> bytes: ...
+
+
+FIRST_BATCHES = 8  # of which one is a piece, or none of the response is
+
+
+class StreamWriter:
+    """Codes an event stream; `words` is the form that spells, and with `pieces` the one after a
+    request."""
+
+    def __init__(self, *, words: bool, pieces: Pieces | None = None) -> None:
+        self._words, self._pieces = words or pieces is not None, pieces
+        self._shift = (2 if pieces else 1) if self._words else 0
         self._slots = Slots()
         self._deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 8, 0, wire.STREAM)
 
@@ -223,13 +242,21 @@ class StreamWriter:
         coded = self._deflate.compress(records) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
         coded = coded[: -len(_CUT)]
         if not self._words:
-            return wire.varint(len(coded)) + coded
+            return self._batch(coded)
         if records[:1] == b"\0" and records.endswith(b'"') and b'"' not in records[:-1]:
             spelt = spell(records[1:-1])
             if spelt is not None and len(spelt) < len(coded):
                 # What deflate made is thrown away: the records are in its window, as they should.
-                return wire.varint(len(spelt) << 1 | 1) + spelt
-        return wire.varint(len(coded) << 1) + coded
+                return self._batch(spelt, 1)
+        return self._batch(coded)
+
+    def _batch(self, coded: bytes, kind: int = 0) -> bytes:
+        return wire.varint(len(coded) << self._shift | kind) + coded
+
+    def piece(self, plain: bytes, *, headers: bool = False) -> bytes:
+        """A piece, of at most 32 KiB plain."""
+        assert self._pieces is not None
+        return self._batch(self._pieces.write(plain, headers=headers), 2)
 
     def stored(self, spelt: bytes) -> None:
         """A spelt batch was sent beside, and is in the window, if it is one."""
@@ -244,8 +271,9 @@ class StreamWriter:
 class StreamReader:
     """Decodes an event stream in whatever pieces it comes."""
 
-    def __init__(self, *, words: bool) -> None:
-        self._words = words
+    def __init__(self, *, words: bool, pieces: Pieces | None = None) -> None:
+        self._words, self._pieces = words or pieces is not None, pieces
+        self._batches = self.pieces = self.fillers = 0
         self._slots = Slots()
         self._inflate = zlib.decompressobj(-15, wire.STREAM)
         self._waiting = b""
@@ -264,34 +292,46 @@ class StreamReader:
         return out
 
     def _next(self) -> bytes | None:
-        spelt, length = 1, 0
-        while spelt and not length:  # fillers
+        kind, length = 1, 0
+        while kind == 1 and not length:  # fillers
             reader = Reader(self._waiting)
             try:
-                length = reader.varint(3)
+                number = reader.varint(3)
             except Broken:
                 if len(self._waiting) >= 3:
                     raise
                 return None
-            spelt, length = (length & 1, length >> 1) if self._words else (0, length)
-            if spelt and not length:
+            shift = (2 if self._pieces else 1) if self._words else 0
+            length, kind = number >> shift, number & (1 << shift) - 1
+            if kind == 1 and not length:
                 self._waiting = reader.rest()
-        if length > CODED:
-            raise Broken("a batch that is too large")
-        if not length and not spelt:
+                self.fillers += 1
+        if length > CODED or kind == 3:
+            raise Broken("a batch that is too large, or of no kind")
+        if not length and not kind:
             self.ended, self._waiting = True, reader.rest()
             return None
+        if kind == 2 and self._batches >= FIRST_BATCHES and not self.pieces:
+            raise Broken("a piece after eight batches without one")
         if len(self._waiting) - reader.at < length:
             return None
         coded = reader.take(length)
         self._waiting = reader.rest()
-        if not spelt:
+        self._batches += 1
+        if kind == 2:
+            return self._piece(coded)
+        if not kind:
             return self._plain(self._inflated(coded))
         records = b"\0" + unspell(coded) + b'"'
         size = len(records).to_bytes(2, "little")
         inverse = (len(records) ^ 0xFFFF).to_bytes(2, "little")
         self._spelt_before += b"\0" + size + inverse + records
         return self._plain(records)
+
+    def _piece(self, coded: bytes) -> bytes:
+        assert self._pieces is not None
+        self.pieces += 1
+        return self._counted(self._pieces.read(coded))
 
     def _inflated(self, coded: bytes) -> bytes:
         try:
@@ -311,7 +351,10 @@ class StreamReader:
             events += self._slots.read(reader)
             if len(events) > PLAIN:
                 raise Broken("too much in a batch")
-        self._total += len(events)
+        return self._counted(bytes(events))
+
+    def _counted(self, plain: bytes) -> bytes:
+        self._total += len(plain)
         if self._total > WHOLE:
             raise Broken("too much in all")
-        return bytes(events)
+        return plain

@@ -8,7 +8,7 @@ import time
 import traceback
 from random import Random
 
-from linklib import cases_both, cases_core, cases_edge  # noqa: F401 (they register themselves)
+from linklib import cases_after, cases_both, cases_core, cases_edge  # noqa: F401 (they register themselves)
 from linklib.suite import CASES, Body, Run, Tally
 
 

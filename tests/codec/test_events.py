@@ -332,6 +332,17 @@ def test_large_events_that_repeat_nothing_are_soon_coded_as_others() -> None:
     assert encoder._history is None and decoder._history is not None
 
 
+def test_a_stream_has_256_large_events_at_most() -> None:
+    """However small they are on the wire, each is read after all that came before it."""
+    encoder, decoder = ends()
+    sizes = each(encoder, decoder, *(echo(number % 3) for number in range(256)))
+    assert max(sizes[1:]) < 60 and encoder._history is decoder._history is None
+    wire = b"".join(encoder.feed(echo(9)) + encoder.flush())
+    assert kinds(wire) == [0] and decoder.feed(wire) == [echo(9)]
+    with pytest.raises(WireError):
+        decoder.feed(b"\x0a\x00\x00")
+
+
 def test_an_event_in_several_chunks_comes_back() -> None:
     encoder, decoder = ends()
     event = echo(1, len(REQUEST))

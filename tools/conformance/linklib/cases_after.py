@@ -188,6 +188,7 @@ def broken_streams() -> Iterator[tuple[str, Tamper]]:
     yield "a piece above the largest", made(lambda before: _piece(bytes(132_097)))
     events = [b'data: {"n":%d}\n\n' % number for number in range(8)]
     yield "a piece after eight batches", _tampered(_stream(*events, (EVENT,)), lambda all: all)
+    yield "257 pieces", _tampered(_stream(*[(EVENT,)] * 257), lambda all: all)
     yield "no end", _tampered(_stream((EVENT,), end=b""), lambda all: all)
     yield "more after the end", _tampered(_stream((EVENT,), end=b"\0\0"), lambda all: all)
 

@@ -178,14 +178,14 @@ def _stream_after(
     if the first eight batches had none."""
     writer = forms.StreamWriter(words=True, pieces=before)
     size = rng.choice((100, 3000, forms.PLAIN, forms.PLAIN))
-    any_piece, often = False, rng.choice((0.0, 0.5, 1.0))
+    pieces, often = 0, rng.choice((0.0, 0.5, 1.0))
     parts = [each[at : at + size] for each in events for at in range(0, len(each), size)]
     for number, part in enumerate(parts):
         if rng.random() < 0.1:
             yield b"\1" * rng.randrange(3)
-        may_be = any_piece or number < forms.FIRST_BATCHES
+        may_be = pieces < forms.MOST_PIECES if pieces else number < forms.FIRST_BATCHES
         if may_be and rng.random() < (often if len(part) >= 1024 else often / 8):
-            any_piece = True
+            pieces += 1
             yield writer.piece(part, headers=rng.random() < 0.3)
         else:
             yield writer.batch([part])

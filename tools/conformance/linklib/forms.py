@@ -221,6 +221,7 @@ class Pieces(Protocol):
 
 
 FIRST_BATCHES = 8  # of which one is a piece, or none of the response is
+MOST_PIECES = 256
 
 
 class StreamWriter:
@@ -313,6 +314,8 @@ class StreamReader:
             return None
         if kind == 2 and self._batches >= FIRST_BATCHES and not self.pieces:
             raise Broken("a piece after eight batches without one")
+        if kind == 2 and self.pieces == MOST_PIECES:
+            raise Broken("too many pieces")
         if len(self._waiting) - reader.at < length:
             return None
         coded = reader.take(length)

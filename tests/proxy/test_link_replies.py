@@ -51,9 +51,9 @@ def events(turn: int) -> list[bytes]:
     ]
 
 
-def streamed(edge: Edge, turn: int) -> tuple[Ask, Call]:
+def streamed(edge: Edge, turn: int, body: bytes = b"") -> tuple[Ask, Call]:
     """A turn, each event of which has to be there when it was written."""
-    body, said = request(turn), b""
+    body, said = body or request(turn), b""
     ask = edge.ask(body, PATH, JSON, KEY)
     call = edge.core.call()
     assert call.body == body
@@ -155,15 +155,7 @@ def test_a_long_request_is_repeated_for_little_too(size: int) -> None:
     for turn in range(3):
         noise = random.Random(9).randbytes(size // 2).hex()
         body = request(turn)[:-1] + b',"noise":"%b"}' % noise.encode()
-        ask = edge.ask(body, PATH, JSON, KEY)
-        call = edge.core.call()
-        assert call.body == body
-        call.respond(200, SSE)
-        for each in events(turn):
-            call.send(each)
-        call.end()
-        edge.run()
-        assert ask.body == b"".join(events(turn)) and ask.complete
+        streamed(edge, turn, body)
     assert replied(edge)[0] == "m2m-link" and replied(edge)[1] < 2000
 
 

@@ -13,6 +13,9 @@ before it; the last 160 KiB of that are the prefix of a frame, of which only the
 `size` is what the blocks hold, times two, plus one if they are all there with their headers, as in
 requests (link/message.py).
 
+Most streams have no such piece: where none of the first eight batches is one, none comes. And there
+are 256 at most, since each takes long, however little it brings.
+
 The one rule: a declared size is compared with its limit before anything is made of it.
 """
 
@@ -30,6 +33,9 @@ LEAST = 1024
 # Of a longer request the beginning has the instructions, and may have the tools; the end the tools.
 _FIRST, _LAST = 96 * 1024, 32 * 1024
 _TEXT = 8 * 1024  # of the dictionary
+# Batches of a stream of which one has to be a piece, and pieces that it may have: to read one takes
+# 30 µs at least.
+_SOON, _MOST = 8, 256
 _REACH = 160 * 1024
 # The higher level saves a fifth, and takes more than twice as long.
 _LEVEL, _LEVEL_OF_LARGE, _LARGE = 6, 3, 80 * 1024
@@ -47,18 +53,21 @@ def _beginning(request: bytes) -> bytes:
 
 
 class History:
-    """What came before the next piece of a reply."""
+    """What came before the next piece of a stream. It is put together when there is one."""
 
-    __slots__ = ("_before",)
+    __slots__ = ("_before", "_has_any", "_left", "_request")
 
     def __init__(self, request: bytes) -> None:
         """`request` is what `of_request` gave."""
-        self._before = _beginning(request)
+        self._request, self._before = request, b""
+        self._has_any = False
+        self._left = _SOON  # of other batches; and then of pieces
 
     def encode(self, piece: bytes) -> bytes:
         """The next piece, which comes before those after it."""
-        coded = _pack(piece, self._before)
-        self._add(piece)
+        before = self._before or _beginning(self._request)
+        coded = _pack(piece, before)
+        self._add(before, piece)
         return coded
 
     def decode(self, coded: bytes, most: int) -> bytes:
@@ -67,13 +76,26 @@ class History:
         Raises:
             WireError: it is damaged, or says that it has more.
         """
+        before = self._before or _beginning(self._request)
         size, at = read_varint(coded, 0, len(coded))
-        piece = _unpack(memoryview(coded)[at:], size, self._before, most)
-        self._add(piece)
+        piece = _unpack(memoryview(coded)[at:], size, before, most)
+        self._add(before, piece)
         return piece
 
-    def _add(self, piece: bytes) -> None:
-        self._before = (self._before + piece)[-_REACH:]
+    def _add(self, before: bytes, piece: bytes) -> None:
+        self._before, self._request = (before + piece)[-_REACH:], b""
+        self._left = (self._left if self._has_any else _MOST) - 1
+        self._has_any = True
+
+    def passed(self) -> History | None:
+        """A batch passed that is no piece: see `rest`."""
+        if not self._has_any:
+            self._left -= 1
+        return self.rest()
+
+    def rest(self) -> History | None:
+        """What to go on with: nothing where no piece may come any more."""
+        return self if self._left else None
 
 
 def encode(body: bytes, request: bytes) -> bytes:

@@ -14,9 +14,7 @@ send something and has nothing to say.
 
 In the form for replies on a link, whose request both ends have, the varint is four times the
 length, plus 1 for a batch that is spelt, and 2 for a large event, which is coded after the request
-and the large events before it (after.py), and goes through no window. As most replies have none,
-whoever has seen eight batches without one expects none any more, and forgets the request; so does
-whoever has seen 256, since each takes long, however little it brings.
+and the large events before it (after.py), and goes through no window.
 
 The one rule: any bytes, in any batches, come out exactly; and a batch holds at most 32 KiB, so that
 neither side keeps much or makes much at a time.
@@ -53,10 +51,6 @@ _SPELT = range(3, 256)
 _FEW = 8
 # The kinds of a batch, in the lowest bits of its varint, as far as there are any.
 _DEFLATED, _SPELLED, _LARGE = 0, 1, 2
-# Batches of which one has to be a large event, or none will be.
-_SOON = 8
-# And how many there are in all: to read one takes 30 µs at least.
-_MOST_LARGE = 256
 # Large events one after the other that are more than half new: what comes then is coded as others.
 _MOST_NEW = 4
 # What was spelt goes through the window when something is deflated, or there is so much of it.
@@ -113,8 +107,8 @@ class EventsEncoder:
     """A Transform for the bytes of one stream."""
 
     __slots__ = (
-        "_bits", "_deflate", "_held", "_history", "_left", "_more", "_new", "_size", "_spelling",
-        "_template", "_waiting",
+        "_bits", "_deflate", "_held", "_history", "_new", "_size", "_spelling", "_template",
+        "_waiting",
     )
 
     def __init__(
@@ -130,8 +124,6 @@ class EventsEncoder:
         self._template = TemplateEncoder() if templates else None
         self._spelling = _spelling() if spells else None
         self._history = after.History(request) if request is not None else None
-        self._left = _SOON if request is not None else 0  # batches that may still be small
-        self._more = _MOST_LARGE
         self._new = 0
         self._bits = _bits(spells, request)
         self._waiting = b""  # for the window
@@ -177,19 +169,14 @@ class EventsEncoder:
 
     def _large(self, event: bytes) -> bytes:
         assert self._history is not None
-        self._left = 0
-        self._more -= 1
         coded = self._history.encode(event)
         self._new = self._new + 1 if 2 * len(coded) > len(event) else 0
-        if not self._more or self._new == _MOST_NEW:
-            self._history = None
+        self._history = self._history.rest() if self._new < _MOST_NEW else None
         return self._prefixed(coded, _LARGE)
 
     def _small(self, plain: bytes) -> bytes:
-        if self._left:
-            self._left -= 1
-            if not self._left:
-                self._history = None
+        if self._history is not None:
+            self._history = self._history.passed()
         records = self._template.encode(plain) if self._template is not None else plain
         if self._spelling is None:
             return self._prefixed(self._deflated(records), _DEFLATED)
@@ -228,8 +215,8 @@ class EventsDecoder:
     not, and request."""
 
     __slots__ = (
-        "_allowance", "_bits", "_ended", "_history", "_inflate", "_left", "_more", "_partial",
-        "_spelling", "_template", "_waiting",
+        "_allowance", "_bits", "_ended", "_history", "_inflate", "_partial", "_spelling",
+        "_template", "_waiting",
     )
 
     def __init__(
@@ -248,8 +235,6 @@ class EventsDecoder:
         self._template = TemplateDecoder() if templates else None
         self._spelling = _spelling() if spells else None
         self._history = after.History(request) if request is not None else None
-        self._left = _SOON if request is not None else 0
-        self._more = _MOST_LARGE
         self._bits = _bits(spells, request)
         self._waiting = b""  # for the window
         self._partial = b""  # of a batch
@@ -277,19 +262,14 @@ class EventsDecoder:
 
     def _read(self, coded: bytes, kind: int) -> bytes:
         if kind == _LARGE and self._history is not None:
-            self._left = 0
-            self._more -= 1
             plain = self._history.decode(coded, _MOST_PLAIN)
-            if not self._more:
-                self._history = None
+            self._history = self._history.rest()
             self._allowance.take(len(plain))
             return plain
         if kind > _SPELLED:
             raise WireError("a large event where none is expected, or no kind at all")
-        if self._left:
-            self._left -= 1
-            if not self._left:
-                self._history = None
+        if self._history is not None:
+            self._history = self._history.passed()
         return self._plain(self._spelt(coded) if kind else self._inflated(coded))
 
     def _spelt(self, coded: bytes) -> bytes:

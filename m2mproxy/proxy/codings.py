@@ -187,9 +187,10 @@ def after_request(names: Sequence[bytes], kind: Kind, size: int | None) -> list[
 def writer(
     name: bytes, kind: Kind, size: int | None, level: int, request: bytes = b""
 ) -> Transform:
-    """What codes a response of `size` bytes, None where nobody knows. `request` is for LINK
-    (`after.of_request`)."""
+    """What codes a response of `size` bytes, None where nobody knows. `request` is the body of its
+    request, for LINK."""
     if name == LINK:
+        request = after.of_request(request)
         if kind is Kind.EVENTS:
             return EventsEncoder(request=request)
         return Whole(lambda body: after.encode(body, request))
@@ -215,6 +216,7 @@ def filler(names: Sequence[bytes], kind: Kind) -> bytes:
 def reader(name: bytes, kind: Kind, head: bytes = b"", request: bytes = b"") -> Transform:
     """What decodes a response; `head` as of `coding.decoder`, `request` as of `writer`."""
     if name == LINK:
+        request = after.of_request(request)
         if kind is Kind.EVENTS:
             return EventsDecoder(_MOST_DECODED, request=request)
         return Whole(lambda message: after.decode(message, request, MOST_WAITING))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from m2mproxy.codec import after, events
+from m2mproxy.codec import events
 from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.http.body import Body, Chunk
 from m2mproxy.http.faults import ClientFault
@@ -147,7 +147,7 @@ class Linked:
         if held is not None:
             held.read(len(plain))
         if stream.session is not None and stream.session.settings.get(READS_AFTER):
-            self._before = after.of_request(plain)
+            self._before = plain
         self._later(events.expect)
         ledger.client_in.coding = CODING.decode()
         ledger.client_in.add(len(data), len(plain))

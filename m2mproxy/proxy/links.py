@@ -80,9 +80,9 @@ class Offer(NamedTuple):
 
 
 class Shared(NamedTuple):
-    """What a link has to do with a reply: whether its plain bytes are wanted here; and of a request
-    that crossed on one what its reply can be coded after (codec/after.py), as it `came` from the
-    upstream, and as it `goes` to the client."""
+    """What a link has to do with a reply: whether its plain bytes are wanted here; and the body of
+    a request that crossed on one, after which its reply can be coded (codec/after.py), as it `came`
+    from the upstream, and as it `goes` to the client."""
 
     opened: bool = False
     came: bytes | None = None

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from m2mproxy.codec import after
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.link.edge import Edge, Look, Plan
@@ -170,7 +169,7 @@ class Turn:
             return Verdict.READ
         said = response.headers.get(FIELD)
         if said in (HAVE, HEARS):
-            self.before = after.of_request(self.plain)
+            self.before = self.plain
             if self.entry is not None:
                 self._later(partial(self._edge.have, self.entry))
                 self.is_heard = said == HEARS

@@ -76,9 +76,9 @@ def missed(edge: Edge) -> Iterator[None]:
     yield from turn(edge)
 
 
-def slow_upload(edge: Edge) -> Iterator[None]:
+def slow_upload(edge: Edge, counted: bool = True) -> Iterator[None]:
     body = BODIES[2][0]
-    ask = edge.start(body, PATH, JSON, KEY, whole=False)
+    ask = edge.start(body, PATH, JSON, KEY, whole=False, counted=counted)
     for at in range(0, len(body), 600):
         ask.send(body[at : at + 600])
         yield
@@ -89,15 +89,7 @@ def slow_upload(edge: Edge) -> Iterator[None]:
 
 
 def slow_upload_of_unknown_length(edge: Edge) -> Iterator[None]:
-    body = BODIES[2][0]
-    ask = edge.start(b"", PATH, JSON, KEY, whole=False, counted=False)
-    for at in range(0, len(body), 600):
-        ask.send(body[at : at + 600])
-        yield
-    ask.end()
-    yield
-    edge.core.calls[-1].reply(answer(2), JSON)
-    yield
+    yield from slow_upload(edge, counted=False)
 
 
 def upload_that_is_not_waited_for(edge: Edge) -> Iterator[None]:

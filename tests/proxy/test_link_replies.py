@@ -69,6 +69,17 @@ def streamed(edge: Edge, turn: int, body: bytes = b"") -> tuple[Ask, Call]:
     return ask, call
 
 
+def begun(edge: Edge, kind: tuple[bytes, bytes]) -> tuple[Ask, Call]:
+    """The third turn, which is coded after its request; nothing of the reply but its head is
+    there."""
+    for turn in range(2):
+        streamed(edge, turn)
+    ask = edge.ask(request(2), PATH, JSON, KEY)
+    call = edge.core.call()
+    call.respond(200, kind)
+    return ask, call
+
+
 def replied(edge: Edge) -> tuple[str, int, int]:
     """The form of the last reply between edge and core, and its bytes there and plain."""
     way = edge.ended[-1].ledger.upstream_in  # type: ignore[union-attr]
@@ -185,11 +196,7 @@ def test_a_reply_for_a_link_without_one_is_an_error() -> None:
 
 def test_a_stream_that_is_cut_in_a_large_event_does_not_look_complete() -> None:
     edge = two()
-    for turn in range(2):
-        streamed(edge, turn)
-    ask = edge.ask(request(2), PATH, JSON, KEY)
-    call = edge.core.call()
-    call.respond(200, SSE)
+    ask, call = begun(edge, SSE)
     first, *_, last = events(2)
     call.send(first + last[: len(last) // 2])
     edge.run()
@@ -203,11 +210,7 @@ def test_a_stream_that_is_cut_in_a_large_event_does_not_look_complete() -> None:
 
 def test_nothing_of_the_request_is_held_when_the_reply_has_begun() -> None:
     edge = two()
-    for turn in range(2):
-        streamed(edge, turn)
-    ask = edge.ask(request(2), PATH, JSON, KEY)
-    call = edge.core.call()
-    call.respond(200, JSON)
+    ask, call = begun(edge, JSON)
     edge.run()
     for world in (edge, edge.core):
         [exchange] = world.proxy._exchanges

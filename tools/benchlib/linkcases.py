@@ -47,8 +47,8 @@ GENERATED = (
     _generated(_ASCII, 4, 98.8),
     _generated(sessions.TOOLBOX, 4, 99.7),
     _generated(sessions.TALK, 16, 91, whole=False),
-    _generated(_MESSAGES, 4, 99.2, whole=False),
-    _generated(_RESPONSES, 4, 98.0, whole=False),
+    _generated(_MESSAGES, 4, 99.2),
+    _generated(_RESPONSES, 4, 98.8),
     *(
         _generated(replace(sessions.CLERK, name=name, rewrite=rewrite), 4, 95, whole=False)
         for name, rewrite in (

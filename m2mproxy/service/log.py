@@ -19,7 +19,7 @@ from m2mproxy.http.faults import Fault, TooLate, UpstreamFault
 from m2mproxy.proxy.exchange import Exchange
 from m2mproxy.proxy.scanning import Inspection
 from m2mproxy.proxy.tally import Tally
-from m2mproxy.service.stats import error_of, status_of
+from m2mproxy.service.stats import error_of, status_of, why_of
 from m2mproxy.service.writer import Writer
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -102,14 +102,12 @@ class Log:
         up, down = x.bytes_up, x.bytes_down
         sizes: tuple[int, ...] = (up, down, up, down)
         coding = client_coding = b"identity"
-        why = _word(x.why)
         reference, saved = b"-", 0
         if x.ledger is not None:
             sizes = tuple(way.wire for way in x.ledger.ways)
             # An upstream names its codings as it likes.
             coding = _word(x.ledger.upstream_coding)
             client_coding = _word(x.ledger.client_coding)
-            why = _word(x.ledger.why or x.why)
             reference, saved = _word(x.ledger.reference), x.ledger.saved
         return _TEXT % (
             self._stamp(),
@@ -121,7 +119,7 @@ class Log:
             *sizes,
             coding,
             client_coding,
-            why,
+            _word(why_of(x)),
             reference,
             saved,
             *(_TOKENS_UNKNOWN if x.tally is None else map(_figure, _tokens(x.tally))),
@@ -150,7 +148,7 @@ class Log:
             "upstream_in": sizes[3],
             "coding": x.ledger.upstream_coding if x.ledger is not None else "identity",
             "client_coding": x.ledger.client_coding if x.ledger is not None else "identity",
-            "why": (x.ledger.why if x.ledger is not None else "") or x.why or None,
+            "why": why_of(x) or None,
             "ref": (x.ledger.reference if x.ledger is not None else "") or None,
             "saved": x.ledger.saved if x.ledger is not None else 0,
             **dict(zip(_TOKENS, _tokens(x.tally), strict=True)),

@@ -90,8 +90,7 @@ class Stats:
         elif not x.forwarded:
             return
         self._by_status[status_of(x)] += 1
-        why = (x.ledger.why if x.ledger is not None else "") or x.why
-        if why:
+        if why := why_of(x):
             self._why[why] += 1
         if x.ledger is not None:
             self._coded(x.ledger)
@@ -155,6 +154,11 @@ def status_of(x: Exchange) -> int:
     if x.response is not None:
         return x.response.status
     return x.fault.status if x.fault is not None else 500
+
+
+def why_of(x: Exchange) -> str:
+    """Why the request's body went as it did, "" without one."""
+    return (x.ledger.why if x.ledger is not None else "") or x.why
 
 
 def error_of(x: Exchange) -> str:

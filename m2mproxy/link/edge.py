@@ -23,7 +23,7 @@ from itertools import islice
 
 from m2mproxy.link import message
 from m2mproxy.link.borrow import Other, Survey
-from m2mproxy.link.index import Index, chain, last_calls, shared, whole_blocks
+from m2mproxy.link.index import Index, Within, chain, last_calls, shared, whole_blocks
 from m2mproxy.link.match import (
     BLOCK,
     common_prefix,
@@ -77,8 +77,10 @@ class Look:
     body: bytes
     aside: bool = False
     """Whether it only asks about a conversation: it is no turn of it, and replaces none."""
+    within: Within | None = None
+    """The entry that it most likely continues, whoever's that is."""
     earlier: Earlier | None = None
-    """The body that it most likely continues, whoever's that is."""
+    """What is known of that one's body. The entry itself may be dropped at any time."""
     known: tuple[bytes, list[int]] = (b"", [])
     """The marks that it has in common with that, if they have the same scope: this one."""
     names: Names = NOTHING
@@ -157,7 +159,7 @@ class Edge:
             if at >= 0:
                 earlier = Earlier(entry.names, len(entry.body), at)
                 known = entry.scope, entry.marks[: whole_blocks(at)]
-                return Look(tenant, body, aside, earlier, known)
+                return Look(tenant, body, aside, Within(entry, at), earlier, known)
         return Look(tenant, body, aside)
 
     def choose(self, look: Look, fresh: bool = False) -> Plan:
@@ -175,7 +177,7 @@ class Edge:
         nearest = self._nearest(look, kin)
         if (own := self._continued(look, nearest, kin)) is not None:
             same = shared(own.marks, look.marks)
-            tail = len(own.body) - same - common_prefix(own.body, body, same, same)
+            tail = len(own.body) - self._common(own, look, same)
             reply = self._may_have_reply(own, body, same)
             use = Use(reply, replaces=True, tail=tail, where_before=tail == own.tail)
             self._refer(plan, own, use)
@@ -195,9 +197,16 @@ class Edge:
 
     def _continued(self, look: Look, nearest: Entry | None, kin: list[Entry]) -> Entry | None:
         """The entry of which the body is the next turn: most likely the `nearest`."""
-        continued, likely = self._index.continued, [nearest] if nearest is not None else []
-        found = continued(look.body, look.marks, likely)
-        return found or continued(look.body, look.marks, kin)
+        likely = [nearest] if nearest is not None else []
+        found = self._index.continued(look.body, look.marks, likely, look.within)
+        return found or self._index.continued(look.body, look.marks, kin, look.within)
+
+    @staticmethod
+    def _common(own: Entry, look: Look, same: int) -> int:
+        """How many bytes the body begins with that the entry does, too; so many are known."""
+        if look.within is not None and look.within.entry is own:
+            return look.within.at
+        return same + common_prefix(own.body, look.body, same, same)
 
     def _rewritten(self, look: Look, nearest: Entry | None) -> Entry | None:
         """The entry of the body's conversation, where that does not contain it. What is aside keeps

@@ -14,14 +14,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 from m2mproxy.link.borrow import Places
-from m2mproxy.link.match import BLOCK, continues
+from m2mproxy.link.match import BLOCK, continues, continues_at
 from m2mproxy.link.window import Entry
 
 # Sizes of the chain's blocks, and up to where: short ones at first, where conversations of one
 # application part; and long ones in what is large by its images.
-_SIZES = ((256, 16 * 1024), (BLOCK, 256 * 1024), (16 * BLOCK, 1 << 62))
+_SIZES = ((256, 16 * 1024), (4 * BLOCK, 256 * 1024), (16 * BLOCK, 1 << 62))
 # Bytes that a mark takes in a table: a number, and its place.
 _MARK = 120
 # Bytes that the id of a tool call takes beside itself, and how many of a reply are known.
@@ -92,6 +93,13 @@ def last_calls(body: bytes) -> list[bytes]:
     return found
 
 
+class Within(NamedTuple):
+    """An entry whose body is in another one, which has more `at` that place, and no more else."""
+
+    entry: Entry
+    at: int
+
+
 class Index:
     """Finds entries of a window."""
 
@@ -151,12 +159,20 @@ class Index:
         self._places.clear()
 
     @staticmethod
-    def continued(body: bytes, marks: list[int], entries: Iterable[Entry]) -> Entry | None:
-        """The longest of `entries` that `body` continues: all of it, so this shows nothing."""
+    def continued(
+        body: bytes, marks: list[int], entries: Iterable[Entry], within: Within | None = None
+    ) -> Entry | None:
+        """The longest of `entries` that `body` continues: all of it, so this shows nothing. Of the
+        one that is known to be `within` it less has to be compared."""
         best: Entry | None = None
         for entry in entries:
-            longer = best is None or len(entry.body) > len(best.body)
-            if longer and continues(entry.body, body, shared(marks, entry.marks)):
+            if best is not None and len(entry.body) <= len(best.body):
+                continue
+            if within is not None and entry is within.entry:
+                is_next = continues_at(entry.body, body, within.at)
+            else:
+                is_next = continues(entry.body, body, shared(marks, entry.marks))
+            if is_next:
                 best = entry
         return best
 

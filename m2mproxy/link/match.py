@@ -90,9 +90,19 @@ def continues(old: bytes, new: bytes, likely: int = 0) -> bool:
         return new == old
     front = likely + common_prefix(old, new, likely, likely)
     first = len(old) - common_suffix(old, new, len(old), len(new), len(old))
-    # What was inserted begins somewhere from `first` to `front`: a message before, a comma there.
-    is_turn = new.find(_MORE, max(first - 1, 0), front + 1) >= 0
-    return is_turn and _are_same(old, new, 0, 0, likely)
+    return _is_turn(new, first, front) and _are_same(old, new, 0, 0, likely)
+
+
+def continues_at(old: bytes, new: bytes, at: int) -> bool:
+    """The same where it is known to be `old` with more, which is where `insertion` says."""
+    same = common_suffix(old, new, at, at + len(new) - len(old), at)
+    return len(new) == len(old) or _is_turn(new, at - same, at)
+
+
+def _is_turn(new: bytes, first: int, front: int) -> bool:
+    """Whether what was inserted, which begins somewhere from `first` to `front`, is behind one of
+    the messages: one before, a comma there."""
+    return new.find(_MORE, max(first - 1, 0), front + 1) >= 0
 
 
 def without_cache_control(part: bytes) -> bytes:

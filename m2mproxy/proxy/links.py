@@ -102,6 +102,9 @@ class Links:
         self.seconds = config.ttl
         """How long what is not used is kept."""
         self._memory = Memory(config.memory)
+        # What is told to edges: of more they would refer to what is forgotten.
+        self._connection = min(config.connection_memory, config.memory)
+        self._scope = min(config.credential_memory, self._connection)
         self._telling = _TELLING | {config.tenant_header.lower().encode()} - {b""}
 
     @property
@@ -110,12 +113,12 @@ class Links:
         if not self.enabled:
             return NO_SETTINGS
         config = self._config
-        kib = min(config.connection_memory >> 10, _MOST_KIB)
+        kib = min(self._connection >> 10, _MOST_KIB)
         return {
             SETTING: _VERSION << 24 | kib,
             DICTIONARIES: int(dictionaries.version(), 16),
             SECONDS: int(config.ttl),
-            SCOPE: config.credential_memory >> 10,
+            SCOPE: self._scope >> 10,
         }
 
     def tenant(self, request: Request, certificate: bytes) -> bytes:
@@ -135,8 +138,8 @@ class Links:
         if isinstance(session.kept, Core):
             return session.kept
         bounds = Bounds(
-            scope=config.credential_memory,
-            connection=config.connection_memory,
+            scope=self._scope,
+            connection=self._connection,
             seconds=config.ttl + _CORE_GRACE,
         )
         core = session.kept = Core(bounds, self._memory, self.clock)
@@ -148,8 +151,8 @@ class Links:
         """What a connection is to remember where the upstream offers that for it."""
         config = self._config
         bounds = Bounds(
-            scope=int(min(offered.scope, config.credential_memory) * _EDGE_SHARE),
-            connection=int(min(offered.memory, config.connection_memory) * _EDGE_SHARE),
+            scope=int(min(offered.scope, self._scope) * _EDGE_SHARE),
+            connection=int(min(offered.memory, self._connection) * _EDGE_SHARE),
             seconds=min(offered.seconds, config.ttl),
         )
         return Edge(bounds, self._memory, self.clock, Isolation(config.isolation))

@@ -12,7 +12,7 @@ from test_link import KEY, conversation, crossed, sessions, two, words
 from world import World
 
 from m2mproxy.proxy import codings
-from m2mproxy.proxy.links import DICTIONARIES, SECONDS, SETTING
+from m2mproxy.proxy.links import DICTIONARIES, SCOPE, SECONDS, SETTING
 
 STATIC = codings.static_form().decode()
 
@@ -145,6 +145,12 @@ def test_an_edge_keeps_no_more_and_no_longer_than_its_core(
     assert session.idle_seconds == bounds.seconds
     assert session.kept.size <= bounds.scope
     assert edge.upstream_links.report()["misses"] == 0
+
+
+def test_a_core_offers_one_connection_no_more_than_all_may_take() -> None:
+    """Else an edge would refer to what was forgotten."""
+    told = World(**ON, link_memory="2MiB", link_connection_memory="32MiB").links.announce
+    assert (told[SETTING] & 0xFFFFFF, told[SCOPE]) == (2048, 2048)
 
 
 @pytest.mark.parametrize(

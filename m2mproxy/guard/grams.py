@@ -3,9 +3,8 @@
 Models hold a weight for each hash, so that what they cost depends neither on how many words they
 know nor on which a text has. Everything is whole numbers: sums are the same on every machine.
 
-A word's hash is a polynomial over its bytes, taken from running sums: the sum up to its end less
-the sum up to its beginning, divided by the power that its beginning has (Karp and Rabin, 1987; the
-arithmetic is modulo 2^32, where an odd factor can be divided by).
+A word's hash is of its first eight bytes and of its last eight, each read as one number: what is in
+the middle of a word of more than 16 does not count.
 
 The one rule: what its arrays take is bounded by LONGEST.
 """
@@ -13,8 +12,6 @@ The one rule: what its arrays take is bounded by LONGEST.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
-from operator import mul
 from typing import Any, NamedTuple
 
 from m2mproxy.guard.arrays import NDArray, np
@@ -46,40 +43,23 @@ _NO_WORD = np.uint32(0x5BD1E995)
 _SPACE = 32
 
 
-def _powers(factor: int) -> Hashes:
-    every = accumulate(range(1, LONGEST), lambda power, _: power * factor & _MASK, initial=1)
-    return np.fromiter(every, np.uint32, LONGEST)
-
-
-def _values() -> Hashes:
-    """One for each byte: the first steps of a xorshift generator."""
-    state, values = 2463534242, []
-    for _ in range(256):
-        state ^= state << 13 & _MASK
-        state ^= state >> 17
-        state ^= state << 5 & _MASK
-        values.append(state)
-    return np.array(values, np.uint32)
-
-
-_FACTOR = 0x01000193
-_VALUES = _values()
-_POWERS = _powers(_FACTOR)
-_INVERSES = _powers(pow(_FACTOR, -1, 1 << 32))
+_EIGHT = 8
+_MASK_OF_EIGHT = (1 << 64) - 1
+_BEGIN_BY, _END_BY = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F
+_BEGIN, _END = np.uint64(_BEGIN_BY), np.uint64(_END_BY)
+_UPPER = np.uint64(32)
+_MARGIN = b" " * (_EIGHT - 1)
 _LARGE = 2048
 """Bytes from which on it is worth an array to count."""
 FEW = 192
 """Bytes that `Table.of_few` takes."""
-_VALUE_OF = _VALUES.tolist().__getitem__
-_FIRST_POWERS = _POWERS[:FEW].tolist()
 
 
 def words(data: bytes) -> tuple[Places, Places, Hashes]:
     """The words of `data`: where each begins, where it ends, its hash. Spaces are between words;
     `data` begins and ends with one, and is at most LONGEST bytes long."""
-    text = np.frombuffer(data, np.uint8)
-    starts, stops = _edges(text)
-    return starts, stops, _hashes(_sums(text), starts, stops)
+    starts, stops = _edges(np.frombuffer(data, np.uint8))
+    return starts, stops, _hashes(data, starts, stops)
 
 
 def _edges(text: NDArray[np.uint8]) -> tuple[Places, Places]:
@@ -90,19 +70,30 @@ def _edges(text: NDArray[np.uint8]) -> tuple[Places, Places]:
     return edges[::2], edges[1::2]
 
 
-def _sums(text: NDArray[np.uint8]) -> Hashes:
-    """The sum up to each byte, with it."""
-    sums = _VALUES.take(text)
-    sums *= _POWERS[: len(text)]
-    return np.add.accumulate(sums, out=sums)
+def _hashes(data: bytes, starts: Places, stops: Places) -> Hashes:
+    """Of what is between some places and others."""
+    around = b"".join((_MARGIN, data, _MARGIN))
+    eights: NDArray[np.uint64] = np.ndarray(
+        (len(around) - _EIGHT + 1,), np.dtype("<u8"), around, 0, (1,)
+    )
+    # What is beside a short word is shifted out.
+    beside = np.maximum(8 * _EIGHT - 8 * (stops - starts), 0).view(np.uint64)
+    hashes = eights.take(starts + len(_MARGIN))
+    hashes <<= beside
+    hashes *= _BEGIN
+    ends = eights.take(stops - 1)
+    ends >>= beside
+    ends *= _END
+    hashes += ends
+    hashes >>= _UPPER
+    return hashes.astype(np.uint32)
 
 
-def _hashes(sums: Hashes, starts: Places, stops: Places) -> Hashes:
-    """Of what is between some places and others, none of which is the beginning of the text."""
-    hashes = sums.take(stops - 1)
-    hashes -= sums.take(starts - 1)
-    hashes *= _INVERSES.take(starts)
-    return hashes
+def _hash(word: bytes) -> int:
+    """Of one word."""
+    begin = int.from_bytes(word[:_EIGHT].rjust(_EIGHT, b"\0"), "little")
+    end = int.from_bytes(word[-_EIGHT:], "little")
+    return (begin * _BEGIN_BY + end * _END_BY & _MASK_OF_EIGHT) >> 32
 
 
 def bucket(hashes: Hashes) -> Hashes:
@@ -129,9 +120,9 @@ def followed(data: bytes, sign: int, by: bytes) -> list[int]:
         return [data.count(bytes((sign, each))) for each in by]
     found = [0] * len(by)
     for text in _pieces(data, 1):
-        after = text[1:].take((text[:-1] == sign).nonzero()[0])
+        first, after = text[:-1] == sign, text[1:]
         for at, each in enumerate(by):
-            found[at] += int(np.count_nonzero(after == each))
+            found[at] += int(np.count_nonzero(first & (after == each)))
     return found
 
 
@@ -281,7 +272,7 @@ class Table:
         total, before = 0, None
         held = self._held
         for word in words:
-            hashed = sum(map(mul, map(_VALUE_OF, word), _FIRST_POWERS)) & _MASK
+            hashed = _hash(word)
             total += held[(hashed * _SPREAD_BY & _MASK) >> 32 - BITS]
             if before is not None:
                 total += held[((before * _SECOND_BY + hashed) * _SPREAD_BY & _MASK) >> 32 - BITS]
@@ -319,7 +310,7 @@ class Windows:
         if (self._first != first).any():
             starts, stops = self._cut(starts, stops, first)
         self._starts, self._stops = starts, stops
-        self.hashes = _hashes(_sums(text), starts, stops)
+        self.hashes = _hashes(data, starts, stops)
         self.lengths: Places = stops - starts
         """Of the words, in bytes."""
 

@@ -397,6 +397,8 @@ class Scan:
         if self._looked is not None:
             self._scanner.score(*self._looked, self._highest)
             self._looked = None
+        if not self.new:
+            return self._judged()
         spent = 0
         for pieces in self._batches:
             self._scanner.score(pieces, None, self._highest)

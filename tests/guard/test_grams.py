@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from m2mproxy.guard import grams
 from m2mproxy.guard.grams import BUCKETS, LONGEST, Table, Windows, bucket, table, words
 
-TEXTS = st.lists(st.sampled_from([b"a", b"ab", b"ba", b"abc", b"\xc3\xa9", b"0"]), max_size=30)
+LONG = [b"abcdefgh"[:7], b"abcdefgh", b"abcdefghi", b"abcdefgh" * 2, b"abcdefgh" * 2 + b"i"]
+TEXTS = st.lists(
+    st.sampled_from([b"a", b"ab", b"ba", b"abc", b"\xc3\xa9", b"0", *LONG]), max_size=30
+)
 
 
 def hash_of(word: bytes) -> int:
@@ -47,6 +50,15 @@ def test_words_have_different_hashes() -> None:
     every = [b"%c%c" % pair for pair in zip(range(97, 123), range(122, 96, -1), strict=True)]
     every += [b"%d" % at for at in range(1000, 9000)]
     assert len({hash_of(word) for word in every}) == len(every)
+
+
+@pytest.mark.parametrize("size", range(1, 20))
+def test_the_first_and_the_last_eight_bytes_of_a_word_count(size: int) -> None:
+    word = bytes(range(97, 97 + size))
+    for at in range(size):
+        other = word[:at] + b"z" + word[at + 1 :]
+        assert (hash_of(other) == hash_of(word)) == (8 <= at < size - 8)
+    assert hash_of(word) not in (hash_of(word[1:]) if size > 1 else None, hash_of(b"z" + word))
 
 
 def test_the_end_of_the_longest_text_is_read() -> None:

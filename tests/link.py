@@ -63,6 +63,7 @@ class Transport(asyncio.Transport):
     """One end of a pair."""
 
     name = ("192.0.2.7", 4711)  # of the other end
+    own_name = ("192.0.2.7", 4712)
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, protocol: asyncio.Protocol, split: Split = whole
@@ -88,7 +89,12 @@ class Transport(asyncio.Transport):
     # -- what asyncio promises ------------------------------------------------------------------
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        known = {"peername": self.name, "socket": self.socket, "ssl_object": self.tls}
+        known = {
+            "peername": self.name,
+            "sockname": self.own_name,
+            "socket": self.socket,
+            "ssl_object": self.tls,
+        }
         return known.get(name, default)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:

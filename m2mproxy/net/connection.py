@@ -107,7 +107,8 @@ class Stream:
         body: the payload that arrives.
         filler: a byte that means nothing where it stands between two writes, if there is one.
         gate: whether there is room to write.
-        peer: the address of the other end, for logs and Forwarded; "" when unknown.
+        client: the address of the client's end of the connection, which in the client role is ours,
+            for logs and Forwarded; "" when unknown.
         certificate: in the server role, which certificate the client has shown: its SHA-256; b""
             where none was asked for. What is shown is verified, or there is no connection.
         on_fault: in the server role, called when the client breaks the exchange or leaves.
@@ -116,18 +117,18 @@ class Stream:
     """
 
     __slots__ = (
-        "body", "certificate", "filler", "gate", "head", "informational", "on_fault",
-        "on_informational", "peer",
+        "body", "certificate", "client", "filler", "gate", "head", "informational", "on_fault",
+        "on_informational",
     )
 
     id: int = 0
     session: Session | None = None
 
-    def __init__(self, body: Body, gate: Gate, peer: str, certificate: bytes) -> None:
+    def __init__(self, body: Body, gate: Gate, client: str, certificate: bytes) -> None:
         self.body = body
         self.filler = b""
         self.gate = gate
-        self.peer = peer
+        self.client = client
         self.certificate = certificate
         self.head: Signal[Response] = Signal()
         self.informational = 0

@@ -11,6 +11,7 @@ would; everything else closes it, in a way that lets the peer tell a cut message
 from __future__ import annotations
 
 import asyncio
+from typing import ClassVar
 
 from m2mproxy.config import Limits, Timeouts
 from m2mproxy.http.body import Chunk, Gate
@@ -24,18 +25,20 @@ from m2mproxy.net.h1_reader import MessageReader
 from m2mproxy.net.h1_stream import H1Stream
 from m2mproxy.net.h1_writer import MessageWriter
 from m2mproxy.net.linger import Linger
-from m2mproxy.net.tcp import negotiated, peer_name
+from m2mproxy.net.tcp import client_name, negotiated
 
 
 class H1(MessageReader):
     """An HTTP/1.1 connection."""
 
     __slots__ = (
-        "_body_begun", "_certificate", "_closing", "_deadline", "_draining", "_full", "_gate",
-        "_head_begun", "_head_sent", "_in_done", "_intake", "_keep_alive", "_limits", "_linger",
-        "_loop", "_out_done", "_owner", "_peer", "_request", "_reused", "_secure",
+        "_body_begun", "_certificate", "_client", "_closing", "_deadline", "_draining", "_full",
+        "_gate", "_head_begun", "_head_sent", "_in_done", "_intake", "_keep_alive", "_limits",
+        "_linger", "_loop", "_out_done", "_owner", "_request", "_reused", "_secure",
         "_shut_after_flush", "_stream", "_timeouts", "_transport", "_turn", "_writer",
     )
+
+    _is_client: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -51,7 +54,7 @@ class H1(MessageReader):
         self._loop = loop
         self._timeouts = timeouts
         self._transport: asyncio.Transport | None = None
-        self._peer = ""
+        self._client = ""
         self._certificate = b""
         self._secure = False
         self._gate = Gate()
@@ -74,7 +77,7 @@ class H1(MessageReader):
     def attach(self, transport: asyncio.Transport) -> None:
         """The transport is there."""
         self._transport = self._intake.transport = transport
-        self._peer = peer_name(transport)
+        self._client = client_name(transport, self._is_client)
         self._secure = negotiated(transport) is not None
 
     def received(self, data: bytes) -> None:
@@ -134,7 +137,7 @@ class H1(MessageReader):
 
     def _begin(self, request: Request | None) -> H1Stream:
         stream = self._stream = H1Stream(
-            self, self._writer, self._gate, self._peer, self._certificate
+            self, self._writer, self._gate, self._client, self._certificate
         )
         self._request = request
         self._head_sent = self._head_begun = self._body_begun = False

@@ -26,6 +26,7 @@ class H1Client(H1):
 
     _sent_at: float
 
+    _is_client: ClassVar[bool] = True
     expected_streams: ClassVar[int] = 1
     session: ClassVar[None] = None
     is_leaving: ClassVar[bool] = False

@@ -44,10 +44,10 @@ class H1Stream(Stream):
         connection: StreamOwner,
         writer: MessageWriter,
         gate: Gate,
-        peer: str,
+        client: str,
         certificate: bytes,
     ) -> None:
-        super().__init__(Body(connection.credit), gate, peer, certificate)
+        super().__init__(Body(connection.credit), gate, client, certificate)
         self._connection: StreamOwner | None = connection
         self._writer = writer
 

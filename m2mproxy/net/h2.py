@@ -40,7 +40,7 @@ from m2mproxy.net.h2_frames import FrameError, FrameReader
 from m2mproxy.net.h2_stream import H2Stream
 from m2mproxy.net.h2_writer import Writer
 from m2mproxy.net.linger import Linger
-from m2mproxy.net.tcp import WRITE_HIGH, negotiated, peer_name, write_joined
+from m2mproxy.net.tcp import WRITE_HIGH, client_name, negotiated, write_joined
 
 # Bytes taken from a stream before the library is told: it grants room in larger steps anyhow.
 _CREDIT_STEP = 16 * 1024
@@ -78,9 +78,10 @@ class H2:
         }
 
     __slots__ = (
-        "_closing", "_deadline", "_draining", "_engine", "_frames", "_frames_seen", "_limits",
-        "_linger", "_loop", "_owner", "_peer", "_peer_is_at_it", "_queued", "_reading", "_secure",
-        "_streams", "_timeouts", "_transport", "_turn", "_writable", "_writer", "session",
+        "_client", "_closing", "_deadline", "_draining", "_engine", "_frames", "_frames_seen",
+        "_is_client", "_limits", "_linger", "_loop", "_owner", "_peer_is_at_it", "_queued",
+        "_reading", "_secure", "_streams", "_timeouts", "_transport", "_turn", "_writable",
+        "_writer", "session",
     )
 
     def __init__(
@@ -99,7 +100,8 @@ class H2:
         self._timeouts = timeouts
         self._limits = limits
         self._transport: asyncio.Transport | None = None
-        self._peer = ""
+        self._is_client = client
+        self._client = ""
         self._secure = False
         self._engine = Engine(client, limits.header_bytes, announce)
         self.session = Session(
@@ -122,7 +124,7 @@ class H2:
     def attach(self, transport: asyncio.Transport) -> None:
         """The transport is there: SETTINGS go out."""
         self._transport = transport
-        self._peer = peer_name(transport)
+        self._client = client_name(transport, self._is_client)
         self._secure = negotiated(transport) is not None
         self._wake()
 

@@ -100,7 +100,7 @@ class H2Client(H2):
     def open_stream(self) -> H2Stream:
         """A stream for a request."""
         self._known = True
-        stream = H2Stream(self, 0, self._peer)
+        stream = H2Stream(self, 0, self._client)
         self._unsent.add(stream)
         return stream
 

@@ -90,7 +90,7 @@ class H2Server(H2):
             self._engine.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
             self._count_reset()
             return
-        stream = H2Stream(self, stream_id, self._peer, self._certificate)
+        stream = H2Stream(self, stream_id, self._client, self._certificate)
         ended = event.stream_ended is not None
         self._begin(stream)
         if ended:
@@ -136,7 +136,7 @@ class H2Server(H2):
 
     def _nobody(self) -> H2Stream:
         """For what has no stream, and so no answer, but shall be known."""
-        stream = H2Stream(self, 0, self._peer)
+        stream = H2Stream(self, 0, self._client)
         stream.end()
         return stream
 

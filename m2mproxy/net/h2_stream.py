@@ -68,9 +68,9 @@ class H2Stream(Stream):
     )
 
     def __init__(
-        self, connection: StreamOwner, stream_id: int, peer: str, certificate: bytes = b""
+        self, connection: StreamOwner, stream_id: int, client: str, certificate: bytes = b""
     ) -> None:
-        super().__init__(Body(self._credit), Gate(), peer, certificate)
+        super().__init__(Body(self._credit), Gate(), client, certificate)
         self.body.throttled = True  # to be told of every byte that is taken
         self._connection = connection
         self._over = False

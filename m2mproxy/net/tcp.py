@@ -96,9 +96,10 @@ def unread(transport: asyncio.BaseTransport) -> Iterator[bytes]:
         yield data
 
 
-def peer_name(transport: asyncio.Transport) -> str:
-    """The other end's address as `host:port`, `[v6]:port`, or "unix"."""
-    name = transport.get_extra_info("peername")
+def client_name(transport: asyncio.Transport, is_ours: bool) -> str:
+    """The address of the client's end, which may be ours, as `host:port`, `[v6]:port`, or "unix".
+    Unless somebody stands between them and translates it, both ends see the same."""
+    name = transport.get_extra_info("sockname" if is_ours else "peername")
     if not isinstance(name, tuple):
         return "unix"
     return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"

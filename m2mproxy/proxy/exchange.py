@@ -61,9 +61,9 @@ class Exchange:
     __slots__ = (
         "_accepted", "_bytes_up", "_coded", "_context", "_done", "_download", "_finder", "_flow",
         "_held", "_interjection", "_is_clear", "_is_coded", "_linked", "_model", "_on_end",
-        "_patience", "_sizing", "_upload", "_upstream", "_wait", "answered", "bug", "downstream",
+        "_patience", "_sizing", "_upload", "_wait", "answered", "bug", "downstream",
         "ended", "fault", "forwarded", "inspection", "ledger", "method", "relayed", "request",
-        "response", "retried", "sent", "started", "tally", "target", "why",
+        "response", "retried", "sent", "started", "tally", "target", "upstream", "why",
     )
 
     def __init__(
@@ -85,7 +85,7 @@ class Exchange:
         self.started = context.clock()
         self.sent = self.answered = self.relayed = self.ended = 0.0
         self._on_end = on_end
-        self._upstream: Stream | None = None
+        self.upstream: Stream | None = None
         self._wait: Wait | None = None
         self._upload: Pump | None = None
         self._download: Pump | None = None
@@ -192,7 +192,7 @@ class Exchange:
         if route.router.needs_model(request.target):
             model, body = await named(request, source, body, config.max_body, held)
         request.target = route.target(request.target, model)
-        route.forwarding.prepare(request, self.downstream.peer)
+        route.forwarding.prepare(request, self.downstream.client)
         request.authority, request.scheme = route.authority, route.scheme
         route.responses.ask(request, watched, self._accepted)
         if request.length != 0 and (self.tally is not None or config.logging.access):
@@ -340,7 +340,7 @@ class Exchange:
         wait = self._wait = route.destination.stream(fresh)
         if not wait.done:
             self._patience.enter(Phase.POOL if full else Phase.CONNECT, self._context.clock())
-        stream = self._upstream = await wait
+        stream = self.upstream = await wait
         if stream.session is not None:
             route.links.edge(stream.session)  # known from now on, should it be one
         stream.on_informational = passing(self.downstream.send_response)
@@ -351,7 +351,7 @@ class Exchange:
         taken, coding = self._accepted, route.responses
         if taken is None:
             return None
-        near = is_near(self.downstream.peer)
+        near = is_near(self.downstream.client)
         marks = response.headers.named(MARKS)
         if marks:
             self._is_coded = marks.get(b"content-encoding") is not None
@@ -366,11 +366,11 @@ class Exchange:
 
     def _relay(self, route: Upstream, response: Response) -> None:
         """Begin to pass the response on. `_done` tells when it has passed."""
-        assert self._upstream is not None
+        assert self.upstream is not None
         clock = self._context.clock
         self.answered = clock()
         self._patience.enter(Phase.IDLE, self.answered)
-        download = self._download = Pump(self._upstream.body, self._downloaded, clock)
+        download = self._download = Pump(self.upstream.body, self._downloaded, clock)
         coder = download.coder = self._coder(route, response)
         is_plain = coder is not None or not self._is_coded
         listeners = (self.inspection, self._linked) if is_plain else ()
@@ -436,8 +436,8 @@ class Exchange:
         for pump in (self._upload, self._download):
             if pump is not None:
                 pump.close()
-        if self._upstream is not None:
-            self._upstream.reset()
+        if self.upstream is not None:
+            self.upstream.reset()
         self.downstream.on_fault = None
         self.downstream.reset()
 

@@ -52,4 +52,4 @@ async def answered(
     body = b""
     if route.reads:
         body, _ = await gathered(request, source, source.body, route.reads, held)
-    return await route.answer(Asked(request, body, source.peer))
+    return await route.answer(Asked(request, body, source.client))

@@ -137,7 +137,7 @@ class Proxy:
         stream.send_response(response)
         stream.write(body)
         stream.finish()
-        self._on_refusal(stream.peer, fault)
+        self._on_refusal(stream.client, fault)
 
     def _ended(self, exchange: Exchange) -> None:
         self._exchanges.discard(exchange)

@@ -27,9 +27,9 @@ _LONGEST_PATH, _LONGEST_METHOD, _LONGEST_REASON = 512, 32, 256
 
 # Bytes are formatted at half the cost of text, and a path and a method are bytes already.
 _TEXT = (
-    b"%b client=%b method=%b path=%b model=%b status=%d client_in=%d client_out=%d "
-    b"upstream_out=%d upstream_in=%d coding=%b client_coding=%b why=%b ref=%b saved=%d "
-    b"tokens_in=%b tokens_out=%b tokens_cached=%b tokens_estimated=%b cost=%b cost_by=%b "
+    b"%b client=%b stream=%b method=%b path=%b model=%b status=%d via=%b client_in=%d "
+    b"client_out=%d upstream_out=%d upstream_in=%d coding=%b client_coding=%b why=%b ref=%b "
+    b"saved=%d tokens_in=%b tokens_out=%b tokens_cached=%b tokens_estimated=%b cost=%b cost_by=%b "
     b"first_byte_ms=%b added_ms=%.3f total_ms=%.3f error=%b reason=%b\n"
 )
 
@@ -111,11 +111,13 @@ class Log:
             reference, saved = _word(x.ledger.reference), x.ledger.saved
         return _TEXT % (
             self._stamp(),
-            x.downstream.peer.encode(),
+            x.downstream.client.encode(),
+            _figure(x.downstream.id or None),
             x.method[:_LONGEST_METHOD],
             _path(x.target),
             _word(x.model),
             status_of(x),
+            _via(x).encode() or b"-",
             *sizes,
             coding,
             client_coding,
@@ -137,11 +139,13 @@ class Log:
             sizes = tuple(way.wire for way in x.ledger.ways)
         fields: dict[str, object] = {
             "time": self._stamp().decode(),
-            "client": x.downstream.peer,
+            "client": x.downstream.client,
+            "stream": x.downstream.id or None,
             "method": x.method[:_LONGEST_METHOD].decode("ascii", "replace"),
             "path": _path(x.target).decode("ascii", "replace"),
             "model": x.model or None,
             "status": status_of(x),
+            "via": _via(x) or None,
             "client_in": sizes[0],
             "client_out": sizes[1],
             "upstream_out": sizes[2],
@@ -174,6 +178,15 @@ class Log:
             self._millisecond = now
             self._millisecond_text = b"%b.%03dZ" % (self._second_text, rest)
         return self._millisecond_text
+
+
+def _via(x: Exchange) -> str:
+    """What the upstream would call the client: of its log the `client`, and after a slash the
+    `stream`, where there is one."""
+    stream = x.upstream
+    if stream is None:
+        return ""
+    return f"{stream.client}/{stream.id}" if stream.id else stream.client
 
 
 def _reason(x: Exchange) -> str:

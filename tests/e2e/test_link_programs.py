@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from certificates import Authority
 from http2_clients import curl
 from http2_upstreams import FRONTS, Server
 from test_peer_programs import Between, echo
+from test_token_figures import until
 from upstream import Upstream
 
 KIND = ("-H", "content-type: application/json", "-H", "authorization: Bearer k")
@@ -70,6 +72,28 @@ def test_two_programs_find_their_link(model: Upstream, start_proxy: Any) -> None
         assert (links(edge.url)["turns"], links(edge.url)["links"]) == (0, 1)
         line = next(line for line in reversed(edge.lines) if "m2m-link" in line)
         assert " why=linked " in line and " ref=" in line
+
+
+def logged(program: Any, *names: str) -> list[list[str]]:
+    """The values of these fields in the lines of three exchanges."""
+
+    def read() -> list[str]:
+        found = [line for line in program.lines if " path=/v1/chat/completions " in line]
+        return found if len(found) == 3 else []
+
+    lines = until(read)
+    return [re.findall(rf" {name}=(\S+)", "".join(lines)) for name in names]
+
+
+def test_the_lines_of_both_programs_can_be_brought_together(
+    model: Upstream, start_proxy: Any
+) -> None:
+    core = start_proxy(model.url)
+    edge = start_proxy(core.url)
+    talk(edge.url, 3)
+    [via], came = logged(edge, "via"), logged(core, "client", "stream")
+    assert via == [f"{at}/{each}".removesuffix("/-") for at, each in zip(*came, strict=True)]
+    assert "/" in via[-1]
 
 
 def test_a_link_over_tls(

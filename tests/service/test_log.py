@@ -134,9 +134,25 @@ def test_a_place_without_a_message_and_one_without_a_key() -> None:
         assert lines[-1].endswith(b" finding=%b reply_links=-\n" % finding)
 
 
+@FORMS
+@pytest.mark.parametrize("version,stream,via", [("1.1", None, ""), ("2", 1, "/1")])
+def test_where_a_request_came_from_and_by_what_it_went(
+    form: str, version: str, stream: int | None, via: str
+) -> None:
+    world = World(pair=(version, version))
+    world.ask(b"{}")
+    world.call().reply(b"ok")
+    world.run()
+    log, lines = log_of(form)
+    log.exchange(world.ended[0])
+    fields = read(form, lines[-1])
+    assert (fields["client"], fields["stream"]) == ("192.0.2.7:4711", stream)
+    assert fields["via"] == f"192.0.2.7:4712{via}"
+
+
 FIELDS = [
-    "time", "client", "method", "path", "model", "status", "client_in", "client_out",
-    "upstream_out", "upstream_in", "coding", "client_coding", "why", "ref", "saved",
+    "time", "client", "stream", "method", "path", "model", "status", "via", "client_in",
+    "client_out", "upstream_out", "upstream_in", "coding", "client_coding", "why", "ref", "saved",
     "tokens_in", "tokens_out", "tokens_cached", "tokens_estimated", "cost", "cost_by",
     "first_byte_ms", "added_ms", "total_ms", "error", "reason",
 ]  # fmt: skip
@@ -153,10 +169,12 @@ def test_the_line_of_an_exchange(form: str) -> None:
     assert re.fullmatch(STAMP, fields.pop("time"))
     assert fields == {
         "client": "192.0.2.7:4711",
+        "stream": None,
         "method": "POST",
         "path": "/v1/chat/completions",
         "model": "gpt-x",
         "status": 200,
+        "via": "192.0.2.7:4712",
         "client_in": 17,
         "client_out": 6,
         "upstream_out": 17,

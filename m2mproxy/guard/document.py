@@ -22,7 +22,7 @@ import orjson
 
 from m2mproxy.guard.characters import malformed
 from m2mproxy.guard.finding import Finding
-from m2mproxy.guard.grams import counted, followed
+from m2mproxy.guard.grams import counted_and
 
 CHECKS: Mapping[str, str] = {
     "utf8": "not UTF-8",
@@ -147,8 +147,8 @@ class Tally:
 
     def has_all_of(self, text: bytes) -> bool:
         """Whether every key in `text` is among what was parsed, so that none was given twice."""
-        found = counted(text, b":")
-        if any(followed(text, _BACKSLASH, b"u")):
+        found, has_escapes = counted_and(text, b":", b"\\u")
+        if has_escapes:
             found += _escaped(text)
         return found == self.members + self.colons
 

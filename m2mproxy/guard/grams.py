@@ -133,6 +133,17 @@ def counted(data: bytes, sign: bytes) -> int:
     return sum(int(np.count_nonzero(text == ord(sign))) for text in _pieces(data, 0))
 
 
+def counted_and(data: bytes, sign: bytes, pair: bytes) -> tuple[int, bool]:
+    """How often there is a byte, and whether there are two others in a row."""
+    if len(data) < _LARGE:
+        return data.count(sign), pair in data
+    found, has_pair = 0, False
+    for text in _pieces(data, 1):
+        found += int(np.count_nonzero(text[:LONGEST] == ord(sign)))
+        has_pair = has_pair or bool(((text[:-1] == pair[0]) & (text[1:] == pair[1])).any())
+    return found, has_pair
+
+
 def _pieces(data: bytes, more: int) -> Iterator[NDArray[np.uint8]]:
     """Of LONGEST bytes each, and some more that belong to the next."""
     for at in range(0, len(data), LONGEST):

@@ -124,6 +124,7 @@ def test_signs_are_counted_by_what_follows(data: bytes) -> None:
 def test_a_sign_is_counted(data: bytes) -> None:
     for some in (data, data * 100, data * 2500):
         assert grams.counted(some, b"a") == some.count(b"a")
+        assert grams.counted_and(some, b"a", b"bc") == (some.count(b"a"), b"bc" in some)
 
 
 def test_weights_are_rounded_to_steps() -> None:

@@ -127,6 +127,12 @@ def test_a_sign_is_counted(data: bytes) -> None:
         assert grams.counted_and(some, b"a", b"bc") == (some.count(b"a"), b"bc" in some)
 
 
+@pytest.mark.parametrize("before,after", [(0, 70_000), (LONGEST - 1, 40_000), (70_000, 0)])
+def test_a_pair_is_found_wherever_it_stands(before: int, after: int) -> None:
+    data = b"a" * before + b"bc" + b"a" * after
+    assert grams.counted_and(data, b"a", b"bc") == (before + after, True)
+
+
 def test_weights_are_rounded_to_steps() -> None:
     given = [0.0] * BUCKETS
     given[:3] = [12.7, -12.7, 0.04]

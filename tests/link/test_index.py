@@ -9,8 +9,16 @@ from conversations import body, said, words
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2mproxy.link.index import Index, chain, covered, last_calls, shared, whole_blocks
-from m2mproxy.link.match import BLOCK
+from m2mproxy.link.index import (
+    Index,
+    Within,
+    chain,
+    covered,
+    last_calls,
+    shared,
+    whole_blocks,
+)
+from m2mproxy.link.match import BLOCK, insertion
 from m2mproxy.link.window import Entry
 
 S, OTHER = b"scope", b"other"
@@ -129,6 +137,14 @@ def test_a_tampered_chain_finds_only_what_is_equal() -> None:
     index = indexed(one)
     assert index.continued(text[:3000] + b"},{}]", one.marks, [one]) is one
     assert index.continued(b"!" + text[1:3000] + b"},{}]", one.marks, [one]) is None
+
+
+def test_what_is_known_of_one_entry_is_said_of_no_other() -> None:
+    one, two = entry(1, b'[{"a":1}]'), entry(3, b'[{"b":2}]')
+    body = b'[{"a":1},{}]'
+    within = Within(one, insertion(one.body, body))
+    assert Index.continued(body, [], [two, one], within) is one
+    assert Index.continued(body, [], [two], within) is None
 
 
 def test_the_longest_that_is_continued_wins_among_those_of_one_beginning() -> None:

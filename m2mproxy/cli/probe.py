@@ -18,6 +18,8 @@ _SETTINGS = (
     ("--provider", "proxy.provider", "NAME", "profile of the origin (default: auto)"),
     ("--http", "proxy.upstream_http", "VERSION", "HTTP version: auto (default), 1.1 or 2"),
     ("--ca-file", "proxy.ca_file", "FILE", "certificates to verify it against, in PEM"),
+    ("--upstream-cert", "proxy.tls.upstream_cert", "FILE", "certificate to show it, in PEM"),
+    ("--upstream-key", "proxy.tls.upstream_key", "FILE", "its key, if that is in another file"),
     ("--timeout", "proxy.timeouts.connect", "TIME", "to connect, and to answer (default: 10s)"),
 )
 _INSECURE, _UPSTREAM = "proxy.tls.insecure", "proxy.upstream"

@@ -544,6 +544,8 @@ def test_no_http(run):
         (("http://host", "--http", "3"), "command line: --http = "),
         (("http://host", "--key-file", "/none"), '--key-file = "/none": cannot be read'),
         (("http://host", "--ca-file", "/none"), '--ca-file = "/none": cannot be read'),
+        (("http://host", "--upstream-cert", "/none"), '--upstream-cert = "/none": cannot be read'),
+        (("http://host", "--upstream-key", __file__), "it needs proxy.tls.upstream_cert"),
         ((), "the following arguments are required: URL"),
         (("http://host", "--api-key=hunter2"), "unknown flag --api-key"),
     ],
@@ -564,11 +566,14 @@ def start() -> Iterator[Callable[..., str]]:
     """Starts the real program in front of an upstream; its base URL."""
     processes = []
 
-    def go(upstream: str, *argv: str) -> str:
+    def go(upstream: str, *argv: str, **more: str) -> str:
         command = [sys.executable, "-m", "m2mproxy", "--listen", "127.0.0.1:0", *argv]
         environment = {name: value for name, value in os.environ.items() if name[:4] != "M2M_"}
         process = subprocess.Popen(
-            [*command, "--upstream", upstream], stderr=subprocess.PIPE, text=True, env=environment
+            [*command, "--upstream", upstream],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**environment, **more},
         )
         processes.append(process)
         assert process.stderr is not None
@@ -623,3 +628,14 @@ def test_an_m2mproxy_with_tls(serve, start, probe, authority, tmp_path):
     url = start(serve().url, "--cert", cert, "--key", key)
     seen = probe(url, "--ca-file", authority.path)
     assert (seen["http"], seen["link"]) == ("2", {**LINK, "learnt": "settings"})
+
+
+def test_an_m2mproxy_that_wants_a_certificate(serve, start, probe, run, authority, tmp_path):
+    cert, key = authority.issue("127.0.0.1").save(tmp_path, "proxy")
+    ca = authority.path
+    url = start(serve().url, "--cert", cert, "--key", key, M2M_TLS_CLIENT_CA=ca)
+    cert, key = authority.issue("edge").save(tmp_path, "edge")
+    seen = probe(url, "--ca-file", ca, "--upstream-cert", cert, "--upstream-key", key)
+    assert (seen["status"], seen["link"]) == (200, {**LINK, "learnt": "settings"})
+    code, _, (line,) = run(url, "--ca-file", ca)
+    assert code == 1 and "certificate required" in line

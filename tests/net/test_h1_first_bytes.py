@@ -66,3 +66,19 @@ def test_an_upstream_cannot_do_it_either(start: bytes, split: Split) -> None:
     world.run()
     assert client.take().startswith(b"HTTP/1.1 502 ")
     assert world.at_rest
+
+
+def test_an_empty_line_behind_a_request_begins_no_head() -> None:
+    """Some clients end a body so. The connection is idle, and has as long as an idle one has."""
+    world = World()
+    client = world.client()
+    client.send(get())
+    world.upstream().send(reply(b"[]"))
+    world.run()
+    client.send(b"\r\n")
+    world.advance(60)
+    assert not client.eof
+    client.send(get())
+    world.upstream().send(reply(b"[]"))
+    world.run()
+    assert client.take() == reply(b"[]") * 2

@@ -11,6 +11,8 @@ from hpack import Encoder, NeverIndexedHeaderTuple
 from hyperframe.frame import GoAwayFrame, HeadersFrame
 from world import World, get
 
+from m2mproxy.net.connection import MOST_INFORMATIONAL
+
 PAIR = ("1.1", "2")
 OK = [(b":status", b"200")]
 
@@ -396,3 +398,31 @@ def test_a_connection_that_dies_after_any_frame_is_no_reason_to_send_again(frame
     world.run()
     assert len(world.calls) == (2 if frames else 3)
     assert ask.status == (502 if frames else 0)
+
+
+def test_a_connection_that_served_no_request_to_its_end_is_no_reason_to_send_again() -> None:
+    """One that was given up shows nothing of whether it had gone stale."""
+    world = World(pair=PAIR)
+    given_up = world.ask(b"{}")
+    world.call()
+    given_up.abort()
+    world.run()
+    ask = world.ask(b"{}", new=True)
+    world.call()
+    world.upstreams[0].transport.die()
+    world.run()
+    assert (ask.status, len(world.calls), len(world.upstreams)) == (502, 2, 1)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_informational_responses_pass_up_to_a_bound(more: int) -> None:
+    world = World(pair=PAIR)
+    ask = world.ask(b"{}")
+    world.call()
+    hints = Encoder()
+    early = [(b":status", b"103")]
+    count = MOST_INFORMATIONAL + more
+    say(world, b"".join(raw(1, 4, 1, hints.encode(early)) for _ in range(count)))
+    say(world, raw(1, 4, 1, hints.encode(OK)) + data(1, b"ok", end=True))
+    assert ask.status == (502 if more else 200)
+    assert len(ask.informational) == MOST_INFORMATIONAL

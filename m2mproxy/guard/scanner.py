@@ -187,7 +187,9 @@ class Scanner:
                     deepest = known.depth + within
         own = "\n".join(labels)
         tally.add(len(request), own.count(":"))
-        whole = [*shape.check_members(request), *characters.check(own)]
+        whole = list(shape.check_members(request))
+        if not characters.is_plain(own):
+            whole += characters.check(own)
         if deepest > MAX_DEPTH or not tally.has_all_of(text):
             source = "nesting" if deepest > MAX_DEPTH else "duplicate_key"
             whole.append(malformed(source, CHECKS[source], 0))
@@ -213,7 +215,7 @@ class Scanner:
         blocks: a conversation grows at its end."""
         looked: list[_Known] = []
         items = part.value
-        one = self._cache.names(b"m:" + kind, tenant)
+        one: _Names | None = None
         several = self._cache.names(b"b:" + kind, tenant) if len(items) >= _BLOCK else None
         for start in range(0, len(items), _BLOCK):
             block, name = items[start : start + _BLOCK], None
@@ -225,6 +227,7 @@ class Scanner:
                     looked.append(known)
                     continue
                 scan.blocks.append(_Block(scan.size, name))
+            one = one or self._cache.names(b"m:" + kind, tenant)
             for index, item in enumerate(block, start):
                 looked.append(self._look_at(item, part, index, one, scan))
         return looked

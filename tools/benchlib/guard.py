@@ -63,6 +63,7 @@ def targets(results: Results) -> list[Target]:
         least(OBFUSCATED, 80),
         most(RATE, 40),
         most(SMALL_COST, 200),
+        most(WORST, 2),
     ]
 
 

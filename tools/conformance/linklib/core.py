@@ -223,7 +223,8 @@ Tamper = Callable[[Request, Sent], Sent | int]
 class Core:
     """`rng` says how responses are coded after their requests, which they are not without it.
     `tamper` may change what is sent for a request, or return the error code of a reset. `requests`
-    has all that came, `errors` what our own side stumbled over."""
+    has all that came, `errors` what our own side stumbled over; `settled` is set once an edge has
+    acknowledged our SETTINGS, or left."""
 
     origin: Origin
     offer: Offer = field(default_factory=Offer)
@@ -233,6 +234,7 @@ class Core:
     requests: list[Request] = field(default_factory=list)
     connections: list[_Connection] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
+    settled: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> int:
         """Serve; the port."""
@@ -257,6 +259,8 @@ class Core:
                     connection.run()
                 except (ProtocolError, LookupError, ValueError) as error:
                     self.errors.append(error)
+                finally:
+                    self.settled.set()
             else:
                 _Cleartext(sock, peer, self)
 
@@ -355,6 +359,8 @@ class _Connection:
         elif isinstance(event, h2.events.RemoteSettingsChanged):
             self.takes_pieces |= wire.TAKES_PIECES in event.changed_settings
             self.reads_after |= wire.READS_AFTER in event.changed_settings
+        elif isinstance(event, h2.events.SettingsAcknowledged):
+            self.core.settled.set()
         elif isinstance(event, h2.events.StreamReset):
             self._coming.pop(event.stream_id, None)
             self._going.pop(event.stream_id, None)

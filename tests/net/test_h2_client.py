@@ -12,6 +12,7 @@ from hyperframe.frame import GoAwayFrame, HeadersFrame
 from world import World, get
 
 from m2mproxy.net.connection import MOST_INFORMATIONAL
+from m2mproxy.net.h2_engine import MAX_STREAMS
 
 PAIR = ("1.1", "2")
 OK = [(b":status", b"200")]
@@ -92,6 +93,26 @@ def test_requests_wait_for_room_when_no_further_connection_is_allowed() -> None:
         answered += 1
     assert all(ask.body == b"ok" for ask in asks)
     assert len(world.upstreams) == 1
+
+
+def test_requests_that_wait_go_out_once_the_upstream_takes_more() -> None:
+    world = World(pair=PAIR, limits_upstream_connections=1)
+    world.upstream_settings = {3: 2}
+    for number in range(5):
+        world.ask(b"%d" % number, new=True)
+    assert len(world.calls) == 2
+    server(world).h2.update_settings({3: 4})
+    server(world).flush()
+    world.run()
+    assert [call.body for call in world.calls] == [b"0", b"1", b"2", b"3"]
+
+
+def test_a_connection_has_our_own_number_of_streams_where_the_upstream_takes_more() -> None:
+    world = World(pair=PAIR, limits_upstream_connections=1)
+    world.upstream_settings = {3: 10 * MAX_STREAMS}
+    for _ in range(MAX_STREAMS + 2):
+        world.ask(b"{}", new=True)
+    assert len(world.calls) == MAX_STREAMS
 
 
 def test_a_connection_that_the_upstream_closes_takes_no_other_ones_place() -> None:

@@ -186,3 +186,20 @@ def test_what_ends_the_connection_after_the_request_is_not_tried_again(version: 
     with pytest.raises(UpstreamFault) as caught:
         bed.stream.head.result()
     assert not caught.value.retry
+
+
+def test_a_connection_that_takes_no_more_streams_ends_with_the_last_that_was_sent() -> None:
+    """Whoever was promised one hears at once, and does not keep it open."""
+    bed = Bed("2")
+    second = bed.pool.stream().result()
+    bed.send(bed.stream)
+    bed.end.send(GoAwayFrame(0, last_stream_id=1).serialize())
+    bed.world.run()
+    with pytest.raises(UpstreamFault) as caught:
+        second.head.result()
+    assert caught.value.retry
+    assert not bed.stream.head.done
+    assert not bed.end.is_gone
+    bed.stream.reset()
+    bed.world.run()
+    assert bed.end.is_gone

@@ -16,18 +16,17 @@ from typing import Any, Final
 
 import orjson
 
+from m2mproxy.link.choice import MOST_CALLS, Choice
 from m2mproxy.link.content import Blocks, message_of
+from m2mproxy.link.parsed import dicts
 
 # A reply of which there is more is not remembered: neither it nor what is left of an event.
 MOST = 256 * 1024
-# Choices (`n`) of which the texts are kept apart, and names of texts of one.
-_MOST_CHOICES, _MOST_TEXTS = 16, 16
-# Tool calls of a choice that have numbers of their own in a stream.
-_MOST_CALLS = 256
+# Choices (`n`) of which the texts are kept apart.
+_MOST_CHOICES = 16
 _EVENT: Final = b"data:"
 # An id of more characters is nobody's secret.
 _LONGEST_ID = 256
-_ONCE = frozenset(("role", "id", "type", "name"))
 _OF_BLOCKS = ("content_block_start", "content_block_delta")
 _parts = re.compile("[A-Za-z0-9]{8,}").findall
 _escaped = re.compile(rb"\\u(?!00)[0-9A-Fa-f]{4}").search
@@ -96,22 +95,18 @@ def _of_body(body: Any) -> list[dict[str, Any]]:
     if isinstance(output, list):
         return [item for item in output if isinstance(item, dict)]
     messages = []
-    for choice in _dicts(body.get("choices"))[:_MOST_CHOICES]:
+    for choice in dicts(body.get("choices"))[:_MOST_CHOICES]:
         message = choice.get("message")
         if isinstance(message, dict):
             messages.append(_message(message))
         elif isinstance(choice.get("text"), str):
             messages.append({"content": choice["text"]})
-    return messages or message_of(_dicts(body.get("content")))
+    return messages or message_of(dicts(body.get("content")))
 
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:
     """A message without what nobody sends back: what is null or empty."""
     return {name: value for name, value in message.items() if value or name == "content"}
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 class _Stream:
@@ -121,7 +116,7 @@ class _Stream:
 
     def __init__(self) -> None:
         self._blocks = Blocks()
-        self._choices: dict[int, _Choice] = {}
+        self._choices: dict[int, Choice] = {}
         self._items: list[dict[str, Any]] = []
         self.size = 0
 
@@ -139,10 +134,10 @@ class _Stream:
                 self._items.append(item)
                 self.size += size
             return
-        for choice in _dicts(event.get("choices")):
+        for choice in dicts(event.get("choices")):
             number = choice.get("index", 0)
             if isinstance(number, int) and 0 <= number < _MOST_CHOICES:
-                of = self._choices.setdefault(number, _Choice())
+                of = self._choices.setdefault(number, Choice())
                 self.size += of.take(choice)
 
     def messages(self) -> list[dict[str, Any]]:
@@ -152,70 +147,6 @@ class _Stream:
         return messages or self._blocks.messages()
 
 
-class _Choice:
-    """One choice of a stream: its texts by name, and its tool calls by number."""
-
-    __slots__ = ("_calls", "_texts")
-
-    def __init__(self) -> None:
-        self._texts: dict[str, list[str]] = {}
-        self._calls: dict[int, dict[str, list[str]]] = {}
-
-    def take(self, choice: dict[str, Any]) -> int:
-        """How much longer it is by this."""
-        delta = choice.get("delta")
-        if not isinstance(delta, dict):
-            text = choice.get("text")
-            return self._add(self._texts, "content", text) if isinstance(text, str) else 0
-        more = 0
-        for name, value in delta.items():
-            if name == "tool_calls":
-                more += sum(map(self._call, _dicts(value)))
-            elif isinstance(value, str):
-                more += self._add(self._texts, name, value)
-        return more
-
-    @staticmethod
-    def _add(texts: dict[str, list[str]], name: str, text: str) -> int:
-        if not text or (name not in texts and len(texts) >= _MOST_TEXTS):
-            return 0
-        if name in _ONCE and name in texts:
-            return 0  # some say who speaks with every word
-        texts.setdefault(name, []).append(text)
-        return len(text) + len(name)
-
-    def _call(self, call: dict[str, Any]) -> int:
-        number = call.get("index", 0)
-        if not isinstance(number, int) or not 0 <= number < _MOST_CALLS:
-            return 0
-        texts = self._calls.setdefault(number, {})
-        function = call.get("function")
-        parts = {"id": call.get("id"), "type": call.get("type")}
-        if isinstance(function, dict):
-            parts |= {"name": function.get("name"), "arguments": function.get("arguments")}
-        return sum(
-            self._add(texts, name, text) for name, text in parts.items() if isinstance(text, str)
-        )
-
-    def message(self) -> dict[str, Any]:
-        """As a response that is no stream has it."""
-        texts = {name: "".join(parts) for name, parts in self._texts.items()}
-        message: dict[str, Any] = {"role": texts.pop("role", "assistant")}
-        message["content"] = texts.pop("content", None)
-        message |= texts
-        if self._calls:
-            message["tool_calls"] = [
-                _tool_call({name: "".join(parts) for name, parts in texts.items()})
-                for _, texts in sorted(self._calls.items())
-            ]
-        return message
-
-
-def _tool_call(texts: dict[str, str]) -> dict[str, Any]:
-    function = {name: texts.get(name, "") for name in ("name", "arguments")}
-    return {"id": texts.get("id", ""), "type": texts.get("type", "function"), "function": function}
-
-
 def secrets(messages: list[dict[str, Any]]) -> list[bytes]:
     """The ids of tool calls that nobody can know who did not see the reply: random ones. An id that
     is made of the function's name and a number is none."""
@@ -223,7 +154,7 @@ def secrets(messages: list[dict[str, Any]]) -> list[bytes]:
         call
         for message in messages
         for call in (
-            message, *_dicts(message.get("tool_calls")), *_dicts(message.get("content"))
+            message, *dicts(message.get("tool_calls")), *dicts(message.get("content"))
         )
     ]
     found = []
@@ -235,7 +166,7 @@ def secrets(messages: list[dict[str, Any]]) -> list[bytes]:
         called = function if isinstance(function, str) else ""
         if isinstance(name, str) and _is_random(name, called):
             found.append(name.encode())
-    return found[:_MOST_CALLS]
+    return found[:MOST_CALLS]
 
 
 def _is_random(name: str, function: str) -> bool:

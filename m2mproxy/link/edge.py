@@ -54,6 +54,13 @@ _says = re.compile(
 _SPACE = b" \\nrt"  # as it is, or escaped
 # What is shorter could be guessed, and then what the reply says after it, piece by piece.
 _LEAST_SAID = 64
+# What a model has sealed in a reply, to be sent back with it: its thoughts, and what proves them.
+_sealed = re.compile(
+    rb'"(?:signature|thoughtSignature|thought_signature|encrypted_content)": ?"([\w+/=-]{128,})"'
+    rb'|"type": ?"(?:redacted_thinking|reasoning\.encrypted)"[^{}]*?"data": ?"([\w+/=-]{128,})"'
+).finditer
+# Bytes at its end, which nobody can guess, and how many of them are looked for.
+_OF_SEALED, _MOST_SEALED = 48, 4
 # What the text of a reply begins with, which the first message of a body has not before it.
 _BEFORE_REPLY = b", "
 
@@ -230,15 +237,15 @@ class Edge:
     def _may_have_reply(self, own: Entry, body: bytes, same: int) -> bool:
         """Whether the body shows, after the first bytes, which are the `same`, that its sender got
         the reply. Of a reply with a random id that is the id; of any other all of it, or a long
-        text that it says first, but for space around that."""
+        text that it says first, but for space around that; of both what the model has sealed."""
         if not self._has_reply(own) or self._isolation is Isolation.CREDENTIAL:
             return self._has_reply(own)
-        shown = own.secrets or [own.reply.lstrip(_BEFORE_REPLY)]
-        match = None if own.secrets else _says(own.reply)
-        text = match[1].strip(_SPACE) if match is not None else b""
-        if len(text) >= _LEAST_SAID:
-            shown = [text, *shown]
-        return any(body.find(each, same) >= 0 for each in shown)
+        shown = own.secrets or _shows(own.reply)
+        if any(body.find(each, same) >= 0 for each in shown):
+            return True
+        sealed = islice(_sealed(own.reply), _MOST_SEALED)
+        ends = [(each[1] or each[2])[-_OF_SEALED:] for each in sealed]
+        return any(body.find(each, same) >= 0 for each in ends)
 
     def _has_reply(self, entry: Entry) -> bool:
         """Whether there is one, and the core is still believed to have the same."""
@@ -340,6 +347,14 @@ class Edge:
         """The connection is gone."""
         self._window.end()
         self._index.clear()
+
+
+def _shows(reply: bytes) -> list[bytes]:
+    """What a body has of a reply without ids, if its sender got that."""
+    match = _says(reply)
+    text = match[1].strip(_SPACE) if match is not None else b""
+    whole = reply.lstrip(_BEFORE_REPLY)
+    return [text, whole] if len(text) >= _LEAST_SAID else [whole]
 
 
 def _still_called(before: Entry, entry: Entry) -> list[bytes]:

@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import chain
 from typing import Any, Final
 
 import orjson
 
 from m2mproxy.link.choice import MOST_CALLS, Choice
 from m2mproxy.link.content import Blocks, message_of
+from m2mproxy.link.contents import MOST_CONTENTS, Contents, contents_of
 from m2mproxy.link.parsed import dicts
 
 # A reply of which there is more is not remembered: neither it nor what is left of an event.
-MOST = 256 * 1024
+MOST = 512 * 1024
 # Choices (`n`) of which the texts are kept apart.
 _MOST_CHOICES = 16
 _EVENT: Final = b"data:"
@@ -29,6 +31,8 @@ _EVENT: Final = b"data:"
 _LONGEST_ID = 256
 _OF_BLOCKS = ("content_block_start", "content_block_delta")
 _parts = re.compile("[A-Za-z0-9]{8,}").findall
+# Where a message has calls.
+_CALLS = ("tool_calls", "content", "parts")
 _escaped = re.compile(rb"\\u(?!00)[0-9A-Fa-f]{4}").search
 _digit, _letter = re.compile("[0-9]"), re.compile("[A-Za-z]")
 
@@ -87,8 +91,8 @@ def _parsed(text: bytes | bytearray) -> Any:
 
 
 def _of_body(body: Any) -> list[dict[str, Any]]:
-    """What a JSON response brings: messages of its choices, items of its output, or a message of
-    its blocks of content."""
+    """What a JSON response brings: items of its output, messages of its choices, the contents of
+    its candidates, its message, or one of its blocks of content."""
     if not isinstance(body, dict):
         return []
     output = body.get("output")
@@ -101,6 +105,11 @@ def _of_body(body: Any) -> list[dict[str, Any]]:
             messages.append(_message(message))
         elif isinstance(choice.get("text"), str):
             messages.append({"content": choice["text"]})
+    if not messages:
+        candidates = dicts(body.get("candidates"))[:MOST_CONTENTS]
+        messages = contents_of(dicts([each.get("content") for each in candidates]))
+    if not messages and isinstance(body.get("message"), dict):
+        messages = [_message(body["message"])]
     return messages or message_of(dicts(body.get("content")))
 
 
@@ -112,10 +121,10 @@ def _message(message: dict[str, Any]) -> dict[str, Any]:
 class _Stream:
     """The texts of a stream, put together."""
 
-    __slots__ = ("_blocks", "_choices", "_items", "size")
+    __slots__ = ("_blocks", "_choices", "_contents", "_items", "size")
 
     def __init__(self) -> None:
-        self._blocks = Blocks()
+        self._blocks, self._contents = Blocks(), Contents()
         self._choices: dict[int, Choice] = {}
         self._items: list[dict[str, Any]] = []
         self.size = 0
@@ -134,39 +143,43 @@ class _Stream:
                 self._items.append(item)
                 self.size += size
             return
+        self.size += self._contents.take(event, size)
         for choice in dicts(event.get("choices")):
             number = choice.get("index", 0)
             if isinstance(number, int) and 0 <= number < _MOST_CHOICES:
                 of = self._choices.setdefault(number, Choice())
-                self.size += of.take(choice)
+                self.size += of.take(choice, size)
 
     def messages(self) -> list[dict[str, Any]]:
         if self._items:
             return self._items
         messages = [choice.message() for _, choice in sorted(self._choices.items())]
-        return messages or self._blocks.messages()
+        return messages or self._contents.messages() or self._blocks.messages()
 
 
 def secrets(messages: list[dict[str, Any]]) -> list[bytes]:
     """The ids of tool calls that nobody can know who did not see the reply: random ones. An id that
     is made of the function's name and a number is none."""
-    calls = [
-        call
+    found = [
+        name.encode()
         for message in messages
-        for call in (
-            message, *dicts(message.get("tool_calls")), *dicts(message.get("content"))
-        )
+        for part in (message, *chain.from_iterable(dicts(message.get(at)) for at in _CALLS))
+        if (name := _random_id(part)) is not None
     ]
-    found = []
-    for call in calls:
-        is_call = "function" in call or call.get("type") == "tool_use"
-        name = call.get("call_id") or (call.get("id") if is_call else None)
+    return found[:MOST_CALLS]
+
+
+def _random_id(call: dict[str, Any]) -> str | None:
+    """That of a tool call, if it has one."""
+    if isinstance(of := call.get("functionCall"), dict):
+        name, function = of.get("id"), of.get("name")
+    else:
         of = call.get("function")
         function = of.get("name") if isinstance(of, dict) else call.get("name")
-        called = function if isinstance(function, str) else ""
-        if isinstance(name, str) and _is_random(name, called):
-            found.append(name.encode())
-    return found[:MOST_CALLS]
+        is_call = "function" in call or call.get("type") == "tool_use"
+        name = call.get("call_id") or (call.get("id") if is_call else None)
+    called = function if isinstance(function, str) else ""
+    return name if isinstance(name, str) and _is_random(name, called) else None
 
 
 def _is_random(name: str, function: str) -> bool:

@@ -90,6 +90,52 @@ def test_who_asks_the_same_finds_out_the_reply_where_the_operator_lets_them() ->
     assert found >= 0.9 * TRIALS
 
 
+SEALED = "Ev+A/b9q" * 20
+ENDS = ("Q1x+y/Zk4" * 6)[:48]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"parts": [{"text": "4", "thoughtSignature": SEALED + ENDS}], "role": "model"},
+        {"type": "reasoning", "summary": [], "encrypted_content": SEALED + ENDS},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "so", "signature": SEALED + ENDS},
+                {"type": "text", "text": "4"},
+            ],
+        },
+        {"role": "assistant", "content": [{"type": "redacted_thinking", "data": SEALED + ENDS}]},
+        {
+            "role": "assistant",
+            "content": "4",
+            "reasoning_details": [{"type": "reasoning.encrypted", "data": SEALED + ENDS}],
+        },
+    ],
+)
+def test_who_has_what_the_model_sealed_has_the_reply(reply: dict[str, Any]) -> None:
+    """However the application writes the rest of it; who has all but the end of it has not."""
+
+    def refers(rest: dict[str, Any]) -> bool:
+        link = ends()
+        link.exchange(body([said("user", "2 + 2?")]), [reply])
+        again = [said("user", "2 + 2?"), {"x": 1, **rest}, said("user", "?")]
+        return link.choose(body(again)).use.reply
+
+    assert refers(reply)
+    assert not refers(json.loads(json.dumps(reply).replace(ENDS, ENDS[::-1])))
+    assert not refers(said("assistant", SEALED))
+
+
+def test_what_is_no_seal_shows_nothing_by_its_end() -> None:
+    for other in ({"data": SEALED + ENDS}, {"signature": ENDS}, {"id": SEALED + ENDS}):
+        link = ends()
+        link.exchange(body([said("user", "2 + 2?")]), [said("assistant", "4") | other])
+        again = body([said("user", "2 + 2?"), said("assistant", ENDS), said("user", "?")])
+        assert not link.choose(again).use.reply
+
+
 # -- what is chosen, not only how large it is ------------------------------------------------------
 
 rng = random.Random(4)

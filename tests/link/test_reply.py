@@ -39,6 +39,10 @@ def delta(index: int = 0, /, **what: object) -> dict[str, object]:
     }
 
 
+def detail(number: int, kind: str = "text", **what: object) -> dict[str, object]:
+    return {"type": f"reasoning.{kind}", "index": number, **what}
+
+
 def call(number: int, **what: object) -> dict[str, object]:
     return delta(tool_calls=[{"index": number, **what}])
 
@@ -116,6 +120,34 @@ BLOCKS_MESSAGE = {
         {"type": "tool_use", "id": "toolu_05D6e7F8", "name": "two", "input": {}},
     ],
 }
+
+
+def part(number: int | None, *parts: dict[str, object], role: str = "model") -> dict[str, object]:
+    """A response of Gemini's API; without a number it has none."""
+    content = {"parts": list(parts), "role": role}
+    index = {} if number is None else {"index": number}
+    return {"candidates": [{"content": content, **index}], "usageMetadata": {"n": 1}}
+
+
+SIGNED = "Ev+A/b" * 30
+SIGNATURE = {"thoughtSignature": SIGNED}
+IN_URLS = {"thoughtSignature": "Ev-A_b" * 30}
+CONTENTS = sse(
+    part(0, {"text": "so ", "thought": True}),
+    part(0, {"text": "be it", "thought": True}),
+    part(0, {"text": "Grüße, \n"}),
+    part(0, {"text": ""}, {"text": '"you"'}),
+    part(0, {"functionCall": {"name": "one", "args": {"x": 1}}, **SIGNATURE}, {"text": ""}),
+    {"candidates": [{"content": {"role": "model"}, "finishReason": "STOP", "index": 0}]},
+)
+CONTENT = {
+    "parts": [
+        {"text": "so be it", "thought": True},
+        {"text": 'Grüße, \n"you"'},
+        {"functionCall": {"name": "one", "args": {"x": 1}}, **SIGNATURE},
+    ],
+    "role": "model",
+}
 SHAPES: list[tuple[str, bytes, Messages]] = [
     ("chat", CHAT, [CHAT_MESSAGE]),
     ("crlf", CHAT.replace(b"\n", b"\r\n"), [CHAT_MESSAGE]),
@@ -151,6 +183,78 @@ SHAPES: list[tuple[str, bytes, Messages]] = [
         [ITEM],
     ),
     ("messages", BLOCKS, [BLOCKS_MESSAGE]),
+    ("contents", CONTENTS, [CONTENT, IN_URLS]),
+    (
+        "contents of two candidates",
+        sse(part(1, {"text": "b"}), part(None, {"text": "a"}), part(1, {"text": "c"})),
+        [
+            {"parts": [{"text": "a"}], "role": "model"},
+            {"parts": [{"text": "bc"}], "role": "model"},
+        ],
+    ),
+    (
+        "texts of two kinds, and one that is signed",
+        sse(
+            part(0, {"text": "a", "thought": True}, {"text": "b", "thought": False}),
+            part(0, {"text": "c"}, {"text": "d", "thoughtSignature": "s"}, {"text": "e"}),
+        ),
+        [
+            {
+                "parts": [
+                    {"text": "a", "thought": True},
+                    {"text": "b", "thought": False},
+                    {"text": "c"},
+                    {"text": "d", "thoughtSignature": "s"},
+                    {"text": "e"},
+                ],
+                "role": "model",
+            }
+        ],
+    ),
+    (
+        "details of reasoning",
+        sse(
+            delta(reasoning="so ", reasoning_details=[detail(0, text="so ", format="f")]),
+            delta(reasoning="be", reasoning_details=[detail(0, text="be", format="f")]),
+            delta(reasoning_details=[detail(0, signature="c2ln")]),
+            delta(reasoning_details=[detail(1, "encrypted", data="x")]),
+            delta(reasoning_details=[detail(1, text="y"), 1], content="it"),
+            delta(reasoning_details=[]),
+        ),
+        [
+            {
+                "role": "assistant",
+                "content": "it",
+                "reasoning": "so be",
+                "reasoning_details": [
+                    detail(0, text="so be", format="f", signature="c2ln"),
+                    detail(1, "encrypted", data="x"),
+                    detail(1, text="y"),
+                ],
+            }
+        ],
+    ),
+    (
+        "what else a choice and a call have",
+        sse(
+            delta(content=[{"type": "thinking"}], extra={"b": 1}, role={"c": 1}, empty={}),
+            delta(extra={"d": 1}, content="a"),
+            delta(extra="e", audio=None, logprobs=3),
+            call(0, id="call_a1b2c3d4", function={"name": "f"}, extra={"g": {"s": "c2ln"}}),
+            call(0, function={"arguments": "{}"}, extra={"h": 1}, more=["i"]),
+        ),
+        [
+            {
+                "role": "assistant",
+                "content": "a",
+                "extra": {"b": 1},
+                "empty": {},
+                "tool_calls": [
+                    called("call_a1b2c3d4", "f", "{}") | {"extra": {"g": {"s": "c2ln"}}},
+                ],
+            }
+        ],
+    ),
     ("nothing", sse("[DONE]"), []),
     (
         "an event that is not whole",
@@ -186,6 +290,14 @@ BODIES: list[tuple[object, Messages]] = [
     ({"output": [ITEM, 1]}, [ITEM]),
     ({"type": "message", **BLOCKS_MESSAGE, "stop_reason": "tool_use"}, [BLOCKS_MESSAGE]),
     ({"type": "message", "role": "assistant", "content": []}, []),
+    ({"candidates": [{"content": CONTENT}, {"content": 1}, {}, 1]}, [CONTENT, IN_URLS]),
+    ({"candidates": [{"content": {"role": "model"}}]}, []),
+    ({"candidates": [{"content": {"parts": [{"text": "a"}, {"text": "b"}]}}]}, [
+        {"parts": [{"text": "a"}, {"text": "b"}]}
+    ]),
+    ({"message": {"role": "assistant", "content": "x", "tool_calls": None}, "done": True}, [
+        {"role": "assistant", "content": "x"}
+    ]),
     ({"content": "x"}, []),
     ({"error": {"message": "x"}}, []),
     ([], []),
@@ -359,20 +471,34 @@ def test_a_stream_has_a_bounded_number_of_choices_names_and_calls() -> None:
     assert len(read([sse(*names)])[0]) <= 18
     calls = [call(number, function={"name": "x"}) for number in range(1000)]
     assert len(read([sse(*calls)])[0]["tool_calls"]) == 256
+    lists = [delta(**{f"name{number}": [{"a": 1}]}) for number in range(100)]
+    assert len(read([sse(*lists)])[0]) == 18
+    kept = [call(0, **{f"name{number}": {"a": 1}}) for number in range(100)]
+    assert len(read([sse(*kept)])[0]["tool_calls"][0]) == 19
+    contents = [part(number, {"text": "x"}) for number in range(100)]
+    assert len(read([sse(*contents)])) == 16
+    whole = {"candidates": [{"content": {"parts": [{"text": "x"}]}}] * 100}
+    assert len(read([json.dumps(whole).encode()], events=False)) == 16
     blocks = [began(number, type="text") for number in range(1000)]
     assert len(read([sse(*blocks)])[0]["content"]) == 256
     names = [went_on(0, "x", **{f"name{number}": "x"}) for number in range(100)]
     assert len(read([sse(began(0, type="text"), *names)])[0]["content"][0]) == 17
 
 
-def test_what_a_stream_of_blocks_has_counts_towards_its_bound() -> None:
+def test_all_that_a_stream_has_counts_towards_its_bound() -> None:
     kilobyte = "x" * 1024
     for pieces in (
-        [began(number % 2, type=kilobyte) for number in range(257)],
-        [began(0), *(went_on(0, "text", text=kilobyte) for _ in range(257))],
+        [began(number % 2, type=kilobyte) for number in range(513)],
+        [began(0), *(went_on(0, "text", text=kilobyte) for _ in range(513))],
+        [part(number % 2, {"text": kilobyte}) for number in range(513)],
+        [part(0, {"f": kilobyte}) for number in range(513)],
+        [delta(details=[detail(0, text=kilobyte)]) for _ in range(513)],
+        [delta(details=[detail(number, text=kilobyte)]) for number in range(513)],
+        [delta(n % 16, **{f"n{n // 16}": {"a": 4 * kilobyte}}) for n in range(129)],
+        [call(number % 200, **{f"n{number}": {"a": kilobyte}}) for number in range(513)],
     ):
         assert read([sse(*pieces)]) == []
-        assert read([sse(*pieces[:200])]) != []
+        assert read([sse(*pieces[:100])]) != []
 
 
 @pytest.mark.parametrize(
@@ -525,6 +651,10 @@ def test_a_random_id_is_a_secret(name: str) -> None:
     assert secrets([{"type": "function_call", "call_id": name, "name": "f"}]) == [name.encode()]
     block = {"type": "tool_use", "id": name, "name": "f", "input": {}}
     assert secrets([{"role": "assistant", "content": [block]}]) == [name.encode()]
+
+
+    part = {"functionCall": {"id": name, "name": "f", "args": {}}}
+    assert secrets([{"parts": [{"text": "x"}, part], "role": "model"}]) == [name.encode()]
 
 
 def test_the_id_of_what_is_no_call_is_no_secret() -> None:

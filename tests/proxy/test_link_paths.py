@@ -3,7 +3,9 @@ that are its turns."""
 
 from __future__ import annotations
 
+import base64
 import json
+import random
 
 import pytest
 from edge import ON, Edge
@@ -78,6 +80,26 @@ def test_who_asks_about_a_conversation_refers_to_it_and_changes_nothing(
         assert edge.upstream_links.report()["misses"] == 0
         sizes.append(turns)
     assert [abs(a - b) < 4 for a, b in zip(sizes[0][2:], sizes[1][2:], strict=True)] == [True] * 3
+
+
+@pytest.mark.parametrize("alphabet", ["+/", "-_"])
+def test_what_gemini_signs_crosses_once(alphabet: str) -> None:
+    """It comes back as it was, or in the alphabet for URLs."""
+    edge, rng = pair(), random.Random(1)
+    history: list[dict[str, object]] = []
+    path = b"/v1/models/gemini-3-pro:generateContent"
+    for turn in range(5):
+        history.append({"parts": [{"text": f"Go on with {turn}."}], "role": "user"})
+        signed = base64.b64encode(rng.randbytes(3000), b"+/").decode()
+        call = {"functionCall": {"name": "next", "args": {"n": turn}}, "thoughtSignature": signed}
+        reply = {"candidates": [{"content": {"parts": [call], "role": "model"}, "index": 0}]}
+        body = json.dumps({"contents": history, "model": "m" * 100}).encode()
+        coding, wire = sent(edge, path, body, json.dumps(reply, indent=2).encode())
+        if turn >= 2:
+            assert coding == "m2m-link" and wire < 200
+        call["thoughtSignature"] = signed.translate(str.maketrans("+/", alphabet))
+        history.append({"parts": [call], "role": "model"})
+    assert edge.upstream_links.report()["misses"] == 0
 
 
 @pytest.mark.parametrize("path", OTHERS)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-LARGEST = 1 << 18
+LARGEST = 1 << 19
 Json = Any
 
 
@@ -79,7 +79,9 @@ def _of_json(body: bytes) -> Iterator[Json]:
     if isinstance(value.get("output"), list):
         yield from _objects(value["output"])
         return
-    messages = list(_of_choices(value))
+    messages = list(_of_choices(value)) or list(_of_candidates(value))
+    if not messages and isinstance(value.get("message"), dict):
+        messages = [_without_nothing(value["message"])]
     blocks = list(_objects(_list(value.get("content"))))
     if not messages and blocks:
         messages = [{"role": "assistant", "content": blocks}]
@@ -90,9 +92,28 @@ def _of_choices(value: dict[str, Json]) -> Iterator[Json]:
     for choice in list(_objects(_list(value.get("choices"))))[:16]:
         message, said = choice.get("message"), choice.get("text")
         if isinstance(message, dict):
-            yield {name: value for name, value in message.items() if value or name == "content"}
+            yield _without_nothing(message)
         elif isinstance(said, str):
             yield {"content": said}
+
+
+def _without_nothing(message: dict[str, Json]) -> Json:
+    return {name: value for name, value in message.items() if value or name == "content"}
+
+
+def _of_candidates(value: dict[str, Json]) -> Iterator[Json]:
+    for candidate in list(_objects(_list(value.get("candidates"))))[:16]:
+        content = candidate.get("content")
+        if isinstance(content, dict) and list(_objects(_list(content.get("parts")))):
+            yield content
+            yield from _signatures(content["parts"])
+
+
+def _signatures(parts: Json) -> Iterator[Json]:
+    for part in _objects(parts):
+        signed = part.get("thoughtSignature")
+        if isinstance(signed, str) and re.search("[+/]", signed):
+            yield {"thoughtSignature": signed.replace("+", "-").replace("/", "_")}
 
 
 class Texts(dict[str, str]):
@@ -109,31 +130,91 @@ class Texts(dict[str, str]):
         self.size += len(name) + len(value)
 
 
+class Others(dict[str, Json]):
+    """Objects by name, and arrays of them; `size` is what all that was kept comes to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._size = 0
+        self._texts: dict[str, Texts] = {}  # of the last object of each array
+
+    @property
+    def size(self) -> int:
+        return self._size + sum(texts.size for texts in self._texts.values())
+
+    def keep(self, name: str, value: Json, line: int) -> None:
+        if name not in self and len(self) == 16:
+            return
+        if isinstance(value, dict) and name not in self:
+            self[name] = value
+            self._size += line
+        elif isinstance(value, list) and not isinstance(self.get(name), dict):
+            for each in _objects(value):
+                self._append(name, each, line)
+
+    def _append(self, name: str, more: dict[str, Json], line: int) -> None:
+        known = self.setdefault(name, [])
+        kind, index = more.get("type"), more.get("index")
+        if known and isinstance(kind, str) and isinstance(index, int):
+            last = known[-1]
+            same = last.get("index")
+            if last.get("type") == kind and isinstance(same, int) and same == index:
+                for of, value in more.items():
+                    if of not in ("type", "id", "format"):
+                        self._texts[name].add(of, value)
+                return
+        self._end(name)
+        known.append(dict(more))
+        self._texts[name] = Texts()
+        self._size += line
+
+    def _end(self, name: str) -> None:
+        """The last object is whole."""
+        texts = self._texts.pop(name, Texts())
+        self._size += texts.size
+        for of, value in texts.items():
+            last = self[name][-1]
+            last[of] = last[of] + value if isinstance(last.get(of), str) else value
+
+    def whole(self) -> dict[str, Json]:
+        for name in list(self._texts):
+            self._end(name)
+        return self
+
+
 @dataclass
 class Choice:
     texts: Texts = field(default_factory=Texts)
-    calls: dict[int, Texts] = field(default_factory=dict)
+    others: Others = field(default_factory=Others)
+    calls: dict[int, tuple[Texts, Others]] = field(default_factory=dict)
 
     def size(self) -> int:
-        return self.texts.size + sum(call.size for call in self.calls.values())
+        parts = ((self.texts, self.others), *self.calls.values())
+        return sum(texts.size + others.size for texts, others in parts)
 
-    def add(self, choice: dict[str, Json]) -> None:
+    def add(self, choice: dict[str, Json], line: int) -> None:
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             self.texts.add("content", choice.get("text"))
             return
         for name, value in delta.items():
-            if name != "tool_calls":
-                self.texts.add(name, value)
-            else:
+            if name == "tool_calls":
                 for call in _objects(_list(value)):
-                    self._add_call(call)
+                    self._add_call(call, line)
+            elif isinstance(value, str):
+                if name not in self.others:
+                    self.texts.add(name, value)
+            elif name not in self.texts and name not in ("role", "content"):
+                self.others.keep(name, value, line)
 
-    def _add_call(self, call: dict[str, Json]) -> None:
+    def _add_call(self, call: dict[str, Json], line: int) -> None:
         number = _index(call, 255)
         if number is None:
             return
-        texts = self.calls.setdefault(number, Texts())
+        texts, others = self.calls.setdefault(number, (Texts(), Others()))
+        for name, value in call.items():
+            if isinstance(value, dict) and name not in ("index", "id", "type", "function"):
+                others.keep(name, value, line)
         function = call.get("function")
         for name in ("id", "type"):
             texts.add(name, call.get(name))
@@ -143,16 +224,17 @@ class Choice:
     def message(self) -> Json:
         out: dict[str, Json] = {"role": self.texts.get("role", "assistant")}
         out["content"] = self.texts.get("content")
-        for name, value in self.texts.items():
+        for name, value in (*self.texts.items(), *self.others.whole().items()):
             out.setdefault(name, value)
         if self.calls:
-            out["tool_calls"] = [_call(call) for _, call in sorted(self.calls.items())]
+            out["tool_calls"] = [_call(*self.calls[number]) for number in sorted(self.calls)]
         return out
 
 
-def _call(texts: Texts) -> Json:
+def _call(texts: Texts, others: Others) -> Json:
     function = {name: texts.get(name, "") for name in ("name", "arguments")}
-    return {"id": texts.get("id", ""), "type": texts.get("type", "function"), "function": function}
+    named = {"id": texts.get("id", ""), "type": texts.get("type", "function")}
+    return {**named, "function": function, **others.whole()}
 
 
 def _index(value: dict[str, Json], most: int) -> int | None:
@@ -199,6 +281,50 @@ class Blocks:
         return block
 
 
+@dataclass
+class Contents:
+    """The contents of Gemini's candidates."""
+
+    first: dict[int, dict[str, Json]] = field(default_factory=dict)
+    parts: dict[int, list[Json]] = field(default_factory=dict)
+    size: int = 0
+
+    def add(self, event: dict[str, Json], line: int) -> None:
+        counts = False
+        for candidate in _objects(_list(event.get("candidates"))):
+            index, content = _index(candidate, 15), candidate.get("content")
+            if index is None or not isinstance(content, dict):
+                continue
+            counts = True
+            self.first.setdefault(index, content)
+            parts = self.parts.setdefault(index, [])
+            for part in _objects(_list(content.get("parts"))):
+                self._part(parts, part)
+        self.size += line if counts else 0
+
+    @staticmethod
+    def _part(parts: list[Json], part: dict[str, Json]) -> None:
+        def joins(one: dict[str, Json]) -> bool:
+            rest = {name: value for name, value in one.items() if name != "text"}
+            thought = rest.get("thought") is True and len(rest) == 1
+            return isinstance(one.get("text"), str) and (thought or not rest)
+
+        if joins(part):
+            if parts and joins(parts[-1]) and ("thought" in parts[-1]) == ("thought" in part):
+                parts[-1] = {**parts[-1], "text": parts[-1]["text"] + part["text"]}
+                return
+            if not part["text"]:
+                return
+        parts.append(part)
+
+    def messages(self) -> list[Json]:
+        found = []
+        for index, parts in sorted(self.parts.items()):
+            if parts:
+                found += [{**self.first[index], "parts": parts}, *_signatures(parts)]
+        return found
+
+
 _OF_BLOCKS = ("content_block_start", "content_block_delta")
 
 
@@ -209,7 +335,7 @@ def _of_stream(body: bytes) -> Iterator[Json]:
     items: list[Json] = []
     size = 0
     choices: dict[int, Choice] = {}
-    blocks = Blocks()
+    blocks, contents = Blocks(), Contents()
     for line in lines[:-1]:
         if not line.startswith(b"data:"):
             continue
@@ -222,17 +348,19 @@ def _of_stream(body: bytes) -> Iterator[Json]:
         if event.get("type") in _OF_BLOCKS:
             blocks.add(event, len(line))
         elif event.get("type") != "response.output_item.done":
+            contents.add(event, len(line))
             for choice in _objects(_list(event.get("choices"))):
                 index = _index(choice, 15)
                 if index is not None:
-                    choices.setdefault(index, Choice()).add(choice)
+                    choices.setdefault(index, Choice()).add(choice, len(line))
         elif isinstance(event.get("item"), dict):
             items.append(event["item"])
             size += len(line)
-    if size + blocks.size + sum(choice.size() for choice in choices.values()) > LARGEST:
+    size += blocks.size + contents.size + sum(choice.size() for choice in choices.values())
+    if size > LARGEST:
         raise ValueError("too large")
     messages = [choice.message() for _, choice in sorted(choices.items())]
-    yield from items or messages or blocks.messages()
+    yield from items or messages or contents.messages() or blocks.messages()
 
 
 # ---- Rendering ----

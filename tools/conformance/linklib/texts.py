@@ -22,6 +22,9 @@ _MEMBERS = (
     *("role", "content", "tool_calls", "text", "refusal", "id", "type", "name", "reasoning"),
     *("function_call", "x", "index"),
 )
+# Names of other values than texts.
+_OTHERS = ("reasoning_details", "extra_content", "x")
+_SIGNED = ('"Ev+A/b=="', '"Ev-A_b"', '"+"', '"\\/"', "1")
 # Pieces of the arguments of a tool call.
 _ARGUMENTS = ('{"x":', "1.50}", "{}", "[1e3]", '"\\ud83d"', " null ", "", "{", "\ufeff1")
 # What is no JSON, or only just.
@@ -49,9 +52,9 @@ def answer(rng: Random) -> Answer:
     """A reply, valid or not, of JSON or events."""
     make = _Maker(rng)
     if rng.random() < 0.5:
-        items, blocks = rng.choice(((0, 0), (0, 0), (0.3, 0), (0, 0.9)))
-        count = 8 if blocks else 4
-        events = [make.event(items, blocks).encode("utf-8", "surrogatepass") for _ in range(count)]
+        shares = rng.choice(((0, 0, 0), (0, 0, 0), (0.3, 0, 0), (0, 0.9, 0), (0, 0, 0.9)))
+        count = 8 if any(shares[1:]) else 4
+        events = [make.event(*shares).encode("utf-8", "surrogatepass") for _ in range(count)]
         if rng.random() < 0.05:
             events[-1] = events[-1].rstrip()
         if rng.random() < 0.05:
@@ -107,17 +110,58 @@ class _Maker:
 
     def _call(self) -> str:
         texts = [(0.4, name, self._string) for name in ("id", "type")]
+        others = [(0.1, name, self._value) for name in _OTHERS]
         return self._object(
-            [(0.8, "index", self._number), *texts, (0.7, "function", self._function)]
+            [(0.8, "index", self._number), *texts, (0.7, "function", self._function), *others]
         )
+
+    def _detail(self) -> str:
+        """An object of a list that goes on with the one before, or does not."""
+        texts = [(0.4, name, self._string) for name in ("text", "id", "data", "index", "role")]
+        return self._object(
+            [
+                (0.8, "type", lambda: self._rng.choice(('"a"', '"a"', '"b"', "1"))),
+                (0.8, "index", lambda: self._rng.choice(("0", "0", "1", "false", "0.0"))),
+                *texts,
+            ]
+        )
+
+    def _other(self) -> str:
+        return self._value() if self._often(0.3) else self._some(self._detail)
+
+    def _part(self) -> str:
+        """A part of what Gemini says."""
+        if self._often(0.6):
+            thought = self._rng.choice(("", "", ',"thought":true', ',"thought":false'))
+            return f'{{"text":{self._string()}{thought}}}'
+        return self._object(
+            [
+                (0.5, "text", self._string),
+                (0.2, "thought", self._value),
+                (0.5, "thoughtSignature", lambda: self._rng.choice(_SIGNED)),
+                (0.3, "functionCall", self._value),
+            ]
+        )
+
+    def _candidates(self) -> str:
+        def content() -> str:
+            parts = (0.9, "parts", lambda: self._some(self._part))
+            return self._object([parts, (0.6, "role", self._string), (0.2, "x", self._value)])
+
+        def candidate() -> str:
+            return self._object([(0.5, "index", self._number), (0.9, "content", content)])
+
+        return self._some(candidate, (0, 1, 1, 1, 2, 3, 18))
 
     def _delta(self) -> str:
         members: list[tuple[float, str, Callable[[], str]]] = [
             (0.3, name, self._string) for name in _MEMBERS if name != "tool_calls"
         ]
         members.append((0.3, "tool_calls", lambda: self._some(self._call)))
+        members += [(0.15, name, self._other) for name in (*_OTHERS, "reasoning", "content")]
         if self._often(0.05):
-            members += [(1, f"n{number}", self._string) for number in range(18)]
+            make = self._rng.choice((self._string, self._other))
+            members += [(1, f"n{number}", make) for number in range(18)]
         return self._object(members)
 
     def _choice(self, said: str) -> str:
@@ -137,14 +181,15 @@ class _Maker:
         texts = [(0.4, name, self._string) for name in names]
         return self._object([*texts, (0.4, "partial_json", self._arguments)])
 
-    def event(self, items: float, blocks: float) -> str:
+    def event(self, items: float, blocks: float, contents: float) -> str:
         """A line, and what ends it; `items` is the share of those of the Responses API, `blocks`
-        of those of the Messages API."""
+        of those of the Messages API, `contents` of those of Gemini."""
         kinds = ('"response.output_item.done"', '"x"', "null")
         of_blocks = ('"content_block_start"', '"content_block_delta"', '"content_block_delta"')
         said = self._object(
             [
-                (0.85 - 0.8 * blocks, "choices", lambda: self._choices("delta")),
+                (0.85 - 0.8 * max(blocks, contents), "choices", lambda: self._choices("delta")),
+                (0.85 * contents, "candidates", self._candidates),
                 (items + blocks, "type", lambda: self._rng.choice(of_blocks if blocks else kinds)),
                 (items, "item", self._delta),
                 (0.6 * blocks, "index", self._number),
@@ -163,7 +208,9 @@ class _Maker:
         """A whole body."""
         said = self._object(
             [
-                (0.8, "choices", lambda: self._choices("message")),
+                (0.6, "choices", lambda: self._choices("message")),
+                (0.4, "candidates", self._candidates),
+                (0.2, "message", self._delta),
                 (0.2, "output", lambda: self._some(self._delta)),
                 (0.3, "content", lambda: self._some(self._block)),
             ]

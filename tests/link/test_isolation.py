@@ -99,6 +99,7 @@ ENDS = ("Q1x+y/Zk4" * 6)[:48]
     [
         {"parts": [{"text": "4", "thoughtSignature": SEALED + ENDS}], "role": "model"},
         {"type": "reasoning", "summary": [], "encrypted_content": SEALED + ENDS},
+        {"role": "assistant", "content": "4", "x": {"g": {"thought_signature": SEALED + ENDS}}},
         {
             "role": "assistant",
             "content": [
@@ -126,6 +127,15 @@ def test_who_has_what_the_model_sealed_has_the_reply(reply: dict[str, Any]) -> N
     assert refers(reply)
     assert not refers(json.loads(json.dumps(reply).replace(ENDS, ENDS[::-1])))
     assert not refers(said("assistant", SEALED))
+
+
+def test_a_seal_that_both_turns_have_shows_nothing() -> None:
+    """It may be of an earlier reply, which a model server repeats."""
+    link = ends()
+    signed = {"role": "assistant", "signature": SEALED + ENDS}
+    link.exchange(body([said("user", "2 + 2?"), signed]), [signed])
+    again = body([said("user", "2 + 2?"), signed, said("user", "?")])
+    assert not link.choose(again).use.reply
 
 
 def test_what_is_no_seal_shows_nothing_by_its_end() -> None:

@@ -129,6 +129,10 @@ def part(number: int | None, *parts: dict[str, object], role: str = "model") -> 
     return {"candidates": [{"content": content, **index}], "usageMetadata": {"n": 1}}
 
 
+def signed(*signatures: object) -> list[dict[str, object]]:
+    return [{"thoughtSignature": each} for each in signatures]
+
+
 SIGNED = "Ev+A/b" * 30
 SIGNATURE = {"thoughtSignature": SIGNED}
 IN_URLS = {"thoughtSignature": "Ev-A_b" * 30}
@@ -195,19 +199,19 @@ SHAPES: list[tuple[str, bytes, Messages]] = [
     (
         "texts of two kinds, and one that is signed",
         sse(
-            part(0, {"text": "a", "thought": True}, {"text": "b", "thought": False}),
+            part(0, {"text": "a", "thought": True}, {"text": "b", "thought": 1}, role="r"),
             part(0, {"text": "c"}, {"text": "d", "thoughtSignature": "s"}, {"text": "e"}),
         ),
         [
             {
                 "parts": [
                     {"text": "a", "thought": True},
-                    {"text": "b", "thought": False},
+                    {"text": "b", "thought": 1},
                     {"text": "c"},
                     {"text": "d", "thoughtSignature": "s"},
                     {"text": "e"},
                 ],
-                "role": "model",
+                "role": "r",
             }
         ],
     ),
@@ -235,13 +239,55 @@ SHAPES: list[tuple[str, bytes, Messages]] = [
         ],
     ),
     (
+        "details that do not go on",
+        sse(
+            delta(d=[detail(0, text="a")]),
+            delta(d=[{"type": "reasoning.text", "text": "b"}]),
+            delta(d=[{"type": "reasoning.text", "text": "c"}, {"index": 0, "text": "d"}]),
+            delta(d=[{"index": 0, "text": "e"}, {"type": 1, "index": 1.0}]),
+            delta(d=[{"type": 1, "index": 1}]),
+            delta(d=[detail(1, text="f"), detail(2, text="g"), detail(2, "x", text="h")]),
+            delta(d=[{"type": "a", "index": 0.0}, {"type": "a", "index": 0, "text": "i"}]),
+            delta(d=[{"type": "a", "index": 0, "text": "j", "id": "k"}, 1], none=[], ones=[1]),
+        ),
+        [
+            {
+                "role": "assistant",
+                "content": None,
+                "d": [
+                    detail(0, text="a"),
+                    {"type": "reasoning.text", "text": "b"},
+                    {"type": "reasoning.text", "text": "c"},
+                    {"index": 0, "text": "d"},
+                    {"index": 0, "text": "e"},
+                    {"type": 1, "index": 1.0},
+                    {"type": 1, "index": 1},
+                    detail(1, text="f"),
+                    detail(2, text="g"),
+                    detail(2, "x", text="h"),
+                    {"type": "a", "index": 0.0},
+                    {"type": "a", "index": 0, "text": "ij"},
+                ],
+            }
+        ],
+    ),
+    (
+        "names of two kinds of values, of which the first counts",
+        sse(
+            delta(a="b", c={"d": 1}, e=[{"f": 1}]),
+            delta(a={"b": 1}, c="d", e="f"),
+            delta(a=[{"b": 1}], c=[{"d": 1}], e={"f": 1}),
+        ),
+        [{"role": "assistant", "content": None, "a": "b", "c": {"d": 1}, "e": [{"f": 1}]}],
+    ),
+    (
         "what else a choice and a call have",
         sse(
             delta(content=[{"type": "thinking"}], extra={"b": 1}, role={"c": 1}, empty={}),
             delta(extra={"d": 1}, content="a"),
             delta(extra="e", audio=None, logprobs=3),
             call(0, id="call_a1b2c3d4", function={"name": "f"}, extra={"g": {"s": "c2ln"}}),
-            call(0, function={"arguments": "{}"}, extra={"h": 1}, more=["i"]),
+            call(0, function={"arguments": "{}"}, extra={"h": 1}, more=[{"i": 1}]),
         ),
         [
             {
@@ -292,6 +338,16 @@ BODIES: list[tuple[object, Messages]] = [
     ({"type": "message", "role": "assistant", "content": []}, []),
     ({"candidates": [{"content": CONTENT}, {"content": 1}, {}, 1]}, [CONTENT, IN_URLS]),
     ({"candidates": [{"content": {"role": "model"}}]}, []),
+    (
+        {"candidates": [{"content": {"parts": signed("a", "+", "b/", 1)}}]},
+        [{"parts": signed("a", "+", "b/", 1)}, *signed("-", "b_")],
+    ),
+    (
+        {"choices": [{"text": "a"}], "candidates": [{"content": CONTENT}], "message": {"b": 1}},
+        [{"content": "a"}],
+    ),
+    ({"candidates": [{"content": CONTENT}], "message": {"b": 1}}, [CONTENT, IN_URLS]),
+    ({"message": {"b": 1}, "content": [{"c": 1}]}, [{"b": 1}]),
     ({"candidates": [{"content": {"parts": [{"text": "a"}, {"text": "b"}]}}]}, [
         {"parts": [{"text": "a"}, {"text": "b"}]}
     ]),

@@ -249,6 +249,7 @@ SHAPES: list[tuple[str, bytes, Messages]] = [
             delta(d=[detail(1, text="f"), detail(2, text="g"), detail(2, "x", text="h")]),
             delta(d=[{"type": "a", "index": 0.0}, {"type": "a", "index": 0, "text": "i"}]),
             delta(d=[{"type": "a", "index": 0, "text": "j", "id": "k"}, 1], none=[], ones=[1]),
+            delta(d=[{"type": "a", "index": 0.0, "text": "l"}]),
         ),
         [
             {
@@ -267,6 +268,7 @@ SHAPES: list[tuple[str, bytes, Messages]] = [
                     detail(2, "x", text="h"),
                     {"type": "a", "index": 0.0},
                     {"type": "a", "index": 0, "text": "ij"},
+                    {"type": "a", "index": 0.0, "text": "l"},
                 ],
             }
         ],

@@ -162,6 +162,8 @@ class TemplateDecoder:
             size += len(event)
             if size > most:
                 raise WireError("the batch is too large")
+            if not event:  # a hundred thousand of them would fit into a hundred bytes
+                raise WireError("an event is empty")
             events.append(event)
         return events[0] if len(events) == 1 else b"".join(events)
 

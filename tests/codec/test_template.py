@@ -129,6 +129,8 @@ def test_events_of_any_size_come_back(size: int) -> None:
         b'\x1f\x03"a"\x10\x01\x82',
         b'\x1f\x031"a\x10\x02\x80',
         b"\xff",
+        b"\x1e\x00",
+        b"\x1f\x00",
     ],
 )
 def test_what_is_no_record_is_refused(records: bytes) -> None:

@@ -18,6 +18,8 @@ Chunk = bytes | memoryview
 # may make us hold would be fifty times as much in chunks of one byte.
 CHUNK_COST = 64
 
+# Up to so many bytes two chunks are worth the copy that makes them one.
+_LITTLE = 1024
 # Slots of taken chunks that a queue which never runs empty may keep.
 _SPENT = 64
 
@@ -55,7 +57,8 @@ class Body:
         self.on_change: Callable[[], None] | None = None
 
     def feed(self, chunk: Chunk) -> None:
-        """A chunk arrived. Its connection looks at `weight` next, and may stop the sender."""
+        """A chunk arrived. Its connection looks at `weight` next, and may stop the sender, or has
+        it `join`ed."""
         if self._discarding:
             return
         self._chunks.append(chunk)
@@ -93,6 +96,15 @@ class Body:
     def first(self) -> Chunk | None:
         """The next chunk, left where it is; None when there is none now."""
         return self._chunks[self._first] if self._chunks else None
+
+    def join(self) -> None:
+        """Nobody was there to take the last chunk: make it one with that before it, if they are
+        small. A sender that is held back by its bytes alone may send them one by one."""
+        chunks = self._chunks
+        if len(chunks) - self._first < 2 or len(chunks[-1]) + len(chunks[-2]) > _LITTLE:
+            return
+        last = chunks.pop()
+        chunks[-1] = b"".join((chunks[-1], last))
 
     def _oldest(self, chunks: list[Chunk]) -> Chunk:
         first = self._first

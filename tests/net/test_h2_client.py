@@ -447,3 +447,28 @@ def test_informational_responses_pass_up_to_a_bound(more: int) -> None:
     say(world, raw(1, 4, 1, hints.encode(OK)) + data(1, b"ok", end=True))
     assert ask.status == (502 if more else 200)
     assert len(ask.informational) == MOST_INFORMATIONAL
+
+
+def test_a_client_that_does_not_read_words_one_by_one_holds_them_back_and_gets_all() -> None:
+    """A window full of frames of one word: what they take of memory is no reason to end anything."""
+    world = World(pair=PAIR)
+    ask = world.ask(b"{}")
+    call = world.call()
+    call.respond(200, (b"content-type", b"text/event-stream"))
+    world.run()
+    ask.connection.transport.pause_reading()  # type: ignore[attr-defined]
+    [stream] = server(world).transport.peer.protocol.connection._streams.values()
+    first = b""
+    while stream.body.held < 16_000:  # all that takes more than the body does is full
+        call.send(b"x" * 16_000)
+        first += b"x" * 16_000
+        world.run()
+    window = call.connection.h2.local_flow_control_window(call.id)  # type: ignore[attr-defined]
+    words = b"ab\n" * (window // 3)
+    say(world, data(call.id, b"ab\n") * (window // 3))  # type: ignore[attr-defined]
+    assert not call.broken
+    assert stream.body.held > 60_000 and stream.body.weight < 200_000
+    ask.connection.transport.resume_reading()  # type: ignore[attr-defined]
+    say(world, data(call.id, b"", True))  # type: ignore[attr-defined]
+    assert (ask.body, ask.complete) == (first + words, True)
+    assert world.at_rest

@@ -78,15 +78,26 @@ class Writer:
         """Frame about `room` bytes, as far as the peer's windows let them go."""
         ready, engine = self._ready, self._engine
         while ready and room > 0:
-            if engine.outbound_flow_control_window <= 0:
+            is_open = engine.outbound_flow_control_window > 0
+            stream = next(iter(ready)) if is_open else self._begun()
+            if stream is None:
                 break
-            stream = next(iter(ready))
             del ready[stream]
-            room -= self._frame(stream)
+            size = self._frame(stream)
+            room -= size
+            if not (size or is_open):
+                ready[stream] = None  # it waits with the others
             if not stream.gate.is_open and not stream.pending:
                 stream.gate.open()
         for stream in ready:
             stream.gate.shut()
+
+    def _begun(self) -> H2Stream | None:
+        """The stream of the frame that is still to have bytes, which the windows have let go with
+        its header, if it has some."""
+        if not self._left:
+            return None
+        return next((each for each in self._ready if each.id == self._last), None)
 
     def drain(self, stream: H2Stream) -> None:
         """Frame what the windows let go of a stream that ends here."""

@@ -450,7 +450,7 @@ def test_informational_responses_pass_up_to_a_bound(more: int) -> None:
 
 
 def test_a_client_that_does_not_read_words_one_by_one_holds_them_back_and_gets_all() -> None:
-    """A window full of frames of one word: what they take of memory is no reason to end anything."""
+    """A window full of frames of one word: what they take of memory is no reason to end it."""
     world = World(pair=PAIR)
     ask = world.ask(b"{}")
     call = world.call()

@@ -289,6 +289,38 @@ def test_a_window_that_is_small_is_never_passed() -> None:
     assert client.plain(1) == b"".join(map(event, range(120))) and client.is_ended(1)
 
 
+def test_what_goes_into_a_frame_that_has_begun_does_not_wait_for_the_connections_window() -> None:
+    world = a_world()
+    client = Reader(world)
+    call, other = client.asks(1), client.asks(3)
+    saying(client, call, 1, 60)
+    left = 65535 - announced(bytes(client.received))
+    client.say(client.headers(5, frames.GET))
+    large = world.call()
+    large.respond(200, JSON)
+    large.send(bytes(left - 300))
+    world.run()
+    said = client.plain(1)
+    shared = 0
+    while announced(bytes(client.received)) < 65535 or client.reader._left > 8:
+        is_full = announced(bytes(client.received)) == 65535
+        call.send(event(shared))
+        world.run()
+        said += event(shared)
+        assert client.plain(1) == said
+        shared += is_full
+    assert shared
+    for each in (other, call, call):
+        each.send(event(1))
+        world.run()
+    for each in (call, other, large):
+        each.end()
+    world.run()
+    client.say(frames.window(0, 10_000))
+    assert client.plain(1) == said + 2 * event(1) and client.plain(3) == event(1)
+    assert client.is_ended(1) and client.is_ended(3) and client.is_ended(5) and world.at_rest
+
+
 def test_what_has_no_filler_is_framed_as_it_is() -> None:
     world = a_world()
     client = Reader(world)

@@ -18,8 +18,6 @@ Chunk = bytes | memoryview
 # may make us hold would be fifty times as much in chunks of one byte.
 CHUNK_COST = 64
 
-# Up to so many bytes two chunks are worth the copy that makes them one.
-_LITTLE = 1024
 # Slots of taken chunks that a queue which never runs empty may keep.
 _SPENT = 64
 
@@ -98,13 +96,9 @@ class Body:
         return self._chunks[self._first] if self._chunks else None
 
     def join(self) -> None:
-        """Nobody was there to take the last chunk: make it one with that before it, if they are
-        small. A sender that is held back by its bytes alone may send them one by one."""
-        chunks = self._chunks
-        if len(chunks) - self._first < 2 or len(chunks[-1]) + len(chunks[-2]) > _LITTLE:
-            return
-        last = chunks.pop()
-        chunks[-1] = b"".join((chunks[-1], last))
+        """Make one chunk of what is held: many small ones take more memory than it does."""
+        self._chunks = [b"".join(self._chunks[self._first :])]
+        self._first = 0
 
     def _oldest(self, chunks: list[Chunk]) -> Chunk:
         first = self._first

@@ -35,7 +35,7 @@ from m2mproxy.net.connection import Owner, Session, Turn
 from m2mproxy.net.deadline import Deadline
 from m2mproxy.net.fields import read_trailers
 from m2mproxy.net.h2_budget import FrameBudget
-from m2mproxy.net.h2_engine import Engine
+from m2mproxy.net.h2_engine import STREAM_WINDOW, Engine
 from m2mproxy.net.h2_frames import FrameError, FrameReader
 from m2mproxy.net.h2_stream import H2Stream
 from m2mproxy.net.h2_writer import Writer
@@ -44,6 +44,8 @@ from m2mproxy.net.tcp import WRITE_HIGH, client_name, negotiated, write_joined
 
 # Bytes taken from a stream before the library is told: it grants room in larger steps anyhow.
 _CREDIT_STEP = 16 * 1024
+# What a stream may make us hold, in bytes of memory: its window in very small frames.
+_MAX_WEIGHT = 16 * STREAM_WINDOW
 # Replies to a peer that reads none of them: above this no more is read from it.
 _MAX_UNREAD = 16 * 1024
 # Frames that bring nothing: so many at once, so many a second, and what payload earns.
@@ -216,8 +218,11 @@ class H2:
             stream.body.feed(data)
             if not stream.body.held:
                 self.credit(stream)
-            else:  # its window in frames of one word would take megabytes
-                stream.body.join()
+            elif stream.body.weight > _MAX_WEIGHT:
+                if not self._is_client:
+                    self._reset(stream, ErrorCodes.ENHANCE_YOUR_CALM, "too many tiny frames")
+                    return
+                stream.body.join()  # a model says one word at a time, and its client may be slow
         if event.stream_ended is not None and not stream.over:
             self._received_all(stream)
 

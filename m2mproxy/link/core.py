@@ -115,7 +115,8 @@ class Core:
         before = received.entry
         if before is not None and before.scope != scope:
             raise Miss
-        entry = Entry(number, scope, body, tenant, names=names.to_keep, tail=received.use.tail)
+        known, tail = names.to_keep(body), received.use.tail
+        entry = Entry(number, scope, body, tenant, names=known, tail=tail)
         if before is not None and received.use.replaces:
             entry.successor_of = before.number
         return entry if self._window.add(entry) else None

@@ -106,7 +106,7 @@ class Look:
         """Find it out. May take long, and touches nothing else."""
         body = self.body
         names = names_in(body, self.earlier)
-        self.scope, self.names = scope(self.tenant, body, names), names.to_keep
+        self.scope, self.names = scope(self.tenant, body, names), names.to_keep(body)
         whose, marks = self.known
         self.marks = chain(self.scope, body, marks if whose == self.scope else ())
         if self.earlier is None:  # else it most likely goes on, and nobody asks

@@ -25,6 +25,8 @@ _NAMES = (b'"user"', b'"safety_identifier"')
 _MOST_VALUES, _MOST_KEYS = 16, 4096
 # Bytes of keys and values that are kept with a body.
 _MOST_TEXT = 512
+# What a key takes of memory beside its text.
+_KEY_COST = 160
 # So many bytes are searched at once: the interpreter's lock is held for as long.
 _STRETCH = 256 * 1024
 # In JSON a quote within a string is escaped, so what looks like a key and a text is that. The `*+`
@@ -56,10 +58,11 @@ class Names(NamedTuple):
     """Whether none is such that what comes long after it could give it a value, and all are few and
     short: what is found for a body is of use for the next one."""
 
-    @property
-    def to_keep(self) -> Names:
-        """What of them to keep with the body: nothing where that is of no use."""
-        return self if self.is_settled else NOTHING
+    def to_keep(self, body: bytes) -> Names:
+        """What of them to keep with the body: nothing where that is of no use, or takes memory that
+        is not counted. A short body is soon searched again."""
+        taken = sum([_KEY_COST + len(key.text) for key in self.found])
+        return self if self.is_settled and 8 * taken <= len(body) else NOTHING
 
 
 NOTHING = Names((), 0, False)

@@ -10,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2mproxy.link import scope as scope_module
+from m2mproxy.link.core import Core
+from m2mproxy.link.message import encode
 from m2mproxy.link.scope import Earlier, names_in, scope, tenant
+from m2mproxy.link.window import Bounds, Memory
 
 TENANT = tenant([(b"authorization", b"Bearer one")])
 values = st.text(max_size=20) | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -166,6 +169,23 @@ def test_a_conversation_is_searched_only_where_it_grew() -> None:
     assert names.is_settled and names.total == 401
     poisoned = b"x" * (at - 300) + body[at - 300 : at] + more + body[at:]
     assert names_in(poisoned, Earlier(names, len(body), at)) == names._replace(total=402)
+
+
+@pytest.mark.parametrize("many", [0, 1, 2, 16])
+def test_what_is_kept_of_short_bodies_is_no_more_than_what_is_counted(many: int) -> None:
+    core = Core(Bounds(), Memory(1 << 30), lambda: 0.0)
+    tracemalloc.start()
+    try:
+        for number in range(1, 4001, 2):
+            users = b"".join(b'"user":%d,' % (10_000 * user + number) for user in range(many))
+            body = users + b"%d" % number * 20
+            received = core.receive(number, TENANT, encode(body).message(0))
+            names = names_in(body)
+            core.keep(number, TENANT, scope(TENANT, body, names), received, body, names)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 1.1 * core.size
 
 
 @pytest.mark.parametrize("many", [15, 16, 17])

@@ -269,6 +269,8 @@ class Edge:
         if survey is None:
             return
         for entry, places in survey.learnt:
+            if self._index.places(entry) is not None:
+                continue  # another survey has learnt them meanwhile
             if self._window.grow(entry, entry.reply, Index.cost_of_places(places)):
                 self._index.learn(entry, places)
         best = survey.best

@@ -148,6 +148,22 @@ def test_what_is_gone_when_it_was_found_out_is_not_referred_to() -> None:
         assert not link.edge._index._places
 
 
+def test_what_two_surveys_at_once_have_learnt_is_kept_and_counted_once() -> None:
+    link = ends()
+    link.exchange(turn(9))
+    looks = [link.edge.look(ONE, DATED).find() for _ in range(2)]
+    plans = [link.edge.choose(look) for look in looks]
+    sizes = []
+    for plan in plans:
+        assert plan.survey is not None
+        plan.survey.find()
+        assert plan.survey.learnt
+    for plan in plans:
+        link.edge.borrow(plan)
+        sizes.append(link.edge.size)
+    assert sizes[0] == sizes[1]
+
+
 def test_places_are_learnt_once() -> None:
     link = ends()
     first = link.exchange(turn(8))

@@ -97,7 +97,7 @@ class Linked:
         if body.trailers:
             return body
         self.turn = Turn(request, plain, tenant, upstream.counts, self._later)
-        return body
+        return whole(plain)  # not the chunks it came in, or it would be held twice
 
     def leave(self, request: Request) -> Body:
         """The request goes by no link after all: its body as it is plain; `request` says so."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from m2mproxy.guard.scanner import Scanner
 from m2mproxy.link.core import Core
 from m2mproxy.link.edge import Edge as LinkEdge
 from m2mproxy.link.message import encode
+from m2mproxy.net.h2_engine import MAX_STREAMS
 from m2mproxy.proxy import codings, links
 
 KEY = (b"authorization", b"Bearer a")
@@ -253,6 +255,21 @@ def test_a_client_that_waits_to_be_asked_for_its_body_is_asked() -> None:
     edge.run()
     assert (call.body, call.get(b"expect"), ask.body) == (body, None, b"{}")
     assert crossed(edge)[0] == "m2m-link"
+
+
+def test_a_body_that_waits_for_a_connection_is_held_once() -> None:
+    edge = two(limits_upstream_connections=1)
+    for body, message in conversation(2):
+        say(edge, body, message)
+    for _ in range(MAX_STREAMS):  # of the one connection
+        edge.ask(body, b"/v1/chat/completions", JSON, KEY, new=True)
+    large = b'{"prompt":"%b"}' % (b"x" * (2 << 20))
+    tracemalloc.start()
+    ask = edge.ask(large, b"/v1/completions", JSON, KEY, new=True)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert not ask.head and edge.pool.counts()["http://upstream:9"]["waiting"] == 1
+    assert len(large) < taken < 1.5 * len(large)
 
 
 @pytest.mark.parametrize("more", [b"?alt=json&Key=%b", b"?api-key=%b&x=1", b"?access_token=%b"])

@@ -22,6 +22,7 @@ from m2mproxy.net.connection import Stream
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.gather import gather
 from m2mproxy.proxy.held import Held
+from m2mproxy.proxy.intake import invite
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.links import (
     CODING,
@@ -127,6 +128,7 @@ class Linked:
         if core is None:
             raise ClientFault(415, "unsupported_coding", "this connection is no m2m-link")
         tenant = links.tenant(request, stream.certificate)
+        invite(request, stream)
         data, _ = await gather(stream.body, limit, held)
         try:
             received = core.receive(stream.id, tenant, data)

@@ -463,6 +463,20 @@ def test_conversations_side_by_side_do_not_disturb_each_other() -> None:
     assert edge.upstream_links.report()["misses"] == 0
 
 
+def test_an_edge_that_waits_to_be_asked_for_its_message_is_asked() -> None:
+    world = World(pair=("2", "1.1"), **ON)
+    body = b'{"messages":[]}'
+    fields = (b"content-encoding", b"m2m-link"), (b"expect", b"100-continue"), JSON
+    ask = world.ask(b"", b"/v1/chat/completions", *fields, whole=False, counted=False)
+    assert ask.informational == [100]
+    ask.send(encode(body).message(0))
+    ask.end()
+    assert (world.call().body, world.call().get(b"expect")) == (body, None)
+    world.call().reply(b"{}", JSON)
+    world.run()
+    assert (ask.status, ask.informational) == (200, [100])
+
+
 @pytest.mark.parametrize("pair", [("1.1", "1.1"), ("2", "1.1")])
 def test_a_body_that_only_looks_like_a_links_is_refused(pair: Any) -> None:
     world = World(pair=pair, **ON)

@@ -108,9 +108,10 @@ class ResponseCoding:
         sealed = self.forms.is_sealed(headers)
         if response.length == 0 or request.method == b"HEAD":
             return None
-        if response.status in (206, 304) and not sealed:
-            return None
         names = codings.applied(headers)
+        if response.status in (206, 304) and not sealed:
+            self._is_after(names, NOT_SHARED)  # no part of one is
+            return None
         if names:
             ledger.upstream_in.coding = self.forms.label(names)
             passes = accepted.takes_all(names) and not (shared.opened and _transforms(headers))

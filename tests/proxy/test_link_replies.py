@@ -184,11 +184,13 @@ def test_an_edge_that_codes_no_responses_reads_them_too() -> None:
     assert edge.at_rest and edge.core.at_rest
 
 
-def test_a_reply_for_a_link_without_one_is_an_error() -> None:
+@pytest.mark.parametrize("status", [200, 206])
+def test_a_reply_for_a_link_without_one_is_an_error(status: int) -> None:
     for fields in ((), ((b"accept-encoding", b"m2m-link"),)):
         world = World(**ON)
         ask = world.ask(b"{}", PATH, JSON, *fields)
-        world.call().reply(b"\0\0\0", JSON, (b"content-encoding", b"m2m-link"))
+        coding = (b"content-encoding", b"m2m-link")
+        world.call().reply(b"\0\0\0", JSON, coding, status=status)
         world.run()
         assert ask.status == 502
         assert json.loads(ask.body)["error"]["code"] == "upstream_protocol_error"

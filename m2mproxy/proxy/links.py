@@ -232,15 +232,17 @@ class UpstreamLinks:
         if session.opened.done:
             self._opened(session)
             return
-        if self._expected is not None and self._expects:
-            session.kept = self._links.edge(self._expected)
-        session.opened.subscribe(lambda: self._opened(session))
+        expected = self._expected if self._expects else None
+        if expected is not None:
+            session.kept = self._links.edge(expected)
+        session.opened.subscribe(lambda: self._opened(session, expected))
 
-    def _opened(self, session: Session) -> None:
-        """The SETTINGS are here, or the connection is gone without."""
+    def _opened(self, session: Session, expected: Offer | None = None) -> None:
+        """The SETTINGS are here, or the connection is gone without. `expected` is the offer with
+        which it was taken for a link before."""
         offered = self._links.offered(session)
         edge, known = session.kept, session.opened.result()
-        if isinstance(edge, Edge) and offered != self._expected:
+        if isinstance(edge, Edge) and offered != expected:
             edge.give_up()
             edge = None
         if offered is None:

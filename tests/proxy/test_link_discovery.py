@@ -11,6 +11,8 @@ from edge import JSON, ON, Edge
 from test_link import KEY, conversation, crossed, sessions, two, words
 from world import World
 
+from m2mproxy.link.edge import Edge as LinkEdge
+from m2mproxy.net.connection import Session
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.links import DICTIONARIES, SCOPE, SECONDS, SETTING
 
@@ -196,6 +198,33 @@ def test_a_core_that_keeps_nothing_for_long_offers_nothing() -> None:
     edge = two({**World().links.announce, SECONDS: 0})
     for body, message in conversation(3):
         assert turn(edge, body, message)[0] != "m2m-link"
+
+
+def test_each_connection_is_held_to_what_it_was_expected_to_offer() -> None:
+    """A core that was restarted keeps less, and several connections to it come up at once."""
+    world = World(**ON)
+    found = world.upstream_links
+
+    def session(settings: dict[int, int]) -> Session:
+        return Session(settings, lambda: None, lambda _: None)
+
+    def bound(of: Session) -> int:
+        edge = found.edge(of)
+        assert isinstance(edge, LinkEdge)
+        return edge._window._bounds.connection
+
+    first = session(dict(world.links.announce))
+    first.opened.set(True)
+    most = bound(first)
+    first.end()
+    less = {**world.links.announce, SETTING: 2 << 24 | 1024}
+    later = [session({}) for _ in range(3)]
+    assert [bound(each) for each in later] == [most] * 3
+    for each in later:
+        each.settings.update(less)  # type: ignore[attr-defined]
+        each.opened.set(True)
+    assert [bound(each) for each in later] == [7 << 17] * 3
+    assert world.links.report()["memory"] == 0
 
 
 def test_while_a_link_drains_other_connections_get_what_both_know() -> None:

@@ -128,6 +128,8 @@ class Linked:
         if core is None:
             raise ClientFault(415, "unsupported_coding", "this connection is no m2m-link")
         tenant = links.tenant(request, stream.certificate)
+        session = stream.session
+        reads = session.settings.get(READS_AFTER) if session is not None else 0  # as said so far
         invite(request, stream)
         data, _ = await gather(stream.body, limit, held)
         try:
@@ -148,7 +150,7 @@ class Linked:
             raise ClientFault(400, "undecodable_body", message) from None
         if held is not None:
             held.read(len(plain))
-        if stream.session is not None and stream.session.settings.get(READS_AFTER):
+        if reads:
             self._before = plain
         self._later(events.expect)
         ledger.client_in.coding = CODING.decode()

@@ -8,12 +8,14 @@ import json
 import random
 from typing import Any
 
+import frames
 import pytest
 from edge import JSON, ON, SSE, Edge
 from ends import Ask, Call
 from test_link import KEY, two, words
 from world import World
 
+from m2mproxy.link.message import encode
 from m2mproxy.proxy import codings, links
 
 INSTRUCTIONS = words(900, 1)
@@ -158,6 +160,27 @@ def test_an_edge_that_does_not_read_them_gets_none(monkeypatch: pytest.MonkeyPat
     for turn in range(3):
         streamed(edge, turn)
     assert replied(edge)[0] == codings.events_form().decode()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_an_edge_says_counts_for_the_requests_after_it(late: bool) -> None:
+    world = World(pair=("2", "1.1"), **ON)
+    world.ask()
+    client = world.askers[0]
+    says = frames.setting_codes({links.READS_AFTER: 1})
+    if not late:
+        client.send(says)
+    fields = JSON, (b"content-encoding", b"m2m-link"), (b"accept-encoding", codings.static_form())
+    ask = world.ask(b"", PATH, *fields, whole=False, counted=False)
+    if late:
+        client.send(says)
+        world.run()
+    ask.send(encode(request(1)).message(0))
+    ask.end()
+    world.call().reply(json.dumps(response(1)).encode(), JSON)
+    world.run()
+    coding = codings.static_form() if late else b"m2m-link"
+    assert (ask.status, ask.get(b"content-encoding")) == (200, coding)
 
 
 @pytest.mark.parametrize("size", [200_000, 5_000_000])

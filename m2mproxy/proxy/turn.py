@@ -50,6 +50,8 @@ _ASIDE = (
 # What of the frame is little work, in bytes, so that a thread is not worth it.
 _AT_ONCE = 256 * 1024
 _REFUSED = (400, 409, 415, 422)
+# And of what has shown meanwhile that it is no core: some fail at what they cannot read.
+_REFUSED_BY_OTHERS = (*_REFUSED, 500)
 
 Later = Callable[[Callable[[], None]], None]
 
@@ -176,7 +178,7 @@ class Turn:
             return Verdict.READ
         self._edge.miss(self._plan if said == MISS else None, self.entry)
         self.entry = None
-        if response.status not in _REFUSED:
+        if response.status not in (_REFUSED_BY_OTHERS if self._edge.is_given_up else _REFUSED):
             return Verdict.READ
         self._counts.misses += 1
         self.is_refused = self._fresh or said != MISS

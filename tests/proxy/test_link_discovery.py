@@ -70,7 +70,7 @@ def test_after_a_while_nothing_is_expected_any_more() -> None:
     assert turn(edge, *bodies[4])[0] == "m2m-link"
 
 
-@pytest.mark.parametrize("status", [400, 415, 422])
+@pytest.mark.parametrize("status", [400, 415, 422, 500])
 def test_what_is_no_link_any_more_gets_the_bytes_after_all(status: int) -> None:
     """Another server took the place of the core: the edge learns it and the client never does."""
     world = World(pair=("1.1", "2"), **ON)

@@ -341,8 +341,8 @@ class Exchange:
         if not wait.done:
             self._patience.enter(Phase.POOL if full else Phase.CONNECT, self._context.clock())
         stream = self.upstream = await wait
-        if stream.session is not None:
-            route.links.edge(stream.session)  # known from now on, should it be one
+        self._patience.enter(Phase.CONNECT, self._context.clock())  # coding may take a while
+        route.links.edge(stream.session)  # known from now on, should it be one
         stream.on_informational = passing(self.downstream.send_response)
         return stream
 

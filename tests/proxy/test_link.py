@@ -7,7 +7,7 @@ import gzip
 import json
 import random
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from known_words import Words
 from world import World
 
 from m2mproxy.guard.scanner import Scanner
+from m2mproxy.http.flow import Signal
 from m2mproxy.link.core import Core
 from m2mproxy.link.edge import Edge as LinkEdge
 from m2mproxy.link.message import encode
@@ -270,6 +271,32 @@ def test_a_body_that_waits_for_a_connection_is_held_once() -> None:
     tracemalloc.stop()
     assert not ask.head and edge.pool.counts()["http://upstream:9"]["waiting"] == 1
     assert len(large) < taken < 1.5 * len(large)
+
+
+def test_time_for_a_connection_does_not_go_on_while_the_body_is_coded_for_it() -> None:
+    core = World(limits_upstream_connections=200, **ON)
+    edge = Edge(core, "2", limits_upstream_connections=1, timeouts_pool=10)
+    bodies = list(conversation(3))
+    for body, message in bodies:
+        say(edge, body, message)
+    asks = [
+        edge.ask(bodies[-1][0], b"/v1/chat/completions", JSON, KEY, new=True)
+        for _ in range(MAX_STREAMS + 1)
+    ]
+    edge.advance(9)
+    coded: Signal[None] = Signal()
+
+    async def run(size: int, work: Callable[[], Any]) -> Any:
+        await coded
+        return work()
+
+    edge.context.offload.run = run  # type: ignore[method-assign]
+    asks[0].abort()
+    edge.advance(2)
+    assert not asks[-1].head
+    coded.set(None)
+    edge.run()
+    assert not asks[-1].head and len(core.calls) == 3 + MAX_STREAMS + 1
 
 
 @pytest.mark.parametrize("more", [b"?alt=json&Key=%b", b"?api-key=%b&x=1", b"?access_token=%b"])

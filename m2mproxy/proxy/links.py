@@ -282,7 +282,8 @@ class UpstreamLinks:
 
     @property
     def _expects(self) -> bool:
-        return self._expected is not None and self._links.clock() < self._expected_until
+        is_recent = self._links.clock() < self._expected_until
+        return self._expected is not None and (is_recent or self._has_one)
 
     @property
     def is_open(self) -> bool:

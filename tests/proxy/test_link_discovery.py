@@ -247,6 +247,25 @@ def test_while_a_link_drains_other_connections_get_what_both_know() -> None:
     assert edge.at_rest and edge.core.at_rest
 
 
+def test_beside_a_link_that_is_old_and_drains_the_next_one_is_expected() -> None:
+    edge = two(link_ttl=30)
+    bodies = list(conversation(6))
+    for body, message in bodies[:3]:
+        turn(edge, body, message)
+    long = edge.ask(bodies[3][0], b"/v1/chat/completions", JSON, KEY)
+    call = edge.core.call()
+    edge.advance(31)
+    [drained] = edge.core.proxy._connections
+    drained.drain()
+    edge.run()
+    assert turn(edge, *bodies[4])[0] == "m2m-link" and len(edge.wires) == 2
+    coding, wire = turn(edge, *bodies[5])
+    assert coding == "m2m-link" and wire < 150
+    call.reply(b"{}", JSON)
+    edge.run()
+    assert long.body == b"{}" and edge.at_rest and edge.core.at_rest
+
+
 def test_a_lost_link_leaves_no_memory_for_what_never_came() -> None:
     edge = two()
     for body, message in conversation(3):

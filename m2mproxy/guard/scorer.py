@@ -23,6 +23,8 @@ from m2mproxy.guard.stretch import Window, stretches_of, windows_of
 LEAST = 0.05
 MODEL = "model"
 _MODEL_WORDS = "reads like texts that attack models"
+_WORDLESS = b" .0"
+"""What is left of numbers and signs: it says nothing to anybody, whatever the model makes of it."""
 _BATCH = 1 << 14
 """Bytes of readings whose words are looked up in one go."""
 _PER_WINDOW, _BEYOND = 100, 4
@@ -108,7 +110,8 @@ class Scorer:
     def _readings(self, windows: Iterable[Window]) -> Iterator[tuple[Window, Reading]]:
         for window in windows:
             for reading in self._reader.read(window.text, window.is_part):
-                yield window, self._without(reading) if self._off else reading
+                if reading.words.strip(_WORDLESS):
+                    yield window, self._without(reading) if self._off else reading
 
     def _without(self, reading: Reading) -> Reading:
         """With nothing of what shall not count."""

@@ -48,6 +48,18 @@ def test_attacks_are_found(scorer: Scorer, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["8", "**8**", "[1, 2, 3]", "{}\n{}\n{}", "12:30 - 14:00", "73 103 110 111", "?!", "👍"]
+)
+def test_numbers_and_signs_say_nothing(scorer: Scorer, text: str) -> None:
+    assert found(scorer, text) == ()
+
+
+@pytest.mark.parametrize("digits", ["{:08b}", "{:02x}"])
+def test_a_text_that_is_written_in_digits_is_found(scorer: Scorer, digits: str) -> None:
+    assert highest(scorer, " ".join(map(digits.format, ATTACK.encode()))) >= 0.8
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",

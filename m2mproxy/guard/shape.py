@@ -38,7 +38,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "system": _TEXTS,
     "suffix": _TEXT,
     "user": _TEXT,
-    "tools": _LIST,
+    "tools": (list, dict),  # Gemini takes one for a list of one
     "functions": _LIST,
     "tool_choice": (str, dict),
     "response_format": (str, dict),

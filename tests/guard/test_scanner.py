@@ -178,6 +178,7 @@ def test_a_threshold_of_nothing_reports_and_refuses_nothing() -> None:
         ("type", b'{"temperature":true}'),
         ("type", b'{"max_tokens":"9"}'),
         ("type", b'{"input":7}'),
+        ("type", b'{"tools":"f"}'),
         ("role", b'{"messages":[{"role":"root","content":"x"}]}'),
         ("role", b'{"input":[{"role":"","content":"x"}]}'),
         ("json", b'{"messages":['),
@@ -195,6 +196,7 @@ def test_what_is_malformed(source: str, body: bytes) -> None:
     "body",
     [
         b"{}",
+        b'{"contents":[],"tools":{"function_declarations":[]}}',
         b'\xef\xbb\xbf{"messages":[]}',
         b'{"a":' + b"[" * 31 + b"]" * 31 + b"}",
         b'{"messages":[{"x":' + b"[" * 29 + b"1" + b"]" * 29 + b',"role":"user"}]}',
@@ -207,7 +209,7 @@ def test_what_is_malformed(source: str, body: bytes) -> None:
         b'{"contents":[{"role":"model","parts":[]}],"messages":null}',
         b'{"examples":[{"role":"grader"}]}',
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_what_is_not(body: bytes) -> None:
     assert sources(scan(body)) == []

@@ -15,13 +15,26 @@ import re
 
 _DATA = frozenset(
     (
-        "audio", "b64_json", "data", "encrypted_content", "file", "file_data", "image",
-        "input_audio", "signature", "video",
+        "audio", "b64_json", "blob", "bytes", "data", "file", "file_data", "image", "images",
+        "input_audio", "result", "video",
     )
 )  # fmt: skip
 # Data below this size is cheap to take for text.
 _LEAST = 2048
-_ADDRESSES = frozenset(("file_url", "image_url", "uri", "url", "video_url"))
+# What only its maker can read, so that no model does: it is taken for no text from fewer on.
+_SEALED = frozenset(
+    (
+        "encrypted_content", "encrypted_index", "redactedContent", "signature", "thoughtSignature",
+        "thought_signature",
+    )
+)  # fmt: skip
+_LEAST_SEALED = 64
+_ADDRESSES = frozenset(
+    (
+        "audio_url", "document_url", "fileUri", "file_uri", "file_url", "image_url", "uri", "url",
+        "video_url",
+    )
+)  # fmt: skip
 _address = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s]").match
 _GAPS = (" ", "\t", "\n", "\r", "\v", "\f")
 # How data begins that is an address, and how what comes before it most often ends.
@@ -44,6 +57,9 @@ def is_data(key: str, text: str, free: bool = False) -> bool:
     if key in _ADDRESSES:
         likely = not free or len(text) >= _LEAST
         return likely and text.isascii() and (_is_address(text) or _is_base64(text, 0, _LEAST))
+    if key in _SEALED:
+        least = _LEAST if free else _LEAST_SEALED
+        return len(text) >= least and text.isascii() and _is_base64(text, 0, least)
     likely = key in _DATA and len(text) >= _LEAST
     return likely and text.isascii() and _is_base64(text, _start(text), _LEAST)
 

@@ -31,7 +31,7 @@ def coded(text: str) -> str:
         "DATA:Image/Png;Base64," + PICTURE,
     ],
 )
-@pytest.mark.parametrize("key", ["data", "url", "file_data"])
+@pytest.mark.parametrize("key", ["data", "url", "file_data", "bytes", "images", "document_url"])
 def test_base64_is_data(key: str, text: str) -> None:
     assert is_data(key, text) and is_data(key, text, free=True)
     assert not is_data("text", text)
@@ -117,3 +117,11 @@ def test_anything_has_an_answer(text: str, times: int) -> None:
         for head in ("", "data:", "data:x;base64,"):
             if is_data(key, head + text):
                 assert isinstance(text_in(head + text), str)
+
+
+@pytest.mark.parametrize("key", ["signature", "thoughtSignature", "encrypted_index"])
+def test_what_only_its_maker_reads_is_data_however_short(key: str) -> None:
+    assert is_data(key, PICTURE[:64]) and text_in(PICTURE[:64]) == ""
+    assert not is_data(key, PICTURE[:63]) and not is_data(key, PICTURE[:64], free=True)
+    assert not is_data(key, "def sign(key: bytes, text: bytes) -> bytes: " * 4)
+    assert is_data(key, coded(STORY)) and text_in(coded(STORY)) == STORY

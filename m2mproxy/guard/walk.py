@@ -44,7 +44,14 @@ _BY_KEY = {
     "system": "system",
     "system_instruction": "system",
     "systemInstruction": "system",
+    "preamble": "system",
     "tools": "definition",
+    "tool_config": "definition",
+    "toolConfig": "definition",
+    "output_config": "definition",
+    "outputConfig": "definition",
+    "generation_config": "definition",
+    "generationConfig": "definition",
     "functions": "definition",
     "tool_choice": "definition",
     "function_call": "definition",
@@ -64,18 +71,20 @@ _NUMBERS = frozenset((int, float))
 # Above so many items, each has to have so many bytes on average; above so many keys, there is one
 # part for all of them.
 _MANY_ITEMS, _WORTH, _MOST_KEYS = 256, 256, 64
-# Strings that are no text, unless they are longer than any of these.
+# Strings that are no text, unless they are longer than any of these, or of several words: the name
+# of a document is a few words of anybody's, which the model reads.
 _LABELS = frozenset(
     (
         "background", "call_id", "container", "detail", "effort", "encoding_format", "file_id",
         "finish_reason", "format", "id", "index", "item_id", "language", "media_type",
         "mimeType", "mime_type", "mode", "model", "moderation", "name", "object",
         "previous_response_id", "prompt_cache_key", "quality", "reasoning_effort", "role",
-        "safety_identifier", "service_tier", "size", "status", "style", "tool_call_id",
-        "tool_use_id", "type", "user", "verbosity", "voice",
+        "safety_identifier", "service_tier", "size", "status", "stop", "stopSequences",
+        "stop_sequences", "style", "toolUseId", "tool_call_id", "tool_use_id", "type", "user",
+        "verbosity", "voice",
     )
 )
-_LONGEST_LABEL = 128
+_LONGEST_LABEL, _MOST_GAPS = 128, 2
 # A key of more characters is a text, and so is one with spaces that is longer than a name.
 _LONGEST_KEY, _LONGEST_NAME = 64, 16
 # What is in these is somebody's own, and its keys mean nothing to us.
@@ -85,9 +94,19 @@ _FREE = frozenset(
         "response", "structuredContent", "structured_content", "tool_results",
     )
 )
+# What is in these is a tool's, where blocks have no kind but a key; in those of a call, too, which
+# holds what came back beside what was asked.
+_RETURNED = frozenset(
+    (
+        "codeExecutionResult", "code_execution_result", "functionResponse", "function_response",
+        "toolResult", "tool_result",
+    )
+)  # fmt: skip
+_RETURNED_TO_CALL = _RETURNED | frozenset(("output", "outputs", "results"))
 # What the keys of an object mean: in what holds messages a role says whose words they are, in a
 # message only the kind of a block does, and elsewhere nothing.
 _HOLDING, _SAYING, _WITHIN, _OWN = range(4)
+_NO_KEYS: frozenset[str] = frozenset()
 
 
 Texts = dict[str, list[str]]  # whose: what
@@ -162,7 +181,10 @@ class Contents:
             role = speaker(value, role, means)
             if means == _SAYING or (means == _HOLDING and "role" in value):
                 means = _WITHIN
+        returned = _returned_in(role, means)
+        speaks = role
         for key, item in value.items():
+            role = "tool" if key in returned else speaks
             if len(key) > _LONGEST_NAME and (" " in key or len(key) > _LONGEST_KEY):
                 found.setdefault(role, []).append(key)
                 self.colons -= key.count(":")  # it is a label, too
@@ -193,7 +215,7 @@ class Contents:
                 self._list(item, key, role, depth + 1, means, found)
 
     def _string(self, key: str, item: str, role: str, free: bool, found: Texts) -> None:
-        if not free and key in _LABELS and len(item) <= _LONGEST_LABEL:
+        if not free and key in _LABELS and _is_label(item):
             self.labels.append(item)
         elif is_data(key, item, free):
             self.labels.append(item)
@@ -217,7 +239,7 @@ def parts(request: dict[str, Any], size: int, labels: list[str]) -> Iterator[Par
         kind = type(value)
         if kind is list and _is_conversation(key, value, size):
             yield Part(key, _BY_KEY.get(key, "user"), value, True)
-        elif kind is str and key in _LABELS and len(value) <= _LONGEST_LABEL:
+        elif kind is str and key in _LABELS and _is_label(value):
             labels.append(value)
         elif kind is str or kind is dict or kind is list:
             if rest is not None:
@@ -228,6 +250,18 @@ def parts(request: dict[str, Any], size: int, labels: list[str]) -> Iterator[Par
                 yield Part(key, _BY_KEY.get(key, "user"), value)
     if rest:
         yield Part("", "user", rest, False, 0)
+
+
+def _is_label(value: str) -> bool:
+    """Whether what stands where a name or an id is expected is one."""
+    return len(value) <= _LONGEST_LABEL and value.count(" ") <= _MOST_GAPS
+
+
+def _returned_in(role: str, means: int) -> frozenset[str]:
+    """The keys of an object in something of `role` under which is what a tool returned."""
+    if means == _OWN:
+        return _NO_KEYS
+    return _RETURNED_TO_CALL if role == "assistant" else _RETURNED if role == "user" else _NO_KEYS
 
 
 def _means(key: str) -> int:

@@ -26,7 +26,7 @@ DAMPING = 8
 """Added to the number of words before its root divides: short texts count for less."""
 SPAN = 16
 """Words in a row that are looked at by themselves."""
-LEAST = 3 * SPAN
+LEAST = SPAN + SPAN // 2
 """Words that a window has at least where that is done: in a shorter one they are most of it."""
 
 

@@ -47,6 +47,17 @@ def test_attacks_are_found(scorer: Scorer, text: str) -> None:
     assert highest(scorer, text) >= 0.8
 
 
+def test_an_attack_in_a_few_lines_of_code_is_found(scorer: Scorer) -> None:
+    """Their words outweigh its own, as those of a page do."""
+    code = (
+        "fn main() {\n    let names = vec![1, 2, 3];\n    let total: u32 = names.iter().sum();\n"
+        f"    // {ATTACK}\n"
+        '    println!("total {}", total);\n'
+        '    for name in names { println!("{name} of {total}"); }\n}\n'
+    )
+    assert highest(scorer, code) >= 0.8
+
+
 @pytest.mark.parametrize(
     "text", ["8", "**8**", "[1, 2, 3]", "{}\n{}\n{}", "12:30 - 14:00", "73 103 110 111", "?!", "👍"]
 )

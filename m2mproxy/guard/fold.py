@@ -21,7 +21,7 @@ MOST_FOR_ONE = 24
 """Characters that one character can become, at most: U+FDFA has 18."""
 
 # Look-alikes of Latin letters, after lower-casing: capitals that look alike are here by their
-# small letters. (https://www.unicode.org/reports/tr39/)
+# small letters. Quotes, too: the rules know one kind. (https://www.unicode.org/reports/tr39/)
 _LOOK_ALIKES = {
     "a": "аαɑᴀ∂ⱥ",
     "b": "вьβʙƅ",
@@ -49,6 +49,7 @@ _LOOK_ALIKES = {
     "x": "хχ×",
     "y": "уγʏүყ",
     "z": "ᴢʐ",
+    '"': "“”„‟«»",
 }
 _LATIN = {ord(like): letter for letter, likes in _LOOK_ALIKES.items() for like in likes}
 

@@ -5,13 +5,17 @@ reply: at the end of a JSON body, into the last event of a stream, or (Anthropic
 first event and half into the last but one. It is found by its name, without reading the JSON around
 it: inside a JSON string quotes are escaped, so `"usage"` before a colon and a brace is a key. A
 stream of llama.cpp has none unless it was asked for; its last event has "timings", which say it.
+Gemini's own API calls the object "usageMetadata"; Bedrock's and Cohere's have names of their own in
+it. Where one reply has several (Groq's systems say besides what each of their models took), the
+last of those counts that lie least deep.
 
 The one rule: what is read depends on nothing but the bytes, however they were cut into pieces, and
-at most MOST of them are held.
+at most twice MOST of them are held.
 
 Sources: OpenAI's API reference (chat completions, completions, responses, embeddings), Anthropic's
-(messages; prompt caching), DeepSeek's (context caching), OpenRouter's (usage accounting: the cost
-in credits, which are US dollars), the README of llama.cpp's server (timings).
+(messages; prompt caching; compaction), DeepSeek's (context caching), OpenRouter's (usage
+accounting: the cost in credits, which are US dollars), Gemini's (UsageMetadata), Bedrock's
+(Converse, TokenUsage), Cohere's (v2 chat), the README of llama.cpp's server (timings).
 """
 
 from __future__ import annotations
@@ -34,13 +38,19 @@ _MOST_TOKENS = 1 << 40
 # No request costs more, in any currency.
 _MOST_COST = 1e9
 
-_KEY: Final = b'"usage"'
+# As all keys begin that are looked for, and how they go on.
+_KEY: Final = b'"usage'
 _TIMINGS: Final = b'"timings"'
+_KEYS: Final = (b'"usage"', b'"usageMetadata"', _TIMINGS)
+_LONGEST: Final = max(map(len, _KEYS))
 # White space within bounds, so that what is held for more of it is bounded, too.
-_opening = re.compile(rb'"(?:usage|timings)"[ \t\r\n]{0,64}+(?:\Z|:[ \t\r\n]{0,64}+(?:\Z|\{))')
-_LETTERS: Final = frozenset(_KEY + _TIMINGS)
-# What is in every usage, and in all timings.
+_opening = re.compile(
+    rb'"(?:usage(?:Metadata)?|timings)"[ \t\r\n]{0,64}+(?:\Z|:[ \t\r\n]{0,64}+(?:\Z|\{))'
+)
+_LETTERS: Final = frozenset(b"".join(_KEYS))
+# What is in every usage of OpenAI's dialects and Anthropic's, in those of others, in all timings.
 _TOKENS: Final = b'_tokens"'
+_other_tokens = re.compile(rb'Token(?:s|Count)"').search
 _PREDICTED: Final = b'"predicted_n"'
 
 # One of these is in every usage but Anthropic's.
@@ -48,15 +58,31 @@ _OPENAI = frozenset(("prompt_tokens", "completion_tokens", "total_tokens"))
 _COUNTS = _OPENAI | {"input_tokens", "output_tokens"}
 # All that are looked at.
 _NAMES = _COUNTS | {
+    "billed_units",
+    "cacheReadInputTokens",
+    "cacheWriteInputTokens",
     "cache_creation_input_tokens",
     "cache_read_input_tokens",
+    "cachedContentTokenCount",
+    "cached_tokens",
+    "candidatesTokenCount",
     "completion_tokens_details",
     "cost",
+    "inputTokens",
     "input_tokens_details",
+    "iterations",
+    "num_cached_tokens",
+    "outputTokens",
     "output_tokens_details",
+    "promptTokenCount",
     "prompt_cache_hit_tokens",
     "prompt_tokens_details",
+    "thoughtsTokenCount",
+    "tokens",
+    "toolUsePromptTokenCount",
 }
+# Where tokens are that were read from a cache, of OpenAI's, DeepSeek's, Mistral's and Together's.
+_CACHED = ("prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens")
 
 
 def _braces(depth: int) -> str:
@@ -69,6 +95,8 @@ def _braces(depth: int) -> str:
 _braced = re.compile(_braces(3).encode(), re.DOTALL).match
 # And with its key, as most write it.
 _whole = re.compile(rf'"usage": ?({_braces(3)})'.encode(), re.DOTALL).match
+
+_string = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
 def _object(text: bytes, brace: int, stop: int) -> bytes | None:
@@ -107,13 +135,16 @@ _usage: Callable[[tuple[object, ...]], Usage] = partial(tuple.__new__, Usage)
 class UsageReader:
     """Looks at one reply's plain bytes."""
 
-    __slots__ = ("_broken", "_events", "_held", "_last", "_said", "_seen", "_timings")
+    __slots__ = ("_after", "_broken", "_events", "_held", "_last", "_said", "_seen", "_timings")
 
     def __init__(self, events: bool) -> None:
         """`events` tells an event stream, whose events may each say a part, from a JSON body, where
         the last one counts."""
         self._events = events
         self._held = b""  # what may be the beginning of more
+        # What came after the last usage, behind as many spaces as that has bytes, as far as it is
+        # looked at to see how deep the next one is; None before there is one.
+        self._after: bytes | None = None
         self._said: dict[str, Any] = {}
         self._last = b""  # of a body, the last usage; it is parsed when somebody asks
         self._timings = b""  # the last object of that name, for where there is no usage
@@ -126,27 +157,36 @@ class UsageReader:
         if self._held:
             text, self._held = self._held + text, b""
         # From the end, where it is. `in` would try the key as a number first.
-        last = text.rfind(_KEY)
+        last, seen = text.rfind(_KEY), 0
         if last >= 0:
-            if self._events or not self._is_plain(text, last):
-                self._look(text, max(last, text.rfind(_TIMINGS)))
+            if not self._events and self._is_plain(text, last):
+                return
+            seen = self._look(text, max(last, text.rfind(_TIMINGS)))
         elif (last := text.rfind(_TIMINGS)) >= 0:
-            self._look(text, last)
+            seen = self._look(text, last)
         elif text and text[-1] in _LETTERS:
             self._hold(text, 0)
+        if self._after is not None:
+            self._pass(text, seen, len(text) - len(self._held))
 
     def _is_plain(self, text: bytes, at: int) -> bool:
-        """Take the last usage of a body, if it is as most are: all there, and with tokens in it.
+        """Take the only usage of a body, if it is as most are: all there, and with tokens in it.
         That is a third of the work."""
-        found = _whole(text, at, at + MOST)
-        if found is None or text[-1] in _LETTERS:
+        if self._after is not None or text[-1] in _LETTERS:
             return False
-        # It could be in another usage.
-        return text.find(_KEY, max(0, at - MOST), at) < 0 and self._take(found[1])
+        found = _whole(text, at, at + MOST)
+        # An earlier one that is further away does not matter, see _depth.
+        if found is None or text.find(_KEY, max(0, at - MOST), at) >= 0:
+            return False
+        if not self._take(found[1]):
+            return False
+        self._after = b" " * (found.end() - at) + text[found.end() : at + MOST]
+        return True
 
-    def _look(self, text: bytes, last: int) -> None:
-        """Take every usage, up to the key at `last`; hold what is not all there."""
-        at = _first(text, last)
+    def _look(self, text: bytes, last: int) -> int:
+        """Take every usage, up to the key at `last`; hold what is not all there. Returns where the
+        last one ends."""
+        at, seen = _first(text, last), 0
         # For most replies it is the only one, and there is nothing to search for.
         found = _opening.match(text, at) if at == last else _opening.search(text, at)
         while found:
@@ -154,33 +194,60 @@ class UsageReader:
             brace = end - 1
             if text[brace] != 0x7B:
                 self._held = text[start:]
-                return
+                return seen
             find = _object if self._broken < _MOST_BROKEN else _plain_object
             whole = find(text, brace, start + MOST)
             if whole is not None:
+                at = brace + len(whole)
                 if text[start + 1] == 0x75:
-                    self._take(whole)
+                    self._found(text, seen, start, whole, at - start)
+                    seen = at
                 elif _PREDICTED in whole:
                     self._timings = whole
-                at = brace + len(whole)
             elif len(text) < start + MOST:
                 self._held = text[start:]
-                return
+                return seen
             else:
                 self._broken += 1
                 at = end
             found = _opening.search(text, at) if at <= last else None
         self._hold(text, at)
+        return seen
 
     def _hold(self, text: bytes, after: int) -> None:
         """Keep the end of `text` if a key may begin there."""
-        at = text.rfind(b'"', max(after, len(text) - len(_TIMINGS) + 1))
-        if at >= 0 and (_KEY.startswith(text[at:]) or _TIMINGS.startswith(text[at:])):
+        at = text.rfind(b'"', max(after, len(text) - _LONGEST + 1))
+        if at >= 0 and any(key.startswith(text[at:]) for key in _KEYS):
             self._held = text[at:]
+
+    def _found(self, text: bytes, seen: int, start: int, whole: bytes, size: int) -> None:
+        """Take the usage whose key is at `start`, `size` bytes in all, unless it lies deeper than
+        the one before. That one, if it is in this text, ends at `seen`."""
+        if self._after is not None:
+            self._pass(text, seen, start)
+            if (depth := self._depth()) > 0:
+                self._after = b"{" * depth
+                return
+        if self._take(whole):
+            self._after = b" " * size
+
+    def _pass(self, text: bytes, start: int, end: int) -> None:
+        """No usage is between the two."""
+        after = self._after or b""
+        self._after = after + text[start : min(end, start + MOST - len(after))]
+
+    def _depth(self) -> int:
+        """How much deeper we are than the last usage; 0, too, where that began far away, or is in
+        another event."""
+        after = self._after or b""
+        if len(after) >= MOST or (self._events and after.find(b"\n") >= 0):
+            return 0
+        bare = _string.sub(b"", after)
+        return bare.count(b"{") - bare.count(b"}")
 
     def _take(self, text: bytes) -> bool:
         """Whether it says something."""
-        if text.find(_TOKENS) < 0:
+        if text.find(_TOKENS) < 0 and not _other_tokens(text):
             return False
         if not self._events:
             self._last = text
@@ -198,11 +265,13 @@ class UsageReader:
         said = self._said if self._events else _parsed(self._last)
         if not said:
             return _timed(self._timings) if self._timings else None
-        if _OPENAI.isdisjoint(said):
+        if not _OPENAI.isdisjoint(said):
+            usage = _openai(said)
+        elif (another := next(filter(said.__contains__, _OTHERS), None)) is not None:
+            usage = _OTHERS[another](said)
+        else:
             # Anthropic's first event has the input and what little there is of the output.
             usage = _anthropic(said, not self._events or self._seen > 1)
-        else:
-            usage = _openai(said)
         known = usage.input is not None or usage.output is not None
         return usage if known or usage.cached is not None else None
 
@@ -241,7 +310,7 @@ def _openai(said: dict[str, Any]) -> Usage:
     reasoning = _count(of_output, "reasoning_tokens")
     cached = _count(of_input, "cached_tokens")
     if cached is None:
-        cached = _count(said, "prompt_cache_hit_tokens")
+        cached = next(filter(None, (_count(said, name) for name in _CACHED)), None)
     return _usage((taken, made, cached, reasoning, True, _cost(said.get("cost"))))
 
 
@@ -255,12 +324,65 @@ def _timed(text: bytes) -> Usage | None:
 
 
 def _anthropic(said: dict[str, Any], is_final: bool) -> Usage:
-    """Its input is what was neither read from the cache nor written to it."""
-    read = _count(said, "cache_read_input_tokens")
-    fresh = _count(said, "input_tokens")
+    """Its input is what was neither read from the cache nor written to it. Where the server made a
+    summary of the request before, that is in none of these figures, but in `iterations`."""
+    taken, made, read = _of_claude(said)
+    for each in said.get("iterations") or ():
+        if type(each) is dict and each.get("type") == "compaction":
+            more = _of_claude(each)
+            taken, made, read = (
+                a if b is None else (a or 0) + b
+                for a, b in zip((taken, made, read), more, strict=True)
+            )
+    thought = _count(said.get("output_tokens_details"), "thinking_tokens")
+    return Usage(taken, made, read, thought, is_final)
+
+
+def _of_claude(said: dict[str, Any]) -> tuple[int | None, int | None, int | None]:
+    """Input, output, and what of the input was read from the cache."""
+    read, fresh = _count(said, "cache_read_input_tokens"), _count(said, "input_tokens")
     if fresh is not None:
         fresh += (read or 0) + (_count(said, "cache_creation_input_tokens") or 0)
-    return Usage(fresh, _count(said, "output_tokens"), read, None, is_final)
+    return fresh, _count(said, "output_tokens"), read
+
+
+def _gemini(said: dict[str, Any]) -> Usage:
+    """What is 0 is left out. What its own tools found is read by the model, too."""
+    taken = _sum(said, "promptTokenCount", "toolUsePromptTokenCount")
+    made = _sum(said, "candidatesTokenCount", "thoughtsTokenCount")
+    thought = _count(said, "thoughtsTokenCount")
+    return Usage(taken, made or 0, _count(said, "cachedContentTokenCount"), thought, True)
+
+
+def _converse(said: dict[str, Any]) -> Usage:
+    """Bedrock's, which counts the input as Anthropic does."""
+    taken = _sum(said, "inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
+    return Usage(
+        taken, _count(said, "outputTokens"), _count(said, "cacheReadInputTokens"), None, True
+    )
+
+
+def _cohere(said: dict[str, Any]) -> Usage:
+    """What is billed, which is less than the model has read and written; what was cached of that
+    is no part of it."""
+    units = said.get("billed_units") or said.get("tokens")
+    return Usage(_count(units, "input_tokens"), _count(units, "output_tokens"), None, None, True)
+
+
+# By what each has, and nobody else.
+_OTHERS: Final[dict[str, Callable[[dict[str, Any]], Usage]]] = {
+    "promptTokenCount": _gemini,
+    "candidatesTokenCount": _gemini,
+    "inputTokens": _converse,
+    "billed_units": _cohere,
+    "tokens": _cohere,
+}
+
+
+def _sum(of: dict[str, Any], *names: str) -> int | None:
+    """Of the counts of those names that are there; None where none is."""
+    found = [count for name in names if (count := _count(of, name)) is not None]
+    return sum(found) if found else None
 
 
 def _count(of: Any, name: str) -> int | None:

@@ -93,6 +93,41 @@ OPENROUTER = (
     b'{"upstream_inference_cost":19},"prompt_tokens":194,"prompt_tokens_details":'
     b'{"cached_tokens":0,"cache_write_tokens":100,"audio_tokens":0},"total_tokens":196}}\n\n'
 )
+# Groq's systems ask several models; a body can say the parts before the whole, too.
+PARTS = (
+    b'"usage_breakdown":{"models":[{"model":"a","usage":{"prompt_tokens":7,"completion_tokens":1,'
+    b'"total_tokens":8}},{"model":"}","usage":{"prompt_tokens":9,"completion_tokens":2,'
+    b'"total_tokens":11,"completion_tokens_details":{"reasoning_tokens":1}}}]}'
+)
+WHOLE = b'"usage":{"queue_time":0.1,"prompt_tokens":16,"completion_tokens":3,"total_tokens":19}'
+PARTED = b'{"choices":[],%b,%b,"x_groq":{"id":"r"}}'
+# Anthropic's server made a summary before it answered; an advisor is another model.
+COMPACTED = (
+    b'"usage":{"input_tokens":20,"cache_creation_input_tokens":0,"cache_read_input_tokens":5,'
+    b'"output_tokens":8,"output_tokens_details":{"thinking_tokens":6},"iterations":[{"type":'
+    b'"compaction","input_tokens":100,"cache_creation_input_tokens":2000,'
+    b'"cache_read_input_tokens":30000,"output_tokens":90},{"type":"message","input_tokens":20,'
+    b'"cache_creation_input_tokens":0,"cache_read_input_tokens":5,"output_tokens":8},{"type":'
+    b'"advisor_message","model":"b","input_tokens":50,"output_tokens":4}]}'
+)
+GEMINI = (
+    b'data: {"candidates":[{"content":{"parts":[{"text":"Hi"}]}}],"usageMetadata": '
+    b'{"promptTokenCount": 12,"totalTokenCount": 12}}\r\n\r\n'
+    b'data: {"candidates":[{"finishReason":"STOP"}],"usageMetadata": {"promptTokenCount": 12,'
+    b'"candidatesTokenCount": 4,"totalTokenCount": 66,"cachedContentTokenCount": 10,'
+    b'"promptTokensDetails": [{"modality": "TEXT","tokenCount": 12}],"thoughtsTokenCount": 30,'
+    b'"toolUsePromptTokenCount": 20},"modelVersion": "g"}\r\n\r\n'
+)
+CONVERSE = (
+    b'{"metrics":{"latencyMs":9},"output":{},"usage":{"cacheReadInputTokens":30,'
+    b'"cacheWriteInputTokens":2,"inputTokens":10,"outputTokens":7,"serverToolUsage":{},'
+    b'"totalTokens":49}}'
+)
+COHERE = (
+    b'data: {"type":"message-end","delta":{"finish_reason":"COMPLETE","usage":{"billed_units":'
+    b'{"input_tokens":4,"output_tokens":9},"tokens":{"input_tokens":70,"output_tokens":11},'
+    b'"cached_tokens":64}}}\n\n'
+)
 
 REPLIES: dict[str, tuple[bool, bytes, Usage | None]] = {
     "chat": (False, CHAT, Usage(24, 10, 23, 4, True)),
@@ -125,6 +160,38 @@ REPLIES: dict[str, tuple[bool, bytes, Usage | None]] = {
     "timings of something else": (True, b'data: {"timings":{"prompt_n":1}}\n\n', None),
     "timings that are not json": (True, b'data: {"timings":{"predicted_n":}}\n\n', None),
     "openrouter": (True, OPENROUTER, Usage(194, 2, 0, 0, True, 0.95)),
+    "parts after the whole": (False, PARTED % (WHOLE, PARTS), Usage(16, 3, None, None, True)),
+    "parts before the whole": (False, PARTED % (PARTS, WHOLE), Usage(16, 3, None, None, True)),
+    "parts after the whole, in an event": (
+        True,
+        b"data: " + PARTED % (WHOLE, PARTS) + b"\n\ndata: [DONE]\n\n",
+        Usage(16, 3, None, None, True),
+    ),
+    "a later event is no part": (
+        True,
+        START + b'data: {"delta":{"usage":{"output_tokens":15}}}\n\n',
+        Usage(3210, 15, 3000, None, True),
+    ),
+    "compacted": (False, b"{%b}" % COMPACTED, Usage(32125, 98, 30005, 6, True)),
+    "compacted, in a stream": (
+        True,
+        START + b'data: {"type":"message_delta",%b}\n\n' % COMPACTED,
+        Usage(32125, 98, 30005, 6, True),
+    ),
+    "gemini": (True, GEMINI, Usage(32, 34, 10, 30, True)),
+    "gemini, that said nothing": (
+        False,
+        b'{"usageMetadata":{"promptTokenCount":3,"totalTokenCount":3}}',
+        Usage(3, 0, None, None, True),
+    ),
+    "converse": (False, CONVERSE, Usage(42, 7, 30, None, True)),
+    "cohere": (True, COHERE, Usage(4, 9, None, None, True)),
+    "mistral": (
+        False,
+        b'{"usage":{"prompt_tokens":9,"total_tokens":11,"completion_tokens":2,'
+        b'"num_cached_tokens":8}}',
+        Usage(9, 2, 8, None, True),
+    ),
     "nothing": (False, b'{"choices":[],"usage":null}', None),
     "no counts": (False, b'{"usage":{"storage_bytes":5,"total_tokens":"many"}}', None),
     "not json": (False, b'{"usage":{"prompt_tokens":}}', None),
@@ -203,6 +270,16 @@ def test_white_space_may_be_around_the_colon_but_not_without_end() -> None:
         assert read(False, b'{"usage"' + gap + counts + b"}") is None
 
 
+@pytest.mark.parametrize("step", [1, 100, 1 << 20])
+def test_how_deep_a_usage_lies_is_seen_over_a_few_thousand_bytes(step: int) -> None:
+    """From where the last one began. What is further away counts, as it would if nobody looked."""
+    first = b'"usage":{"total_tokens":1}'
+    for gap, tokens in ((MOST - len(first) - 7, 1), (MOST - len(first) - 6, 2)):
+        reply = first + b',"x":{' + b" " * gap + b'"usage":{"total_tokens":2}}' + b" " * 9
+        usage = read(False, *(reply[at : at + step] for at in range(0, len(reply), step)))
+        assert usage is not None and usage.input == tokens
+
+
 def nested(depth: int) -> bytes:
     more = b'"x":{' * depth + b"}" * depth + b"," if depth else b""
     return b'{"usage":{' + more + b'"prompt_tokens":1}}'
@@ -242,6 +319,10 @@ def test_no_more_is_held_than_said() -> None:
     for _ in range(100):
         reader.feed(b'"usage":{"x":"' + b"y" * 1000)
         assert len(reader._held) < MOST
+    reader = UsageReader(False)
+    for _ in range(100):
+        reader.feed(b'{"usage":{"total_tokens":1},"x":"' + b"y" * 1000)
+        assert len(reader._after or b"") <= MOST
 
 
 def test_what_is_remembered_does_not_grow_with_the_events() -> None:
@@ -256,7 +337,9 @@ def test_what_is_remembered_does_not_grow_with_the_events() -> None:
 # ---- any bytes, cut anywhere ---------------------------------------------------------------------
 
 _bits = st.sampled_from(
-    [b'"usage"', b'"usage":', b'"timings":', b'"predicted_n":2', b'"timi', b'ngs"', b"{", b"}",
+    [b'"usage"', b'"usage":', b'"usage":{"total_tokens":1}', b'"usage":{"total_tokens":22}',
+     b'"usageMetadata":{"promptTokenCount":4}', b'"usageMe', b'tadata"', b'"usage_x":',
+     b'"timings":', b'"predicted_n":2', b'"timi', b'ngs"', b"{", b"}",
      b'"', b"\\", b" ", b'"prompt_tokens":5', b',"output_tok', b'ens":7', b'"total_tokens":3', b"x",
      b"\n\n", b"null", b'"usa', b'ge"', b"z" * 600]
 )  # fmt: skip

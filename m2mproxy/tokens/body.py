@@ -60,6 +60,12 @@ class Prompt:
     """Of prompts that are token ids already."""
     is_forced: bool = False
     """Whether a tool has to be called."""
+    is_named: bool = False
+    """Whether that is a certain function."""
+    is_for_responses: bool = False
+    """Whether it is for OpenAI's Responses API."""
+    thinks: str = ""
+    """How the model is told to think: "enabled", "adaptive", or not at all."""
     is_partial: bool = False
     """Whether something was left out: an image, a file, turns that only the server has."""
 
@@ -79,6 +85,7 @@ def read(body: object) -> Prompt:
     else:
         prompt.is_partial = True
     _tools(body, prompt)
+    _thinking(body, prompt)
     return prompt
 
 
@@ -94,6 +101,8 @@ def _chat(body: Json, prompt: Prompt) -> None:
         else:
             prompt.is_partial = True
     _schema(body.get("response_format"), prompt)
+    _schema(_json(body.get("output_config")).get("format"), prompt)  # Anthropic's
+    prompt.is_partial |= bool(body.get("mcp_servers"))  # whose tools only the server knows
 
 
 def _message(message: Json, prompt: Prompt) -> None:
@@ -173,8 +182,9 @@ def _input(body: Json, prompt: Prompt) -> None:
     if is_embedding(body):
         _plain(body["input"], prompt)
         return
-    if isinstance(body.get("instructions"), str):
-        _turn("system", body["instructions"], prompt)
+    prompt.is_for_responses = True
+    if text := _text(body.get("instructions")):  # an empty one is no message
+        _turn("system", text, prompt)
     if body.get("previous_response_id") or body.get("conversation") or body.get("prompt"):
         prompt.is_partial = True  # what the server has kept
     if isinstance(body["input"], str):
@@ -225,6 +235,7 @@ def _tools(body: Json, prompt: Prompt) -> None:
     choice = body.get("tool_choice")
     kind = choice.get("type") if isinstance(choice, Mapping) else choice
     prompt.is_forced = kind in ("any", "tool", "required", "function")
+    prompt.is_named = kind == "function"
 
 
 def _read_tools(tools: object, prompt: Prompt) -> Iterator[Tool]:
@@ -241,6 +252,16 @@ def _read_tools(tools: object, prompt: Prompt) -> Iterator[Tool]:
 
 def _is_function(tool: Json) -> bool:
     return tool.get("type", "function") in ("function", "custom") and "format" not in tool
+
+
+def _thinking(body: Json, prompt: Prompt) -> None:
+    """By Anthropic's word for it, or by OpenAI's, which others have too."""
+    reasoning = _json(body.get("reasoning"))
+    prompt.thinks = _text(_json(body.get("thinking")).get("type"))
+    if reasoning.get("enabled") is True or reasoning.get("effort", "none") not in ("none", None):
+        prompt.thinks = "enabled"
+    if reasoning.get("mode") not in (None, "standard"):
+        prompt.is_partial = True  # several models work on it
 
 
 def _schema(form: object, prompt: Prompt) -> None:

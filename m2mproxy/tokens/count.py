@@ -33,7 +33,10 @@ _NEAREST: Mapping[str, str] = {
 }
 _O200K = "o200k"
 # As measured on 15 schemas that OpenAI's models were given.
-_AROUND_SCHEMA, _SCHEMA_ERROR = 3, 0.15
+_SCHEMA_ERROR = 0.15
+# Tokens more or fewer for being told to think.
+_THINKING_DOUBT = 4
+_END_OF_THOUGHTS = "</think>"
 # Objects within objects cost more than TypeScript would.
 _NESTED_ERROR = 0.15
 
@@ -103,7 +106,10 @@ class Counter:
         if prompt.tools:
             self._tools(prompt, frame, about, total)
         if prompt.schema:
-            self._schema(prompt.schema, about, total)
+            self._schema(prompt.schema, frame, about, total)
+        if more := {"enabled": frame.thinking, "adaptive": frame.adaptive}.get(prompt.thinks):
+            total.tokens += more
+            total.doubt += _THINKING_DOUBT
         return total.result(not prompt.is_partial)
 
     def _turn(
@@ -114,7 +120,11 @@ class Counter:
         if frame.roles:
             self._add(turn.role, model, total)
         is_quoted = is_parallel and turn.role == "tool" and frame.quotes
+        is_answer = turn.role == "assistant"
+        total.doubt += frame.answer_doubt * is_answer
         for text in turn.texts:
+            if is_answer and frame.forgets_thoughts:
+                text = text.rpartition(_END_OF_THOUGHTS)[2]
             self._add(bodies.compact(text) if is_quoted else text, model, total)
         if turn.name and frame.name:
             total.tokens += frame.name
@@ -126,10 +136,12 @@ class Counter:
             self._add(call.arguments, model, total)
 
     def _tools(self, prompt: Prompt, frame: Frame, model: Model, total: _Sum) -> None:
-        total.tokens += frame.tools + frame.forced * prompt.is_forced
+        total.tokens += frame.forced * prompt.is_forced + frame.named * prompt.is_named
         total.doubt += frame.tools_doubt
-        if any(turn.role in ("system", "developer") for turn in prompt.turns):
-            total.tokens -= frame.tools_and_system
+        if prompt.is_for_responses and frame.tools_in_responses is not None:
+            total.tokens += frame.tools_in_responses
+        else:
+            self._offer(prompt, frame, total)
         if frame.shown is Shown.TYPESCRIPT:
             before, shown = total.tokens, render(prompt.tools)
             self._add(shown, model, total)
@@ -140,11 +152,18 @@ class Counter:
         for tool in prompt.tools:
             self._add(write(tool.whole), model, total)
 
-    def _schema(self, schema: str, model: Model, total: _Sum) -> None:
+    @staticmethod
+    def _offer(prompt: Prompt, frame: Frame, total: _Sum) -> None:
+        """That there are tools, for which a template may make a system message."""
+        total.tokens += frame.tools
+        if any(turn.role in ("system", "developer") for turn in prompt.turns):
+            total.tokens -= frame.tools_and_system
+
+    def _schema(self, schema: str, frame: Frame, model: Model, total: _Sum) -> None:
         """What the answer is to look like, which models see in nearly the same words."""
         before = total.tokens
         self._add(schema, model, total)
-        total.tokens += _AROUND_SCHEMA
+        total.tokens += frame.schema
         total.doubt += (total.tokens - before) * _SCHEMA_ERROR
 
     def _add(self, text: str, model: Model, total: _Sum) -> None:

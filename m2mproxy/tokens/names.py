@@ -37,12 +37,16 @@ ROWS: tuple[Row, ...] = (
     Row(r"text-embedding-(3|ada-002)", "embedding", "cl100k", True),
     Row(r"text-(davinci|curie|babbage|ada)|code-(davinci|cushman)|gpt-?2\b", "text", "", False),
     Row(r"gpt-?oss|harmony", "gpt-oss", "o200k", True),
+    # Searches first: its system message costs nothing, and what was found may.
+    Row(r"gpt-?4o.*search|search-(preview|api)", "openai-search", "o200k", True),
     Row(r"gpt-?4o|gpt-?4[.-]?1\b|gpt-?4[.-]5|chatgpt-4o", "openai", "o200k", True),
     Row(r"gpt-?3[.-]?5-turbo-instruct|(davinci|babbage)-002", "text", "cl100k", True),
     Row(r"gpt-?3[.-]?5|gpt-?35|gpt-?4", "openai-cl100k", "cl100k", True),
     Row(r"gpt-?5-chat", "openai", "o200k", True),
-    Row(r"gpt-?5[.-][1-9]", "openai-reasoning", "o200k", True),
+    # Not gpt-5-2025-08-07.
+    Row(r"gpt-?5[.-][1-9](?!\d)", "openai-gpt-5-later", "o200k", True),
     Row(r"gpt-?5", "openai-gpt-5", "o200k", True),
+    Row(r"\bo1-(mini|preview)", "openai-o1-first", "o200k", True),
     Row(r"^o[134]\b|\bo[134]-(mini|pro|preview|deep-research)", "openai-reasoning", "o200k", True),
     Row(r"codex|computer-use-preview", "openai-reasoning", "o200k", True),
     Row(r"gpt-?\d|chatgpt|omni-moderation", "openai", "o200k", False),
@@ -62,11 +66,14 @@ ROWS: tuple[Row, ...] = (
         True),
     Row(r"mistral-small(-2402|-2409|:22b)|mistral-medium-2312", "mistral-spm", "spm", True),
     Row(r"codestral-mamba|mamba-codestral", "mistral-spm", "spm", True),
+    # Since 2026 they are told how hard to think. Names without a version move on to newer models.
+    Row(r"(mistral|magistral)-small-(latest|26|[4-9])", "mistral-small", "tekken", True),
     Row(r"mistral-embed|codestral-embed", "embedding", "tekken", False),
     Row(r"mistral|ministral|magistral|codestral|devstral|pixtral|voxtral|leanstral",
         "mistral", "tekken", True),
     # DeepSeek's and Alibaba's.
     Row(r"deepseek-(llm|coder[:-](1|6|7|33)|moe|v2)", "deepseek", "deepseek", False),
+    Row(r"deepseek-v4", "deepseek-v4", "deepseek", False),
     Row(r"^deepseek-(chat|reasoner)$", "deepseek-api", "deepseek", True),
     Row(r"deepseek", "deepseek", "deepseek", True),
     Row(r"qwen-?3[.-]?[5-9]|qwen-?[4-9]", "qwen", "qwen35", True),

@@ -32,9 +32,10 @@ json_values = st.recursive(
 KEYS = ("messages", "input", "prompt", "system", "tools", "functions", "content", "role", "name",
         "tool_calls", "function", "parameters", "properties", "type", "items", "$ref", "anyOf",
         "enum", "text", "instructions", "response_format", "json_schema", "schema", "tool_choice",
-        "function_call", "arguments", "title", "description", "required", "format")  # fmt: skip
+        "function_call", "arguments", "title", "description", "required", "format", "thinking",
+        "reasoning", "effort", "mode", "output_config", "mcp_servers")  # fmt: skip
 VALUES = ("function", "object", "array", "json_schema", "tool_use", "tool_result", "message",
-          "system", "#/$defs/a")  # fmt: skip
+          "system", "#/$defs/a", "assistant", "enabled", "</think>")  # fmt: skip
 bodies = st.recursive(
     st.sampled_from(VALUES) | st.text(max_size=9) | st.none() | st.integers(),
     lambda inner: (
@@ -91,7 +92,9 @@ ASSISTANT = {"role": "assistant", "content": "hello"}
     ("model", "one", "with_system", "with_answer"),
     [
         ("gpt-4o", 7, 11, 15),
-        ("gpt-5.1", 6, 10, 14),
+        ("o3", 6, 10, 14),
+        ("gpt-5", 6, 10, 16),
+        ("gpt-5.1", 6, 10, 16),
         ("gpt-oss-120b", 67, 71, 75),
         ("llama3", 10, 15, 20),
         ("llama-3.3-70b", 35, 35, 45),
@@ -171,6 +174,55 @@ def test_texts_and_ids_without_messages(body: object, tokens: int) -> None:
     assert LOADED.request({"model": model, **body}, model) == Count(tokens, True, 0)  # type: ignore[dict-item]
 
 
+def test_empty_instructions_are_no_message() -> None:
+    body = {"input": [{"role": "user", "content": "hi"}]}
+    assert LOADED.request({"instructions": "", **body}, "gpt-4o") == Count(8, True, 0)
+
+
+def test_what_several_models_work_on_is_not_counted_and_said() -> None:
+    body = {"input": "hi", "reasoning": {"effort": "high", "mode": "pro"}}
+    assert not LOADED.request(body, "gpt-5.6").is_exact
+    one = {"input": "hi", "reasoning": {"effort": "high", "mode": "standard"}}
+    assert LOADED.request(one, "gpt-5.6").is_exact
+
+
+def test_a_server_of_tools_is_not_counted_and_said() -> None:
+    body = chat("hi", mcp_servers=[{"type": "url", "url": "https://tools.example"}])
+    assert not LOADED.request(body, "gpt-4o").is_exact
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "tokens"),
+    [
+        ("claude-sonnet-4-5", {"thinking": {"type": "enabled", "budget_tokens": 1024}}, 28),
+        ("claude-sonnet-4-5", {"reasoning": {"effort": "low"}}, 28),
+        ("claude-sonnet-4-5", {"reasoning": {"enabled": True}}, 28),
+        ("claude-sonnet-4-5", {"reasoning": {"effort": "none"}}, 0),
+        ("claude-sonnet-4-5", {"thinking": {"type": "disabled"}}, 0),
+        ("claude-opus-4-6", {"thinking": {"type": "adaptive"}}, 17),
+        ("claude-opus-4-7", {"thinking": {"type": "adaptive"}}, 0),
+        ("gpt-5", {"reasoning": {"effort": "low"}}, 0),
+    ],
+)
+def test_being_told_to_think_costs(model: str, more: dict[str, Any], tokens: int) -> None:
+    plain, told = LOADED.request(chat("hi"), model), LOADED.request(chat("hi", **more), model)
+    assert told.tokens - plain.tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("model", "forgets"),
+    [("deepseek-r1", True), ("qwen3", True), ("gpt-4o", False), ("claude-opus-4-8", False)],
+)
+def test_some_models_do_not_read_again_what_they_thought(model: str, forgets: bool) -> None:
+    def asked(answer: str, role: str = "assistant") -> int:
+        turns = [{"role": role, "content": answer}, {"role": "user", "content": "why?"}]
+        return LOADED.request({"messages": turns}, model).tokens
+
+    thoughts = "<think>\nlet me see whether it is seven or eight\n</think>"
+    assert (asked(thoughts + "Eight.") == asked("Eight.")) is forgets
+    assert asked(thoughts + "Eight.", "user") > asked("Eight.", "user")
+
+
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
 
 
@@ -220,6 +272,29 @@ def test_tools_and_calls_cost(counter: Counter, model: str) -> None:
     assert counter.request({"messages": turns}, model).tokens > plain.tokens + 5
 
 
+def test_tools_cost_less_in_the_responses_api() -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    flat = {"type": "function", "name": "f", "parameters": schema}
+    asked = [{"role": "user", "content": "hi"}]
+    for model, less in (("gpt-4o", 6), ("gpt-5", 82), ("gpt-5.4-mini", 76)):
+        in_chat = LOADED.request(chat("hi", tools=[tool(city={"type": "string"})]), model)
+        in_responses = LOADED.request({"input": asked, "tools": [flat]}, model)
+        assert in_chat.tokens - in_responses.tokens == less
+
+
+@pytest.mark.parametrize(
+    ("model", "any_tool", "this_tool"),
+    [("gpt-4o", 0, 8), ("gpt-5-mini", 0, 0), ("claude-sonnet-4-5", 97, 97)],
+)
+def test_a_tool_that_must_be_called(model: str, any_tool: int, this_tool: int) -> None:
+    tools = [tool(city={"type": "string"})]
+    free = LOADED.request(chat("hi", tools=tools), model).tokens
+    named = {"type": "function", "function": {"name": "f"}}
+    for choice, more in (("required", any_tool), (named, this_tool)):
+        forced = LOADED.request(chat("hi", tools=tools, tool_choice=choice), model).tokens
+        assert forced - free == more
+
+
 def test_anthropics_calls_are_those_of_openai() -> None:
     use = {"type": "tool_use", "name": "f", "input": {"city": "Rome"}}
     result = {"type": "tool_result", "content": [{"type": "text", "text": "sunny"}]}
@@ -241,6 +316,14 @@ def test_a_schema_of_the_answer_costs_about_its_text() -> None:
     second = LOADED.request({"input": [{"role": "user", "content": "hi"}], "text": text}, "gpt-4o")
     assert first == second
     assert plain + 10 < first.tokens < plain + 30 and not first.is_exact
+
+
+def test_anthropics_schema_of_the_answer_costs_more_than_its_text() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    form = {"format": {"type": "json_schema", "schema": schema}}
+    plain = LOADED.request(chat("hi"), "claude-sonnet-4-5").tokens
+    count = LOADED.request(chat("hi", output_config=form), "claude-sonnet-4-5")
+    assert plain + 140 < count.tokens < plain + 170 and not count.is_exact
 
 
 def test_a_tool_that_the_server_has_is_not_counted_and_said() -> None:

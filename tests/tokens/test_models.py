@@ -20,13 +20,15 @@ openai             o200k     gpt-4o-mini openai/gpt-4o gpt-4o-2024-08-06 chatgpt
 openai             o200k     gpt-4.1
 openai             o200k     ft:gpt-4o-mini-2024-07-18:org:name:9abc gpt-4.1-nano-2025-04-14
 openai             o200k     prod-gpt4o gpt-5-chat-latest gpt-4o-audio-preview GPT-4o
+openai-search      o200k     gpt-4o-search-preview gpt-4o-mini-search-preview-2025-03-11
 openai~            o200k     gpt-9 gpt-6-mini omni-moderation-latest
 openai-cl100k      cl100k    gpt-4 gpt-4-turbo gpt-4-0613 gpt-3.5-turbo gpt-35-turbo gpt-4-32k
 openai-cl100k      cl100k    ft:gpt-3.5-turbo-0125:org::id azure/gpt-35-turbo-16k
-openai-reasoning   o200k     o1 o1-preview o3-mini o4-mini openai/o3 my-o3-mini gpt-5.1
-openai-reasoning   o200k     gpt-5.2-chat
+openai-o1-first    o200k     o1-preview o1-mini-2024-09-12
+openai-reasoning   o200k     o1 o3-mini o4-mini openai/o3 my-o3-mini
+openai-gpt-5-later o200k     gpt-5.1 gpt-5.2-chat gpt-5-4-mini openai.gpt-5.5 gpt-5.1-codex-mini
 openai-reasoning   o200k     codex-mini-latest o4-mini-deep-research-2025-06-26
-openai-gpt-5       o200k     gpt-5 gpt-5-mini gpt-5-nano-2025-08-07
+openai-gpt-5       o200k     gpt-5 gpt-5-2025-08-07 gpt-5-mini gpt-5-nano-2025-08-07
 gpt-oss            o200k     openai/gpt-oss-120b gpt-oss:20b openai.gpt-oss-20b-1:0
 text               cl100k    gpt-3.5-turbo-instruct davinci-002
 embedding          cl100k    text-embedding-3-small text-embedding-3-large text-embedding-ada-002
@@ -47,6 +49,7 @@ mistral            tekken    pixtral-12b
 mistral            tekken    ministral-8b-latest devstral-small-2505 magistral-medium-2506
 mistral            tekken    codestral-latest codestral-2501 mistral.pixtral-large-2502-v1:0
 mistral            tekken    mistralai/Mistral-Small-3.2-24B-Instruct-2506
+mistral-small      tekken    mistral-small-latest magistral-small-latest mistral-small-2603
 mistral-nemo       tekken    open-mistral-nemo mistral-nemo:12b
 mistral-v1         spm       mistralai/Mixtral-8x7B-Instruct-v0.1 mistral.mistral-7b-instruct-v0:2
 mistral-spm        spm       open-mixtral-8x22b mistral:7b
@@ -57,6 +60,7 @@ mistral-spm        spm       mistralai/Mistral-7B-Instruct-v0.3 mistral-large-24
 embedding~         tekken    mistral-embed
 deepseek           deepseek  deepseek/deepseek-r1 deepseek-ai/DeepSeek-V3.1 deepseek.r1-v1:0
 deepseek           deepseek  accounts/fireworks/models/deepseek-v3p1 deepseek-r1:671b
+deepseek-v4~       deepseek  deepseek-v4-flash deepseek-ai/DeepSeek-V4-Pro
 deepseek-api       deepseek  deepseek-chat deepseek-reasoner
 deepseek~          deepseek  deepseek-v2:16b deepseek-coder:6.7b
 deepseek           llama3    deepseek-r1-distill-llama-70b deepseek-r1:70b

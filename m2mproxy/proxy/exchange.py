@@ -28,7 +28,7 @@ from m2mproxy.proxy.intake import answered, invite, named
 from m2mproxy.proxy.interjection import Interjection, tap_of
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.linked import Linked, hear, is_linked, passing
-from m2mproxy.proxy.model import ModelFinder
+from m2mproxy.proxy.model import ModelFinder, model_in
 from m2mproxy.proxy.patience import Patience, Phase
 from m2mproxy.proxy.proof import prove
 from m2mproxy.proxy.pump import Pump, too_large
@@ -103,8 +103,7 @@ class Exchange:
         self._is_clear = False  # the client speaks HTTP/1.1, without TLS
         self._is_coded = False  # the response, as it came
         self._finder: ModelFinder | None = None
-        self._bytes_up = 0
-        self._model = ""
+        self._bytes_up, self._model = 0, ""
         self._interjection: Interjection | None = None  # for an event stream
         self._patience = Patience(context.config.timeouts, self.started)
         self._flow = Flow(self._run(), self._ended)
@@ -135,7 +134,8 @@ class Exchange:
     def model(self) -> str:
         """The model that the request names; "" when it was not seen."""
         exact = self.inspection.model if self.inspection is not None else ""
-        return exact or (self._finder.model if self._finder is not None else self._model)
+        named = self._finder.model if self._finder is not None else self._model
+        return exact or named or model_in(self.target)
 
     @property
     def bytes_up(self) -> int:

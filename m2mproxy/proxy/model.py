@@ -1,4 +1,4 @@
-"""The request's model, for the log line, without parsing the body.
+"""The request's model, for the log line and the tokens' figures, without parsing the body.
 
 The one rule: looking costs one search of bytes that pass anyway. Inside a JSON string quotes are
 escaped, so `"model"` followed by a colon and a string is a key; the first one is taken, which
@@ -8,6 +8,7 @@ could be a nested object's: good enough for a log, not for a decision.
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 from m2mproxy.codec.base import WireError
 from m2mproxy.codec.jsontext import read_json
@@ -17,6 +18,8 @@ _KEY = b'"model"'
 _value = re.compile(rb'"model"\s*:\s*"([^"\\\x00-\x1f]{1,200})"').match
 # The longest match that is still found when it lies across two chunks.
 _OVERLAP = 256
+# Azure's deployments, Gemini's models, which a method's name follows, and Bedrock's.
+_in_target = re.compile(rb"/(?:deployments|models?)/([^/]{1,300}?)(?::[A-Za-z]+)?(?:/|\Z)").search
 
 
 class ModelFinder:
@@ -47,6 +50,12 @@ class ModelFinder:
                 self.model = found[1].decode("utf-8", "replace")
                 return
             at = text.find(_KEY, at + 1)
+
+
+def model_in(target: bytes) -> str:
+    """The model that a request's target names, "" where it names none."""
+    found = _in_target(target.partition(b"?")[0])
+    return unquote(found[1].decode("ascii", "replace")) if found is not None else ""
 
 
 def model_of(body: bytes) -> str | None:

@@ -36,6 +36,8 @@ _MOST_OPENED = 64 << 10
 # What models are asked at: only these are missed where nothing is known.
 _EMBEDDINGS = b"/embeddings"
 _PATHS = (b"/chat/completions", b"/completions", b"/responses", b"/messages", _EMBEDDINGS)
+# Frames of JSON, in a stream of Bedrock's; what is in them is found as in a body.
+_FRAMES = b"application/vnd.amazon.eventstream"
 # As Tokens._make does it, without a line of Python: a quarter of what a call of Tokens takes.
 _tokens: Callable[[tuple[int, bool]], Tokens] = partial(tuple.__new__, Tokens)
 
@@ -252,7 +254,7 @@ class Tally:
             return []
         kind = (response.headers.get(b"content-type") or b"").lower()
         self._events = kind.startswith(b"text/event-stream")
-        if not self._events and kind.find(b"json") < 0:
+        if not self._events and kind.find(b"json") < 0 and kind != _FRAMES:
             return []
         self.is_due = self._is_asked_of_a_model
         names = [] if is_plain else applied(response.headers)

@@ -108,7 +108,6 @@ def _mistral(user: int = 2, system: int = 2, doubt: int = 0) -> Frame:
     )
 
 
-
 FRAMES: Mapping[str, Frame] = {
     "openai": _openai(),
     "openai-cl100k": _openai(doubt=1),

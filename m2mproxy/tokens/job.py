@@ -83,7 +83,7 @@ def run(job: Job, counter: Counts) -> Result:
         asked = _tokens(counter.request(body, job.model))
     if job.replied is not None:
         text = written(b"".join(job.replied), job.events)
-        output = _tokens(counter.text(text, job.model))
+        output = None if text is None else _tokens(counter.text(text, job.model))
     return Result(asked, output)
 
 

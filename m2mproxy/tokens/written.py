@@ -21,17 +21,21 @@ _REASONING = ("reasoning_content", "reasoning")
 _BLOCK = ("text", "thinking", "partial_json", "refusal", "name")
 # Deltas of the Responses API that are no text.
 _NO_TEXT = (".audio.delta", "_image.delta")
+# Of a response that the server works on after it has replied.
+_UNFINISHED = ("queued", "in_progress")
 
 
-def written(reply: bytes, events: bool) -> str:
-    """All texts of a reply's plain bytes, one after the other.
+def written(reply: bytes, events: bool) -> str | None:
+    """All texts of a reply's plain bytes, one after the other; None where the model is yet to write
+    them, for whoever asks again later.
 
     Args:
         reply: as much of it as came.
         events: whether it is an event stream, rather than a JSON body.
     """
     if not events:
-        return "".join(_of_body(_parsed(reply)))
+        body = _parsed(reply)
+        return None if body.get("status") in _UNFINISHED else "".join(_of_body(body))
     lines = (line[len(_DATA) :] for line in reply.splitlines() if line.startswith(_DATA))
     return "".join(text for line in lines for text in _of_event(_parsed(line)))
 

@@ -307,6 +307,15 @@ def test_a_reply_without_usage_is_counted(pair: Any) -> None:
     assert nothing_kept(world)
 
 
+def test_what_a_model_is_yet_to_write_is_not_counted_as_nothing() -> None:
+    world = World(tokens_count="all", submit=Jobs())
+    world.ask(ASKED, b"/v1/responses")
+    world.call().reply(b'{"background":true,"status":"queued","output":[],"usage":null}', JSON)
+    tally = tally_of(world)
+    assert (tally.input, tally.output) == (Tokens(103, False), None)
+    assert nothing_kept(world)
+
+
 @PAIRS
 def test_a_stream_without_usage_is_counted(pair: Any) -> None:
     world = World(pair=pair, tokens_count="all", submit=Jobs())

@@ -110,12 +110,19 @@ def test_what_a_model_wrote(events: bool, reply: bytes, text: str) -> None:
     assert written(reply, events) == text
 
 
+def test_what_is_yet_to_be_written_is_not_nothing() -> None:
+    for status in ("queued", "in_progress"):
+        assert written(body(status=status, output=[], usage=None), False) is None
+    assert written(body(status="incomplete", output=[]), False) == ""
+    assert written(stream({"status": "queued"}), True) == ""
+
+
 @given(st.integers(0, len(CHAT)))
 def test_a_stream_cut_short_has_the_events_that_are_whole(at: int) -> None:
-    text = written(CHAT[:at], True)
-    assert written(CHAT, True).startswith(text)
     whole = CHAT[:at].rfind(b"\n") + 1
-    assert text.startswith(written(CHAT[:whole], True))
+    before, text, after = (written(CHAT[:end], True) for end in (whole, at, len(CHAT)))
+    assert before is not None and text is not None and after is not None
+    assert after.startswith(text) and text.startswith(before)
 
 
 _json: Any = st.recursive(

@@ -25,7 +25,7 @@ class WordCounter:
         texts += [body[name] for name in ("input", "prompt") if name in body]
         return Words(sum(len(text.split()) for text in texts) + 100, model == "exact")
 
-    def text(self, text: str, model: str) -> Words:
+    def answer(self, text: str, model: str) -> Words:
         return Words(len(text.split()), model == "exact")
 
 

@@ -10,7 +10,7 @@ The one rule: a count is exact, or it says how far off it can be.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from m2mproxy.tokens import body as bodies
 from m2mproxy.tokens import pieces
@@ -79,10 +79,17 @@ class Counter:
         self._classifier = None if o200k is None else Classifier(o200k)
 
     def text(self, text: str, model: str) -> Count:
-        """The tokens of a text alone, such as what a model has answered."""
+        """The tokens of a text alone."""
         total = _Sum()
         self._add(text, find(model), total)
         return total.result()
+
+    def answer(self, text: str, model: str) -> Count:
+        """The tokens of what a model has answered: at least those, where it does not show what it
+        thought before."""
+        count = self.text(text, model)
+        hides = FRAMES[find(model).family].hides_thoughts
+        return replace(count, is_exact=False) if hides else count
 
     def request(self, body: object, model: str) -> Count:
         """The tokens that a model reads for a request.

@@ -59,6 +59,8 @@ class Frame:
     forgets_thoughts: bool = False
     """Whether what answers begin with, up to </think>, is left out."""
     shown: Shown = Shown.JSON
+    hides_thoughts: bool = False
+    """Whether what the model thought is no part of its reply, but of its cost."""
     doubt: int = 0
     """How many tokens more or fewer `once` may be, as servers differ."""
     tools_doubt: int = 8
@@ -73,12 +75,13 @@ class Frame:
 
 def _openai(
     once: int = 3, tools: int = 9, tools_doubt: int = 5, doubt: int = 0, responses: int = 3,
-    answer: int = 3, answer_doubt: int = 0, named: int = 8,
+    answer: int = 3, answer_doubt: int = 0, named: int = 8, hides_thoughts: bool = False,
 ) -> Frame:  # fmt: skip
     return Frame(
         once, {"": 3, "assistant": answer}, roles=True, name=1, call=6, quotes=True, tools=tools,
         tools_and_system=4, tools_in_responses=responses, shown=Shown.TYPESCRIPT, doubt=doubt,
         tools_doubt=tools_doubt, answer_doubt=answer_doubt, named=named,
+        hides_thoughts=hides_thoughts,
     )  # fmt: skip
 
 
@@ -112,12 +115,15 @@ FRAMES: Mapping[str, Frame] = {
     "openai": _openai(),
     "openai-cl100k": _openai(doubt=1),
     "openai-search": _openai(doubt=12),
-    "openai-o1-first": _openai(2, tools_doubt=10, doubt=8),
-    "openai-reasoning": _openai(2, tools_doubt=10, responses=9),
+    "openai-o1-first": _openai(2, tools_doubt=10, doubt=8, hides_thoughts=True),
+    "openai-reasoning": _openai(2, tools_doubt=10, responses=9, hides_thoughts=True),
     # An answer names its channel.
-    "openai-gpt-5": _openai(2, tools=95, tools_doubt=7, responses=13, answer=5, named=0),
+    "openai-gpt-5": _openai(
+        2, tools=95, tools_doubt=7, responses=13, answer=5, named=0, hides_thoughts=True
+    ),
     "openai-gpt-5-later": _openai(
-        2, tools=90, tools_doubt=10, responses=14, answer=5, answer_doubt=2, named=0
+        2, tools=90, tools_doubt=10, responses=14, answer=5, answer_doubt=2, named=0,
+        hides_thoughts=True,
     ),
     # A system message of its own, with the date and the channels; Groq's has 4 more.
     "gpt-oss": Frame(63, {"": 4}, call=8, tools=20, shown=Shown.TYPESCRIPT, doubt=4),

@@ -29,7 +29,7 @@ class Counts(Protocol):
     """See count.Counter."""
 
     def request(self, body: object, model: str) -> Counted: ...
-    def text(self, text: str, model: str) -> Counted: ...
+    def answer(self, text: str, model: str) -> Counted: ...
 
 
 class Tokens(NamedTuple):
@@ -83,7 +83,7 @@ def run(job: Job, counter: Counts) -> Result:
         asked = _tokens(counter.request(body, job.model))
     if job.replied is not None:
         text = written(b"".join(job.replied), job.events)
-        output = None if text is None else _tokens(counter.text(text, job.model))
+        output = None if text is None else _tokens(counter.answer(text, job.model))
     return Result(asked, output)
 
 

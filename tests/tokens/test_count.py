@@ -174,6 +174,12 @@ def test_texts_and_ids_without_messages(body: object, tokens: int) -> None:
     assert LOADED.request({"model": model, **body}, model) == Count(tokens, True, 0)  # type: ignore[dict-item]
 
 
+def test_an_answer_is_counted_but_not_what_it_does_not_show() -> None:
+    for model in ("o3", "gpt-5", "gpt-5.1", "o1-mini"):
+        assert LOADED.answer("hello world", model) == Count(2, False, 0)
+    assert LOADED.answer("hello world", "gpt-4o") == Count(2, True, 0)
+
+
 def test_empty_instructions_are_no_message() -> None:
     body = {"input": [{"role": "user", "content": "hi"}]}
     assert LOADED.request({"instructions": "", **body}, "gpt-4o") == Count(8, True, 0)

@@ -18,6 +18,8 @@ _KEY = b'"model"'
 _value = re.compile(rb'"model"\s*:\s*"([^"\\\x00-\x1f]{1,200})"').match
 # The longest match that is still found when it lies across two chunks.
 _OVERLAP = 256
+# As in a body: a target can have anything, escaped.
+_is_name = re.compile(r"[^\"\\\x00-\x1f\x7f-\x9f\ufffd]{1,200}").fullmatch
 # Azure's deployments, Gemini's models, which a method's name follows, and Bedrock's.
 _in_target = re.compile(rb"/(?:deployments|models?)/([^/]{1,300}?)(?::[A-Za-z]+)?(?:/|\Z)").search
 
@@ -55,7 +57,8 @@ class ModelFinder:
 def model_in(target: bytes) -> str:
     """The model that a request's target names, "" where it names none."""
     found = _in_target(target.partition(b"?")[0])
-    return unquote(found[1].decode("ascii", "replace")) if found is not None else ""
+    name = unquote(found[1].decode("ascii", "replace")) if found is not None else ""
+    return name if _is_name(name) else ""
 
 
 def model_of(body: bytes) -> str | None:

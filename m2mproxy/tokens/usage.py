@@ -327,7 +327,8 @@ def _anthropic(said: dict[str, Any], is_final: bool) -> Usage:
     """Its input is what was neither read from the cache nor written to it. Where the server made a
     summary of the request before, that is in none of these figures, but in `iterations`."""
     taken, made, read = _of_claude(said)
-    for each in said.get("iterations") or ():
+    iterations = said.get("iterations")
+    for each in iterations if type(iterations) is list else ():
         if type(each) is dict and each.get("type") == "compaction":
             more = _of_claude(each)
             taken, made, read = (

@@ -178,6 +178,17 @@ REPLIES: dict[str, tuple[bool, bytes, Usage | None]] = {
         START + b'data: {"type":"message_delta",%b}\n\n' % COMPACTED,
         Usage(32125, 98, 30005, 6, True),
     ),
+    "iterations that are none": (
+        False,
+        b'{"usage":{"input_tokens":1,"output_tokens":2,"iterations":5}}',
+        Usage(1, 2, None, None, True),
+    ),
+    "iterations without figures": (
+        False,
+        b'{"usage":{"input_tokens":1,"output_tokens":2,"iterations":[{"type":"compaction"},6]}}',
+        Usage(1, 2, None, None, True),
+    ),
+    "billed units that are none": (False, b'{"usage":{"billed_units":5}}', None),
     "gemini": (True, GEMINI, Usage(32, 34, 10, 30, True)),
     "gemini, that said nothing": (
         False,

@@ -12,7 +12,8 @@ from m2mproxy.guard.shape import KEYS, check_members, check_message
 VALUES: dict[str, Any] = {"t": "x", "l": [], "o": {}, "n": 1, "f": 0.5, "s": True}
 ALLOWED = {
     "t": "model suffix user",
-    "l": "messages tools functions stop_sequences",
+    "l": "messages functions stop_sequences",
+    "lo": "tools",
     "tl": "instructions system stop",
     "tlo": "prompt input",
     "to": "tool_choice response_format",

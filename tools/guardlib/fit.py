@@ -37,7 +37,7 @@ KINDS = {
     "documents": ("docs",),
     "agent requests": ("agent_request",),
 }
-STRENGTH, GATE_STRENGTH = 30.0, 10.0
+STRENGTH, GATE_STRENGTH = 60.0, 20.0
 """The inverse of regularisation."""
 WORDS, RUNS, LISTS, RULES, SEED_WEIGHT = 3.0, 1.7, 1.5, 0.4, 1.0
 """Scales of the features (the larger, the less they are held back), and what a seed counts."""

@@ -7,6 +7,8 @@ value that may be a secret is not in it.
 COMMAND_LINE = "command line"
 ENVIRONMENT = "environment"
 DEFAULT = "default"
+# Characters of a value.
+_LONGEST = 200
 
 
 class ConfigError(Exception):
@@ -35,5 +37,9 @@ def shown(value: object) -> str:
         return f"[{', '.join(map(shown, value))}]"
     if isinstance(value, dict):
         return "{...}"
-    text = str(value) if len(str(value)) <= 200 else str(value)[:200] + "..."
+    if isinstance(value, int) and value.bit_length() > _LONGEST:
+        value = f"{value:#x}"  # Python refuses to write thousands of decimals
+        return f"{value[:_LONGEST]}..." if len(value) > _LONGEST else value
+    text = str(value)
+    text = text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
     return f'"{text}"' if isinstance(value, str) else text

@@ -151,11 +151,18 @@ def test_the_line_of_an_error(file):
         ('"a\\nb\\u001b"', r'"a\nb\x1b"'),
         ('"é"', '"é"'),
         (f'"{"x" * 300}"', f'"{"x" * 200}..."'),
+        (f"0x{'f' * 5000}", f"0x{'f' * 198}..."),
+        (f"[0x{'f' * 5000}]", f"[0x{'f' * 198}...]"),
     ],
 )
 def test_how_an_error_shows_a_value(file, toml, shown):
     error = refusal(file(f"[proxy.timeouts]\nconnect = {toml}"))
     assert f"proxy.timeouts.connect = {shown}: must" in str(error)
+
+
+@pytest.mark.parametrize("text", ["[logging]\naccess = ", "[tokens]\ncount = "])
+def test_a_number_of_any_length_is_one_that_is_shown(file, text):
+    assert "= 0xfff" in str(refusal(file(f"{text}0x{'f' * 5000}")))
 
 
 def test_an_odd_name_stays_on_one_line(file):

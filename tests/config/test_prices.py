@@ -79,6 +79,8 @@ def test_an_empty_file_has_no_prices(prices):
         ('["a"]\ninput = -1\noutput = 1', '"a".input', ""),
         ('["a"]\ninput = nan\noutput = 1', '"a".input', ""),
         ('["a"]\ninput = 1\noutput = inf', '"a".output', ""),
+        (f'["a"]\ninput = 1\noutput = 0x{"f" * 300}', '"a".output', ""),
+        (f"currency = 0x{'f' * 5000}", "currency", ""),
         ("a = 1", "a", ""),
         ("a = ", "", "not TOML"),
         ('["\udcff"]', "", "not UTF-8"),
@@ -91,6 +93,7 @@ def test_what_is_no_file_of_prices(tmp_path, prices, text, key, reason):
     assert (error.source, error.key) == (named, key)
     assert reason in error.reason
     assert error.reason or error.allowed
+    assert str(error).startswith(named)
 
 
 def test_a_file_that_cannot_be_read(tmp_path, file):

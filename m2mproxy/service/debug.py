@@ -5,7 +5,6 @@ The one rule: nothing of it has a part in forwarding, and what cannot be done is
 
 from __future__ import annotations
 
-import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import parse_qs
@@ -78,7 +77,10 @@ def _read(asked: Asked) -> tuple[bytes, str]:
         content = None
     if not isinstance(content, dict) or "data" not in content:
         return asked.body, algorithm
-    return _data(content), str(content.get("algorithm", algorithm))
+    algorithm = content.get("algorithm", algorithm)
+    if not isinstance(algorithm, str):
+        raise ClientFault(400, "bad_request", '"algorithm" must be a string')
+    return _data(content), algorithm
 
 
 def _data(content: dict[str, object]) -> bytes:
@@ -89,7 +91,7 @@ def _data(content: dict[str, object]) -> bytes:
         return data.encode()
     try:
         return b64decode(data, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, and its parent for what is not ASCII
         raise ClientFault(400, "bad_request", '"data" is not base64') from None
 
 

@@ -22,6 +22,8 @@ from m2mproxy.proxy.routes import Asked
 from m2mproxy.service.debug import Debug
 
 CHAT = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "hi " * 300}]})
+# More than Python writes, and no more than orjson reads.
+DEEP = b"[" * 1020 + b"]" * 1020
 NAMES = ["m2m", "m2m-text", "t1", "m2m-v3", "zstd", "br", "gzip", "deflate", "static"]
 
 
@@ -124,6 +126,9 @@ def test_binary_data_is_shown_as_base64() -> None:
         (b"/v1/decompress?algorithm=tk-c-binary", b"\x00A", 415, "unsupported_coding"),
         (b"/v1/compress", b'{"data": 1}', 400, "bad_request"),
         (b"/v1/compress", b'{"data": "*", "encoding": "base64"}', 400, "bad_request"),
+        (b"/v1/compress", '{"data": "\u00e9", "encoding": "base64"}'.encode(), 400, "bad_request"),
+        (b"/v1/compress", b'{"data": "x", "algorithm": null}', 400, "bad_request"),
+        (b"/v1/compress", b'{"data": "x", "algorithm": %b}' % DEEP, 400, "bad_request"),
         (b"/v1/decompress", b"plain text", 400, "unknown_form"),
         (b"/v1/decompress?algorithm=m2m", b"plain text", 400, "undecodable_body"),
         (b"/v1/decompress", gzip.compress(b"x" * 99, mtime=0)[:-4], 400, "undecodable_body"),

@@ -140,7 +140,8 @@ def _tell(program: str, level: str, message: str, as_json: bool) -> None:
     import json
 
     stamp = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-    fields = {"time": stamp.replace("+00:00", "Z"), "level": level, "message": message}
+    said = message.encode("utf-8", "replace").decode()  # a path can have bytes that no JSON has
+    fields = {"time": stamp.replace("+00:00", "Z"), "level": level, "message": said}
     with contextlib.suppress(OSError):
         print(json.dumps(fields), file=sys.stderr)
 

@@ -89,10 +89,17 @@ class Log:
             self._write_text(f"client={peer} status={fault.status} error={fault.code}")
 
     def _write_text(self, text: str) -> None:
-        self._writer.write(b"%b %b\n" % (self._stamp(), text.encode("utf-8", "replace")))
+        if not text.isprintable():  # a path can have what ends a line, or is none in UTF-8
+            text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+        self._writer.write(b"%b %b\n" % (self._stamp(), text.encode()))
 
     def _write_json(self, fields: dict[str, object]) -> None:
-        self._writer.write(orjson.dumps({"time": self._stamp().decode(), **fields}) + b"\n")
+        fields = {"time": self._stamp().decode(), **fields}
+        try:
+            line = orjson.dumps(fields)
+        except orjson.JSONEncodeError:  # a path that is not UTF-8
+            line = json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace")
+        self._writer.write(line + b"\n")
 
     def _text_line(self, x: Exchange) -> bytes:
         line = self._plain_line(x)

@@ -409,3 +409,15 @@ def test_formatting_keeps_nothing(form: str) -> None:
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert kept < 20_000
+
+
+def test_paths_of_any_bytes_are_said() -> None:
+    path = b"/tmp/\xff\xc2\x85\xe2\x80\xa8".decode("utf-8", "surrogateescape")
+    log, lines = log_of("json")
+    log.event("info", f"told of {path}", file=path)
+    fields = read("json", lines[0])
+    assert fields["message"] == "told of /tmp/?\x85\u2028"
+    assert fields["file"] == "/tmp/?\x85\u2028"
+    log, lines = log_of("text")
+    log.event("info", f"told of {path}é", file=path)
+    assert lines[0].decode().endswith("Z info: told of /tmp/\\udcff\\x85\\u2028é\n")

@@ -38,6 +38,20 @@ def test_the_first_line_as_json(start: Any) -> None:
     assert (fields["level"], fields["upstream"], fields["provider"]) == ("info", NOWHERE, "generic")
 
 
+def test_a_socket_whose_path_is_not_utf_8(tmp_path: Path) -> None:
+    path = f"{tmp_path}/\udcff"
+    argv = command("--listen", f"unix:{path}", "--upstream", NOWHERE, "--log-format", "json")
+    program = Program(argv)
+    try:
+        assert json.loads(program.first)["listen"] == [f"unix:{tmp_path}/?"]
+        assert program.stop()[0] == 0
+    finally:
+        program.kill()
+    refused = run(*argv[3:4], f"unix:{tmp_path}/nowhere/\udcff", *argv[5:])
+    assert refused.returncode == 1
+    assert json.loads(refused.stderr.encode())["message"].endswith("?: No such file or directory")
+
+
 def test_a_key_in_the_upstreams_query_is_not_told(start: Any) -> None:
     program = start(f"{NOWHERE}?key=sk-secret", "--api-key", "sk-secret")
     assert f"forwards to {NOWHERE} (generic)" in program.first

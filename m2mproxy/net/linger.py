@@ -32,7 +32,10 @@ class Linger:
         if isinstance(tls, Secured):
             tls.awaits_end = read_on
         if read_on and transport.can_write_eof():
-            transport.write_eof()
+            try:
+                transport.write_eof()
+            except OSError:  # the peer has reset it: asyncio's own loop says so here
+                transport.close()
         else:
             transport.close()
 

@@ -57,7 +57,7 @@ _LAST_WORDS = 0.2
 # Seconds after which a thread that scans gives the interpreter's lock to the event loop; Python's
 # own 5 ms would be a stall of everything.
 _GIVE_WAY = 0.0005
-_STOPPING = (signal.SIGTERM, signal.SIGINT)
+_TAKEN = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Connections and handshakes that may be there at a time, beyond the limit of connections.
 _SPARE = 64
 # How long the loop lets TLS end. The connection's own deadline (net/linger.py) comes first, unless
@@ -287,7 +287,7 @@ class Server:
         """Serve, drain, end."""
         self._loop.set_exception_handler(self._unexpected)
         sys.unraisablehook = self._unraisable
-        for number in (*_STOPPING, signal.SIGHUP):
+        for number in _TAKEN:
             self._loop.add_signal_handler(number, self._signalled, number)
         try:
             self._fit_files()
@@ -410,7 +410,7 @@ class Server:
         self._writer.close()
         # The end has come already. The loop, when it closes, gives signals back their default, and
         # one more would then change the exit code.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _TAKEN)
 
 
 def _requests(number: int) -> str:

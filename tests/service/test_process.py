@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -190,6 +191,16 @@ def test_a_storm_of_signals_is_one_clean_end(start: Any, attempt: int) -> None:
     program = start(NOWHERE)
     while program.process.poll() is None:
         program.process.send_signal(signal.SIGTERM)
+    assert program.process.returncode == 0
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_hangups_do_not_change_the_end(start: Any, attempt: int) -> None:
+    program = start(NOWHERE)
+    program.process.send_signal(signal.SIGTERM)
+    while program.process.poll() is None:
+        program.process.send_signal(signal.SIGHUP)
+        time.sleep(0.001)  # each is a line of the log, and nobody reads it
     assert program.process.returncode == 0
 
 

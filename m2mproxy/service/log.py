@@ -109,7 +109,7 @@ class Log:
         up, down = x.bytes_up, x.bytes_down
         sizes: tuple[int, ...] = (up, down, up, down)
         coding = client_coding = b"identity"
-        reference, saved = b"-", 0
+        reference, saved, path = b"-", 0, _path(x.target)
         if x.ledger is not None:
             sizes = tuple(way.wire for way in x.ledger.ways)
             # An upstream names its codings as it likes.
@@ -121,7 +121,7 @@ class Log:
             x.downstream.client.encode(),
             _figure(x.downstream.id or None),
             x.method[:_LONGEST_METHOD],
-            _path(x.target),
+            path if path.find(b'"') < 0 else orjson.dumps(path.decode("ascii", "replace")),
             _word(x.model),
             status_of(x),
             _via(x).encode() or b"-",

@@ -337,6 +337,16 @@ def test_a_long_path_is_cut(form: str) -> None:
 
 
 @FORMS
+def test_a_path_with_quotes_stays_one_word(form: str) -> None:
+    log, lines = log_of(form)
+    path = '/v1/"x\\model=y'
+    request = post(b'{"model":"\\" status=500"}', path.encode())
+    log.exchange(exchange(request, reply(b"x")))
+    fields = read(form, lines[0])
+    assert (fields["path"], fields["status"], fields["error"]) == (path, 200, None)
+
+
+@FORMS
 def test_a_long_method_is_cut(form: str) -> None:
     log, lines = log_of(form)
     request = b"M" * 1000 + b" /v1/x HTTP/1.1\r\nhost: h\r\n\r\n"

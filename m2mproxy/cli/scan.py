@@ -41,7 +41,8 @@ def _run(args: argparse.Namespace) -> int:
     from m2mproxy.guard.engine import EngineMissing
 
     try:
-        verdict = build(Security(threshold=args.threshold)).read(read(args)).verdict()
+        body = read(args)  # before the scanner is built, which takes seconds
+        verdict = build(Security(threshold=args.threshold)).read(body).verdict()
         if args.json:
             write_json(_members(verdict))
         else:

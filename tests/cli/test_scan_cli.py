@@ -105,6 +105,11 @@ def test_what_cannot_be_scanned_is_2_and_one_line(run, tmp_path):
     )  # fmt: skip
 
 
+def test_a_scanner_is_built_for_what_can_be_read(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(scorer, "Scorer", lambda off: pytest.fail("that takes seconds"))
+    assert run(str(tmp_path))[0] == 2
+
+
 # ---- what the program is given -------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from m2mproxy.cli.options import EXIT_CONFIG, EXIT_FAILURE, EXIT_USAGE, Parser, emit, given
-from m2mproxy.config import COMMAND_LINE, FILE_VARIABLE, Config, ConfigError, load
+from m2mproxy.config import COMMAND_LINE, FILE_VARIABLE, Config, ConfigError, load, printable
 
 DEFAULT_FILE = "/etc/m2m.toml"
 
@@ -92,7 +92,7 @@ def _say_valid(program: str, source: str) -> int:
     if sys.stdout is None:  # whoever closed it wants the exit code
         return 0
     try:
-        emit(f"{source}: configuration is valid\n".encode(errors="backslashreplace"))
+        emit(f"{printable(source)}: configuration is valid\n".encode())
     except OSError as error:
         _say(program, f"standard output: {error.strerror}")
         return EXIT_FAILURE
@@ -148,4 +148,4 @@ def _tell(program: str, level: str, message: str, as_json: bool) -> None:
 
 def _say(program: str, line: str) -> None:
     with contextlib.suppress(OSError):  # nobody may be there to read it
-        print(f"{program}: {line}", file=sys.stderr)
+        print(f"{program}: {printable(line)}", file=sys.stderr)

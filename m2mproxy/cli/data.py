@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 
 from m2mproxy.cli.options import EXIT_FAILURE, EXIT_USAGE, Parser, emit
+from m2mproxy.config import printable
 from m2mproxy.config.keyfile import MOST_KEY, key_of
 
 # What a decoder takes and gives (codec.base.Limits); more could not be read back.
@@ -51,11 +52,6 @@ def say(line: str) -> None:
     """A line on standard error, where nobody may be there to read it."""
     with contextlib.suppress(OSError):
         print(f"m2m: {printable(line)}", file=sys.stderr)
-
-
-def printable(text: str) -> str:
-    """`text` on one line, and nothing in it that a terminal would obey."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 # ---- input --------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ from m2mproxy.cli.data import (
     add_output,
     guarded,
     key,
-    printable,
     read,
     say,
     utf8,
@@ -21,6 +20,7 @@ from m2mproxy.cli.data import (
     write_json,
 )
 from m2mproxy.cli.options import Parser
+from m2mproxy.config import printable
 
 MOST_LEVEL = 19
 _MOST_NAMES = 12  # of a header's list, such as the roles of a long conversation

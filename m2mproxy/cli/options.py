@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from m2mproxy import __version__
-from m2mproxy.config import KEYS, Key, Listen, size_text
+from m2mproxy.config import KEYS, Key, Listen, printable, size_text
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -69,7 +69,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         program = self.prog.partition(" ")[0]
-        self.exit(EXIT_USAGE, f"{program}: {' '.join(message.split())}\n")
+        self.exit(EXIT_USAGE, f"{program}: {printable(' '.join(message.split()))}\n")
 
     def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
         args, rest = self.parse_known_args(argv)

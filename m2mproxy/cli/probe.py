@@ -8,9 +8,9 @@ and is said to be one or the other.
 import argparse
 from typing import Any
 
-from m2mproxy.cli.data import guarded, printable, say, write, write_json
+from m2mproxy.cli.data import guarded, say, write, write_json
 from m2mproxy.cli.options import EXIT_FAILURE, EXIT_USAGE, Parser
-from m2mproxy.config import KEYS, Config, ConfigError, load
+from m2mproxy.config import KEYS, Config, ConfigError, load, printable
 
 # The flags and the keys of the configuration that they are, and what help says of them.
 _SETTINGS = (

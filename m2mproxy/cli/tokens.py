@@ -10,13 +10,13 @@ from m2mproxy.cli.data import (
     Failure,
     add_input,
     guarded,
-    printable,
     read,
     utf8,
     write,
     write_json,
 )
 from m2mproxy.cli.options import EXIT_USAGE, Parser
+from m2mproxy.config import printable
 
 _WIDTH = 12
 _HEAD = "model"

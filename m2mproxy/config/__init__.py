@@ -4,7 +4,7 @@
 """
 
 from m2mproxy.config.addresses import Listen, Upstream
-from m2mproxy.config.errors import COMMAND_LINE, ENVIRONMENT, ConfigError
+from m2mproxy.config.errors import COMMAND_LINE, ENVIRONMENT, ConfigError, printable
 from m2mproxy.config.kinds import Kind, size_text
 from m2mproxy.config.load import FILE_VARIABLE, load
 from m2mproxy.config.prices import Price, Prices
@@ -52,5 +52,6 @@ __all__ = [
     "Tokens",
     "Upstream",
     "load",
+    "printable",
     "size_text",
 ]

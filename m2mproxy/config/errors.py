@@ -25,8 +25,12 @@ class ConfigError(Exception):
         name = self.key if self.value is None else f"{self.key} = {shown(self.value)}"
         must = f"must be {self.allowed}" if self.allowed else ""
         line = ": ".join(part for part in (self.source, name, self.reason, must) if part)
-        # One line, whatever a file or a variable holds.
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+        return printable(line)  # whatever a file or a variable holds
+
+
+def printable(text: str) -> str:
+    """`text` on one line, and nothing in it that a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def shown(value: object) -> str:

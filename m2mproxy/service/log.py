@@ -14,7 +14,7 @@ import traceback
 
 import orjson
 
-from m2mproxy.config import Logging
+from m2mproxy.config import Logging, printable
 from m2mproxy.http.faults import Fault, TooLate, UpstreamFault
 from m2mproxy.proxy.exchange import Exchange
 from m2mproxy.proxy.scanning import Inspection
@@ -89,9 +89,8 @@ class Log:
             self._write_text(f"client={peer} status={fault.status} error={fault.code}")
 
     def _write_text(self, text: str) -> None:
-        if not text.isprintable():  # a path can have what ends a line, or is none in UTF-8
-            text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-        self._writer.write(b"%b %b\n" % (self._stamp(), text.encode()))
+        # A path can have what ends a line, and bytes that are no text.
+        self._writer.write(b"%b %b\n" % (self._stamp(), printable(text).encode()))
 
     def _write_json(self, fields: dict[str, object]) -> None:
         fields = {"time": self._stamp().decode(), **fields}

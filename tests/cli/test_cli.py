@@ -311,6 +311,7 @@ def test_python_dash_m_is_the_daemon():
         (("--api_key=sk-secret",), "unknown flag --api_key; did you mean --api-key?"),
         (("--api_key", "sk-secret"), "unknown flag --api_key; did you mean --api-key?"),
         (("--zzz",), "unknown flag --zzz"),
+        (("--z\x1b[31m\udcff",), "unknown flag --z\\x1b[31m\\udcff"),
         (("sk-secret",), "only flags are taken here"),
         (("--listen",), "argument --listen: expected one argument"),
         (("--check=sk-secret",), None),

@@ -47,6 +47,10 @@ def test_a_socket_whose_path_is_not_utf_8(tmp_path: Path) -> None:
         assert program.stop()[0] == 0
     finally:
         program.kill()
+    argv[4:5] = [f"unix:{tmp_path}/nowhere/\x85\udcff"]
+    told = run(*argv[3:7]).stderr
+    assert told.count("\n") == 1
+    assert "nowhere/\\x85\\udcff: No such file or directory" in told
     refused = run(*argv[3:4], f"unix:{tmp_path}/nowhere/\udcff", *argv[5:])
     assert refused.returncode == 1
     assert json.loads(refused.stderr.encode())["message"].endswith("?: No such file or directory")

@@ -7,6 +7,7 @@ The service is imported once there is a configuration for it, so that errors com
 import argparse
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -104,6 +105,9 @@ def _serve(program: str, config: Config) -> int:
     from m2mproxy.cli.vocabularies import configured, counter
     from m2mproxy.service.server import serve
 
+    # Vocabularies and the scanner take seconds: who tells us of new certificates in that time must
+    # not end us. The files are read after this.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if config.security.enabled and sys.stderr is not None and sys.stderr.isatty():
         _say(program, "preparing the scanner ...")  # somebody looks, and it takes seconds
     try:

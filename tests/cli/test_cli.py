@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import types
@@ -69,7 +70,9 @@ def server(monkeypatch, tmp_path):
         module = types.ModuleType(f"m2mproxy.service.{name}")
         setattr(module, what, getattr(stand_in, what))
         monkeypatch.setitem(sys.modules, module.__name__, module)
-    return stand_in
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield stand_in
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture
@@ -93,6 +96,18 @@ def write(path: Path, text: str = f"[proxy]\nupstream = '{URL}'\n") -> str:
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
     return str(path)
+
+
+def test_a_hangup_while_it_starts_does_not_end_it(run, monkeypatch):
+    seen = []
+    monkeypatch.setattr(guard, "scanner", lambda config: seen.append(signal.getsignal(signal.SIGHUP)))
+    assert run("m2mproxy", "--upstream", URL)[0] == 0
+    assert seen == [signal.SIG_IGN]
+
+
+def test_a_hangup_ends_a_check(run):
+    assert run("m2mproxy", "--upstream", URL, "--check")[0] == 0
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
 
 
 # ---- what reaches serve --------------------------------------------------------------------------

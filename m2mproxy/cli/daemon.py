@@ -40,6 +40,9 @@ def parser() -> Parser:
 def run(program: str, args: argparse.Namespace, default_file: str) -> int:
     """Load the configuration and, unless it is only to be checked, serve it."""
     _fill_standard_descriptors()
+    if not args.check:
+        # A start can take seconds. Who tells us of new certificates in that time must not end us.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     file = _file(args.config, default_file)
     notices: list[str] = []
     try:
@@ -105,9 +108,6 @@ def _serve(program: str, config: Config) -> int:
     from m2mproxy.cli.vocabularies import configured, counter
     from m2mproxy.service.server import serve
 
-    # Vocabularies and the scanner take seconds: who tells us of new certificates in that time must
-    # not end us. The files are read after this.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if config.security.enabled and sys.stderr is not None and sys.stderr.isatty():
         _say(program, "preparing the scanner ...")  # somebody looks, and it takes seconds
     try:

@@ -100,7 +100,11 @@ def write(path: Path, text: str = f"[proxy]\nupstream = '{URL}'\n") -> str:
 
 def test_a_hangup_while_it_starts_does_not_end_it(run, monkeypatch):
     seen = []
-    monkeypatch.setattr(guard, "scanner", lambda config: seen.append(signal.getsignal(signal.SIGHUP)))
+
+    def prepared(_: Config) -> None:
+        seen.append(signal.getsignal(signal.SIGHUP))
+
+    monkeypatch.setattr(guard, "scanner", prepared)
     assert run("m2mproxy", "--upstream", URL)[0] == 0
     assert seen == [signal.SIG_IGN]
 

@@ -57,7 +57,8 @@ _LAST_WORDS = 0.2
 # Seconds after which a thread that scans gives the interpreter's lock to the event loop; Python's
 # own 5 ms would be a stall of everything.
 _GIVE_WAY = 0.0005
-_TAKEN = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
+_TAKEN = (*_STOPPING, signal.SIGHUP)
 # Connections and handshakes that may be there at a time, beyond the limit of connections.
 _SPARE = 64
 # How long the loop lets TLS end. The connection's own deadline (net/linger.py) comes first, unless

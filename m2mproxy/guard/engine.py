@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -73,6 +74,8 @@ class Engine:
 def _beside(work: Callable[[], bytes]) -> bytes:
     """What `work` returns in a process of its own, which takes its memory with it: a compiler and
     what it works in are 30 MiB, of which 6 would stay. Nothing if that process fails."""
+    # Whoever started us may ignore it, and then a child could not be waited for.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
@@ -86,9 +89,14 @@ def _beside(work: Callable[[], bytes]) -> bytes:
         finally:
             os._exit(failed)
     os.close(writing)
-    with open(reading, "rb") as pipe:
-        # Of so many bytes: a buffer that grows leaves holes.
-        data = pipe.read(int.from_bytes(pipe.read(_SIZE), "big"))
+    try:
+        with open(reading, "rb") as pipe:
+            # Of so many bytes: a buffer that grows leaves holes.
+            data = pipe.read(int.from_bytes(pipe.read(_SIZE), "big"))
+    except BaseException:  # as when somebody ends us: it would go on for seconds
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
     _, status = os.waitpid(pid, 0)
     return b"" if status else data
 

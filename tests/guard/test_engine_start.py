@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 
 import pytest
 
@@ -31,6 +33,38 @@ def test_what_fails_beside_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None
     expected = Engine([["needle"]], []).scan(TEXT)
     monkeypatch.setattr(engine, "_beside", lambda work: b"")
     assert Engine([["needle"]], []).scan(TEXT) == expected == [(0, 14)]
+
+
+def test_where_nobody_waits_for_children() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert engine._beside(lambda: b"made") == b"made"
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_who_is_interrupted_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    children: list[int] = []
+    fork = os.fork
+
+    def forked() -> int:
+        children.append(fork())
+        if children[-1]:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+        return children[-1]
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fork", forked)
+    before = signal.signal(signal.SIGALRM, interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            engine._beside(lambda: bytes(time.sleep(60) or 0))  # type: ignore[func-returns-value]
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(children[0], os.WNOHANG)
 
 
 def test_work_beside_that_fails_gives_nothing() -> None:

@@ -5,6 +5,7 @@ The one rule: hyperscan is imported and spoken to here only.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -74,8 +75,6 @@ class Engine:
 def _beside(work: Callable[[], bytes]) -> bytes:
     """What `work` returns in a process of its own, which takes its memory with it: a compiler and
     what it works in are 30 MiB, of which 6 would stay. Nothing if that process fails."""
-    # Whoever started us may ignore it, and then a child could not be waited for.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
@@ -92,13 +91,22 @@ def _beside(work: Callable[[], bytes]) -> bytes:
     try:
         with open(reading, "rb") as pipe:
             # Of so many bytes: a buffer that grows leaves holes.
-            data = pipe.read(int.from_bytes(pipe.read(_SIZE), "big"))
+            size = int.from_bytes(pipe.read(_SIZE), "big")
+            data = pipe.read(size)
     except BaseException:  # as when somebody ends us: it would go on for seconds
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        _failed(pid)
         raise
-    _, status = os.waitpid(pid, 0)
-    return b"" if status else data
+    return b"" if _failed(pid) or len(data) < size else data
+
+
+def _failed(child: int) -> bool:
+    """Whether it ended otherwise than well, as far as that is known."""
+    try:
+        return bool(os.waitpid(child, 0)[1])
+    except ChildProcessError:  # whoever started us ignores SIGCHLD, so that nobody is waited for
+        return False
 
 
 def _give_back() -> None:

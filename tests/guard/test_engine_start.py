@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -75,3 +76,9 @@ def test_work_beside_that_fails_gives_nothing() -> None:
 def test_a_pattern_that_is_none_is_refused() -> None:
     with pytest.raises(Exception, match=r"[Pp]arenthes"):
         Engine([["(a"]], [])
+
+
+def test_it_is_built_in_a_thread_too() -> None:
+    with ThreadPoolExecutor(1) as thread:
+        made = thread.submit(Engine, [["abc"]], []).result()
+    assert made.scan(b"xabc") == [(0, 4)]

@@ -122,7 +122,8 @@ class Proxy:
     def requested(self, stream: Stream, request: Request) -> None:
         """A request arrived: begin an exchange, or say that there are too many."""
         if len(self._exchanges) >= self._context.config.limits.requests:
-            self.refused(stream, Busy("too_many_requests", "the proxy has too many requests"))
+            busy = Busy("too_many_requests", "the proxy has too many requests")
+            self._turn_away(stream, busy, request.method)
             return
         exchange = Exchange(self._context, stream, request, self._ended)
         self._exchanges.add(exchange)
@@ -132,8 +133,13 @@ class Proxy:
         exchange.start()
 
     def refused(self, stream: Stream, fault: Fault) -> None:
-        """Answer what is no request, or one too many."""
+        """Answer what is no request."""
+        self._turn_away(stream, fault)
+
+    def _turn_away(self, stream: Stream, fault: Fault, method: bytes = b"") -> None:
         response, body = fault_reply(fault, self._context.forms)
+        if method == b"HEAD":  # what came after the head would be read as the next answer
+            response.length, body = 0, b""
         stream.send_response(response)
         stream.write(body)
         stream.finish()

@@ -243,6 +243,17 @@ def test_too_many_requests_are_503() -> None:
     assert client.is_ended(5)
 
 
+@pytest.mark.parametrize("version", ["1.1", "2"])
+def test_too_many_requests_are_503_without_a_body_for_head(version: str) -> None:
+    world = World(pair=(version, "1.1"), limits_requests=1)
+    world.ask(new=True)
+    ask = world.ask(method=b"HEAD", new=True)
+    assert (ask.status, ask.body, ask.complete) == (503, b"", True)
+    if version == "1.1":  # where nothing else would tell it from the next answer
+        assert isinstance(world.askers[1], Raw)
+        assert world.askers[1].take().endswith(b"\r\n\r\n")
+
+
 def test_what_is_not_http2_after_all_is_refused() -> None:
     world = World()
     client = FrameClient(world, PREFACE + get())

@@ -284,7 +284,7 @@ class Exchange:
             try:
                 response = await stream.head
             except UpstreamFault as fault:
-                if again or not (fault.retry and (upload.can_replay or turn is not None)):
+                if again or not (fault.retry and (upload.halt() or turn is not None)):
                     raise
                 self.retried = again = True
                 continue

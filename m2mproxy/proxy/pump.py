@@ -105,14 +105,20 @@ class Pump:
         """Whether all that passed is still held."""
         return self._kept is not None
 
+    def halt(self) -> bool:
+        """Move nothing more until `replay`: where this goes nobody takes it, and what is lost there
+        has to be kept. Whether all that passed is still held."""
+        kept, tap = self._kept, self.tap
+        self.stop()
+        self._kept, self.tap = kept, tap
+        return kept is not None
+
     def replay(self, out: Stream) -> None:
         """Begin again into another stream, with what passed before. The tap has seen that."""
-        kept, tap = self._kept, self.tap
-        assert kept is not None
-        self.stop()
-        for chunk in kept:
+        self.halt()
+        assert self._kept is not None
+        for chunk in self._kept:
             out.write(chunk)
-        self._kept, self.tap = kept, tap
         self.ended = False
         self.start(out)
 

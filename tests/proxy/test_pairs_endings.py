@@ -114,6 +114,31 @@ def test_a_connection_that_was_at_rest_and_dies_is_tried_once_more(pair: Pair) -
     assert world.ended[-1].retried
 
 
+def test_what_comes_between_two_tries_is_held_for_the_second(pair: Pair) -> None:
+    """However much that is: it waits, as for any upstream that takes nothing."""
+    world = World(pair=pair, limits_retry_body=1000)
+    world.ask()
+    world.call().reply(b"{}")
+    world.run()
+    world.accepting = False
+    body = b"first" + b"x" * 5000
+    ask = world.ask(body, whole=False)
+    ask.send(body[:5])
+    world.run()
+    world.upstream().transport.close()
+    world.run()
+    ask.send(body[5:])
+    ask.end()
+    world.run()
+    world.accept()
+    call = world.call()
+    assert (call.body, call.complete) == (body, True)
+    call.reply(b"{}")
+    world.run()
+    assert (ask.status, ask.body) == (200, b"{}")
+    assert world.at_rest
+
+
 def test_no_upstream_is_502(pair: Pair) -> None:
     world = World(pair=pair)
     world.accepting = False

@@ -315,6 +315,52 @@ def test_a_certificate_of_another_name_is_refused(certificate: tuple[Path, Path]
     assert "127.0.0.1" in fault.message
 
 
+def goodbye(connection: socket.socket) -> None:
+    assert isinstance(connection, ssl.SSLSocket)
+    with suppress(ssl.SSLError):  # we need no word of the other side
+        connection.unwrap()
+
+
+def no_goodbye(connection: socket.socket) -> None:
+    with socket.socket(fileno=connection.detach()) as plain:
+        plain.shutdown(socket.SHUT_WR)
+        plain.settimeout(10)
+        while plain.recv(65536):
+            pass
+
+
+@pytest.mark.parametrize(("end", "whole"), [(goodbye, True), (no_goodbye, False)])
+def test_the_end_of_tcp_is_no_end_of_a_reply_over_tls(
+    end: Serve, whole: bool, certificate: tuple[Path, Path]
+) -> None:
+    """RFC 9112 9.8: anybody could have cut it who stands between."""
+
+    def serve(connection: socket.socket) -> None:
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\nsome")
+            end(connection)
+
+    async def run(origin: Origin) -> tuple[bool, bool]:
+        bed = Bed(client_context(str(certificate[0])))
+        stream = await known(bed.pool.to(origin).stream())
+        stream.send_request(Request(b"GET", b"/", b"h", Headers()))
+        stream.finish()
+        await known(stream.head)
+        async with asyncio.timeout(10):
+            while not stream.body.ended and stream.body.fault is None:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        assert stream.body.take() == b"some"
+        await bed.closed(origin)
+        return stream.body.ended, stream.body.fault is not None
+
+    with (
+        tls_server(certificate, serve) as port,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        assert runner.run(run(Origin("https", "localhost", port))) == (whole, not whole)
+
+
 def test_an_upstream_that_does_not_speak_tls(certificate: tuple[Path, Path]) -> None:
     def plain(connection: socket.socket) -> None:
         with connection:

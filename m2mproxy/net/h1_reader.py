@@ -99,6 +99,11 @@ class MessageReader:
         return bool(self._held)
 
     @property
+    def is_ahead(self) -> bool:
+        """Whether what comes is ahead of its time."""
+        return self._read == self._read_ahead
+
+    @property
     def ends_with_connection(self) -> bool:
         """Whether the end of the connection is the end of the body."""
         return self._read == self._read_until_close

@@ -29,7 +29,7 @@ _CODES = {408: "request_timeout", 431: "headers_too_large"}
 class H1Server(H1):
     """A client's connection."""
 
-    __slots__ = ("_repeated", "_scheme")
+    __slots__ = ("_reading", "_repeated", "_scheme")
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class H1Server(H1):
         super().__init__(owner, turn, loop, timeouts, limits)
         self._repeated: h1_message.RepeatedHead | None = None
         self._scheme = b"http"
+        self._reading = False  # inside of `received`
 
     def attach(self, transport: asyncio.Transport) -> None:
         """The transport is there: a client has so long to send something."""
@@ -50,6 +51,20 @@ class H1Server(H1):
             self._scheme = b"https"
             self._certificate = shown_certificate(transport)
         self._deadline.after(self._timeouts.keepalive)
+
+    def received(self, data: bytes) -> None:
+        """Read what came, up to the end of a request that is answered at once."""
+        self._reading = True
+        try:
+            super().received(data)
+        finally:
+            self._reading = False
+
+    def writable(self, yes: bool) -> None:
+        """The transport's buffer passed a watermark."""
+        super().writable(yes)
+        if yes and self._stream is None:
+            self._loop.call_soon(self._read_on)
 
     def _owed(self, size: int) -> None:
         if not self._closing:
@@ -124,18 +139,24 @@ class H1Server(H1):
         if not self._keep_alive or self._draining:
             self._close()
             return
-        self.expect_head()
         self._deadline.after(self._timeouts.keepalive)
-        if self.has_held:  # never inside `feed`, which has it in hand
-            self._loop.call_soon(self._read_held)
+        # A client can send thousands of requests in one piece, and read no answer. So of those that
+        # are answered at once there is one in each turn, and none while answers wait to be read.
+        if self._reading or self._full or self.has_held:
+            self.expect_nothing()
+            self._loop.call_soon(self._read_on)
         else:
+            self.expect_head()
             self._intake.resume()
 
-    def _read_held(self) -> None:
+    def _read_on(self) -> None:
+        """The next request, unless somebody has come first."""
+        if self._stream is not None or self._closing or self._full or not self.is_ahead:
+            return
+        self.expect_head()
         # Only now, or each request could let in more than it takes away.
         self._intake.resume()
-        if self._stream is None and not self._closing:
-            self.received(b"")
+        self.received(b"")
 
     def _reset(self) -> None:
         """End a response that is not complete, so that the client can tell.

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from link import Split
-from world import HOST, World, get, post, reply
+from world import HOST, World, get, post, reply, transport_of
 
 ALL_BYTES = range(256)
 
@@ -218,3 +218,51 @@ def test_a_client_that_wants_it_closed_gets_it_closed(options: bytes, split: Spl
     assert b"\r\nconnection: close\r\n" in client.take()
     assert client.eof
     assert upstream.received == b""
+
+
+# -- requests that come before the answers are read -----------------------------------------------
+
+
+def test_of_many_requests_that_are_answered_at_once_there_is_one_in_a_turn() -> None:
+    """Others are not kept waiting for all of them."""
+    world = World()
+    client = world.client()
+    client.send(get(b"/unknown") * 1000)
+    world.run()
+    assert client.take().count(b"HTTP/1.1 404 Not Found\r\n") == 1000
+    assert transport_of(client).writes == [2] * 1000
+
+
+def test_who_reads_no_answers_of_ours_gets_no_further_ones() -> None:
+    world = World()
+    client = world.client()
+    ours = transport_of(client)
+    client.transport.reading = False
+    for _ in range(10):
+        client.send(get(b"/unknown") * 500)
+        world.run()
+    assert ours.get_write_buffer_size() < 2 * 64 * 1024
+    client.transport.resume_reading()
+    world.run()
+    assert client.take().count(b"HTTP/1.1 404 Not Found\r\n") == 5000
+    assert not client.is_gone
+
+
+def test_who_reads_no_answers_asks_the_upstream_nothing_more() -> None:
+    """Though none has a body, which would wait."""
+    world = World()
+    client = world.client()
+    client.transport.reading = False
+    count, asked = 2000, 0
+    client.send(get(b"/v1/nothing") * count)
+    answer = b"HTTP/1.1 204 No Content\r\nx-long: %b\r\n\r\n" % (b"x" * 1000)
+    while world.upstream().take():
+        asked += 1
+        world.upstream().send(answer)
+    assert asked < 200
+    client.transport.resume_reading()
+    while world.upstream().take():
+        asked += 1
+        world.upstream().send(answer)
+    assert asked == client.take().count(b"HTTP/1.1 204 No Content\r\n") == count
+    assert world.at_rest

@@ -36,6 +36,8 @@ _TRAPS = {
     "fold": "a folded header line",
     "space": "white space before the colon of a header",
 }
+# A reader that merges trailers into the head would frame or route the message by these.
+_NOT_IN_TRAILERS = frozenset((b"content-length", b"host", b"trailer", b"transfer-encoding"))
 # One path segment that a server may resolve away: "." or "..", plain or percent-encoded. Some
 # decode the slashes around it first (nginx), some end it at a parameter (Java's).
 _dot_segment = re.compile(
@@ -137,3 +139,9 @@ def check_chunked(headers: Headers, minor_version: int) -> None:
         raise Malformed("both transfer-encoding and content-length are present")
     if value.lower() != b"chunked":
         raise Malformed("the only transfer-encoding understood is chunked", 501)
+
+
+def check_trailers(fields: Iterable[Field]) -> None:
+    """Refuse trailers that would change what the message is (RFC 9110 6.5.1)."""
+    if any(name in _NOT_IN_TRAILERS for name, _ in fields):
+        raise Malformed("the trailers have a field that is not allowed there")

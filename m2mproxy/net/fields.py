@@ -18,6 +18,7 @@ from m2mproxy.http.validate import (
     check_fields,
     check_method,
     check_target,
+    check_trailers,
     declared_length,
     parse_length,
 )
@@ -172,6 +173,8 @@ def read_trailers(fields: Sequence[Field]) -> Headers:
     for name, _ in headers:
         if name in _CONNECTION_FIELDS:
             raise Malformed(f"{name.decode()} belongs to HTTP/1 connections")
+    check_trailers(headers)
+    headers.drop(HOP_BY_HOP)
     return headers
 
 

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from m2mproxy.config import Limits, Timeouts
 from m2mproxy.http.body import Chunk, Gate
-from m2mproxy.http.headers import Headers
+from m2mproxy.http.headers import HOP_BY_HOP, Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.http.validate import Malformed
 from m2mproxy.net.connection import Owner, Turn
@@ -157,6 +157,8 @@ class H1(MessageReader):
     def on_end(self, trailers: Headers | None) -> None:
         self._in_done = True
         self._intake.watched_to_the_end()
+        if trailers is not None:
+            trailers.drop(HOP_BY_HOP)  # in HTTP/2 they would break the message
         if self._stream is not None:
             self._stream.body.end(trailers)
         self._settle()

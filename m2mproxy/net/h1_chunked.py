@@ -15,14 +15,12 @@ from collections.abc import Callable
 
 from m2mproxy.http.body import Chunk
 from m2mproxy.http.headers import Headers
-from m2mproxy.http.validate import Malformed
+from m2mproxy.http.validate import Malformed, check_trailers
 from m2mproxy.net.h1_head import request_head
 
 # 15 digits keep every sum in range; an extension is legal, means nothing to anyone, and is dropped.
 _size_line = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*+)?\r\n").match
 _MAX_SIZE_LINE = 256
-
-_NOT_IN_TRAILERS = frozenset((b"content-length", b"host", b"trailer", b"transfer-encoding"))
 
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -108,8 +106,7 @@ def _may_become_size_line(rest: bytes) -> bool:
 def _read_trailers(raw: bytes, max_fields: int) -> Headers:
     # Fields are fields: the head reader, with a head in front that adds one line of its own.
     fields = request_head(b"GET / HTTP/1.1\r\nhost: trailers\r\n" + raw, max_fields + 1)[3][1:]
-    if any(name in _NOT_IN_TRAILERS for name, _ in fields):
-        raise Malformed("the trailers have a field that is not allowed there")
+    check_trailers(fields)
     return Headers(fields)
 
 

@@ -33,7 +33,7 @@ from m2mproxy.config import Limits, Timeouts
 from m2mproxy.http.validate import Malformed
 from m2mproxy.net.connection import Owner, Session, Turn
 from m2mproxy.net.deadline import Deadline
-from m2mproxy.net.fields import read_trailers
+from m2mproxy.net.fields import check_size, read_trailers
 from m2mproxy.net.h2_budget import FrameBudget
 from m2mproxy.net.h2_engine import STREAM_WINDOW, Engine
 from m2mproxy.net.h2_frames import FrameError, FrameReader
@@ -236,8 +236,10 @@ class H2:
         stream = self._streams.get(event.stream_id)
         if stream is None:
             return
+        section = event.headers or []
         try:
-            stream.trailers_in = read_trailers(event.headers or ())
+            check_size(section, self._limits)
+            stream.trailers_in = read_trailers(section)
         except Malformed as error:
             self._reset(stream, ErrorCodes.PROTOCOL_ERROR, f"its trailers are broken: {error}")
         else:

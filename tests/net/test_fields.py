@@ -230,10 +230,31 @@ def test_the_length_of_a_response() -> None:
         read_response(seven, True, b"GET")
 
 
-@pytest.mark.parametrize("name", [b":path", b":status", b"connection", b"X-A", b"a b"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(b":path", b":status", b"connection", b"X-A", b"a b"),
+        *(b"content-length", b"host", b"trailer", b"transfer-encoding"),
+    ],
+)
 def test_what_trailers_may_not_have(name: bytes) -> None:
     with pytest.raises(Malformed):
         read_trailers([(name, b"1")])
+
+
+def test_what_is_for_us_alone_goes_no_further_in_trailers() -> None:
+    fields = [(b"te", b"trailers"), (b"x-a", b"1"), (b"proxy-authorization", b"k"), (b"x-b", b"2")]
+    assert read_trailers(fields) == [(b"x-a", b"1"), (b"x-b", b"2")]
+
+
+@pytest.mark.parametrize("count", [100, 101])
+def test_trailers_have_as_many_fields_as_a_head_may(count: int) -> None:
+    world = World(limits_header_count=100)
+    client = FrameClient(world)
+    client.say(client.headers(1, BASE, end=False), data(1, b"a"))
+    client.say(client.headers(1, [(b"x-a", b"1")] * count))
+    assert world.upstream().take().count(b"x-a: 1") == (count if count <= 100 else 0)
+    assert (client.reset(1) is not None) is (count > 100)
 
 
 names = st.from_regex(rb"[a-z][a-z0-9-]{0,9}", fullmatch=True).map(lambda name: b"x-" + name)

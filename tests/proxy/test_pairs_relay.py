@@ -149,6 +149,22 @@ def test_trailers_pass(pair: Pair) -> None:
     assert world.at_rest
 
 
+@pytest.mark.parametrize("name", [b"connection", b"keep-alive", b"te", b"proxy-authenticate"])
+@pytest.mark.parametrize("client", ["1.1", "2"])
+def test_what_belongs_to_the_connection_goes_no_further_in_trailers(
+    name: bytes, client: str
+) -> None:
+    """In HTTP/2 such a field would break the message."""
+    world = World(pair=(client, "1.1"))
+    ask = world.ask(b"{}")
+    call = world.call()
+    call.respond(200)
+    call.send(b"data")
+    call.end((name, b"x"), (b"x-sum", b"17"))
+    world.run()
+    assert (ask.body, ask.trailers, ask.complete) == (b"data", [(b"x-sum", b"17")], True)
+
+
 def test_informational_responses_without_end_are_a_fault(pair: Pair) -> None:
     """They wait for no reader, so a client that reads nothing would make us hold all of them."""
     world = World(pair=pair)

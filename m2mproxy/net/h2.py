@@ -190,7 +190,8 @@ class H2:
             return
         if not (self._writable or self._closing):
             return
-        self._writer.emit(WRITE_HIGH - transport.get_write_buffer_size())
+        # One more: a transport that is exactly full takes no more and says nothing of it.
+        self._writer.emit(WRITE_HIGH + 1 - transport.get_write_buffer_size())
         pieces = self._writer.take()
         if self._secure:
             write_joined(transport, pieces)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from frames import GET, POST, PREFACE, FrameClient, data, ping, raw, rst, settings, window
 from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, SettingsFrame
-from link import Raw, Split, join
-from world import World, chunk, get, reply
+from link import WIRE, Raw, Split, join
+from world import World, chunk, get, reply, transport_of
 
 from m2mproxy.http.faults import Busy
+from m2mproxy.net.tcp import WRITE_HIGH
 
 REPLY = reply(b"0123456789" * 10)
 
@@ -316,3 +317,32 @@ def test_an_event_that_cannot_leave_at_once_leaves_when_there_is_room() -> None:
     assert client.payload(1) == b"data:"
     client.say(window(1, 100))
     assert client.payload(1) == b"data: 1\n\n"
+
+
+def test_a_transport_that_is_exactly_full_is_full() -> None:
+    """It says nothing of it, and there would be another try in every turn of the loop."""
+    world = World()
+    most = 1 << 30
+    client = FrameClient(world, PREFACE + settings(INITIAL_WINDOW_SIZE=most) + window(0, most))
+    client.say(client.headers(1))
+    upstream = world.upstream()
+    upstream.send(b"HTTP/1.1 200 OK\r\n\r\n")
+    world.run()
+    client.transport.reading = False
+    ours, sent = transport_of(client), b""
+
+    def send(size: int) -> None:
+        nonlocal sent
+        upstream.send(b"x" * size)
+        sent += b"x" * size
+        world.run()
+
+    send(WIRE - 4 * 9)  # four frames
+    assert ours.get_write_buffer_size() == 0
+    for _ in range(4):
+        send(16384 - 9)
+    assert ours.get_write_buffer_size() == WRITE_HIGH
+    send(100)
+    client.transport.resume_reading()
+    world.run()
+    assert client.payload(1) == sent

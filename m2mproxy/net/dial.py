@@ -1,5 +1,8 @@
 """From an Origin to a Connection, within a deadline.
 
+A name can have several addresses, of which some lead nowhere and do not say so. So the next one is
+tried when one fails or does not answer at once, and the first that answers is taken (RFC 8305 5).
+
 The one rule: a dial reports once, a connection or the fault that says what failed, and belongs to
 the pool: who asked for it may be long gone.
 """
@@ -11,6 +14,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Any
 
 from m2mproxy.config import Limits, Timeouts
 from m2mproxy.http.faults import Fault, TooLate, UpstreamFault
@@ -22,6 +26,9 @@ from m2mproxy.net.tcp import Dialled, negotiated, tune_upstream
 
 Client = H1Client | H2Client
 Report = Callable[[Client | Fault], None]
+
+# Seconds that an address has to answer before the next one is tried beside it (RFC 8305 8).
+_HEAD_START = 0.25
 
 # What TLS is asked to negotiate for each choice of version (RFC 7301).
 ALPN = {"auto": ["h2", "http/1.1"], "1.1": ["http/1.1"], "2": ["h2"]}
@@ -78,6 +85,9 @@ class Dialler:
             )
         except OSError as error:  # ssl.SSLError is one
             outcome = _refusal(origin, error)
+        except Exception:  # a bug, but whoever waits for this dial has no other deadline
+            report(Fault("an error inside the proxy"))
+            raise
         report(outcome)
 
     async def _connect(self, origin: Origin, owner: Owner, http2: bool) -> Client:
@@ -85,8 +95,7 @@ class Dialler:
         async with asyncio.timeout(self._timeouts.connect):
             transport, protocol = await self._loop.create_connection(
                 lambda: Dialled(lambda transport: self._client(owner, transport, http2)),
-                origin.host,
-                origin.port,
+                sock=await self._reached(origin),
                 ssl=self._tls if secure else None,
                 server_hostname=origin.host if secure else None,
             )
@@ -97,12 +106,54 @@ class Dialler:
         assert isinstance(protocol.connection, Client)
         return protocol.connection
 
+    async def _reached(self, origin: Origin) -> socket.socket:
+        """A connection to the first address that answers."""
+        found = await self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+        under_way: set[asyncio.Task[socket.socket]] = set()
+        error: BaseException | None = None
+        try:
+            while found or under_way:
+                if found:
+                    family, _, _, _, address = found.pop(0)
+                    under_way.add(self._loop.create_task(self._attempt(family, address)))
+                await asyncio.wait(
+                    under_way,
+                    timeout=_HEAD_START if found else None,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                for task in [task for task in under_way if task.done()]:
+                    under_way.remove(task)
+                    error = task.exception()
+                    if error is None:
+                        return task.result()
+        finally:
+            for task in under_way:
+                task.cancel()
+                task.add_done_callback(_close)  # it may have been done
+        raise error or socket.gaierror(socket.EAI_NONAME, "it has no address")
+
+    async def _attempt(self, family: int, address: Any) -> socket.socket:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            await self._loop.sock_connect(sock, address)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
     def _client(self, owner: Owner, transport: asyncio.Transport, http2: bool) -> Client:
         known = (self._turn, self._loop, self._timeouts, self._limits)
         known_before = "h2" if http2 or self._http == "2" else ""
         if (negotiated(transport) or known_before) == "h2":
             return H2Client(owner, *known)
         return H1Client(owner, *known)
+
+
+def _close(task: asyncio.Task[socket.socket]) -> None:
+    """It came second."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
 
 
 def _refusal(origin: Origin, error: OSError) -> UpstreamFault:

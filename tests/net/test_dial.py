@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import gc
 import shutil
 import socket
 import ssl
@@ -12,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import uvloop
@@ -208,6 +210,104 @@ def test_a_closed_dialler_reports_nothing_more() -> None:
     with server(answer) as port, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run(port))
     assert reports == []
+
+
+def test_a_bug_in_a_dial_is_reported_to_whoever_waits_for_it() -> None:
+    """Nothing else would tell him."""
+    bugs: list[dict[str, object]] = []
+
+    async def run(origin: Origin) -> Fault:
+        bed = Bed()
+        bed.loop.set_exception_handler(lambda _, context: bugs.append(context))
+        with pytest.raises(Fault) as caught:
+            await bed.get(origin)
+        await bed.closed(origin)
+        return caught.value
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        fault = runner.run(run(Origin("http", "a..b", 80)))  # no name, which the codec says
+    gc.collect()
+    assert (fault.status, fault.code) == (500, "internal_error")
+    assert [type(each["exception"]) for each in bugs] == [UnicodeError]
+
+
+# -- names with several addresses -----------------------------------------------------------------
+
+SILENT, UNKNOWN = "192.0.2.1", "192.0.2.2"
+
+
+class Named(uvloop.Loop):
+    """Every name has these addresses, of which one never answers and one is refused."""
+
+    addresses: tuple[str, ...]
+    tried: list[tuple[socket.socket, str]]
+
+    async def getaddrinfo(self, host: Any, port: Any, **_: Any) -> Any:
+        found = self.addresses if host == "several.invalid" else (host,)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (to, port)) for to in found]
+
+    async def sock_connect(self, sock: Any, address: Any) -> None:
+        self.tried.append((sock, address[0]))
+        if address[0] == SILENT:
+            await asyncio.Event().wait()
+        if address[0] == UNKNOWN:
+            raise OSError(errno.EHOSTUNREACH, "no route")
+        await super().sock_connect(sock, address)
+
+
+def dialled(*addresses: str, connect: float = 5) -> tuple[Response | Fault, list[str], float]:
+    """What became of it, the addresses that were tried, and how long that took."""
+    loop = Named()
+    loop.addresses, loop.tried = addresses, []
+
+    async def run(origin: Origin) -> Response | Fault:
+        bed = Bed(connect=connect)
+        try:
+            return await bed.get(origin)
+        except Fault as fault:
+            return fault
+        finally:
+            await bed.closed(origin)
+
+    with server(answer) as port, asyncio.Runner(loop_factory=lambda: loop) as runner:
+        begun = loop.time()
+        response = runner.run(run(Origin("http", "several.invalid", port)))
+        took = loop.time() - begun
+    assert all(sock.fileno() == -1 for sock, to in loop.tried if to != "127.0.0.1")
+    return response, [to for _, to in loop.tried], took
+
+
+@pytest.mark.parametrize(
+    ("addresses", "least"),
+    [
+        (("127.0.0.1", SILENT), 0.0),
+        ((SILENT, "127.0.0.1"), 0.25),
+        ((UNKNOWN, "127.0.0.1"), 0.0),
+        ((SILENT, UNKNOWN, "127.0.0.1"), 0.25),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_passed_over(
+    addresses: tuple[str, ...], least: float
+) -> None:
+    """Soon, and not when all the time there is for a connection has passed."""
+    response, tried, took = dialled(*addresses)
+    assert isinstance(response, Response)
+    assert tried == list(addresses[: addresses.index("127.0.0.1") + 1])
+    assert least - 0.01 <= took < 4
+
+
+@pytest.mark.parametrize(
+    ("addresses", "code"),
+    [
+        ((UNKNOWN, UNKNOWN), "upstream_unreachable"),
+        ((SILENT, UNKNOWN), "upstream_connect_timeout"),
+        ((), "upstream_not_resolved"),
+    ],
+)
+def test_where_no_address_leads_anywhere(addresses: tuple[str, ...], code: str) -> None:
+    fault, tried, _ = dialled(*addresses, connect=0.5)
+    assert isinstance(fault, Fault)
+    assert (fault.code, tried) == (code, list(addresses))
 
 
 # -- HTTP/2 with prior knowledge ------------------------------------------------------------------

@@ -157,6 +157,14 @@ class Destination:
         wanted = len(self._insisting) - (-len(self._waiting) // self._each)
         while self._dialling < wanted and not self.is_full:
             self._dial()
+        if self._insisting and not self._dialling:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """All places are taken, and who insists can use none of those: one that is at rest goes."""
+        at_rest = [each for each in self._live if not each.streams]
+        if at_rest and all(each.is_usable for each in at_rest):  # or one is on its way
+            at_rest[0].abort()
 
     def _dial(self) -> None:
         self._dialling += 1
@@ -201,8 +209,10 @@ class Destination:
             connection.abort()
             return
         self._keep(connection)
+        # Not from here: this call comes out of another exchange's last step.
+        if self._insisting:
+            self._loop.call_soon(self._dial_if_needed)
         if self._waiting:
-            # Not from here: this call comes out of another exchange's last step.
             self._loop.call_soon(self._offer)
 
     def _offer(self) -> None:

@@ -174,6 +174,37 @@ def test_fresh_is_not_served_by_a_connection_that_becomes_idle() -> None:
     assert bed.gave(fresh, bed.accept())
 
 
+def test_where_all_places_are_taken_one_at_rest_goes_for_who_insists() -> None:
+    """He could wait for it longer than for anything, though nobody needs it."""
+    bed = Bed(limit=2)
+    busy, used = bed.pool.stream(), bed.pool.stream()
+    bed.accept()
+    end = bed.accept()
+    fresh = bed.pool.stream(fresh=True)
+    assert bed.counts() == (2, 0, 0, 1)  # neither is at rest
+    bed.use(used.result(), end)
+    bed.world.run()
+    assert end.is_gone
+    assert bed.counts() == (1, 0, 1, 1)
+    assert bed.gave(fresh, bed.accept())
+    later = [bed.pool.stream(fresh=True) for _ in range(2)]
+    bed.world.run()
+    assert bed.counts() == (2, 0, 0, 2)
+    busy.result().reset()
+    bed.world.run()
+    assert bed.counts() == (1, 0, 1, 2)  # one place, not two
+    assert bed.gave(later[0], bed.accept())
+
+
+def test_one_that_is_at_rest_already_goes_at_once_for_who_insists() -> None:
+    bed = Bed(limit=1)
+    end = bed.idle()
+    fresh = bed.pool.stream(fresh=True)
+    bed.world.run()
+    assert end.is_gone
+    assert bed.gave(fresh, bed.accept())
+
+
 def test_a_new_connection_goes_to_who_insists_on_one_first() -> None:
     bed = Bed()
     patient, insisting = bed.pool.stream(), bed.pool.stream(fresh=True)
@@ -489,13 +520,22 @@ def test_a_long_idle_time_does_not_hold_the_others_up() -> None:
 # -- the end ------------------------------------------------------------------------------------
 
 
+def test_closing_ends_a_connection_at_rest() -> None:
+    bed = Bed()
+    idle = bed.idle()
+    bed.pool.close()
+    bed.world.run()
+    assert idle.is_gone
+    assert bed.counts() == (0, 0, 0, 0)
+
+
 def test_closing_turns_away_who_waits_and_ends_every_connection() -> None:
     bed = Bed(limit=2)
     idle = bed.idle()
     active = bed.pool.stream(fresh=True)
     end = bed.accept()
-    waiting = [bed.pool.stream(fresh=True), bed.pool.stream(fresh=True)]
     bed.begin(active.result())
+    waiting = [bed.pool.stream(fresh=True), bed.pool.stream(fresh=True)]
     bed.pool.close()
     bed.world.run()
     assert idle.is_gone

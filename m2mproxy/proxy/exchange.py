@@ -121,7 +121,7 @@ class Exchange:
 
     def check(self, now: float) -> None:
         """Called a few times a second: is it too late, or time to show a sign of life?"""
-        fault = self._patience.ends(now, self._download or self._upload)
+        fault = self._patience.ends(now, self._download or self._upload, self._upload)
         if fault is not None:
             self._flow.throw(fault)
             return

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from world import World
 
 from m2mproxy.config import Timeouts
 from m2mproxy.http.faults import Busy, ClientGone, Fault, TooLate
@@ -62,6 +63,14 @@ def test_bytes_that_move_are_no_silence(phase: Phase) -> None:
     assert waits.ends(BEGUN + 111, moving(BEGUN + 60)) is not None
 
 
+def test_a_request_that_goes_on_beside_its_response_is_no_silence() -> None:
+    """Though the client hears nothing meanwhile."""
+    waits = patience(Phase.IDLE)
+    assert waits.ends(BEGUN + 60, moving(0), moving(BEGUN + 50)) is None
+    assert waits.silence(BEGUN + 60) == 50
+    assert waits.ends(BEGUN + 71, moving(0), moving(BEGUN + 50)) is not None
+
+
 def test_who_does_not_read_is_gone() -> None:
     assert isinstance(patience(Phase.IDLE).ends(BEGUN + 31, moving(0, held=True)), ClientGone)
 
@@ -79,3 +88,21 @@ def test_a_comment_is_no_silence_for_the_client() -> None:
     waits.last_comment = BEGUN + 25
     assert waits.silence(BEGUN + 28) == 3
     assert waits.ends(BEGUN + 31, None) is not None  # but the upstream is as silent as before
+
+
+@pytest.mark.parametrize("client", ["1.1", "2"])
+def test_an_upload_goes_on_though_the_response_has_begun_and_pauses(client: str) -> None:
+    world = World(pair=(client, "1.1"), timeouts_idle=5)
+    ask = world.ask(b"x" * 20, whole=False)
+    call = world.call()
+    call.respond(200)
+    world.run()
+    for _ in range(20):
+        world.advance(1)
+        ask.send(b"x")
+    ask.end()
+    world.run()
+    assert call.complete
+    call.end()
+    world.run()
+    assert (ask.status, ask.complete) == (200, True)

@@ -314,6 +314,9 @@ def test_an_absolute_target_means_its_path(split: Split) -> None:
         (get(b"/v1/x", b"connection: upgrade", b"upgrade: websocket"), 501, b"upgrade_not"),
         (get(b"*").replace(b"GET", b"OPTIONS", 1), 404, b"unknown_path"),
         (get(b"a:1").replace(b"GET", b"CONNECT", 1), 501, b"connect_not_supported"),
+        (get(b"/v1/models").replace(b"GET", b"CONNECT", 1), 501, b"connect_not_supported"),
+        (get(b"http://h/v1/x").replace(b"GET", b"CONNECT", 1), 501, b"connect_not_supported"),
+        (get(b"/v1/models").replace(b"GET", b"TRACE", 1), 501, b"trace_not_supported"),
     ],
 )
 def test_what_is_not_served_is_refused_in_openais_shape(

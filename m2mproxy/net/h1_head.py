@@ -15,7 +15,7 @@ import re
 
 import h11
 
-from m2mproxy.http.headers import Field, Headers
+from m2mproxy.http.headers import CREDENTIALS, Field, Headers
 from m2mproxy.http.validate import (
     TOKEN,
     Malformed,
@@ -37,18 +37,7 @@ _quoted = re.compile(r":? (?:bytearray\()?b['\"].*", re.DOTALL)
 _LINES = 2048
 _LINE_BYTES = 200
 # Lines which carry a secret are read every time: a key has no business in a memory of ours.
-_SECRET = frozenset(
-    (
-        b"api-key",
-        b"authorization",
-        b"cookie",
-        b"ocp-apim-subscription-key",
-        b"set-cookie",
-        b"x-api-key",
-        b"x-goog-api-key",
-        b"xi-api-key",
-    )
-)
+_SECRET = CREDENTIALS | {b"proxy-authorization", b"set-cookie"}
 
 RequestHead = tuple[bytes, bytes, int, Headers]
 """Method, target, minor version, fields."""

@@ -41,6 +41,7 @@ def test_lines_with_a_secret_are_not() -> None:
         b"X-API-Key",
         b"x-goog-api-key",
         b"xi-api-key",
+        b"Proxy-Authorization",
         b"Ocp-Apim-Subscription-Key",
         b"Cookie",
         b"Set-Cookie",

@@ -99,6 +99,7 @@ class H2Server(H2):
         try:
             request = self._read(section, ended, stream_id)
         except Malformed as error:
+            stream.method = dict(section).get(b":method", b"")
             self._refuse(stream, error)
             return
         stream.request = request
@@ -151,7 +152,8 @@ class H2Server(H2):
         if stream.head_sent or (informational and stream.malformed):
             return
         section = fields.response_fields(response)
-        no_body = response.length == 0 and not informational and not stream.malformed
+        no_body = response.length == 0 or stream.method == b"HEAD"
+        no_body = no_body and not informational and not stream.malformed
         if informational:
             self._engine.send_headers(stream.id, section)
             self._wake()

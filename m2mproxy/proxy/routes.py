@@ -21,9 +21,6 @@ from m2mproxy.proxy.response_coding import ResponseCoding
 
 # The one path that is also served without /v1, for clients whose base_url lacks it.
 _ALIAS = b"/chat/completions"
-# To whoever answers the one, a connection is a tunnel from there on; the other brings the request
-# back as it arrived, with the operator's key (RFC 9110 9.3.6 and 9.3.8).
-_NEVER = (b"CONNECT", b"TRACE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +86,12 @@ class Routes:
             ClientFault: 404 unknown path, 405 wrong method, 400 dot segments, 501 CONNECT, TRACE.
         """
         target = request.target
-        if request.method in _NEVER:
-            name = request.method.decode()
-            raise ClientFault(501, f"{name.lower()}_not_supported", f"{name} is not supported")
+        # To whoever answers the one, a connection is a tunnel from there on; the other brings the
+        # request back as it arrived, with the operator's key (RFC 9110 9.3.6 and 9.3.8).
+        if request.method == b"CONNECT":
+            raise ClientFault(501, "connect_not_supported", "CONNECT is not supported")
+        if request.method == b"TRACE":
+            raise ClientFault(501, "trace_not_supported", "TRACE is not supported")
         if target.startswith(b"/v1/") or self._is_extra(target):
             path = target.partition(b"?")[0]
             if (b"." in path or b"%" in path) and has_dot_segment(path):

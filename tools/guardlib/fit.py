@@ -50,10 +50,10 @@ MORE = 3.5
 MADE_WEIGHT = 0.15
 """What a harmless variant counts: such writing is rare where it means no harm."""
 PRIORS = {
-    **dict.fromkeys(("hidden", "hex", "escapes", "rot13", "reversed"), 1.75),
-    **dict.fromkeys(("unseen", "mixed", "styled"), 1.5),
-    "spelling": 0.75,
-    "uneven": 0.5,
+    **dict.fromkeys(("hidden", "hex", "escapes", "rot13", "reversed"), 3.25),
+    **dict.fromkeys(("unseen", "mixed", "styled"), 3.0),
+    "spelling": 1.5,
+    "uneven": 1.0,
     "part": -1.5,
 }
 """What is added to the weights of rules and forms that were learnt, in logits: of harmless texts

@@ -333,6 +333,7 @@ def broken_streams() -> Iterator[tuple[str, Tamper]]:
     yield "no such piece", _batches(kept, b'\x10\x01\x40x"')
     yield "no such kind", _batches(kept, b"\x20")
     yield "another kind that there is not", _batches(kept, b"\x08")
+    yield "an event of no bytes", _batches(kept, b"\x1e\0")
     yield "a record that is cut", _batches(b"\x1e\x05abc")
     yield "a piece without its quote", _batches(kept, b"\x10\x01\x01abc")
     yield "changes that are cut", _batches(kept, b"\x10\x05\x01")

@@ -351,7 +351,10 @@ class StreamReader:
     def _plain(self, records: bytes) -> bytes:
         reader, events = Reader(records), bytearray()
         while reader.at < len(records):
-            events += self._slots.read(reader)
+            event = self._slots.read(reader)
+            if not event:
+                raise Broken("an event of no bytes")
+            events += event
             if len(events) > PLAIN:
                 raise Broken("too much in a batch")
         return self._counted(bytes(events))

@@ -57,7 +57,8 @@ _LEAST_SAID = 64
 # What a model has sealed in a reply, to be sent back with it: its thoughts, and what proves them.
 _sealed = re.compile(
     rb'"(?:signature|thoughtSignature|thought_signature|encrypted_content)": ?"([\w+/=-]{128,})"'
-    rb'|"type": ?"(?:redacted_thinking|reasoning\.encrypted)"[^{}]*?"data": ?"([\w+/=-]{128,})"'
+    rb'|"type": ?"(?:redacted_thinking|reasoning\.encrypted)"[^{}]{0,256}?'
+    rb'"data": ?"([\w+/=-]{128,})"'
 ).finditer
 # Bytes at its end, which nobody can guess, and how many of them are looked for.
 _OF_SEALED, _MOST_SEALED = 48, 4

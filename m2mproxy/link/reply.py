@@ -97,7 +97,7 @@ def _of_body(body: Any) -> list[dict[str, Any]]:
         return []
     output = body.get("output")
     if isinstance(output, list):
-        return [item for item in output if isinstance(item, dict)]
+        return dicts(output)
     messages = []
     for choice in dicts(body.get("choices"))[:_MOST_CHOICES]:
         message = choice.get("message")
@@ -143,7 +143,8 @@ class _Stream:
                 self._items.append(item)
                 self.size += size
             return
-        self.size += self._contents.take(event, size)
+        if "candidates" in event:  # Gemini
+            self.size += self._contents.take(event, size)
         for choice in dicts(event.get("choices")):
             number = choice.get("index", 0)
             if isinstance(number, int) and 0 <= number < _MOST_CHOICES:

@@ -310,7 +310,8 @@ def _openai(said: dict[str, Any]) -> Usage:
     reasoning = _count(of_output, "reasoning_tokens")
     cached = _count(of_input, "cached_tokens")
     if cached is None:
-        cached = next(filter(None, (_count(said, name) for name in _CACHED)), None)
+        said_so = (_count(said, name) for name in _CACHED)
+        cached = max((count for count in said_so if count is not None), default=None)
     return _usage((taken, made, cached, reasoning, True, _cost(said.get("cost"))))
 
 

@@ -203,6 +203,11 @@ REPLIES: dict[str, tuple[bool, bytes, Usage | None]] = {
         b'"num_cached_tokens":8}}',
         Usage(9, 2, 8, None, True),
     ),
+    "deepseek, nothing cached": (
+        False,
+        DEEPSEEK.replace(b": 60,", b": 0,"),
+        Usage(64, 2, 0, None, True),
+    ),
     "nothing": (False, b'{"choices":[],"usage":null}', None),
     "no counts": (False, b'{"usage":{"storage_bytes":5,"total_tokens":"many"}}', None),
     "not json": (False, b'{"usage":{"prompt_tokens":}}', None),

@@ -31,7 +31,7 @@ from m2mproxy.service.stats import Stats
 
 MAN = Path(__file__).parents[1] / "man"
 PACKAGE = Path(__file__).parents[1] / "m2mproxy"
-PAGES = ("m2mproxy.8", "m2m.1", "m2m.toml.5", "m2m-link.7")
+PAGES = ("m2mproxy.8", "m2m.1", "m2m.toml.5", "m2m-link.7", "m2m-wire.7")
 
 
 def page(name: str) -> str:

@@ -45,11 +45,39 @@ def are_there() -> bool:
     return CORPORA.is_dir()
 
 
+class BadData(ValueError):
+    """A file is not what it should be; says which, where, and why."""
+
+
 @cache
 def rows(name: str) -> list[dict[str, Any]]:
     """The rows of a corpus."""
-    text = zstd.decompress((CORPORA / f"{name}.jsonl.zst").read_bytes())
-    return [json.loads(line) for line in text.splitlines()]
+    return read(CORPORA / f"{name}.jsonl.zst")
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of JSON lines; one whose name ends in .zst is compressed.
+
+    Raises:
+        BadData: a line is no JSON object, or the file is not zstd.
+        OSError: it cannot be read.
+    """
+    data = path.read_bytes()
+    try:
+        text = zstd.decompress(data) if path.suffix == ".zst" else data
+    except zstd.ZstdError as error:
+        raise BadData(f"{path}: {error}") from None
+    return [_row(path, number, line) for number, line in enumerate(text.splitlines(), 1) if line]
+
+
+def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise BadData(f"{path}: line {number}: {error}") from None
+    if not isinstance(row, dict):
+        raise BadData(f"{path}: line {number} is no JSON object")
+    return row
 
 
 def raw(body: Any) -> bytes:

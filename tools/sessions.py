@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import corpora
@@ -62,6 +63,32 @@ def recorded_agents() -> Corpus:
     """C3."""
     agents = [_recorded(row["turns"], row["raw_replies"]) for row in corpora.rows("C3")]
     return Corpus("C3, agents", True, agents)
+
+
+def own(path: Path) -> Corpus:
+    """The sessions of a file of JSON lines, each an object: `turns` has the body of each request,
+    and `replies` that of each response, or a list of the events of one that is a stream. Bodies are
+    texts, which are taken as they are, or JSON values. (C2 calls its replies `sse`, and C3
+    `raw_replies`.)
+
+    Raises:
+        corpora.BadData: a row is something else.
+        OSError: the file cannot be read.
+    """
+    some = []
+    for number, row in enumerate(corpora.read(path), 1):
+        bodies = row.get("turns")
+        replies = next((row[name] for name in _REPLIES if name in row), None)
+        if not (isinstance(bodies, list) and isinstance(replies, list) and all(replies)):
+            raise corpora.BadData(f"{path}: row {number} has not both turns and their replies")
+        if len(bodies) != len(replies):
+            count = f"{len(bodies)} turns and {len(replies)} replies"
+            raise corpora.BadData(f"{path}: row {number} has {count}")
+        some.append(_recorded(bodies, replies))
+    return Corpus(path.name, True, some)
+
+
+_REPLIES = ("sse", "raw_replies", "replies")
 
 
 def _recorded(bodies: list[Any], replies: list[Any]) -> Session:

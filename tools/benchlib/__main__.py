@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from corpora import BadData
+
 from . import (
     counting,
     guard,
@@ -27,6 +29,7 @@ from . import (
     native,
     nginx,
     off,
+    own,
     report,
     savings,
     scan,
@@ -49,6 +52,22 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--only", action="append", metavar="PART", help="run this part; repeatable")
     parser.add_argument(
+        "--sessions",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="play these sessions through a link: JSON lines of turns and replies; repeatable",
+    )
+    parser.add_argument(
+        "--texts",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="scan these texts: JSON lines of text, label and category; repeatable",
+    )
+    parser.add_argument(
         "--peers", default=",".join(PEERS), help="servers to compare, default %(default)s"
     )
     parser.add_argument(
@@ -59,6 +78,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     options = parser.parse_args(arguments)
     options.peers = options.peers.split(",")
+    if (options.sessions or options.texts) and not options.only:
+        options.only = ["own"]
     parts = SUITES[options.suite].PARTS
     for part in options.only or ():
         if part not in parts:
@@ -75,7 +96,15 @@ def run(options: argparse.Namespace) -> int:
     suite = SUITES[options.suite]
     with tempfile.TemporaryDirectory(prefix="run-", dir=OUTPUT) as directory:
         programs = native.compile_all(OUTPUT)
-        bench = Bench(options.peers, options.proxy_cmd, options.short, Path(directory), programs)
+        bench = Bench(
+            options.peers,
+            options.proxy_cmd,
+            options.short,
+            Path(directory),
+            programs,
+            options.sessions,
+            options.texts,
+        )
         # We are part of the load: what we do must not run where the server under test does.
         os.sched_setaffinity(0, {bench.cpus.load})
         for part in options.only or suite.PARTS:
@@ -94,7 +123,7 @@ def _run_part(bench: Bench, name: str, measure: Any) -> None:
     started = time.monotonic()
     try:
         measure(bench)
-    except (ProcessFailed, OSError) as failure:
+    except (ProcessFailed, OSError, BadData) as failure:
         bench.results.fail(f"{name}: {failure}")
     print(f"measured {name} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 
@@ -126,7 +155,7 @@ def _print(bench: Bench, suite: Any, about: dict[str, Any]) -> None:
     )
     columns = ["direct", *bench.peers, "hypercorn", *savings.FORMS, *link.COLUMNS]
     columns += [*tokens.COLUMNS, *counting.COLUMNS, *guard.COLUMNS, *scan.COLUMNS]
-    columns += off.COLUMNS
+    columns += [*off.COLUMNS, *own.COLUMNS]
     print(report.table(bench.results, list(dict.fromkeys(columns))))
     print(report.target_table(suite.targets(bench.results)))
     for failure in bench.results.failures:

@@ -2,7 +2,7 @@
 
 The upstream speaks HTTP/1.1 in all parts, and so do the clients in all but `h2`. `savings`,
 `tokens`, `guard` and `scan` have neither: they measure forms of bodies, counts, texts, and whole
-requests. In `link` two instances speak HTTP/2 with each other.
+requests. In `link` two instances speak HTTP/2 with each other. `own` takes data of one's own.
 """
 
 from . import (
@@ -13,6 +13,7 @@ from . import (
     link,
     memory,
     off,
+    own,
     requests,
     savings,
     scan,
@@ -34,6 +35,7 @@ PARTS = {
     "off": off.measure,
     "guard": guard.measure,
     "scan": scan.measure,
+    "own": own.measure,
 }
 
 PROXY, NGINX = "proxy", "nginx"

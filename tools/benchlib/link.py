@@ -17,7 +17,7 @@ Generated ones do not (sessions.py).
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import sessions
@@ -57,6 +57,22 @@ def measure(bench: Bench) -> None:
 
 
 async def _measure(bench: Bench, size: Size) -> None:
+    async with _rig(bench) as rig:
+        for case in size.cases:
+            corpus = case.make(min(case.sessions, size.sessions), size.turns)
+            await _case(bench.results, rig, corpus)
+        await _interleaved(bench, rig)
+
+
+async def play(bench: Bench, some: Iterable[Corpus]) -> None:
+    """What crosses of these sessions."""
+    async with _rig(bench) as rig:
+        for corpus in some:
+            await _case(bench.results, rig, corpus)
+
+
+@contextlib.asynccontextmanager
+async def _rig(bench: Bench) -> AsyncIterator[Rig]:
     async with contextlib.AsyncExitStack() as stack:
         rig = Rig()
         await rig.start(stack)
@@ -64,10 +80,7 @@ async def _measure(bench: Bench, size: Size) -> None:
         rig.core = core.port
         edge = stack.enter_context(bench.proxy(rig.relay, http="2"))
         rig.edge = edge.port
-        for case in size.cases:
-            corpus = case.make(min(case.sessions, size.sessions), size.turns)
-            await _case(bench.results, rig, corpus)
-        await _interleaved(bench, rig)
+        yield rig
 
 
 # ---- One corpus ----

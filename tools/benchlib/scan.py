@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import corpora
+
 from m2mproxy.cli.guard import build
 from m2mproxy.config import Security
 from m2mproxy.guard.finding import Finding
@@ -23,11 +25,6 @@ from m2mproxy.guard.scorer import Looked
 
 from .results import Results, Row, Target
 from .servers import Bench
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "scanner"
 KiB = 1024
@@ -66,8 +63,7 @@ class _Nothing:
 
 
 def _rows(name: str) -> list[dict[str, Any]]:
-    text = zstd.decompress((DATA / f"{name}.jsonl.zst").read_bytes())
-    return [json.loads(line) for line in text.splitlines()]
+    return corpora.read(DATA / f"{name}.jsonl.zst")
 
 
 def measure(bench: Bench) -> None:

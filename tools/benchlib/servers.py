@@ -37,6 +37,9 @@ class Bench:
     short: bool
     directory: Path
     programs: Path
+    sessions: Sequence[Path] = ()
+    texts: Sequence[Path] = ()
+    """Data of one's own, for the part `own`."""
     results: Results = field(default_factory=Results)
     cpus: machine.Cpus = field(default_factory=machine.choose_cpus)
     _files: int = 0

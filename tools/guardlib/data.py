@@ -3,18 +3,12 @@
 The one rule: only the dev half is read; the other half is not on this machine, and never asked for.
 """
 
-import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import corpora
 from guard_seeds import seeds
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 CORPUS = Path(__file__).parents[3] / "shared" / "data" / "scanner"
 SEEDS = "seeds"
@@ -38,8 +32,7 @@ def corpus_is_there() -> bool:
 
 
 def rows(name: str) -> list[dict[str, Any]]:
-    text = zstd.decompress((CORPUS / f"{name}.jsonl.zst").read_bytes())
-    return [json.loads(line) for line in text.splitlines()]
+    return corpora.read(CORPUS / f"{name}.jsonl.zst")
 
 
 def _sample(row: dict[str, Any]) -> Sample:

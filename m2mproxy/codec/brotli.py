@@ -1,4 +1,4 @@
-"""br (RFC 7932) as a content coding.
+"""brotli (RFC 7932): the content coding br, and the payload of M2M v1 frames and of the v3.0 text.
 
 The one rule: what comes out is counted step by step, and the stream's end must be the body's.
 """
@@ -11,8 +11,8 @@ from m2mproxy.codec.allowance import STEP, StepDecoder
 from m2mproxy.codec.base import WireError, some
 
 LEVELS = range(12)
-DEFAULT_LEVEL = 5  # 11 saves a tenth more and takes a hundred times as long
-_WINDOW_LOG = 22
+DEFAULT_LEVEL = 5  # 11 saves a tenth more and takes a hundred times as long; the crate's own, too
+_WINDOW_LOG = 22  # the crate's
 # A stream's window. Each one open has its own, and its encoder keeps several times as much.
 _STREAM_WINDOW_LOG = 17
 
@@ -21,6 +21,17 @@ def compress(body: bytes, level: int = DEFAULT_LEVEL) -> bytes:
     """`body` as one stream."""
     coded: bytes = brotli.compress(body, quality=level, lgwin=_WINDOW_LOG)
     return coded
+
+
+def decompress(coded: bytes | memoryview, limit: int) -> bytes:
+    """What one stream holds.
+
+    Raises:
+        TooLarge: more than `limit` bytes.
+        WireError: it is not one whole brotli stream and nothing else.
+    """
+    decoder = BrotliDecoder(limit)
+    return b"".join([*decoder.feed(coded), *decoder.finish()])
 
 
 class BrotliEncoder:

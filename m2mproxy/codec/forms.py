@@ -18,7 +18,7 @@ from m2mproxy.codec.base import (
     WireError,
     sniff,
 )
-from m2mproxy.codec.brotli_payload import QUALITY
+from m2mproxy.codec.brotli import DEFAULT_LEVEL as BROTLI_LEVEL
 
 NO_VOCABULARIES: token_native.Vocabularies = {}
 
@@ -26,7 +26,7 @@ NO_VOCABULARIES: token_native.Vocabularies = {}
 def codecs(
     seals: Sequence[frame.Seal] = (frame.PLAIN,),
     vocabularies: token_native.Vocabularies = NO_VOCABULARIES,
-    quality: int = QUALITY,
+    quality: int = BROTLI_LEVEL,
 ) -> dict[str, Codec]:
     """Every form that can be written, by the name that a person gives it.
 

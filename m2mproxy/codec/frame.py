@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from m2mproxy.codec import brotli
 from m2mproxy.codec.base import (
     DEFAULT_LIMITS,
     M2M_PREFIX,
@@ -25,7 +26,6 @@ from m2mproxy.codec.base import (
     sniff,
 )
 from m2mproxy.codec.batches import Batches, HmacBatches, derive, stream_key
-from m2mproxy.codec.brotli_payload import QUALITY, compress, expand
 from m2mproxy.codec.header import FIXED, MAX_HEADER, Header, Security, read_header, write_header
 from m2mproxy.codec.routing import Routing, Schema, describe
 
@@ -122,7 +122,7 @@ def encode(
     *,
     text: bool = False,
     seal: Seal = PLAIN,
-    quality: int = QUALITY,
+    quality: int = brotli.DEFAULT_LEVEL,
     schema: Schema | None = None,
     routing: Routing | None = None,
 ) -> bytes:
@@ -140,7 +140,7 @@ def encode(
     """
     if len(body) > _MAX_BODY:
         raise CannotEncode("the body is too large for a frame")
-    payload = compress(body, quality) if len(body) >= COMPRESS_FROM else body
+    payload = brotli.compress(body, quality) if len(body) >= COMPRESS_FROM else body
     compressed = len(payload) < len(body)
     if not compressed:
         payload = body
@@ -175,7 +175,7 @@ def decode(
     if len(payload) != length:
         raise WireError("the frame's payload is not as long as it says")
     if header.is_compressed:
-        body = b"".join(expand(payload, limits))
+        body = brotli.decompress(payload, limits.decoded)
     else:
         limits.check_decoded(length)
         body = bytes(payload)
@@ -238,7 +238,7 @@ class FrameCodec:
 
     is_text: bool = False
     seals: Sequence[Seal] = (PLAIN,)
-    quality: int = QUALITY
+    quality: int = brotli.DEFAULT_LEVEL
 
     def encode(self, body: bytes) -> bytes:
         return encode(body, text=self.is_text, seal=self.seals[0], quality=self.quality)

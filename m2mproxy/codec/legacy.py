@@ -8,6 +8,7 @@ from __future__ import annotations
 import binascii
 from dataclasses import dataclass
 
+from m2mproxy.codec import brotli
 from m2mproxy.codec.base import (
     DEFAULT_LIMITS,
     LEGACY_PREFIX,
@@ -16,10 +17,9 @@ from m2mproxy.codec.base import (
     WireError,
     check_text,
 )
-from m2mproxy.codec.brotli_payload import QUALITY, compress, expand
 
 
-def encode(body: bytes, quality: int = QUALITY) -> bytes:
+def encode(body: bytes, quality: int = brotli.DEFAULT_LEVEL) -> bytes:
     """The message that carries `body`. The crate's own quality is 11, which no reader can tell.
 
     Raises:
@@ -29,7 +29,7 @@ def encode(body: bytes, quality: int = QUALITY) -> bytes:
         check_text((body,))
     except WireError:
         raise CannotEncode("this form carries UTF-8 only") from None
-    return LEGACY_PREFIX + binascii.b2a_base64(compress(body, quality), newline=False)
+    return LEGACY_PREFIX + binascii.b2a_base64(brotli.compress(body, quality), newline=False)
 
 
 def decode(message: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
@@ -45,16 +45,16 @@ def decode(message: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
         payload = binascii.a2b_base64(message[len(LEGACY_PREFIX) :], strict_mode=True)
     except binascii.Error:
         raise WireError("the message is not base64") from None
-    pieces = expand(payload, limits)
-    check_text(pieces)
-    return b"".join(pieces)
+    body = brotli.decompress(payload, limits.decoded)
+    check_text((body,))
+    return body
 
 
 @dataclass(frozen=True, slots=True)
 class LegacyCodec:
     """The v3.0 text as a Codec."""
 
-    quality: int = QUALITY
+    quality: int = brotli.DEFAULT_LEVEL
 
     @property
     def is_text(self) -> bool:

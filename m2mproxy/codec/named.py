@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from m2mproxy.codec import coding, dictionaries, forms, frame, static
 from m2mproxy.codec.base import DEFAULT_LIMITS, Codec, Form, Limits, sniff
-from m2mproxy.codec.brotli_payload import QUALITY
+from m2mproxy.codec.brotli import DEFAULT_LEVEL as BROTLI_LEVEL
 from m2mproxy.codec.token_native import Vocabularies
 
 AUTO, STATIC = "auto", "static"
@@ -73,7 +73,7 @@ def table(
         way: which dictionary the static form has.
         vocabularies: as `forms.codecs`.
     """
-    quality = QUALITY if level is None else min(level, 11)
+    quality = BROTLI_LEVEL if level is None else min(level, 11)
     return {
         **forms.codecs(seals, vocabularies, quality),
         **{name.decode(): _Coding(name, level) for name in coding.STANDARD},

@@ -23,7 +23,7 @@ from typing import Protocol
 from m2mproxy.codec import frame
 from m2mproxy.codec.base import M2M_PREFIX, Limits, Transform, WireError
 from m2mproxy.codec.batches import BatchOpener, BatchSealer, StreamSeal
-from m2mproxy.codec.brotli_payload import QUALITY
+from m2mproxy.codec.brotli import DEFAULT_LEVEL as BROTLI_LEVEL
 from m2mproxy.codec.routing import Routing, Schema
 from m2mproxy.proxy.codings import Whole
 
@@ -74,7 +74,7 @@ class PeerSeal:
 
     def close(self, body: bytes, way: Schema, inner: Sequence[bytes]) -> bytes:
         """The frame of `body`, which is made smaller here unless it is coded already."""
-        quality = 0 if inner else QUALITY
+        quality = 0 if inner else BROTLI_LEVEL
         return frame.encode(
             body, seal=self._of(way, inner), quality=quality, routing=Routing(way)
         )

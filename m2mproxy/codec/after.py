@@ -37,8 +37,6 @@ _TEXT = 8 * 1024  # of the dictionary
 # 30 µs at least.
 _SOON, _MOST = 8, 256
 _REACH = 160 * 1024
-# The higher level saves a fifth, and takes more than twice as long.
-_LEVEL, _LEVEL_OF_LARGE, _LARGE = 6, 3, 80 * 1024
 _STATIC = b"\0"
 _checksum = struct.Struct("<I")
 
@@ -127,8 +125,7 @@ def decode(message: bytes, request: bytes, limit: int) -> bytes:
 
 
 def _pack(piece: bytes, before: bytes) -> bytes:
-    level = _LEVEL if len(piece) + len(before) <= _LARGE else _LEVEL_OF_LARGE
-    some, is_one = blocks.of(zstd.pack_after(piece, level, before))
+    some, is_one = blocks.of(zstd.pack_after(piece, before))
     return write_varint(2 * len(piece) + (not is_one)) + some
 
 

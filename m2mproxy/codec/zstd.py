@@ -59,6 +59,10 @@ _LITTLE: Final[Mapping[int, int]] = {
     _parameter.min_match: 4,
 }
 _LEVEL_OF_MUCH = 6
+# After a prefix, level 6 saves 6 % more of a request than 3, and a fifth more of a reply, and takes
+# two to three times as long: up to so many bytes, which is about 100 µs. 1 fails with prefixes of
+# 100 KiB and more: its table is too small for them.
+_LEVEL_AFTER, _LEVEL_AFTER_OF_LARGE, _LARGE = 6, 3, 80 * 1024
 
 # Up to this size the compressors of `pack` are shared: making one costs half of what it does then.
 # A larger body would make others wait at its lock.
@@ -177,9 +181,12 @@ def pack(body: bytes, level: int, dictionary: Dictionary) -> bytes:
     return _bare(_shared_compressor(level, dictionary), body)
 
 
-def pack_after(body: bytes, level: int, before: bytes) -> bytes:
-    """`body` as a bare frame, as `pack`'s, that continues `before`, all of which it can reach."""
+def pack_after(body: bytes, before: bytes, level: int | None = None) -> bytes:
+    """`body` as a bare frame, as `pack`'s, that continues `before`, all of which it can reach.
+    `level` is the one that so much is worth, unless another is given."""
     size = len(before) + len(body)
+    if level is None:
+        level = _LEVEL_AFTER if size <= _LARGE else _LEVEL_AFTER_OF_LARGE
     log = _window_log(size) if size > 1 << _LEVELS_WINDOW_LOG else 0
     return _bare(_compressor(level, prefix(before), log), body)
 

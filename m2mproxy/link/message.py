@@ -28,9 +28,6 @@ from m2mproxy.link import use as reference
 from m2mproxy.link.use import MOST_RUNS, REACH, Use
 
 _checksum = struct.Struct("<I")
-# After a prefix, level 6 saves 6 % more than 3 and takes three times as long: up to so many bytes,
-# which is about 100 µs. 1 fails with prefixes of 100 KiB and more: its table is too small for them.
-_LEVEL, _LEVEL_OF_LARGE, _LARGE = 6, 3, 80 * 1024
 # An insertion that takes more than this may repeat something that is far: both ways are tried.
 _MAY_BE_FAR = 1024
 # What comes before the blocks, at most.
@@ -109,18 +106,13 @@ def _inserted(body: bytes, use: Use, known: Known) -> bytes:
 def _pack(content: bytes, use: Use, known: Known) -> tuple[bytes, Use]:
     body, reply = known.body, known.reply
     if not use.is_near(body, reply):
-        return _packed_after(content, use.prefix(body, reply)), use
+        return zstd.pack_after(content, use.prefix(body, reply)), use
     frame = zstd.pack_with(content, use.dictionary(body, reply))
     if len(frame) > _MAY_BE_FAR and use.tail is not None and len(body) + len(reply) > REACH:
-        further = _packed_after(content, use.prefix(body, reply))
+        further = zstd.pack_after(content, use.prefix(body, reply))
         if len(further) < len(frame):
             return further, replace(use, far=True)
     return frame, use
-
-
-def _packed_after(content: bytes, prefix: bytes) -> bytes:
-    level = _LEVEL if len(content) + len(prefix) <= _LARGE else _LEVEL_OF_LARGE
-    return zstd.pack_after(content, level, prefix)
 
 
 def read_head(message: bytes) -> Head:

@@ -125,13 +125,13 @@ def unpack_after(frame: bytes, size: int, before: bytes) -> bytes:
 
 @given(st.binary(), st.binary(max_size=3000), st.sampled_from([3, 9]))
 def test_a_frame_after_a_prefix_comes_back(body: bytes, before: bytes, level: int) -> None:
-    frame = zstd.pack_after(before + body, level, before)
+    frame = zstd.pack_after(before + body, before, level)
     assert unpack_after(frame, len(before + body), before) == before + body
 
 
 def test_what_the_prefix_holds_costs_next_to_nothing() -> None:
     before = static.encode(BODY, Way.REQUEST) * 100  # nothing that a dictionary would know
-    frame = zstd.pack_after(before + b"and more", 3, before)
+    frame = zstd.pack_after(before + b"and more", before, 3)
     assert len(frame) < 40
     with pytest.raises(WireError):
         unpack_after(frame, len(before) + 8, b"something else")
@@ -139,7 +139,7 @@ def test_what_the_prefix_holds_costs_next_to_nothing() -> None:
 
 def test_the_whole_of_a_prefix_of_megabytes_is_reached() -> None:
     before = random.Random(1).randbytes(5 << 20)
-    frame = zstd.pack_after(before[: 1 << 16] + b"and more", 3, before)
+    frame = zstd.pack_after(before[: 1 << 16] + b"and more", before, 3)
     assert len(frame) < 100
     assert unpack_after(frame, (1 << 16) + 8, before) == before[: 1 << 16] + b"and more"
 

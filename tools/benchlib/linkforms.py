@@ -41,7 +41,7 @@ def bounds(before: Turn, body: bytes) -> Counter[str]:
     return Counter(
         {
             NEW: len(coding.encode(coding.BR, new, 11)),
-            AFTER: len(zstd.pack_after(body, 19, prefix)),
+            AFTER: len(zstd.pack_after(body, prefix, 19)),
         }
     )
 

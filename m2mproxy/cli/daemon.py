@@ -106,13 +106,15 @@ def _say_valid(program: str, source: str) -> int:
 def _serve(program: str, config: Config) -> int:
     from m2mproxy.cli.guard import scanner
     from m2mproxy.cli.vocabularies import configured, counter
+    from m2mproxy.service.loaded import Loaded
     from m2mproxy.service.server import serve
 
     if config.security.enabled and sys.stderr is not None and sys.stderr.isatty():
         _say(program, "preparing the scanner ...")  # somebody looks, and it takes seconds
     try:
-        vocabularies, counts, guard = configured(config), counter(config), scanner(config)
-        return serve(config, vocabularies, _aead(config.peer.psk), counts, guard)
+        aead = _aead(config.peer.psk)
+        loaded = Loaded(configured(config), aead, counter(config), scanner(config))
+        return serve(config, loaded)
     except OSError as error:
         where = error.filename or ", ".join(map(str, config.listen))
         message = f"cannot listen on {where}: {_reason(error)}"

@@ -108,7 +108,8 @@ class _Asker:
         loop = asyncio.get_running_loop()
         self._origin = parts.origin
         self._seconds = config.timeouts.connect
-        self.tls = _Watched(ssl.PROTOCOL_TLS_CLIENT, parts.tls.context) if parts.tls else None
+        tls = parts.client_tls
+        self.tls = _Watched(ssl.PROTOCOL_TLS_CLIENT, tls.context) if tls is not None else None
         self._dialler = Dialler(
             Turn(loop), loop, config.timeouts, config.limits, self.tls, config.upstream_http
         )

@@ -20,7 +20,6 @@ from typing import Any
 import uvloop
 
 from m2mproxy import __version__
-from m2mproxy.codec.token_native import Vocabularies
 from m2mproxy.config import Config
 from m2mproxy.http.faults import Fault
 from m2mproxy.net.connection import Turn
@@ -35,20 +34,19 @@ from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.proxy import Proxy
 from m2mproxy.proxy.routes import Routes, Upstream
 from m2mproxy.proxy.scanning import Guard, Scans
-from m2mproxy.proxy.sealing import BothSeal
 from m2mproxy.proxy.wire import forms_of, request_coding, response_coding, tallies_of
 from m2mproxy.service import counting, files
 from m2mproxy.service.accounts import Accounts
 from m2mproxy.service.counting import Counting, Helper
 from m2mproxy.service.debug import Debug
 from m2mproxy.service.listeners import BACKLOG, Listeners
+from m2mproxy.service.loaded import Loaded
 from m2mproxy.service.local import Endpoints
 from m2mproxy.service.log import Log
 from m2mproxy.service.renewal import Renewal
 from m2mproxy.service.stats import Stats
 from m2mproxy.service.upstream import Parts, parts
 from m2mproxy.service.writer import Writer
-from m2mproxy.tokens.job import Counts
 
 # Not sys.stderr, which Python may have replaced or left out.
 _STDERR = 2
@@ -66,49 +64,31 @@ _SPARE = 64
 _TLS_END = 60.0
 
 
-def serve(
-    config: Config,
-    vocabularies: Vocabularies,
-    aead: BothSeal | None,
-    counter: Counts | None,
-    scanner: Scans | None,
-) -> int:
-    """Serve until a signal says stop. Returns the exit code. `aead` has the key of peer.psk_file.
-
-    `vocabularies` are those that the configuration names: loading one here, on the event loop,
-    would stop everything for as long as it takes. `counter` counts tokens, if any are to be, and
-    `scanner` scans requests.
+def serve(config: Config, loaded: Loaded) -> int:
+    """Serve until a signal says stop. Returns the exit code.
 
     Raises:
         ConfigError: the upstream cannot be used, see `parts`.
         OSError: an address cannot be listened on; `filename` is the address.
     """
     built = parts(config)
-    helper = counting.start(counter) if counter is not None else None
+    helper = counting.start(loaded.counter) if loaded.counter is not None else None
     try:
-        _serve(config, built, vocabularies, aead, helper, scanner)
+        _serve(config, built, loaded, helper)
     finally:
         if helper is not None:
             helper.end()
     return 0
 
 
-def _serve(
-    config: Config,
-    built: Parts,
-    vocabularies: Vocabularies,
-    aead: BothSeal | None,
-    helper: Helper | None,
-    scanner: Scans | None,
-) -> None:
-    if scanner is not None:
+def _serve(config: Config, built: Parts, loaded: Loaded, helper: Helper | None) -> None:
+    if loaded.scanner is not None:
         sys.setswitchinterval(_GIVE_WAY)
-    listeners = Listeners(config.listen, built.listening is not None)
+    listeners = Listeners(config.listen, built.server_tls is not None)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             loop = runner.get_loop()
-            server = Server(config, built, listeners, loop, vocabularies, aead, helper, scanner)
-            runner.run(server.run())
+            runner.run(Server(config, built, loaded, helper, listeners, loop).run())
     finally:
         listeners.close()
 
@@ -120,24 +100,23 @@ class Server:
         self,
         config: Config,
         built: Parts,
+        loaded: Loaded,
+        helper: Helper | None,
         listeners: Listeners,
         loop: asyncio.AbstractEventLoop,
-        vocabularies: Vocabularies,
-        aead: BothSeal | None,
-        helper: Helper | None,
-        scanner: Scans | None,
     ) -> None:
+        """`helper` is the process that counts tokens, if one does."""
         self._config = config
-        self._vocabularies = vocabularies
+        self._vocabularies = loaded.vocabularies
         self._loop = loop
         self._listeners = listeners
-        self._provider = built.provider
+        self._provider = built.profile.name
         self._origin = built.origin
         self._stats = Stats()
         self._writer = Writer(loop, _STDERR)
         self._log = Log(config.logging, self._writer)
         turn = Turn(loop)
-        tls = built.tls.context if built.tls else None
+        tls = built.client_tls.context if built.client_tls is not None else None
         self._dialler = Dialler(
             turn, loop, config.timeouts, config.limits, tls, config.upstream_http
         )
@@ -146,14 +125,14 @@ class Server:
         )
         self._offload = Offload(loop)
         self._holds = Holds(read=max(MOST_READ, 2 * config.max_body))
-        forms = forms_of(config, aead, vocabularies)
+        forms = forms_of(config, loaded.aead, loaded.vocabularies)
         self._links = Links(config.link, time.monotonic, forms.seal is not None)
         routes = self._routes(built, forms)
         self._accounts = Accounts(loop, config.tokens.table, self._log.exchange)
         self._counting = Counting(loop, helper.socket, self._not_counted) if helper else None
         submit = self._counting.submit if self._counting is not None else None
         self._tallies = tallies_of(config, submit)
-        self._guard = self._guarded(scanner)
+        self._guard = self._guarded(loaded.scanner)
         context = Context(
             config,
             routes,
@@ -168,8 +147,8 @@ class Server:
         )
         announce = self._links.announce
         self._proxy = Proxy(context, turn, loop, self._ended, self._refused, announce)
-        self._tls = built.listening
-        legs = [leg for leg in (built.listening, built.tls) if leg is not None]
+        self._tls = built.server_tls
+        legs = [leg for leg in (built.server_tls, built.client_tls) if leg is not None]
         self._renewal = Renewal(loop, self._log, legs)
         self._servers: list[asyncio.Server] = []
         self._stop = asyncio.Event()

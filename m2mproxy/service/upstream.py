@@ -18,15 +18,16 @@ from m2mproxy.service.tls import client_tls, server_tls
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What requests to the upstream are made with, and TLS for listeners."""
+    """What requests to the upstream are made with, and TLS for both legs."""
 
-    provider: str
     origin: Origin
+    profile: Profile
     router: Router
     forwarding: Forwarding
-    profile: Profile
-    tls: ClientTls | None
-    listening: ServerTls | None
+    client_tls: ClientTls | None
+    """Towards the upstream; None for one that is not https."""
+    server_tls: ServerTls | None
+    """Towards clients; None without a certificate."""
 
 
 def parts(config: Config) -> Parts:
@@ -47,11 +48,10 @@ def parts(config: Config) -> Parts:
     except ValueError as error:
         raise config.refusal("proxy.upstream", str(upstream), str(error)) from None
     return Parts(
-        profile.name,
         Origin(upstream.scheme, upstream.host, upstream.port),
+        profile,
         router,
         Forwarding(profile, config.api_key, config.forwarded),
-        profile,
         client_tls(config),
         server_tls(config),
     )

@@ -9,15 +9,15 @@ import subprocess
 import sys
 import types
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from m2mproxy import __version__
 from m2mproxy.cli import daemon, guard, tool
 from m2mproxy.cli.options import OPTIONS
-from m2mproxy.codec.token_native import NAMES, Vocabularies
+from m2mproxy.codec.token_native import NAMES
 from m2mproxy.config import KEYS, Config, ConfigError, Listen
+from m2mproxy.service.loaded import Loaded
 
 URL = "http://model/v1"
 
@@ -27,11 +27,8 @@ class Server:
 
     def __init__(self) -> None:
         self.configs: list[Config] = []
-        self.vocabularies: list[Vocabularies] = []
-        self.counters: list[Any] = []
+        self.loaded: list[Loaded] = []
         self.checked: list[Config] = []
-        self.seals: list[object] = []
-        self.scanners: list[object] = []
         self.result: int | BaseException = 0
 
     def parts(self, config: Config) -> None:
@@ -39,19 +36,9 @@ class Server:
         if isinstance(self.result, BaseException):
             raise self.result
 
-    def serve(
-        self,
-        config: Config,
-        vocabularies: Vocabularies,
-        aead: object,
-        counter: object,
-        scanner: object,
-    ) -> int:
+    def serve(self, config: Config, loaded: Loaded) -> int:
         self.configs.append(config)
-        self.vocabularies.append(vocabularies)
-        self.seals.append(aead)
-        self.counters.append(counter)
-        self.scanners.append(scanner)
+        self.loaded.append(loaded)
         if isinstance(self.result, BaseException):
             raise self.result
         return self.result
@@ -145,7 +132,7 @@ def test_only_where_there_is_a_key_something_seals(run, server, command, tmp_pat
     key.chmod(0o600)
     for flags in ((), ("--peer-psk-file", str(key))):
         assert run(*command, "--upstream", URL, *flags)[0] == 0
-    assert [seal is not None for seal in server.seals] == [False, True]
+    assert [each.aead is not None for each in server.loaded] == [False, True]
     assert [config.peer.psk for config in server.configs] == [b"", bytes(32)]
 
 
@@ -521,9 +508,10 @@ def test_nobody_to_read_an_error(monkeypatch, server, command):
 def test_the_vocabularies_that_are_named_are_loaded(run, server, command, monkeypatch):
     monkeypatch.setenv("M2M_COMPRESSION_VOCABULARIES", "o200k,cl100k")
     assert run(*command, "--upstream", URL) == (0, "", [])
-    (loaded,) = server.vocabularies
-    assert list(loaded) == ["C", "O"]
-    assert loaded["O"].decode_bytes(loaded["O"].encode_ordinary("hello")) == b"hello"
+    (loaded,) = server.loaded
+    assert list(loaded.vocabularies) == ["C", "O"]
+    o200k = loaded.vocabularies["O"]
+    assert o200k.decode_bytes(o200k.encode_ordinary("hello")) == b"hello"
 
 
 def test_each_vocabulary_can_be_named():
@@ -539,7 +527,7 @@ def test_what_counts_has_the_vocabularies_that_are_named(run, server, command, m
     assert run(*command, "--upstream", URL) == (0, "", [])
     monkeypatch.setenv("M2M_TOKENS_COUNT", "all")
     assert run(*command, "--upstream", URL) == (0, "", [])
-    none, counter = server.counters
+    none, counter = (each.counter for each in server.loaded)
     assert none is None
     assert counter.text("hello world", "gpt-4o").tokens == 2
     assert counter.text("hello world", "gpt-4o").is_exact
@@ -551,7 +539,7 @@ def test_without_a_vocabulary_tokens_are_estimated(run, server, command, monkeyp
     monkeypatch.setenv("M2M_TOKENS_COUNT", "all")
     monkeypatch.setenv("M2M_TOKENS_VOCABULARIES", "")
     assert run(*command, "--upstream", URL) == (0, "", [])
-    (counter,) = server.counters
+    counter = server.loaded[0].counter
     assert not counter.text("hello world", "gpt-4o").is_exact
 
 
@@ -561,7 +549,7 @@ def test_a_vocabulary_to_count_with_that_nobody_knows(run, server, command, more
     monkeypatch.setenv("M2M_TOKENS_COUNT", "all")
     monkeypatch.setenv("M2M_TOKENS_VOCABULARIES", "o200k,klingon")
     code, out, (line,) = run(*command, "--upstream", URL, *more)
-    assert (code, out, server.counters) == (78, "", [])
+    assert (code, out, server.loaded) == (78, "", [])
     assert "M2M_TOKENS_VOCABULARIES" in line
     assert "klingon is not known; there are cl100k, o200k" in line
 
@@ -575,8 +563,9 @@ from m2mproxy.service import server
 given = []
 server.serve = lambda *args: given.append(args) or 0
 assert daemon.main(["--upstream", "http://model/v1"]) == 0
-(_, vocabularies, key, counter, scanner), = given
-assert not vocabularies and key is counter is scanner is None
+(_, loaded), = given
+assert not loaded.vocabularies
+assert loaded.aead is loaded.counter is loaded.scanner is None
 assert daemon.main(["--upstream", "http://model/v1", "--check"]) == 0
 light = ["m2mproxy.tokens" + name for name in ("", ".job", ".usage", ".written")]
 names = [name for name in sys.modules if "tiktoken" in name or "m2mproxy.tokens" in name]

@@ -4,6 +4,9 @@ Both ends of a link see the same response pass and make the same text of it, whi
 behind the request's body as what the next one may refer to. It is a guess at how the application
 writes its history: where it guesses wrong, bytes cross again and nothing else happens.
 
+Streams come in the shapes of their APIs: reply_chat.py (chat completions), reply_messages.py
+(Anthropic's Messages), reply_gemini.py. The Responses API says each item whole at its end.
+
 The one rule: the text depends on nothing but the plain bytes of the complete response and of its
 request, however they were cut into pieces.
 """
@@ -17,10 +20,10 @@ from typing import Any, Final
 
 import orjson
 
-from m2mproxy.link.choice import MOST_CALLS, Choice
-from m2mproxy.link.content import Blocks, message_of
-from m2mproxy.link.contents import MOST_CONTENTS, Contents, contents_of
 from m2mproxy.link.parsed import dicts
+from m2mproxy.link.reply_chat import MOST_CALLS, Choice
+from m2mproxy.link.reply_gemini import MOST_CONTENTS, Contents, contents_of
+from m2mproxy.link.reply_messages import Blocks, message_of
 
 # A reply of which there is more is not remembered: neither it nor what is left of an event.
 MOST = 512 * 1024

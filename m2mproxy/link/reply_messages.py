@@ -1,11 +1,10 @@
-"""A reply of the Messages API: blocks of text, of thoughts and of tool calls, in their order.
+"""A streamed reply of the Messages API: blocks of text, thoughts and tool calls, in order.
 
-In a stream a block begins as an object whose texts are empty, and these come in pieces after it;
-the arguments of a call come as pieces of JSON.
-(https://docs.anthropic.com/en/api/messages-streaming)
+A block begins as an object whose texts are empty; they follow in pieces, and the arguments of a
+call as pieces of JSON. (https://docs.anthropic.com/en/api/messages-streaming)
 
-The one rule: the message is what a response that is no stream would have, and depends on nothing
-but the events.
+The one rule: the message is the one that a response without streaming would have, and depends on
+nothing but the events.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class Blocks:
         self._texts: dict[int, dict[str, list[str]]] = {}
 
     def take(self, event: dict[str, Any], size: int) -> int:
-        """One event, of which the text has `size` bytes. How much longer it is by this."""
+        """Add one event, whose JSON has `size` bytes. Returns by how many bytes the reply grew."""
         number, begun, more = event.get("index", 0), event.get("content_block"), event.get("delta")
         if not isinstance(number, int) or not 0 <= number < _MOST_BLOCKS:
             return 0

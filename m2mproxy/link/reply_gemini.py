@@ -1,8 +1,8 @@
-"""A reply of Gemini's API: contents, each of which has parts, such as texts, thoughts and calls.
+"""A streamed reply of Gemini's API: contents, whose parts are texts, thoughts, calls and the like.
 
-A stream is a response after the other, of which each brings some more parts; a text goes on in the
-next one. Signatures are of several thousand bytes and come back with each turn, but Google's
-library for Python reads them as Base64 and writes them in the alphabet for URLs.
+A stream is a sequence of responses. Each brings more parts, and a text may go on in the next one.
+Signatures have several thousand bytes and come back with every turn, but Google's Python library
+reads them as Base64 and writes them back in the URL-safe alphabet.
 (https://ai.google.dev/api/generate-content, https://ai.google.dev/gemini-api/docs/thought-signatures)
 
 The one rule: the messages depend on nothing but the responses, in their order.
@@ -31,7 +31,7 @@ class Contents:
         self._parts: dict[int, list[_Part]] = {}
 
     def take(self, response: dict[str, Any], size: int) -> int:
-        """One response, of which the text has `size` bytes. How much longer it is by this."""
+        """Add one response, whose JSON has `size` bytes. Returns by how many the reply grew."""
         more = 0
         for candidate in dicts(response.get("candidates")):
             number, content = candidate.get("index", 0), candidate.get("content")

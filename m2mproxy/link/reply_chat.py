@@ -1,7 +1,7 @@
-"""One choice of a stream of chat completions, put together from its deltas.
+"""One choice of a streamed chat completion, put together from its deltas.
 
-The one rule: the message is what a response that is no stream would have, and depends on nothing
-but the deltas.
+The one rule: the message is the one that a response without streaming would have, and depends on
+nothing but the deltas.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Choice:
         self._calls: dict[int, _Call] = {}
 
     def take(self, choice: dict[str, Any], size: int) -> int:
-        """How much longer it is by this, which came in `size` bytes."""
+        """Add one delta, which came in `size` bytes. Returns by how many bytes the choice grew."""
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             text = choice.get("text")
@@ -59,7 +59,7 @@ class Choice:
         return self._calls[number].take(call, size)
 
     def message(self) -> dict[str, Any]:
-        """As a response that is no stream has it."""
+        """The message, as a response without streaming has it."""
         texts = {name: "".join(parts) for name, parts in self._texts.items()}
         message: dict[str, Any] = {"role": texts.pop("role", "assistant")}
         message["content"] = texts.pop("content", None)

@@ -6,11 +6,12 @@ far leaves with the next flush; nothing waits here for more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from m2mproxy.codec.base import Transform
 from m2mproxy.http.body import Chunk
 from m2mproxy.proxy.ledger import Way
+from m2mproxy.proxy.tap import Tap
 
 # Coded bytes that are decoded at a time. A hostile sender makes megabytes of a few hundred bytes,
 # and between two slices the receiver's room is looked at.
@@ -54,7 +55,7 @@ class Coder:
         """Whether the plain bytes are events."""
         self.filler = b""
         """See `Stream`."""
-        self.tap: Callable[[Chunk], None] | None = None
+        self.tap: Tap | None = None
         """Sees the plain bytes."""
 
     @property

@@ -15,6 +15,7 @@ from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Response
 from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.links import FIELD, MISS, MISSED
+from m2mproxy.proxy.reply import json_reply
 
 _TYPES = {500: "proxy_error", 502: "upstream_error", 503: "overloaded_error", 504: "upstream_error"}
 
@@ -26,22 +27,6 @@ def error_object(
     kind = _TYPES.get(status, "invalid_request_error")
     error = {"message": message, "type": kind, "param": None, "code": code}
     return {"error": {**error, **details} if details else error}
-
-
-def json_reply(
-    status: int, content: object, extra: Headers | None = None
-) -> tuple[Response, bytes]:
-    """A reply of our own with a JSON body."""
-    body = orjson.dumps(content) + b"\n"
-    headers = Headers(
-        (
-            (b"server", b"m2mproxy"),
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-        )
-    )
-    headers.extend(extra or ())
-    return Response(status, headers, len(body)), body
 
 
 def fault_reply(fault: Fault, forms: Forms) -> tuple[Response, bytes]:

@@ -25,13 +25,14 @@ from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.errors import fault_reply
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.intake import answered, invite, named
-from m2mproxy.proxy.interjection import Interjection, tap_of
+from m2mproxy.proxy.interjection import Interjection
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.linked import Linked, hear, is_linked, passing
 from m2mproxy.proxy.model import ModelFinder, model_in
 from m2mproxy.proxy.patience import Patience, Phase
 from m2mproxy.proxy.proof import prove
 from m2mproxy.proxy.pump import Pump, too_large
+from m2mproxy.proxy.reply import send_reply
 from m2mproxy.proxy.request_coding import (
     WATCHED,
     Coded,
@@ -44,6 +45,7 @@ from m2mproxy.proxy.routes import Local, Upstream
 from m2mproxy.proxy.scanning import Inspection
 from m2mproxy.proxy.sizing import Sizing, helps
 from m2mproxy.proxy.sse import is_event_stream
+from m2mproxy.proxy.tap import tap_of
 from m2mproxy.proxy.turn import Verdict, is_of_conversation, is_turn
 
 
@@ -186,7 +188,7 @@ class Exchange:
             watched = request.headers.named(WATCHED)
         source, held = self.downstream, self._held
         if self._context.guard is not None:
-            seen = self.inspection = Inspection(self._context.guard.listens)
+            seen = self.inspection = Inspection(self._context.guard.reads_replies)
             body = await self._context.guard.inspect(request, source, body, seen, held)
         model = None
         if route.router.needs_model(request.target):
@@ -373,16 +375,17 @@ class Exchange:
         download = self._download = Pump(self.upstream.body, self._downloaded, clock)
         coder = download.coder = self._coder(route, response)
         is_plain = coder is not None or not self._is_coded
-        listeners = (self.inspection, self._linked) if is_plain else ()
-        eyes = [eye for each in listeners if each is not None for eye in each.listen(response)]
+        readers = (self.inspection, self._linked) if is_plain else ()
+        taps = [tap for each in readers if each is not None for tap in each.taps(response)]
         if self.tally is not None:
-            eyes += self.tally.listen(response, is_plain, self._context.forms)
+            taps += self.tally.taps(response, is_plain, self._context.forms)
         if self._linked is not None:
             self._linked.say(response)
         if is_event_stream(response) or (coder is not None and coder.carries_events):
             every = self._context.config.sse_keepalive
             self._interjection = Interjection(download, self.downstream, every)
-        (coder or download).tap = tap_of(self._interjection, eyes, self._context.later)
+        boundary = self._interjection.boundary.feed if self._interjection is not None else None
+        (coder or download).tap = tap_of(boundary, taps, self._context.later)
         self.response = response
         self.downstream.send_response(response)
         self.relayed = clock()
@@ -414,11 +417,7 @@ class Exchange:
         self.response = response
         if self._linked is not None:
             self._linked.say(response)
-        if self.request.method == b"HEAD":
-            response.length, body = 0, b""
-        self.downstream.send_response(response)
-        self.downstream.write(body)
-        self.downstream.finish()
+        send_reply(self.downstream, self.method, response, body)
 
     def _answer(self, fault: Fault) -> None:
         """Tell the client, as far as it can still be told."""

@@ -5,15 +5,11 @@ The one rule: bytes of our own stand between two events, and what cannot stand t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
-from m2mproxy.http.body import Chunk
 from m2mproxy.http.faults import Fault
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy.errors import fault_event
 from m2mproxy.proxy.patience import Patience
-from m2mproxy.proxy.pump import Pump, all_of
+from m2mproxy.proxy.pump import Pump
 from m2mproxy.proxy.sse import COMMENT, Boundary
 
 
@@ -42,17 +38,3 @@ class Interjection:
         if is_due and self.boundary.between_events and self._out.gate.is_open:
             self._pump.inject(COMMENT, self._out)
             patience.last_comment = now
-
-
-def tap_of(
-    own: Interjection | None,
-    eyes: list[Callable[[Chunk], None]],
-    later: Callable[[Callable[[], None]], None],
-) -> Callable[[Chunk], None] | None:
-    """What sees a download's chunks: its interjection as they pass, the other `eyes` when they have
-    left, so that no chunk waits for them."""
-    taps: list[Callable[[Chunk], None]] = [own.boundary.feed] if own is not None else []
-    if eyes:
-        eye = all_of(eyes)
-        taps.append(lambda chunk: later(partial(eye, chunk)))
-    return all_of(taps) if taps else None

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from m2mproxy.codec import events
 from m2mproxy.codec.base import TooLarge, WireError
-from m2mproxy.http.body import Body, Chunk
+from m2mproxy.http.body import Body
 from m2mproxy.http.faults import ClientFault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
@@ -37,6 +37,7 @@ from m2mproxy.proxy.links import (
 )
 from m2mproxy.proxy.pump import too_large
 from m2mproxy.proxy.request_coding import set_length, whole
+from m2mproxy.proxy.tap import Tap
 from m2mproxy.proxy.turn import Later, Turn
 
 # What of a body is decoded without asking for a thread, in plain bytes.
@@ -178,8 +179,8 @@ class Linked:
         heard = self.turn is not None and self.turn.is_heard
         return (heard or self._kept is not None) and 200 <= response.status < 300
 
-    def listen(self, response: Response) -> list[Callable[[Chunk], None]]:
-        """What the plain bytes of the response shall be shown to."""
+    def taps(self, response: Response) -> list[Tap]:
+        """What shall see the plain bytes of the response as they pass."""
         if not self.wants(response):
             return []
         self._reader = ReplyReader(codings.Kind.of(response) is codings.Kind.EVENTS)

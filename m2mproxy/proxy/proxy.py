@@ -20,6 +20,7 @@ from m2mproxy.net.tcp import Tcp, negotiated
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.errors import fault_reply
 from m2mproxy.proxy.exchange import Exchange
+from m2mproxy.proxy.reply import send_reply
 
 # How often exchanges are asked whether they are overdue: the error of every deadline.
 _CHECK_EVERY = 0.1
@@ -137,12 +138,7 @@ class Proxy:
         self._turn_away(stream, fault)
 
     def _turn_away(self, stream: Stream, fault: Fault, method: bytes = b"") -> None:
-        response, body = fault_reply(fault, self._context.forms)
-        if method == b"HEAD":  # what came after the head would be read as the next answer
-            response.length, body = 0, b""
-        stream.send_response(response)
-        stream.write(body)
-        stream.finish()
+        send_reply(stream, method, *fault_reply(fault, self._context.forms))
         self._on_refusal(stream.client, fault)
 
     def _ended(self, exchange: Exchange) -> None:

@@ -14,6 +14,7 @@ from m2mproxy.http.body import CHUNK_COST, Body, Chunk
 from m2mproxy.http.faults import ClientFault, Fault, UpstreamFault
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy.coder import SLICE, Coder
+from m2mproxy.proxy.tap import Tap
 
 _NO_PIECES: Iterator[Chunk] = iter(())
 
@@ -70,7 +71,7 @@ class Pump:
         self.ended = False
         self.moved = 0
         self.touched = 0.0
-        self.tap: Callable[[Chunk], None] | None = None
+        self.tap: Tap | None = None
 
     def start(self, out: Stream) -> None:
         """Begin with what is there, go on as more comes."""
@@ -244,18 +245,6 @@ class Pump:
         self.stop()
         self.ended = True
         self._on_end(fault)
-
-
-def all_of(eyes: list[Callable[[Chunk], None]]) -> Callable[[Chunk], None]:
-    """One tap for several."""
-    if len(eyes) == 1:
-        return eyes[0]
-
-    def see(chunk: Chunk) -> None:
-        for eye in eyes:
-            eye(chunk)
-
-    return see
 
 
 def _nobody(_: Fault | None) -> None:

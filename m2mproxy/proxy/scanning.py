@@ -25,6 +25,7 @@ from m2mproxy.proxy.gather import change
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.intake import gathered, invite
 from m2mproxy.proxy.pump import too_large
+from m2mproxy.proxy.tap import Tap
 
 Run = Callable[[int, Callable[[], Any]], Awaitable[Any]]
 
@@ -110,11 +111,11 @@ class Inspection:
         links: in the reply, that look as if they carried data away; None where nobody looked.
     """
 
-    __slots__ = ("_listens", "_reader", "links", "model", "refused", "skipped", "verdict")
+    __slots__ = ("_reader", "_reads_reply", "links", "model", "refused", "skipped", "verdict")
 
-    def __init__(self, listens: bool) -> None:
-        """`listens` is whether the reply is looked through."""
-        self._listens = listens
+    def __init__(self, reads_reply: bool) -> None:
+        """`reads_reply` is whether the reply is looked through."""
+        self._reads_reply = reads_reply
         self.skipped = ""
         self.verdict: Verdict | None = None
         self.model = ""
@@ -122,15 +123,15 @@ class Inspection:
         self.links: int | None = None
         self._reader: ReplyReader | None = None
 
-    def listen(self, response: Response) -> list[Callable[[Chunk], None]]:
-        """What is to see the plain bytes of the response as they pass."""
-        if not self._listens:
+    def taps(self, response: Response) -> list[Tap]:
+        """What shall see the plain bytes of the response as they pass."""
+        if not self._reads_reply:
             return []
         self._reader = ReplyReader(Kind.of(response) is Kind.EVENTS)
         return [self._reader.feed]
 
     def reply(self) -> list[dict[str, Any]]:
-        """The messages of the response, which is complete, as far as somebody listened."""
+        """The messages of the response, which is complete, as far as they were read."""
         reader, self._reader = self._reader, None
         return reader.finish() if reader is not None else []
 
@@ -155,7 +156,7 @@ class Guard:
         self._tenant = tenant
         thresholds = (config.threshold, *(score for _, score in config.thresholds))
         self._refuses = config.blocking and max(thresholds) > 0
-        self.listens = config.replies
+        self.reads_replies = config.replies
         """Whether replies are looked through."""
         self._most = min(config.max_size, max_body)
         self._max_body = max_body

@@ -22,8 +22,8 @@ from m2mproxy.proxy.coder import SLICE
 from m2mproxy.proxy.codings import Kind, applied
 from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.model import ModelFinder
-from m2mproxy.proxy.pump import all_of
 from m2mproxy.proxy.room import Room
+from m2mproxy.proxy.tap import Tap, all_of
 from m2mproxy.tokens.job import Job, Result, Tokens
 from m2mproxy.tokens.usage import UsageReader
 
@@ -90,7 +90,7 @@ class Opened:
         make: Callable[[bytes], Transform],
         names: list[bytes],
         room: Room,
-        see: Callable[[Chunk], None],
+        see: Tap,
         on_lost: Callable[[], None],
     ) -> None:
         self._make = make
@@ -245,9 +245,7 @@ class Tally:
         self._asked = Kept(self._all.room)
         return _Asked(self._asked)
 
-    def listen(
-        self, response: Response, is_plain: bool, forms: Forms
-    ) -> list[Callable[[Chunk], None]]:
+    def taps(self, response: Response, is_plain: bool, forms: Forms) -> list[Tap]:
         """What shall see the response's body as it passes. Where that is not plain, and has one of
         the `forms` that are read here, it is decoded on the side."""
         if not 200 <= response.status < 300:
@@ -264,14 +262,14 @@ class Tally:
             self._all.unread += 1
             return []
         self._reader = UsageReader(self._events)
-        eyes: list[Callable[[Chunk], None]] = [self._reader.feed]
+        taps: list[Tap] = [self._reader.feed]
         if self._all.submit is not None and self.is_due:
             self._replied = Kept(self._all.room)
-            eyes.append(self._replied.add)
+            taps.append(self._replied.add)
         if is_plain:
-            return eyes
+            return taps
         make = partial(forms.reader, names, Kind.of(response))
-        self._opened = Opened(make, names, self._all.room, all_of(eyes), self._unseen)
+        self._opened = Opened(make, names, self._all.room, all_of(taps), self._unseen)
         return [self._opened.feed]
 
     def _unseen(self) -> None:

@@ -17,7 +17,8 @@ from m2mproxy.codec.forms import NO_VOCABULARIES
 from m2mproxy.codec.token_native import NoVocabulary, Vocabularies
 from m2mproxy.http.faults import ClientFault
 from m2mproxy.http.message import Response
-from m2mproxy.proxy.errors import json_reply, not_loaded
+from m2mproxy.proxy.errors import not_loaded
+from m2mproxy.proxy.reply import json_reply
 from m2mproxy.proxy.response_coding import is_near
 from m2mproxy.proxy.routes import Asked, Local
 

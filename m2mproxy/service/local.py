@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from m2mproxy.http.faults import Fault
 from m2mproxy.http.message import Response
-from m2mproxy.proxy.errors import json_reply
+from m2mproxy.proxy.reply import json_reply
 from m2mproxy.proxy.routes import Asked, Local, Upstream
 
 Reply = tuple[Response, bytes]

@@ -11,7 +11,7 @@ from m2mproxy.http.body import CHUNK_COST, Body, Chunk, Gate
 from m2mproxy.http.faults import ClientFault, Fault, UpstreamFault
 from m2mproxy.http.headers import Headers
 from m2mproxy.proxy.coder import SLICE
-from m2mproxy.proxy.pump import Pump, all_of
+from m2mproxy.proxy.pump import Pump
 
 
 class Out:
@@ -301,11 +301,3 @@ def test_a_chunk_of_one_slice_is_not_cut() -> None:
     bed.body.feed(chunk)
     bed.start()
     assert fed[0] is chunk
-
-
-def test_one_tap_for_several() -> None:
-    seen: list[tuple[int, Chunk]] = []
-    eyes = [lambda chunk, number=number: seen.append((number, chunk)) for number in range(2)]
-    all_of(eyes)(b"x")  # type: ignore[arg-type]
-    assert seen == [(0, b"x"), (1, b"x")]
-    assert all_of(eyes[:1]) is eyes[0]  # type: ignore[arg-type, comparison-overlap]

@@ -154,9 +154,9 @@ def test_a_reply_that_is_sealed_for_the_client_is_not_opened() -> None:
     seal = PeerSeal(bytes(32), "aead", AeadSeal(bytes(32)))
     tally = Tallies(None, Room()).begin(Request(b"POST", b"/v1/x", b"h", Headers()))
     assert tally is not None
-    for name, eyes in ((seal.name, 0), (b"gzip", 1)):
+    for name, taps in ((seal.name, 0), (b"gzip", 1)):
         reply = Response(200, Headers([SSE, (b"content-encoding", name)]), None)
-        assert len(tally.listen(reply, False, Forms(seal))) == eyes
+        assert len(tally.taps(reply, False, Forms(seal))) == taps
 
 
 @pytest.mark.parametrize(

@@ -34,11 +34,11 @@ def test_only_what_is_posted_has_a_tally(method: bytes) -> None:
     assert begun(method) is None and begun() is not None
 
 
-@pytest.mark.parametrize(("status", "eyes"), [(199, 0), (200, 1), (299, 1), (300, 0), (304, 0)])
-def test_only_a_reply_that_is_one_is_looked_at(status: int, eyes: int) -> None:
+@pytest.mark.parametrize(("status", "taps"), [(199, 0), (200, 1), (299, 1), (300, 0), (304, 0)])
+def test_only_a_reply_that_is_one_is_looked_at(status: int, taps: int) -> None:
     tally = begun()
     assert tally is not None
-    assert len(tally.listen(Response(status, Headers([JSON]), None), True, Forms(None))) == eyes
+    assert len(tally.taps(Response(status, Headers([JSON]), None), True, Forms(None))) == taps
 
 
 @pytest.mark.parametrize("kind", [b"Text/Event-Stream", b"text/event-stream; charset=utf-8"])
@@ -58,7 +58,7 @@ def test_a_type_of_json_in_capitals_is_json() -> None:
     tally = begun()
     assert tally is not None
     reply = Response(200, Headers([(b"content-type", b"Application/JSON")]), None)
-    assert len(tally.listen(reply, True, Forms(None))) == 1
+    assert len(tally.taps(reply, True, Forms(None))) == 1
 
 
 @pytest.mark.parametrize(("path", "is_kept"), [(b"/v1/messages", True), (b"/v1/files", False)])

@@ -28,10 +28,11 @@ from m2mproxy.proxy.intake import answered, invite, named
 from m2mproxy.proxy.interjection import Interjection
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.linked import Linked, hear, is_linked, passing
-from m2mproxy.proxy.model import ModelFinder, model_in
+from m2mproxy.proxy.model import ModelFinder
 from m2mproxy.proxy.patience import Patience, Phase
 from m2mproxy.proxy.proof import prove
 from m2mproxy.proxy.pump import Pump, too_large
+from m2mproxy.proxy.record import Record
 from m2mproxy.proxy.reply import send_reply
 from m2mproxy.proxy.request_coding import (
     WATCHED,
@@ -42,7 +43,7 @@ from m2mproxy.proxy.request_coding import (
 )
 from m2mproxy.proxy.response_coding import MARKS, NOT_SHARED, is_near
 from m2mproxy.proxy.routes import Local, Upstream
-from m2mproxy.proxy.scanning import Inspection
+from m2mproxy.proxy.scanning import Guard, Inspection
 from m2mproxy.proxy.sizing import Sizing, helps
 from m2mproxy.proxy.sse import is_event_stream
 from m2mproxy.proxy.tap import tap_of
@@ -53,19 +54,12 @@ def _nobody(_: Exchange) -> None:
     """The end has been told already."""
 
 
-class Exchange:
-    """One request and what became of it. After the end its attributes are what the log says.
-
-    Times are seconds by the context's clock, 0 where it did not come so far: `started`, `sent` (the
-    request's head went out), `answered` (the response's came in), `relayed` (it went out), `ended`.
-    """
+class Exchange(Record):
+    """One request on its way, and what became of it."""
 
     __slots__ = (
-        "_accepted", "_bytes_up", "_coded", "_context", "_done", "_download", "_finder", "_flow",
-        "_held", "_interjection", "_is_clear", "_is_coded", "_linked", "_model", "_on_end",
-        "_patience", "_sizing", "_upload", "_wait", "answered", "bug", "downstream",
-        "ended", "fault", "forwarded", "inspection", "ledger", "method", "relayed", "request",
-        "response", "retried", "sent", "started", "tally", "target", "upstream", "why",
+        "_accepted", "_coded", "_context", "_done", "_flow", "_held", "_interjection", "_is_coded",
+        "_linked", "_offers_link", "_on_end", "_patience", "_sizing", "_wait", "request",
     )
 
     def __init__(
@@ -75,37 +69,21 @@ class Exchange:
         request: Request,
         on_end: Callable[[Exchange], None],
     ) -> None:
-        self._context = context
-        self.downstream = downstream
-        self.request = request
-        self.method = request.method
-        self.target = request.target
-        self.response: Response | None = None
-        self.fault: Fault | None = None
-        self.bug: BaseException | None = None
-        self.forwarded = self.retried = False
-        self.started = context.clock()
-        self.sent = self.answered = self.relayed = self.ended = 0.0
-        self._on_end = on_end
-        self.upstream: Stream | None = None
-        self._wait: Wait | None = None
-        self._upload: Pump | None = None
-        self._download: Pump | None = None
-        self._done: Signal[None] = Signal()
-        self.why = ""  # the request is not coded, where there is no ledger to say it
-        self.ledger: Ledger | None = None  # where a coding was used, or considered
         tallies = context.tallies
-        self.tally = tallies.begin(request) if tallies is not None else None
-        self.inspection: Inspection | None = None  # where requests are scanned
+        tally = tallies.begin(request) if tallies is not None else None
+        super().__init__(downstream, request, context.clock(), tally)
+        self._context = context
+        self.request = request  # as it goes to the upstream
+        self._on_end = on_end
+        self._wait: Wait | None = None
+        self._done: Signal[None] = Signal()  # the response has passed
         self._accepted: Accepted | None = None
         self._held = Held(context.holds)
         self._sizing: Sizing | None = None  # while the end of the body is waited for
         self._coded: Coded | None = None
         self._linked: Linked | None = None  # where a link has to do with it
-        self._is_clear = False  # the client speaks HTTP/1.1, without TLS
+        self._offers_link = False  # the client could have one on another connection
         self._is_coded = False  # the response, as it came
-        self._finder: ModelFinder | None = None
-        self._bytes_up, self._model = 0, ""
         self._interjection: Interjection | None = None  # for an event stream
         self._patience = Patience(context.config.timeouts, self.started)
         self._flow = Flow(self._run(), self._ended)
@@ -131,28 +109,6 @@ class Exchange:
             self._interjection.keep_alive(self._patience, now)
         if self._sizing is not None:
             self._sizing.check(now)
-
-    @property
-    def model(self) -> str:
-        """The model that the request names; "" when it was not seen."""
-        exact = self.inspection.model if self.inspection is not None else ""
-        named = self._finder.model if self._finder is not None else self._model
-        return exact or named or model_in(self.target)
-
-    @property
-    def bytes_up(self) -> int:
-        """Bytes of the request's body sent to the upstream."""
-        return self._upload.moved if self._upload is not None else self._bytes_up
-
-    @property
-    def bytes_down(self) -> int:
-        """Bytes of the response's body received from the upstream."""
-        return self._download.moved if self._download is not None else 0
-
-    @property
-    def added(self) -> float:
-        """Seconds that the proxy kept the head of the request and that of the response."""
-        return (self.sent - self.started if self.sent else 0.0) + (self.relayed - self.answered)
 
     # -- the life of a request ------------------------------------------------------------------
 
@@ -180,22 +136,20 @@ class Exchange:
         config, request, body = self._context.config, self.request, self.downstream.body
         if request.length is not None and request.length > config.max_body:
             raise too_large(config.max_body)
-        self._is_clear = request.scheme == b"http" and self.downstream.session is None
+        is_http1 = self.downstream.session is None and request.scheme == b"http"
+        self._offers_link = is_http1 and self._context.links.enabled
         watched = request.headers.named(WATCHED)
         self._accepted = accepted(watched)
         if is_coded(watched):
             body = await self._decoded(route, body)
             watched = request.headers.named(WATCHED)
-        source, held = self.downstream, self._held
         if self._context.guard is not None:
-            seen = self.inspection = Inspection(self._context.guard.reads_replies)
-            body = await self._context.guard.inspect(request, source, body, seen, held)
+            body = await self._scanned(self._context.guard, body)
         model = None
         if route.router.needs_model(request.target):
+            source, held = self.downstream, self._held
             model, body = await named(request, source, body, config.max_body, held)
-        request.target = route.target(request.target, model)
-        route.forwarding.prepare(request, self.downstream.client)
-        request.authority, request.scheme = route.authority, route.scheme
+        self._address(route, model)
         route.responses.ask(request, watched, self._accepted)
         if request.length != 0 and (self.tally is not None or config.logging.access):
             self._finder = self.tally.finder() if self.tally is not None else ModelFinder()
@@ -204,17 +158,44 @@ class Exchange:
             self._patience.enter(Phase.FIRST_BYTE, self._context.clock())
             await prove(stream, route)
         if request.length is None and helps(route, request, watched):
-            self.ledger, self._sizing = self.ledger or Ledger(), Sizing(self._context.clock)
-            body = await self._sizing.of(request, source, body, config.max_body, held, self.ledger)
-            self._sizing = None
-        size, is_one = request.length, route.links.is_open and is_turn(request, watched)
-        if is_one and size is not None and held.take(size):
-            invite(request, source)
-            linked = self._linked = self._linked or Linked(self._context.later)
-            tenant = self._context.links.tenant(request, self.downstream.certificate)
-            body = await linked.take(request, body, tenant, route.links)
-            return self._uploading(body)
+            body = await self._sized(body)
+        size = request.length
+        if (
+            size is not None
+            and route.links.is_open
+            and is_turn(request, watched)
+            and self._held.take(size)
+        ):
+            return self._uploading(await self._kept_for_link(route, body))
         return await self._coding(route, body, watched)
+
+    async def _scanned(self, guard: Guard, body: Body) -> Body:
+        """The body, if the scanner lets it pass."""
+        inspection = self.inspection = Inspection(guard.reads_replies)
+        return await guard.inspect(self.request, self.downstream, body, inspection, self._held)
+
+    def _address(self, route: Upstream, model: str | None) -> None:
+        """Make target and fields those for the upstream."""
+        request = self.request
+        request.target = route.target(request.target, model)
+        route.forwarding.prepare(request, self.downstream.client)
+        request.authority, request.scheme = route.authority, route.scheme
+
+    async def _sized(self, body: Body) -> Body:
+        """The body, of which the request says how long it is, if its end came soon."""
+        limit = self._context.config.max_body
+        ledger = self.ledger = self.ledger or Ledger()
+        sizing = self._sizing = Sizing(self._context.clock)
+        body = await sizing.of(self.request, self.downstream, body, limit, self._held, ledger)
+        self._sizing = None
+        return body
+
+    async def _kept_for_link(self, route: Upstream, body: Body) -> Body:
+        """The body, held so that it can go on a link."""
+        invite(self.request, self.downstream)
+        linked = self._linked = self._linked or Linked(self._context.later)
+        tenant = self._context.links.tenant(self.request, self.downstream.certificate)
+        return await linked.take(self.request, body, tenant, route.links)
 
     async def _coding(self, route: Upstream, body: Body, watched: Headers) -> Pump:
         """Code the body for the upstream, link or not, if that reads it."""
@@ -226,7 +207,7 @@ class Exchange:
                 self.request, body, self.ledger, self._context.offload.run, self._held
             )
         else:
-            self.why = route.requests.why_not(self.request, watched, considered)
+            self._why = route.requests.why_not(self.request, watched, considered)
         return self._uploading(body)
 
     def _uploading(self, body: Body) -> Pump:
@@ -242,8 +223,8 @@ class Exchange:
         return upload
 
     async def _decoded(self, route: Upstream, body: Body) -> Body:
-        """What the client coded, unless the upstream reads that very coding, and no more is saved
-        by a link."""
+        """What the client coded, in plain; left as it is where the upstream reads that very coding,
+        and neither a link nor the scanner needs the plain bytes."""
         links, limit = self._context.links, self._context.config.max_body
         run, forms, held = self._context.offload.run, self._context.forms, self._held
         if is_linked(self.request.headers):
@@ -251,8 +232,9 @@ class Exchange:
             return await self._linked.receive(
                 self.downstream, self.request, limit, self.ledger, links, run, held
             )
-        is_one = route.links.is_open and is_of_conversation(self.request)
-        if not is_one and route.requests.reads(self.request) and self._context.guard is None:
+        may_be_linked = route.links.is_open and is_of_conversation(self.request)
+        is_read_here = may_be_linked or self._context.guard is not None
+        if not is_read_here and route.requests.reads(self.request):
             return body
         invite(self.request, self.downstream)
         self.ledger = Ledger()
@@ -331,12 +313,6 @@ class Exchange:
         route.requests.readable.learn(response.headers)
         return self._uploading(coded.undo(self.request))
 
-    def _put_away(self, upload: Pump) -> None:
-        """Keep of a finished upload what the log wants: the download may go on for an hour."""
-        upload.close()
-        self._bytes_up, self._model = self.bytes_up, self.model
-        self._upload = self._finder = None
-
     async def _stream(self, route: Upstream, fresh: bool) -> Stream:
         full = route.destination.is_full
         wait = self._wait = route.destination.stream(fresh)
@@ -359,8 +335,7 @@ class Exchange:
             self._is_coded = marks.get(b"content-encoding") is not None
             route.requests.readable.learn(marks)
             hear(response, marks, route.links)
-        offers = self._is_clear and self._context.links.enabled
-        if not coding.may_change(taken, near, response, marks, offers):
+        if not coding.may_change(taken, near, response, marks, self._offers_link):
             return None
         self.ledger = self.ledger or Ledger()
         shared = self._linked.shared(response) if self._linked is not None else NOT_SHARED

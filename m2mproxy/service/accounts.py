@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Callable
 
 from m2mproxy.config import Price, Prices
-from m2mproxy.proxy.exchange import Exchange
+from m2mproxy.proxy.record import Record
 from m2mproxy.proxy.tally import Tally
 from m2mproxy.tokens.job import Tokens
 
@@ -98,13 +98,13 @@ class Accounts:
         self,
         loop: asyncio.AbstractEventLoop,
         prices: Prices,
-        write: Callable[[Exchange], None],
+        write: Callable[[Record], None],
     ) -> None:
         """`write` writes an exchange's line of the log."""
         self._loop = loop
         self._prices = prices
         self._write = write
-        self._waiting: dict[Exchange, asyncio.TimerHandle] = {}
+        self._waiting: dict[Record, asyncio.TimerHandle] = {}
         self.reset()
 
     def reset(self) -> None:
@@ -112,7 +112,7 @@ class Accounts:
         self._models: dict[str, _Model] = {}
         self._unknown = 0
 
-    def ended(self, x: Exchange) -> None:
+    def ended(self, x: Record) -> None:
         """An exchange is over."""
         tally = x.tally
         if tally is None or not tally.is_pending:
@@ -123,11 +123,11 @@ class Accounts:
         self._waiting[x] = self._loop.call_later(PATIENCE, self._line, x)
         tally.on_settled = lambda: self._counted(x, tally)
 
-    def _counted(self, x: Exchange, tally: Tally) -> None:
+    def _counted(self, x: Record, tally: Tally) -> None:
         self._book(tally)
         self._line(x)
 
-    def _line(self, x: Exchange) -> None:
+    def _line(self, x: Record) -> None:
         timer = self._waiting.pop(x, None)
         if timer is not None:
             timer.cancel()

@@ -16,10 +16,9 @@ import orjson
 
 from m2mproxy.config import Logging, printable
 from m2mproxy.http.faults import Fault, TooLate, UpstreamFault
-from m2mproxy.proxy.exchange import Exchange
+from m2mproxy.proxy.record import Record
 from m2mproxy.proxy.scanning import Inspection
 from m2mproxy.proxy.tally import Tally
-from m2mproxy.service.stats import error_of, status_of, why_of
 from m2mproxy.service.writer import Writer
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -72,7 +71,7 @@ class Log:
             what = f"{what}: {type(error).__name__} in {_places(error)}"
         self.event("error", what)
 
-    def exchange(self, x: Exchange) -> None:
+    def exchange(self, x: Record) -> None:
         """An exchange that ended."""
         if x.bug is not None:
             self.bug("a bug in the proxy", x.bug)
@@ -100,11 +99,11 @@ class Log:
             line = json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace")
         self._writer.write(line + b"\n")
 
-    def _text_line(self, x: Exchange) -> bytes:
+    def _text_line(self, x: Record) -> bytes:
         line = self._plain_line(x)
         return line if x.inspection is None else line[:-1] + _GUARD % _guarded(x.inspection)
 
-    def _plain_line(self, x: Exchange) -> bytes:
+    def _plain_line(self, x: Record) -> bytes:
         up, down = x.bytes_up, x.bytes_down
         sizes: tuple[int, ...] = (up, down, up, down)
         coding = client_coding = b"identity"
@@ -122,23 +121,23 @@ class Log:
             x.method[:_LONGEST_METHOD],
             path if path.find(b'"') < 0 else orjson.dumps(path.decode("ascii", "replace")),
             _word(x.model),
-            status_of(x),
+            x.status,
             _via(x).encode() or b"-",
             *sizes,
             coding,
             client_coding,
-            _word(why_of(x)),
+            _word(x.why),
             reference,
             saved,
             *(_TOKENS_UNKNOWN if x.tally is None else map(_figure, _tokens(x.tally))),
             b"%.3f" % ((x.answered - x.started) * 1e3) if x.answered else b"-",
             x.added * 1e3,
             (x.ended - x.started) * 1e3,
-            error_of(x).encode() or b"-",
+            x.error.encode() or b"-",
             _word(_reason(x)),
         )
 
-    def _json_line(self, x: Exchange) -> bytes:
+    def _json_line(self, x: Record) -> bytes:
         up, down = x.bytes_up, x.bytes_down
         sizes: tuple[int, ...] = (up, down, up, down)
         if x.ledger is not None:
@@ -150,7 +149,7 @@ class Log:
             "method": x.method[:_LONGEST_METHOD].decode("ascii", "replace"),
             "path": _path(x.target).decode("ascii", "replace"),
             "model": x.model or None,
-            "status": status_of(x),
+            "status": x.status,
             "via": _via(x) or None,
             "client_in": sizes[0],
             "client_out": sizes[1],
@@ -158,14 +157,14 @@ class Log:
             "upstream_in": sizes[3],
             "coding": x.ledger.upstream_coding if x.ledger is not None else "identity",
             "client_coding": x.ledger.client_coding if x.ledger is not None else "identity",
-            "why": why_of(x) or None,
+            "why": x.why or None,
             "ref": (x.ledger.reference if x.ledger is not None else "") or None,
             "saved": x.ledger.saved if x.ledger is not None else 0,
             **dict(zip(_TOKENS, _tokens(x.tally), strict=True)),
             "first_byte_ms": round((x.answered - x.started) * 1e3, 3) if x.answered else None,
             "added_ms": round(x.added * 1e3, 3),
             "total_ms": round((x.ended - x.started) * 1e3, 3),
-            "error": error_of(x) or None,
+            "error": x.error or None,
             "reason": _reason(x) or None,
         }
         if x.inspection is not None:
@@ -186,7 +185,7 @@ class Log:
         return self._millisecond_text
 
 
-def _via(x: Exchange) -> str:
+def _via(x: Record) -> str:
     """What the upstream would call the client: of its log the `client`, and after a slash the
     `stream`, where there is one."""
     stream = x.upstream
@@ -195,7 +194,7 @@ def _via(x: Exchange) -> str:
     return f"{stream.client}/{stream.id}" if stream.id else stream.client
 
 
-def _reason(x: Exchange) -> str:
+def _reason(x: Record) -> str:
     """What the code of an upstream's failure leaves open, such as why TLS failed. Other faults are
     a client's, and could have its words."""
     fault = x.fault

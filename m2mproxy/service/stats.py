@@ -17,8 +17,8 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from m2mproxy.http.faults import Fault
-from m2mproxy.proxy.exchange import Exchange
 from m2mproxy.proxy.ledger import IDENTITY, Ledger
+from m2mproxy.proxy.record import Record
 
 # Upper bounds of the buckets in seconds, each 1/8 of an octave above the last. From a microsecond
 # to an hour a quantile is at most 9 % more than the truth.
@@ -82,15 +82,14 @@ class Stats:
         self._errors: dict[str, int] = defaultdict(int)
         self._added = Histogram()
 
-    def record(self, x: Exchange) -> None:
+    def record(self, x: Record) -> None:
         """Count an exchange that ended."""
-        error = error_of(x)
-        if error:
+        if error := x.error:
             self._errors[error] += 1
         elif not x.forwarded:
             return
-        self._by_status[status_of(x)] += 1
-        if why := why_of(x):
+        self._by_status[x.status] += 1
+        if why := x.why:
             self._why[why] += 1
         if x.ledger is not None:
             self._coded(x.ledger)
@@ -147,22 +146,3 @@ class Stats:
             "uptime_s": round(now - self._started, 3),
             "counted_s": round(now - self._since, 3),
         }
-
-
-def status_of(x: Exchange) -> int:
-    """The status that the client got; 499 when it left before it got one."""
-    if x.response is not None:
-        return x.response.status
-    return x.fault.status if x.fault is not None else 500
-
-
-def why_of(x: Exchange) -> str:
-    """Why the request's body went as it did, "" without one."""
-    return (x.ledger.why if x.ledger is not None else "") or x.why
-
-
-def error_of(x: Exchange) -> str:
-    """The code of what went wrong, "" for nothing."""
-    if x.fault is not None:
-        return x.fault.code
-    return "internal_error" if x.bug is not None else ""

@@ -42,6 +42,11 @@ class Request:
         )
 
     @property
+    def path(self) -> bytes:
+        """The target without its query (RFC 9110 4.2.3)."""
+        return self.target.partition(b"?")[0]
+
+    @property
     def expects_continue(self) -> bool:
         """Whether the client waits for 100 before its body (RFC 9110 10.1.1)."""
         return b"100-continue" in self.headers.tokens(b"expect")

@@ -179,8 +179,7 @@ class RequestCoding:
         names = codings.applied(request.headers)
         if len(names) != 1 or not self._wanted or self._seals(request):
             return False
-        path = request.target.partition(b"?")[0]
-        return bool(self.readable.choose(path, names, large=False).coding)
+        return bool(self.readable.choose(request.path, names, large=False).coding)
 
     def considers(self, request: Request, watched: Headers) -> bool | None:
         """Whether `request` is to be coded, as far as is known before anything waits. None: it
@@ -212,8 +211,7 @@ class RequestCoding:
             return False
         if self._forms.is_required:
             return True
-        path = request.target.partition(b"?")[0]
-        return bool(self.readable.choose(path, sealed, False).coding)
+        return bool(self.readable.choose(request.path, sealed, large=False).coding)
 
     @property
     def _has_other_key(self) -> bool:
@@ -243,9 +241,10 @@ class RequestCoding:
         seal = self._forms.seal
         assert seal is not None
         plain, _ = await gather(body, self._forms.most, held)
-        size, path = len(plain), request.target.partition(b"?")[0]
+        size = len(plain)
         wanted = [name for name in self._wanted if name == codings.static_form()]
-        shrinks = bool(self.readable.choose(path, wanted, False).coding) and size >= self._min_size
+        choice = self.readable.choose(request.path, wanted, large=False)
+        shrinks = bool(choice.coding) and size >= self._min_size
         names, sealed = await run(size, lambda: self._forms.seal_request(plain, shrinks))
         ledger.why = "shown"
         ledger.coded(seal.label, size)
@@ -262,8 +261,7 @@ class RequestCoding:
         if self._seals(request):
             return await self._seal(request, body, ledger, run, held)
         size = request.length or 0
-        path = request.target.partition(b"?")[0]
-        choice = self.readable.choose(path, self._wanted, size >= _TRIAL_FROM)
+        choice = self.readable.choose(request.path, self._wanted, large=size >= _TRIAL_FROM)
         ledger.why = OTHER_KEY if self._has_other_key else choice.why
         if not choice.coding:
             return body, None
@@ -306,19 +304,19 @@ class RequestCoding:
 
     def forgive(self, request: Request, coding: bytes) -> None:
         """The plain request was answered as the coded one: the coding is not to blame."""
-        self.readable.forgive(request.target.partition(b"?")[0], coding)
+        self.readable.forgive(request.path, coding)
 
     def judge(self, request: Request, coded: Coded, response: Response) -> bool:
         """The upstream answered a coded request: whether the plain one has to be sent after all.
         Never where the key is required, nor when the answer, being sealed, shows that it was
         opened."""
-        path, status = request.target.partition(b"?")[0], response.status
+        status = response.status
         if coded.coding in self._forms.sealed and (
             self._forms.is_required or self._forms.is_sealed(response.headers)
         ):
             return False
         if status in REFUSED:
-            self.readable.refused(path, coded.coding, status)
+            self.readable.refused(request.path, coded.coding, status)
             return True
         if 200 <= status < 300:
             self.readable.accepted(coded.coding)

@@ -93,13 +93,13 @@ class Routes:
         if request.method == b"TRACE":
             raise ClientFault(501, "trace_not_supported", "TRACE is not supported")
         if target.startswith(b"/v1/") or self._is_extra(target):
-            path = target.partition(b"?")[0]
+            path = request.path
             if (b"." in path or b"%" in path) and has_dot_segment(path):
                 raise ClientFault(400, "bad_path", "the path has dot segments")
             if self._within and path in self._within:
                 return _allowed(self._local[path], request)
             return self.upstream
-        local = self._local.get(target.partition(b"?")[0])
+        local = self._local.get(request.path)
         if local is not None:
             return _allowed(local, request)
         raise ClientFault(

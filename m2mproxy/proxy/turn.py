@@ -77,11 +77,11 @@ def is_turn(request: Request, watched: Headers) -> bool:
 
 def is_of_conversation(request: Request) -> bool:
     """Whether `request` is one that conversations come with, by its path."""
-    return request.target.partition(b"?")[0].endswith(_PATHS + _ASIDE)
+    return request.path.endswith(_PATHS + _ASIDE)
 
 
 def _is_aside(request: Request) -> bool:
-    return request.target.partition(b"?")[0].endswith(_ASIDE)
+    return request.path.endswith(_ASIDE)
 
 
 class Turn:

@@ -188,5 +188,8 @@ def test_files_and_functions_are_short(module: str) -> None:
 
 
 @each_module
-def test_every_module_says_what_it_is(module: str) -> None:
-    assert ast.get_docstring(tree(module)), MODULES[module]
+def test_every_module_says_what_it_is_and_its_one_rule(module: str) -> None:
+    said = ast.get_docstring(tree(module))
+    assert said, MODULES[module]
+    if MODULES[module].name not in ("__init__.py", "__main__.py"):
+        assert "The one rule: " in said.replace("\n", " "), MODULES[module]

@@ -1,7 +1,7 @@
-"""`m2m cert`: a certificate to develop with.
+"""`m2m cert`: a certificate for development.
 
-Rule: it is signed by its own key and by nobody else's, good for nothing but what it names, and no
-file that is there is replaced.
+The one rule: it is self-signed and valid for the names in it alone, and no existing file is
+replaced.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """`m2mproxy`, the daemon; and `run`, which `m2m proxy` shares.
 
-Rule: every way out is an exit code and at most one line on standard error, never a traceback.
-The service is imported once there is a configuration for it, so that errors come quickly.
+The service is imported only once there is a configuration for it, so that errors come quickly.
+
+The one rule: every failure is an exit code and one line on standard error, never a traceback.
 """
 
 import argparse

@@ -1,7 +1,6 @@
 """The scanner for the commands: as a configuration wants it, and for `m2m scan`.
 
-Rule: the scanner, its rules and its model come into the process where requests are scanned, and not
-otherwise.
+The one rule: the scanner, its rules and its model are in memory only where requests are scanned.
 """
 
 from collections.abc import Collection

@@ -1,7 +1,7 @@
-"""The options that both commands share: one table, from which argparse and the man-page test go.
+"""The options that both commands share: one table, for argparse and for the test of the man pages.
 
-Rule: a usage error is one line on standard error and exit code 2, and repeats no argument that
-may be a key.
+The one rule: a usage error is one line on standard error and exit code 2, and repeats no argument
+that may be a key.
 """
 
 import argparse

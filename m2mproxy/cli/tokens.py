@@ -1,6 +1,8 @@
 """`m2m count` and `m2m models`: how many tokens a request or a text is, and how that is known.
 
-Rule: an estimate is never shown without its error. Vocabularies are loaded when a count needs them.
+Vocabularies are loaded when a count needs them.
+
+The one rule: an estimate is never shown without its error.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """`m2m`, the command for people: one subcommand for each thing it does.
 
-Rule: a subcommand sets `run`, a function from the parsed arguments to the exit code.
+The one rule: a subcommand sets `run`, a function from the parsed arguments to the exit code.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Vocabularies for the commands: those that a configuration names, or each when it is first used.
 
-Rule: tiktoken comes into the process with the first vocabulary that is wanted, and not before.
+The one rule: tiktoken is imported with the first vocabulary that is wanted, and not before.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,6 +1,7 @@
 """The two kinds of addresses: where clients connect, and where requests go.
 
-Rule: an address that is accepted has one meaning; what is written back reads as the same again.
+The one rule: an address that is accepted has one meaning, and is written so that reading it gives
+the same address again.
 """
 
 import os

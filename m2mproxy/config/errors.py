@@ -1,7 +1,7 @@
-"""What is said of a setting that cannot be used.
+"""Errors about settings that cannot be used.
 
-Rule: an error is one printable line that names the place, the key, the value and what is allowed; a
-value that may be a secret is not in it.
+The one rule: an error is one printable line that names the place, the key, the value and what is
+allowed; a value that may be a secret is left out.
 """
 
 COMMAND_LINE = "command line"

@@ -1,6 +1,6 @@
 """How the values of keys are read: numbers with bounds and units, words, texts.
 
-Rule: a Kind takes exactly what its `allowed` says, and never corrects.
+The one rule: a Kind takes exactly what its `allowed` says, and never corrects.
 """
 
 import re

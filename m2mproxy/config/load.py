@@ -1,7 +1,7 @@
 """Flags, `M2M_*` variables and a TOML file, merged key by key into a Config.
 
-Rule: a name or value that cannot be used raises ConfigError, also where another one would replace
-it; nothing is ignored or corrected.
+The one rule: a name or value that cannot be used raises ConfigError, even where another one would
+replace it; nothing is ignored or corrected.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

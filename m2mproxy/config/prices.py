@@ -7,8 +7,8 @@
     cached_input = 0.075    # where it is left out, those cost the same
     output = 0.60
 
-Rule: the first pattern that matches is the price, and a file with anything else in it is an error
-that names the file, the key and the reason.
+The one rule: the first pattern that matches sets the price, and anything else in the file is an
+error that names the file, the key and the reason.
 """
 
 import re

@@ -1,8 +1,10 @@
-"""The keys, as dataclasses: the one table that file, environment, flags and man-page test go by.
+"""The keys, as dataclasses: the one table behind the file, the environment, the flags and the test
+of the man pages.
 
 A field's annotation carries its Kind (how a value is read, what is allowed), its default is the
 key's default, its docstring says what the key means. KEYS is derived from them.
-Rule: what is not a field here is no key.
+
+The one rule: what is not in KEYS is no key; all of KEYS but one (api_key_file) are fields here.
 """
 
 import re

@@ -1,6 +1,6 @@
-"""What the keys of TLS mean together.
+"""The checks that concern several TLS keys at once.
 
-Rule: a key that would have no effect without another one is an error, not a surprise: whoever sets
+The one rule: a key that has no effect without another one is an error, not a surprise: whoever set
 it believes that it protects something.
 """
 

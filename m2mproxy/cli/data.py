@@ -1,6 +1,6 @@
-"""What the commands about bytes share: where bytes come from, where they go, and how they fail.
+"""What the commands about bytes share: input, output, and failures.
 
-The one rule: nothing is written before all of it is there, and a failure is one line, which holds
+The one rule: nothing is written before all of it is there, and a failure is one line, which repeats
 nothing of what was read.
 """
 

@@ -1,7 +1,7 @@
-"""What an origin offers of m2m-link, as `m2m probe` tells it.
+"""Whether an origin offers an m2m-link, as `m2m probe` reports it.
 
-The one rule: whether it can be used is what the proxy itself makes of the same SETTINGS; what is
-said beside is what stands in them.
+The one rule: whether the link can be used is decided as the proxy itself decides it, by the same
+SETTINGS; everything else is reported as it stands in them.
 """
 
 from __future__ import annotations

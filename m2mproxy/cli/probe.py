@@ -1,8 +1,8 @@
 """`m2m probe`: what an origin accepts, and how that is known.
 
 The one rule: it asks once, as an m2mproxy in front of that origin would; only `--trial` sends more,
-and none of it makes a model work. What is printed was shown by an answer or stands in a profile,
-and is said to be one or the other.
+and none of that makes a model work. All that is printed comes from an answer or from a profile, and
+says from which.
 """
 
 import argparse

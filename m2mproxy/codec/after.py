@@ -1,10 +1,10 @@
-"""What repeats its request: a reply, or a large event of one, coded after what both ends of a link
-have of it.
+"""Replies that repeat their request, and large events that do: coded after the request, which both
+ends of a link have.
 
-The Responses API says instructions and tools of each request again, up to three times: of one that
-crossed in some hundred bytes, the reply would take thousands. What comes before a piece is the end
-of the static dictionary's text, the beginning and the end of the request's body, and the pieces
-before it; the last 160 KiB of that are the prefix of a frame, of which only the blocks cross.
+The Responses API repeats the instructions and tools of each request up to three times: to one that
+crossed in some hundred bytes, the reply would take thousands. What precedes a piece is the end of
+the static dictionary's text, the beginning and the end of the request's body, and the earlier
+pieces; the last 160 KiB of that are the prefix of a frame, of which only the blocks cross.
 
     piece   varint size | blocks
     body    varint size | u32 crc32, little-endian | blocks
@@ -13,8 +13,8 @@ before it; the last 160 KiB of that are the prefix of a frame, of which only the
 `size` is what the blocks hold, times two, plus one if they are all there with their headers, as in
 requests (link/message.py).
 
-Most streams have no such piece: where none of the first eight batches is one, none comes. And there
-are 256 at most, since each takes long, however little it brings.
+Most streams have no such piece: if none of the first eight batches is one, none follows. There are
+256 at most, since each takes long to read, however little it holds.
 
 The one rule: a declared size is compared with its limit before anything is made of it.
 """

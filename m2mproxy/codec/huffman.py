@@ -1,5 +1,5 @@
-"""A static Huffman code for short texts, which have too little in them to be coded in another way:
-the pieces of events, which models write word by word.
+"""A static Huffman code for short texts, in which no other coding finds anything to save: the
+pieces of events, which models write word by word.
 
 The first letter of a text has a code of its own, since it is most often a space. Both codes are
 canonical (as in RFC 1951 3.2.2): shorter ones first, and of one length in the order of the bytes,

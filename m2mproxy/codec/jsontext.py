@@ -1,7 +1,7 @@
 """JSON as the forms read it: to learn what a body says, or that it is JSON at all.
 
-The one rule: reading costs a bounded amount of memory, whatever the text; what passes the bound is
-not read, and nobody needs what it says so much.
+The one rule: reading takes a bounded amount of memory, whatever the text. What is over the bound is
+not read: nobody needs its contents that much.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What decoding a stream takes of memory, by its coding and how it begins.
+"""How much memory decoding a stream takes, by its coding and how it begins.
 
 A coding's window is most of it: what was decoded last is kept, since what comes next refers to it.
 How large it is the first byte of a brotli stream says (RFC 7932 9.1), and the first frame of a zstd
 stream: the frames that follow may have larger ones, which is for their decoder to refuse.
 
-The one rule: it is never less than what is taken.
+The one rule: the decoder never takes more than what is said here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every form of a body by the name that a person gives it: those of forms, the standard content
 codings, and the static form between two m2mproxy instances.
 
-The one rule: a form is told by its bytes only where those leave no doubt.
+The one rule: a form is recognised by its bytes only where those leave no doubt.
 """
 
 from __future__ import annotations

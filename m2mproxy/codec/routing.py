@@ -1,4 +1,4 @@
-"""What a body says of itself, for whoever routes an M2M v1 frame without opening it.
+"""What the header of an M2M v1 frame says of its body, so that it can be routed unopened.
 
 The one rule: this is a hint beside the body, never the body: it is read from the JSON once, cannot
 fail, and nobody who has the body decides anything by it.

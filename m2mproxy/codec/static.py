@@ -1,10 +1,10 @@
-"""The static form of a body between two m2mproxy instances (m2m-link(7), RESPONSES). Of one that is
+"""The static form of a body between two m2mproxy instances (m2m-link(7), RESPONSES). A body that is
 there as a whole:
 
     varint length of the body | u32 crc32 of the body, little-endian | zstd frame
 
-The frame is a bare one (zstd.py) against the static dictionary of its way. And of one that comes by
-and by, and of which nobody has said how long it is:
+The frame is a bare one (zstd.py) against the static dictionary of its way. A body that is streamed,
+and whose length is not known:
 
     0 | one ordinary zstd frame, with a checksum, against the same dictionary
 
@@ -29,7 +29,7 @@ _checksum = struct.Struct("<I")
 # it takes 30 µs at most, and saves 3 to 6 % of what is left.
 _LEVEL, _LARGE, _LEVEL_OF_LARGE = 6, 64 * 1024, 3
 _SMALL, _LEVEL_OF_SMALL = 2048, 9
-_BY_AND_BY = b"\0"
+_STREAMED = b"\0"
 # What a message may be longer than its body: no frame that we make is.
 _HEAD = 64
 
@@ -105,7 +105,7 @@ class StaticEncoder:
         if self._begun or not pieces:
             return pieces
         self._begun = True
-        return [_BY_AND_BY, *pieces]
+        return [_STREAMED, *pieces]
 
 
 class StaticDecoder:
@@ -122,7 +122,7 @@ class StaticDecoder:
 
     def feed(self, chunk: bytes | memoryview) -> Iterable[bytes]:
         if self._held is None and self._stream is None and len(chunk):
-            if chunk[0] == _BY_AND_BY[0]:
+            if chunk[0] == _STREAMED[0]:
                 self._stream = zstd.ZstdDecoder(self._limit, Way.RESPONSE.dictionary)
                 chunk = memoryview(chunk)[1:]
             else:

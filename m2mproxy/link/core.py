@@ -1,8 +1,7 @@
 """The core's side of a link: reads bodies, and remembers them for the next.
 
-The one rule: what comes in is hostile until its checksum is right. A reference to what is not here,
-or is somebody else's, is a Miss and nothing else, whatever the reason; nothing tells one from
-another.
+The one rule: what comes in is hostile until its checksum is right. A reference to what is not here
+is a Miss, and so is one to what is somebody else's: nothing tells the two apart.
 """
 
 from __future__ import annotations

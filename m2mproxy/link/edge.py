@@ -3,14 +3,15 @@
 For each request: `look` at the body, `Look.find` out about it, `choose` what to refer to; where the
 plan has a survey `Survey.find` out, and `borrow`; `Plan.encode`, `sent` when its stream has a
 number; then what the response says, `have` or `miss`, and `replied` once it is complete. What finds
-out or encodes is for a thread, if it is much. A request that ends otherwise leaves an entry that is
-never referred to.
+out or encodes is done in a thread, if it is much. A request that ends otherwise leaves an entry
+that is never referred to.
 
 The one rule: an entry is referred to only by requests of its own scope, only after the core has
-said that it has it, and beyond its own conversation only in whole blocks, unless the operator wants
-it otherwise. Of its own conversation is a body that contains the entry's, or an id that only who
-got one of its replies can know. Who sends the same request as another has not seen the reply by
-that: it is referred to only where what it says is in the body, too, and all of it, or such an id.
+said that it has it, and beyond its own conversation only in whole blocks, unless the operator
+allows more. A body is of the entry's conversation if it contains the entry's body, or an id that
+only a receiver of one of its replies can know. To send the same request as somebody else does not
+prove that one got the reply: that is referred to only where the body repeats all that it says, or
+has such an id.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which of the entries a new body continues, or shares the most with.
+"""Which entry a new body continues, or has most in common with.
 
 A body's chain is a hash for each of its first blocks, each over all that came before it, so the
 longest chain that two bodies share says how far they are the same, and it is nearly always with the
@@ -94,7 +94,7 @@ def last_calls(body: bytes) -> list[bytes]:
 
 
 class Within(NamedTuple):
-    """An entry whose body is in another one, which has more `at` that place, and no more else."""
+    """An entry whose body another one is, but for an insertion `at` that place."""
 
     entry: Entry
     at: int

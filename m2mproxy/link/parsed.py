@@ -1,6 +1,6 @@
-"""What was parsed of a response, taken for what it should be.
+"""Parsed JSON of a response, read as the types that it should have.
 
-The one rule: what is something else is left out, and no error.
+The one rule: a value of another type is left out, and is no error.
 """
 
 from __future__ import annotations

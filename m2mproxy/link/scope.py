@@ -1,11 +1,11 @@
-"""Whose a body is. What one tenant sent is never what another's body is coded against.
+"""Whose a body is: what one tenant sent is never used to code what another sends.
 
 A scope is what the credential, the configured tenant header, the client's certificate and the
 body's own `user` and `safety_identifier` say, as one keyed hash: each end makes it of the same
 request and keeps it to itself.
 
-A body that is an earlier one with something inserted has nearly all of its keys, so only what is
-around the place is searched.
+A body that is an earlier one with an insertion has nearly all of its keys, so only the surroundings
+of the insertion are searched.
 
 The one rule: two requests have the same scope only if all of these are the same; and what is known
 of an earlier body changes what is searched, never what is found.

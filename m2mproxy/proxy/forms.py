@@ -3,7 +3,7 @@ one that its key makes (sealing.py).
 
 Made once from the configuration, and handed to all that decode, code, or say what can be read.
 
-The one rule: who asks here gets the answer of this instance; codings.py knows of none.
+The one rule: what depends on the configuration of this instance is here; codings.py knows none.
 """
 
 from __future__ import annotations

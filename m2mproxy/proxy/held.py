@@ -1,10 +1,10 @@
-"""Request bodies that are in memory as a whole: those that are read here before they go on, to be
-decoded or scanned, and those that are held until the head of the answer shows that they are not
-sent again, since they go on a link, or coded.
+"""Room for request bodies that are in memory as a whole: those that are read before they go on, to
+be decoded or scanned, and those that are held until the head of the response shows that they need
+not be sent again, since they went on a link, or coded.
 
 The one rule: all of them together take no more than their room, and an exchange gives back what it
-took, however it ends. Where there is none to hold it, a request passes unheld, as it is; where
-there is none to read it, it is refused.
+took, however it ends. A request that there is no room to hold passes as it is; one that there is no
+room to read is refused.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A request's body that has to be here before the request can go on.
+"""Requests whose body has to be here before they can go on.
 
 The one rule: a client that waits to be asked for its body is asked once, by us or by the upstream.
 """

@@ -4,8 +4,8 @@ What an application sends chunked, or over HTTP/2 without content-length, is nea
 text that it has, and all of it is here within milliseconds. So its end is waited for, where the
 request would be coded if it said its length, and then it goes the way of those that did.
 
-The one rule: nobody is held up who waits for us. A body that stops, goes on for long, or is large
-goes on as it comes, with backpressure and to its own end, what has come of it first.
+The one rule: nobody who waits for us is held up. A body that pauses, takes long, or is large goes
+on as it comes, with backpressure and to its own end; what came first goes first.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The tokens of one exchange: what its reply says of them, or what there is to be counted.
+"""The tokens of one exchange: what its reply reports, and what is left to be counted.
 
 A reply's own figures are read as it passes. Where everything is to be counted, references to the
-chunks of both bodies are kept besides, and what the reply did not say is made a job of at the end.
+chunks of both bodies are kept as well, and what the reply did not report becomes a job at the end.
 
-The one rule: looking never delays a chunk and never changes one, and what is kept for counting, or
-to decode what is looked at, is bounded, for one exchange and for all together.
+The one rule: looking never delays a chunk and never changes one. What is kept for counting, or for
+decoding what is looked at, is bounded, for one exchange and for all together.
 """
 
 from __future__ import annotations

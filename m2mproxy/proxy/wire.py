@@ -1,8 +1,9 @@
 """How bodies are coded towards one upstream and its clients, and what is counted of them, as the
 configuration has it.
 
-The one rule: "auto" codes what somebody has shown that he reads and what crosses a wire; a name
-codes what the operator vouches for; "off" touches nothing.
+The one rule: "auto" uses a coding only for a peer that has shown that it reads it, and only where
+bytes cross a wire; the name of a coding uses that one, on the operator's word; "off" touches
+nothing.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""Tokens by model: what was taken in and put out, who says so, and what it cost.
+"""Tokens by model: input and output, how each figure is known, and what they cost.
 
-An exchange is booked when its tokens are known, and its line of the log is written then. Where they
-are still being counted when it ends, that is soon after; the line waits for it a moment and no
-longer, and what is counted later is in the figures only. What a reply says that it cost counts
-before what our prices make of its tokens; the two are not added up, since they may be in different
-currencies.
+An exchange is booked, and its line of the log written, when its tokens are known. If they are still
+being counted when it ends, the line waits a moment for them and no longer; what is counted later is
+in the figures only. A cost that a reply reports takes precedence over our prices; the two are not
+added up, since their currencies may differ.
 
 The one rule: every figure has a fixed size, whatever clients name.
 """

@@ -1,11 +1,12 @@
-"""The process beside ours that counts tokens, and our end of the socket to it.
+"""The helper process that counts tokens, and our end of the socket to it.
 
 Counting is milliseconds of work, much of it with the interpreter's lock held: parsing a body of
 1 MiB, making lists of ids. In a thread that would hold the event loop for as long; in a process of
 its own, forked before anything listens so that it shares the vocabularies, it holds nothing. What
 is left for the loop is to write chunks into a socket, a few at a time: those of most jobs at once.
 
-The one rule: nobody waits for a count. What cannot be taken is dropped at once, and said so.
+The one rule: nobody waits for a count. A job that cannot be taken is dropped at once, and reported
+as dropped.
 """
 
 from __future__ import annotations

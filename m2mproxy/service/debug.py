@@ -1,6 +1,6 @@
 """`/v1/compress` and `/v1/decompress`: what the wire forms make of some bytes, for people.
 
-The one rule: nothing of it has a part in forwarding, and what cannot be done is said in a sentence.
+The one rule: nothing here has a part in forwarding, and every failure is a sentence for a person.
 """
 
 from __future__ import annotations

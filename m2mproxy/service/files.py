@@ -1,6 +1,7 @@
-"""How many files the process may have open: every connection is one.
+"""The limit of open files: every connection is one.
 
-The one rule: as many as the system lets us have; what does not fit is said, not refused.
+The one rule: we take as many as the system allows, and warn of too few instead of refusing to
+start.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The paths that the proxy answers itself: health and figures.
 
-The one rule: an answer is made from what is in memory; only readiness asks the upstream.
+The one rule: answers are made from what is in memory; only readiness asks the upstream.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The log: a line for each exchange and for what the program does, as text or JSON.
 
-The one rule: a line never has what a request or a response says. Of a request it has the path,
-without the query, and the model's name; of an error its code, and why where the upstream is
+The one rule: no line repeats what a request or a response says. Of a request it has the path,
+without the query, and the model's name; of an error the code, and the reason where the upstream is
 to blame; of a bug the place.
 """
 

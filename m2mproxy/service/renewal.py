@@ -1,6 +1,6 @@
 """Certificates that change while the program runs: read when they do, and on SIGHUP.
 
-The one rule: what cannot be used replaces nothing, and is said once for each change of the files.
+The one rule: files that cannot be used replace nothing, and are reported once for each change.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""TLS as it is configured.
+"""TLS on both legs, made from the configuration.
 
-The one rule: every file that is named is read at the start, used or not, and one of no use stops it
-with the key that names it and the place where that was given.
+The one rule: every file that is named is read at the start, even if nothing needs it, and one that
+cannot be used stops the start, with the key that names it and the place where that was given.
 """
 
 from __future__ import annotations

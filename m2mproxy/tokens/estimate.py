@@ -1,9 +1,9 @@
-"""Tokens of a text in a vocabulary that is not here, estimated by what the text is made of.
+"""The tokens of a text in a vocabulary that is not here, estimated by what the text is made of.
 
-Two ways. With o200k at hand, its tokens are counted by class, for a vocabulary that cuts English
-alike may cut Hindi in twice as many; each class weighs as many tokens as it comes out to be in the
-other vocabulary. Without any vocabulary characters are counted by class. The weights and how far
-off they are come from texts with known counts (tools/fit_estimates).
+There are two ways. With o200k at hand, its tokens are counted by class, since a vocabulary that
+cuts English alike may cut Hindi into twice as many; each class weighs as many tokens as it becomes
+in the other vocabulary. Without any vocabulary, characters are counted by class. The weights and
+how far off they are come from texts with known counts (tools/fit_estimates).
 
 The one rule: an estimate goes nowhere without its error.
 """

@@ -1,4 +1,5 @@
-"""What messages cost beside their texts, by family: as rows of numbers, measured on real usage.
+"""What messages cost besides their texts, by family of models: rows of numbers, measured on real
+usage.
 
 A template puts tokens of its own around messages, before them and after them, and shows tools in
 words of its own. The figures are those of ../shared/research/tokenizers.md, section 7, and of the

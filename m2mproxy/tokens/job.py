@@ -1,6 +1,6 @@
-"""What an exchange leaves to be counted, when its reply did not say what it took.
+"""What is left to be counted of an exchange whose reply did not report its tokens.
 
-The one rule: a job is references to bytes that passed, and costs nothing until somebody counts it.
+The one rule: a job refers to bytes that have passed, and costs nothing until somebody counts it.
 """
 
 from __future__ import annotations

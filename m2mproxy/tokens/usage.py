@@ -1,4 +1,4 @@
-"""How many tokens a reply says that it took, and what it cost, read as its bytes pass.
+"""How many tokens a reply reports, and what it cost, read as its bytes pass.
 
 Every API that speaks OpenAI's dialects or Anthropic's puts an object "usage" somewhere into a
 reply: at the end of a JSON body, into the last event of a stream, or (Anthropic) half into the

@@ -3,7 +3,7 @@
 Chat completions, completions, responses and messages, as a JSON body or as an event stream, which
 may be cut short anywhere. Names and arguments of tool calls are text that the model wrote, too.
 
-The one rule: what is not understood is no text, and nothing in a reply is an error.
+The one rule: what is not understood counts as no text, and nothing in a reply is an error.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from m2mproxy.config import Config
 from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.held import Holds
 from m2mproxy.proxy.links import Links
-from m2mproxy.proxy.offload import Offload
+from m2mproxy.proxy.offload import Later, Offload
 from m2mproxy.proxy.routes import Routes
 from m2mproxy.proxy.scanning import Guard
 from m2mproxy.proxy.tally import Tallies
@@ -34,5 +34,5 @@ class Context:
     guard: Guard | None = None
     """None where requests are not scanned."""
     holds: Holds = field(default_factory=Holds)
-    later: Callable[[Callable[[], None]], None] = lambda call: call()
-    """Calls when what is being written has left: for what nobody waits for (Turn.later)."""
+    later: Later = lambda call: call()
+    """For what nobody waits for."""

@@ -6,7 +6,7 @@ complete, and whatever goes wrong with a link is told to the edge, never to the 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from m2mproxy.codec import events
 from m2mproxy.codec.base import TooLarge, WireError
@@ -35,10 +35,11 @@ from m2mproxy.proxy.links import (
     Shared,
     UpstreamLinks,
 )
+from m2mproxy.proxy.offload import Later, Run
 from m2mproxy.proxy.pump import too_large
 from m2mproxy.proxy.request_coding import set_length, whole
 from m2mproxy.proxy.tap import Tap
-from m2mproxy.proxy.turn import Later, Turn
+from m2mproxy.proxy.turn import Turn
 
 # What of a body is decoded without asking for a thread, in plain bytes.
 _AT_ONCE = 256 * 1024
@@ -80,7 +81,7 @@ class Linked:
     __slots__ = ("_before", "_core", "_kept", "_later", "_reader", "_was_read", "turn")
 
     def __init__(self, later: Later) -> None:
-        """`later` is for what nobody waits for (context.py)."""
+        """`later` is for what nobody waits for."""
         self._later = later
         self.turn: Turn | None = None
         """The request, as it goes to an upstream."""
@@ -115,7 +116,7 @@ class Linked:
         limit: int,
         ledger: Ledger,
         links: Links,
-        run: Callable[..., Awaitable[tuple[bytes, bytes, Names]]],
+        run: Run,
         held: Held | None = None,
     ) -> Body:
         """The body that came coded from an edge, in plain; `request` says so.

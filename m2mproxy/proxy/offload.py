@@ -1,15 +1,16 @@
-"""Work that would hold the event loop, in a thread.
+"""Work that nobody should be held up by: what takes long, in a thread (Run), and what nobody waits
+for, when the bytes of this turn have left (Later).
 
-The one rule: a caller waits for it as for anything else, and may leave; what it no longer waits for
-is not begun, or thrown away.
+The one rule: a caller waits for a thread as for anything else, and may leave; what it no longer
+waits for is not begun, or thrown away.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from m2mproxy.http.flow import Signal
 
@@ -19,6 +20,17 @@ T = TypeVar("T")
 WORTH_A_THREAD = 64 * 1024
 # One is busy with the interpreter's lock held less than half of the time; more would only queue.
 _THREADS = 2
+
+
+Later = Callable[[Callable[[], None]], None]
+"""Does something when what is being written has left (`Turn.later`)."""
+
+
+class Run(Protocol):
+    """Does `work` where it holds nobody up. `Offload.run`, or a test's."""
+
+    def __call__(self, size: int, work: Callable[[], T], /) -> Awaitable[T]:
+        """What `work` returns or raises, which takes about as long as coding `size` bytes."""
 
 
 class Offload:

@@ -10,9 +10,7 @@ The one rule: the upstream gets the client's bytes, or a coding of them that som
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.codec.token_native import NoVocabulary
@@ -26,11 +24,9 @@ from m2mproxy.proxy.forms import Forms, is_of_a_key
 from m2mproxy.proxy.gather import gather
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.ledger import Ledger
+from m2mproxy.proxy.offload import Run
 from m2mproxy.proxy.pump import too_large
 from m2mproxy.proxy.readable import Readable
-
-T = TypeVar("T")
-Run = Callable[[int, Callable[[], T]], Awaitable[T]]
 
 # A trial of a coding that nothing speaks for is worth an exchange from so many bytes on.
 _TRIAL_FROM = 16 * 1024
@@ -64,7 +60,7 @@ async def decode(
     body: Body,
     limit: int,
     ledger: Ledger,
-    run: Run[bytes],
+    run: Run,
     forms: Forms,
     held: Held | None = None,
 ) -> Body:
@@ -100,7 +96,7 @@ async def decode(
 
 
 async def _read(
-    names: list[bytes], coded: bytes, limit: int, run: Run[bytes], forms: Forms
+    names: list[bytes], coded: bytes, limit: int, run: Run, forms: Forms
 ) -> bytes:
     """Here if it is not much, however little it looks: a few KiB can make many MiB."""
 
@@ -234,7 +230,7 @@ class RequestCoding:
         request: Request,
         body: Body,
         ledger: Ledger,
-        run: Run[tuple[list[bytes], bytes]],
+        run: Run,
         held: Held,
     ) -> tuple[Body, Coded]:
         """`body` sealed, and made smaller before where that is wanted and can be read."""
@@ -254,7 +250,7 @@ class RequestCoding:
         return whole(sealed), before
 
     async def encode(
-        self, request: Request, body: Body, ledger: Ledger, run: Run[Any], held: Held
+        self, request: Request, body: Body, ledger: Ledger, run: Run, held: Held
     ) -> tuple[Body, Coded | None]:
         """The body for the upstream, sealed if it has our key, else coded if that is read, makes it
         smaller, and may be `held`."""

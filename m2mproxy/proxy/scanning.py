@@ -11,7 +11,7 @@ says is in a verdict, an answer, the log, or a figure.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from m2mproxy.config import Security
@@ -24,10 +24,9 @@ from m2mproxy.proxy.codings import Kind, media_type
 from m2mproxy.proxy.gather import change
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.intake import gathered, invite
+from m2mproxy.proxy.offload import Run
 from m2mproxy.proxy.pump import too_large
 from m2mproxy.proxy.tap import Tap
-
-Run = Callable[[int, Callable[[], Any]], Awaitable[Any]]
 
 # In a microsecond so many bytes are read or coded, which is what `Run` goes by.
 _SCORING = 64
@@ -197,7 +196,7 @@ class Guard:
 
     async def _scan(self, tenant: bytes, data: bytes, inspection: Inspection) -> None:
         begun = self._clock()
-        scan: Scan = await self._run(_reading(data), lambda: self._scanner.read(data, tenant))
+        scan = await self._run(_reading(data), lambda: self._scanner.read(data, tenant))
         inspection.model = scan.model
         self.bytes += len(data)
         self.cached += scan.cached

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from m2mproxy.http.body import Chunk
+from m2mproxy.proxy.offload import Later
 
 Tap = Callable[[Chunk], None]
 
@@ -25,9 +26,7 @@ def all_of(taps: Sequence[Tap]) -> Tap:
     return see
 
 
-def tap_of(
-    first: Tap | None, others: Sequence[Tap], later: Callable[[Callable[[], None]], None]
-) -> Tap | None:
+def tap_of(first: Tap | None, others: Sequence[Tap], later: Later) -> Tap | None:
     """One tap for a download, None for none: `first` sees a chunk as it passes, the `others` when
     it has left, so that it waits for none of them."""
     taps = [first] if first is not None else []

@@ -10,7 +10,6 @@ exchange: a body that was missed goes again, coded after nothing, and one that w
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -23,6 +22,7 @@ from m2mproxy.link.window import Entry
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.links import CODING, FIELD, HAVE, HEARS, MISS, Counts
+from m2mproxy.proxy.offload import Later, Run
 from m2mproxy.proxy.request_coding import MOST_HELD
 
 # Bodies that are worth a reference. What a conversation does not come with is none.
@@ -52,8 +52,6 @@ _AT_ONCE = 256 * 1024
 _REFUSED = (400, 409, 415, 422)
 # And of what has shown meanwhile that it is no core: some fail at what they cannot read.
 _REFUSED_BY_OTHERS = (*_REFUSED, 500)
-
-Later = Callable[[Callable[[], None]], None]
 
 
 class Verdict(enum.Enum):
@@ -90,7 +88,7 @@ class Turn:
     def __init__(
         self, request: Request, plain: bytes, tenant: bytes, counts: Counts, later: Later
     ) -> None:
-        """`later` is for what nobody waits for (context.py)."""
+        """`later` is for what nobody waits for."""
         self.plain = plain
         self._later = later
         self.entry: Entry | None = None
@@ -118,9 +116,7 @@ class Turn:
         request.length = len(self.plain)
         self._edge = self._plan = self._coded = self.entry = None
 
-    async def dress(
-        self, request: Request, edge: Edge | None, run: Callable[..., Awaitable[Any]]
-    ) -> None:
+    async def dress(self, request: Request, edge: Edge | None, run: Run) -> None:
         """Code the body for the connection that `edge` remembers, if it is a link."""
         self.undress(request)
         if edge is None or self.is_refused:

@@ -6,7 +6,7 @@ The one rule: nothing here has a part in forwarding, and every failure is a sent
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import parse_qs
 
 import orjson
@@ -18,12 +18,12 @@ from m2mproxy.codec.token_native import NoVocabulary, Vocabularies
 from m2mproxy.http.faults import ClientFault
 from m2mproxy.http.message import Response
 from m2mproxy.proxy.errors import not_loaded
+from m2mproxy.proxy.offload import Run
 from m2mproxy.proxy.reply import json_reply
 from m2mproxy.proxy.response_coding import is_near
 from m2mproxy.proxy.routes import Asked, Local
 
 Reply = tuple[Response, bytes]
-Run = Callable[[int, Callable[[], Reply]], Awaitable[Reply]]
 Make = Callable[[bytes, str, Vocabularies], dict[str, object]]
 
 _MOST = 16 << 20

@@ -13,6 +13,7 @@ from m2mproxy.cli.options import EXIT_USAGE
 from m2mproxy.cli.vocabularies import OnDemand
 from m2mproxy.codec import dictionaries, forms, frame, static
 from m2mproxy.codec.base import DEFAULT_LIMITS, CannotEncode, Codec, WireError
+from m2mproxy.codec.header import Security
 from m2mproxy.codec.named import (
     AUTO,
     CANDIDATES,
@@ -71,9 +72,8 @@ def _reason(name: str, error: ValueError) -> str:
     text = f"{name}: {error}"
     if isinstance(error, NoVocabulary):
         text += "; m2mproxy[llama] brings it"  # the others come with m2mproxy
-    for mode in ("HMAC", "AEAD"):
-        if f"security {mode} is not accepted" in text:
-            text += f"; --{mode.lower()}-key-file opens it"
+    if isinstance(error, frame.NotAccepted) and error.security is not Security.NONE:
+        text += f"; --{error.security.name.lower()}-key-file opens it"
     if name == STATIC:
         version = dictionaries.version()
         text += f" (the way has to be the same, see --response, and the version m2m-{version})"

@@ -38,6 +38,14 @@ _MIN_HMAC_KEY = 16  # bytes, as the crate
 _TAG = 32
 
 
+class NotAccepted(WireError):
+    """The frame is secured in a way that is not among the accepted ones."""
+
+    def __init__(self, security: Security) -> None:
+        super().__init__(f"security {security.name} is not accepted here")
+        self.security = security
+
+
 class Seal(Protocol):
     """How frames are secured: one mode with one key."""
 
@@ -162,7 +170,8 @@ def decode(
             is refused; several of one mode are tried in order, so that keys can be exchanged.
 
     Raises:
-        WireError: it is no frame, is damaged, is secured in no accepted way, or passes a limit.
+        NotAccepted: it is secured in another way.
+        WireError: it is no frame, is damaged, or passes a limit.
     """
     limits.check_message(len(frame))
     raw = _binary(frame)
@@ -222,14 +231,16 @@ def _from_base64(digits: bytes) -> bytes:
 
 def _open(header: Header, raw: bytes, seals: Sequence[Seal]) -> bytes | memoryview:
     head, rest = raw[: header.size], memoryview(raw)[header.size :]
-    refusal = f"security {header.security.name} is not accepted here"
+    refusal = ""
     for seal in seals:
         if seal.security is header.security:
             try:
                 return seal.open(head, rest)
             except WireError as error:
                 refusal = str(error)
-    raise WireError(refusal)
+    if refusal:
+        raise WireError(refusal)
+    raise NotAccepted(header.security)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+_EARLY = 0.002  # seconds by which a timer of a coarse clock may fire too soon
+
 
 class Deadline:
     """At most one point in time, and what is called then."""
@@ -55,8 +57,7 @@ class Deadline:
         self._handle = None
         if self.when is None:
             return
-        # Timers of a coarse clock may fire a little early.
-        if self.when - self._loop.time() > 0.002:
+        if self.when - self._loop.time() > _EARLY:
             self._set(self.when)
         else:
             self.when = None

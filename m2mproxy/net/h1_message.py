@@ -107,7 +107,7 @@ def read_request(head: RequestHead) -> tuple[Request, bool]:
         check_authority(host)
     if b"#" in target:
         raise Malformed("the request target has a fragment")  # RFC 9112 3.2: it is never sent
-    if target[0] != 47:  # "/"
+    if target[:1] != b"/":
         target, host = _other_form(method, target, host or b"")
     if special.upgrade:
         # Not ours to forward, but the reason of a clear refusal (RFC 9110 7.8).

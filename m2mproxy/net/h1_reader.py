@@ -19,6 +19,7 @@ from m2mproxy.http.validate import TOKEN, Malformed
 from m2mproxy.net.h1_chunked import ChunkedReader
 
 _MAX_EMPTY_LINES = 8
+_CR = 0x0D
 # A method, or "HTTP".
 _begins = re.compile(TOKEN).match
 
@@ -117,7 +118,7 @@ class MessageReader:
 
     def _read_head(self, data: bytes) -> bytes:
         end = data.find(b"\r\n\r\n")
-        if end <= 0 or data[0] == 13:
+        if end <= 0 or data[0] == _CR:
             return self._incomplete_head(data)
         if end > self._limits.header_bytes:
             raise Malformed("the header section is too large", 431)

@@ -133,10 +133,10 @@ class H2Server(H2):
             return
         self._engine.go_away(0)
         self._close()
-        self._owner.refused(self._nobody(), fault)
+        self._owner.refused(self._no_stream(), fault)
 
-    def _nobody(self) -> H2Stream:
-        """For what has no stream, and so no answer, but shall be known."""
+    def _no_stream(self) -> H2Stream:
+        """A stream that is over, for a fault that has none: the owner hears of it all the same."""
         stream = H2Stream(self, 0, self._client)
         stream.end()
         return stream
@@ -242,7 +242,7 @@ class H2Server(H2):
     def _failed(self, reason: str) -> None:
         fault = ClientFault(400, "bad_request", f"the connection is broken: {reason}")
         if not self._streams:
-            self._owner.refused(self._nobody(), fault)
+            self._owner.refused(self._no_stream(), fault)
         for stream in list(self._streams.values()):
             self._fault(stream, fault)
 

@@ -21,6 +21,9 @@ from m2mproxy.net.connection import Connection, Session, Stream
 from m2mproxy.net.deadline import Deadline
 from m2mproxy.net.reusable import Dial, Reusable
 
+# Seconds: connections that become too old within so many are closed together.
+_TOGETHER = 0.01
+
 
 class Wait(Signal[Stream]):
     """A request's place in a queue. `leave` gives it up at any time."""
@@ -221,9 +224,10 @@ class Destination:
 
     def closed(self, connection: Connection) -> None:
         """A connection is gone, idle or not: there may be room for another."""
-        self._live.discard(cast(Reusable, connection))
-        self._open.pop(cast(Reusable, connection), None)
-        self._preferred.pop(cast(Reusable, connection), None)
+        gone = cast(Reusable, connection)
+        self._live.discard(gone)
+        self._open.pop(gone, None)
+        self._preferred.pop(gone, None)
         self._attempt.closed(connection)
         self._dial_if_needed()
 
@@ -263,7 +267,7 @@ class Destination:
             idle = [each for each in connections.items() if not each[0].streams]
             for connection, since in idle:
                 until = self._until(connection, since)
-                if until <= now + 0.01:
+                if until <= now + _TOGETHER:
                     connection.abort()
                 else:
                     self._sweep_by(until)

@@ -76,7 +76,7 @@ class Forms:
 
     def why_not(self, names: Sequence[bytes]) -> str:
         """What to tell of codings that cannot all be read."""
-        what = b", ".join(names).decode("latin-1")[:100]
+        what = b", ".join(names).decode("latin-1")[:_LONGEST_LABEL]
         if not any(map(is_of_a_key, names)):
             return f"the content-encoding {what} is not supported"
         mine = "this proxy has another key" if self.seal is not None else "this proxy has no key"

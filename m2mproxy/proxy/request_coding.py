@@ -32,6 +32,7 @@ from m2mproxy.proxy.readable import Readable
 _TRIAL_FROM = 16 * 1024
 # What is held to be coded, and to be sent plain after all. Larger bodies pass as they are.
 MOST_HELD = 8 << 20
+_FIELD = len(b"content-encoding: \r\n")  # what else the coding costs
 # What is decoded without asking for a thread, in plain bytes.
 _AT_ONCE = 128 * 1024
 REFUSED = (400, 415, 422)
@@ -267,7 +268,7 @@ class RequestCoding:
         plain, kept = await gather(body, size)
         also = codings.rivals(choice.coding, self.readable.shown)
         coding, coded = await run(size, lambda: codings.write_request(also, plain, self._level))
-        if len(coded) + len(coding) + 20 >= size:
+        if len(coded) + len(coding) + _FIELD >= size:
             ledger.why = "no gain"
             return kept, None
         ledger.coded(coding.decode(), size)

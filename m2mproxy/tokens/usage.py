@@ -47,6 +47,7 @@ _LONGEST: Final = max(map(len, _KEYS))
 _opening = re.compile(
     rb'"(?:usage(?:Metadata)?|timings)"[ \t\r\n]{0,64}+(?:\Z|:[ \t\r\n]{0,64}+(?:\Z|\{))'
 )
+_OBJECT, _OF_USAGE = ord("{"), ord("u")  # the latter is the first letter of a key
 _LETTERS: Final = frozenset(b"".join(_KEYS))
 # What is in every usage of OpenAI's dialects and Anthropic's, in those of others, in all timings.
 _TOKENS: Final = b'_tokens"'
@@ -192,14 +193,14 @@ class UsageReader:
         while found:
             start, end = found.span()
             brace = end - 1
-            if text[brace] != 0x7B:
+            if text[brace] != _OBJECT:
                 self._held = text[start:]
                 return seen
             find = _object if self._broken < _MOST_BROKEN else _plain_object
             whole = find(text, brace, start + MOST)
             if whole is not None:
                 at = brace + len(whole)
-                if text[start + 1] == 0x75:
+                if text[start + 1] == _OF_USAGE:
                     self._found(text, seen, start, whole, at - start)
                     seen = at
                 elif _PREDICTED in whole:

@@ -133,7 +133,7 @@ def test_the_default_files(name, file):
 
 
 @pytest.mark.parametrize("name", ["m2mproxy.8", "m2m.1"])
-def test_exit_codes(name):
+def test_every_exit_code_is_documented(name):
     section = page(name).split(".Sh EXIT STATUS\n")[1].split(".Sh ")[0]
     assert re.findall(r"^\.It (\d+)$", section, re.M) == ["0", "1", "2", "78"]
 

@@ -159,7 +159,7 @@ def test_no_directory(tmp_path, capsys):
         (["--nonsense"], "unknown flag --nonsense"),
     ],
 )
-def test_usage_errors(tmp_path, capsys, argv, message):
+def test_a_usage_error_writes_no_file(tmp_path, capsys, argv, message):
     assert tool.main(["cert", "--out", str(tmp_path), *argv]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.startswith(f"m2m: {message}") and err.count("\n") == 1

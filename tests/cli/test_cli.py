@@ -323,7 +323,7 @@ def test_python_dash_m_is_the_daemon():
         (("--check=sk-secret",), None),
     ],
 )
-def test_usage_errors(run, server, command, argv, message):
+def test_a_usage_error_is_one_line_and_exit_code_2(run, server, command, argv, message):
     code, out, err = run(*command, *argv)
     assert (code, out, server.configs) == (2, "", [])
     (line,) = err

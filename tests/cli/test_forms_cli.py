@@ -123,7 +123,7 @@ def test_the_static_form_by_its_other_names(run, alias):
     assert ok(run("decompress", "--form", alias, data=message)) == CHAT
 
 
-def test_levels(run):
+def test_a_level_outside_counts_as_the_nearest(run):
     sizes = {}
     for name in ("zstd", "br", "gzip", "deflate", "m2m", "m2m-text", "m2m-v3"):
         for level in ("0", "9", "19"):  # one outside counts as the nearest
@@ -254,7 +254,7 @@ def test_auto_does_not_leave_what_would_be_taken_for_a_form(run, name):
     assert ok(run("decompress", "--form", form, data=message)) == body
 
 
-def test_text(run):
+def test_text_is_asked_for_and_written(run):
     code, message, (line,) = run("compress", "--text", data=CHAT)
     assert code == 0 and line.startswith(("m2m: m2m-text: ", "m2m: t1: "))
     assert message.decode() and ok(run("decompress", data=message)) == CHAT
@@ -441,7 +441,7 @@ def test_damaged_messages(run, name):
 
 
 @pytest.mark.parametrize("name", ["plain", *TOLD, "tk-o"])
-def test_what_it_is(run, no_llama, name):
+def test_every_form_is_recognised_and_compared(run, no_llama, name):
     message = CHAT if name == "plain" else ok(run("compress", "--form", name, data=CHAT))
     seen = json.loads(ok(run("inspect", "--json", data=message)))
     form = "tk" if name == "tk-o" else name
@@ -457,7 +457,7 @@ def test_what_it_is(run, no_llama, name):
     assert rows["tk-l"]["reason"] == "the vocabulary L is not installed"
 
 
-def test_the_table(run, no_llama):
+def test_the_report_lists_every_form(run, no_llama):
     out = ok(run("inspect", data=CHAT)).decode().splitlines()
     assert out[0].split() == ["form", "plain"] and out[1].split() == ["bytes", str(len(CHAT))]
     at = out.index(next(line for line in out if line.startswith("what it would be")))

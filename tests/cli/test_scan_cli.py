@@ -56,7 +56,7 @@ def test_one_that_cannot_be_read(run):
 @pytest.mark.parametrize(
     ("threshold", "code"), [("0.95", 1), ("0.951", 0), ("0", 0), ("1", 0), ("1e-9", 1)]
 )
-def test_the_threshold(run, threshold, code):
+def test_the_threshold_decides_the_exit_code(run, threshold, code):
     found, out, _ = run("--threshold", threshold, "--data", BAD)
     assert found == code
     assert out.startswith("blocked" if code else "clean") and "0.950 prompt_injection" in out

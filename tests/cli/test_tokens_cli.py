@@ -105,7 +105,7 @@ def test_another_vocabulary_of_ours(run: Run) -> None:
 
 
 @pytest.mark.parametrize("text", ["hello world", "[1", "[]", '"x"', "", "{", "<|endoftext|>"])
-def test_a_text(run: Run, text: str) -> None:
+def test_a_text_is_counted_exactly(run: Run, text: str) -> None:
     seen = counted(run("count", "--json", "--model", "gpt-4o", "--data", text))
     assert seen["counted"] == "text" and seen["exact"]
     assert seen["tokens"] == len(vocabulary.load("o200k").encode_ordinary(text))
@@ -124,11 +124,11 @@ def test_what_is_not_counted_is_said(run: Run) -> None:
 
 
 @pytest.mark.parametrize("argv", [["--data", "hello"], ["--data", "{}"], ["--data", '{"model":1}']])
-def test_without_a_model(run: Run, argv: list[str]) -> None:
+def test_a_count_without_a_model_is_refused(run: Run, argv: list[str]) -> None:
     assert run("count", *argv) == (2, "", ["m2m: no model is named: give one with --model"])
 
 
-def test_what_is_neither_json_nor_text(run: Run) -> None:
+def test_what_is_neither_json_nor_text_is_not_counted(run: Run) -> None:
     expected = (1, "", ["m2m: this is neither JSON nor UTF-8"])
     assert run("count", "--model", "gpt-4o", data=b"\xff\xfe") == expected
 

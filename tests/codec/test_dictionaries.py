@@ -20,7 +20,7 @@ def content(name: str) -> bytes:
 
 
 @each_file
-def test_sizes(name: str) -> None:
+def test_a_dictionary_is_within_its_size(name: str) -> None:
     assert 1024 < len(content(name)) <= LIMITS[name]
 
 

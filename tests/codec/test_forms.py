@@ -49,7 +49,7 @@ FORMS = {
 BINARY = {"m2m", "tk-c-binary", "tk-o-binary", "tk-l-binary"}
 
 
-def test_the_table() -> None:
+def test_the_table_has_every_form_and_says_which_are_text() -> None:
     assert list(TABLE) == NAMES
     assert {name for name, codec in TABLE.items() if not codec.is_text} == BINARY
 
@@ -104,7 +104,7 @@ def test_what_begins_as_no_form_is_the_body(body: bytes) -> None:
         (b" #T1|", None),
     ],
 )
-def test_sniff(prefix: bytes, form: Form | None) -> None:
+def test_a_form_is_told_by_its_first_bytes(prefix: bytes, form: Form | None) -> None:
     assert sniff(prefix) is form
 
 

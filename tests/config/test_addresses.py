@@ -188,7 +188,7 @@ def test_upstream_reads_and_writes(text, upstream, written):
         ("http://bücher/v1", "visible ASCII"),
     ],
 )
-def test_upstream_refuses(text, reason):
+def test_an_upstream_url_that_cannot_be_used_is_refused(text, reason):
     error = refusal(flags={"proxy.upstream": text})
     assert reason in error.reason
     assert (error.source, error.key) == ("command line", "--upstream")

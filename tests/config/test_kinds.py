@@ -94,7 +94,7 @@ def test_sizes(file, toml, size):
 
 
 @pytest.mark.parametrize("toml", ["1.0", '"1.5B"', '"1kib"', '"1K"', '"-1B"', '"1 2B"', '"2TiB"'])
-def test_sizes_refused(file, toml):
+def test_a_size_that_is_not_allowed_is_refused(file, toml):
     error = refusal(file(f"[proxy]\n{BASE}\nmax_body = {toml}"))
     assert error.allowed == 'a number of bytes from 1 to 1TiB, such as 65536 or "64KiB"'
 
@@ -153,7 +153,7 @@ def test_a_count_is_a_whole_number(file, path, bad):
         ("logging.access", ['"on"', "1"]),
     ],
 )
-def test_words_refused(tmp_path, path, bad):
+def test_a_word_that_is_not_allowed_is_refused(tmp_path, path, bad):
     key = KEYS[path]
     for toml in bad:
         text = f"proxy.{BASE}\n{path} = {toml}"

@@ -26,7 +26,7 @@ from m2mproxy.http.faults import Busy, ClientFault, ClientGone, Fault, TooLate, 
     ],
     ids=lambda value: value.code if isinstance(value, Fault) else "",
 )
-def test_status_and_code(fault: Fault, status: int, code: str) -> None:
+def test_each_fault_has_its_status_and_code(fault: Fault, status: int, code: str) -> None:
     assert (fault.status, fault.code) == (status, code)
 
 

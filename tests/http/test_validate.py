@@ -60,7 +60,7 @@ def test_what_lenient_parsers_repair_is_refused(head: bytes, reason: str) -> Non
         b"HTTP/1.1 200 It works: yes\r\ndate: Mon, 01 Jan 2024 00:00:00 GMT",
     ],
 )
-def test_an_honest_head_is_not(head: bytes) -> None:
+def test_an_honest_head_passes(head: bytes) -> None:
     validate.check_raw_head(head)
 
 

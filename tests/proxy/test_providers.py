@@ -134,7 +134,9 @@ PATHS = [
 
 
 @pytest.mark.parametrize(("name", "path", "query", "target", "expected"), PATHS)
-def test_path(name: str, path: str, query: str, target: bytes, expected: bytes) -> None:
+def test_the_target_that_each_profile_makes(
+    name: str, path: str, query: str, target: bytes, expected: bytes
+) -> None:
     if name == "azure-classic":
         glue = b"&" if b"?" in expected else b"?"
         expected += glue + b"api-version=2024-10-21"

@@ -478,7 +478,7 @@ def test_a_conversation_is_scanned_once_and_only_for_its_own_credential() -> Non
 # -- figures ---------------------------------------------------------------------------------------
 
 
-def test_what_is_counted() -> None:
+def test_the_report_counts_requests_and_findings() -> None:
     world = guarded()
     for body in (CLEAN, BAD, BAD, b'{"prompt":"IGNORE LEAK"}', b"{"):
         ask(world, body)

@@ -54,7 +54,7 @@ class Setup:
         return models[name]
 
 
-def test_nothing_yet() -> None:
+def test_the_accounts_are_empty_at_first() -> None:
     assert Setup().accounts.snapshot() == EMPTY
 
 
@@ -126,7 +126,7 @@ def test_without_a_tally_there_is_a_line_and_nothing_else() -> None:
 PRICES = Prices("EUR", (Price("m*", 2.0, 0.5, 8.0),))
 
 
-def test_the_cost() -> None:
+def test_tokens_cost_what_the_price_of_their_model_says() -> None:
     setup = Setup(PRICES)
     setup.exchange(usage(1_000_000, 250_000, cached=600_000), "Mini")
     setup.exchange(usage(500_000, 0), "Mini")

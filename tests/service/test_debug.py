@@ -50,7 +50,7 @@ def ask(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_there_and_back(name: str) -> None:
+def test_what_is_compressed_decompresses_to_the_same(name: str) -> None:
     status, made = ask(b"/v1/compress", json.dumps({"data": CHAT, "algorithm": name}).encode())
     assert status == 200
     assert made["algorithm"] == name

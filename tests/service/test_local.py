@@ -177,7 +177,7 @@ def test_an_open_stream_is_seen(start: Any) -> None:
         assert (stats["open_streams"], stats["requests_total"]) == (0, 1)
 
 
-def test_reset(start: Any) -> None:
+def test_a_reset_sets_the_counters_to_zero(start: Any) -> None:
     program = start(NOWHERE)
     program.get("/v1/models")
     before = program.get("/stats")[1]

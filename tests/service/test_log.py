@@ -375,7 +375,7 @@ def test_without_access_lines(form: str) -> None:
 
 
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
-def test_levels(level: str) -> None:
+def test_events_below_the_level_are_not_written(level: str) -> None:
     log, lines = log_of(level=level)
     levels = ["debug", "info", "warning", "error"]
     for each in levels:

@@ -171,7 +171,7 @@ def test_a_check_binds_nothing(tmp_path: Path) -> None:
         (("--upstream", NOWHERE), {"M2M_TIMEOUTS_IDEL": "1"}, 78, "M2M_TIMEOUTS_IDLE"),
     ],
 )
-def test_exit_codes(
+def test_a_failed_start_is_an_exit_code_and_one_line(
     flags: tuple[str, ...], environment: dict[str, str], code: int, said: str, check: tuple[str]
 ) -> None:
     done = run(*check, *flags, **environment)

@@ -86,7 +86,7 @@ def served(request: bytes, *answers: bytes) -> World:
     return world
 
 
-def test_nothing_yet() -> None:
+def test_the_figures_are_zero_at_first() -> None:
     stats = Stats(clock=lambda: 1.0)
     assert stats.snapshot() == {
         "requests_total": 0,

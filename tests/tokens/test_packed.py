@@ -22,12 +22,12 @@ def test_what_is_written_as_text_comes_back(pieces: list[bytes]) -> None:
     assert pieces_of_text(text_of_pieces(pieces)) == pieces
 
 
-def test_a_text() -> None:
+def test_pieces_are_written_as_lines_of_base64_and_id() -> None:
     assert text_of_pieces([b"!", b" the", b"\n"]) == b"IQ== 0\nIHRoZQ== 1\nCg== 2\n"
 
 
 @pytest.mark.parametrize("text", [b"IQ== 1\n", b"IQ== 0\nIg== 2\n", b"IQ==\n", b"\n", b"I 0\n"])
-def test_what_is_no_such_text(text: bytes) -> None:
+def test_another_text_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError):
         pieces_of_text(text)
 

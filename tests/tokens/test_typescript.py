@@ -21,7 +21,7 @@ def properties(**each: object) -> Json:
 
 
 @pytest.mark.parametrize("parameters", [{}, {"properties": {}}, {"properties": 1}, properties()])
-def test_without_parameters(parameters: Json) -> None:
+def test_a_tool_without_parameters_is_a_function_of_nothing(parameters: Json) -> None:
     assert shown(parameters) == "type f = () => any;"
 
 
@@ -59,7 +59,7 @@ def test_what_is_said_of_a_tool_and_of_its_parameters() -> None:
         ({"$ref": "elsewhere"}, "any"),
     ],
 )
-def test_types(schema: object, kind: str) -> None:
+def test_a_schema_is_shown_as_a_type(schema: object, kind: str) -> None:
     assert shown(properties(a=schema)) == f"type f = (_: {{\na: {kind},\n}}) => any;"
 
 

@@ -224,13 +224,13 @@ def read(events: bool, *pieces: bytes) -> Usage | None:
 
 
 @EACH
-def test_whole(name: str) -> None:
+def test_a_reply_in_one_piece_says_its_usage(name: str) -> None:
     events, reply, usage = REPLIES[name]
     assert read(events, reply) == usage
 
 
 @EACH
-def test_byte_by_byte(name: str) -> None:
+def test_a_reply_byte_by_byte_says_the_same(name: str) -> None:
     events, reply, usage = REPLIES[name]
     assert read(events, *(reply[at : at + 1] for at in range(len(reply)))) == usage
 

@@ -25,7 +25,6 @@ from __future__ import annotations
 import struct
 import zlib
 from functools import cache, lru_cache
-from typing import Any
 
 from m2mproxy.codec import after, dictionaries
 from m2mproxy.codec.allowance import Allowance
@@ -69,7 +68,7 @@ def prepare() -> None:
 
 
 @lru_cache(2)
-def _knowing(dictionary: bytes) -> Any:
+def _primed(dictionary: bytes) -> zlib._Compress:
     """A compressor that has read `dictionary`, to be copied: a copy is made in a third of the
     time."""
     return zlib.compressobj(
@@ -77,20 +76,21 @@ def _knowing(dictionary: bytes) -> Any:
     )
 
 
-_spare: list[Any] = []  # one at most
+_spare: list[zlib._Compress] = []  # one at most
 
 
 def expect() -> None:
     """A stream is likely to come, with the stream dictionary: have its compressor ready."""
     if not _spare:
-        _spare.append(_knowing(dictionaries.stream()).copy())
+        _spare.append(_primed(dictionaries.stream()).copy())
 
 
-def _next() -> Any:
+def _compressor() -> zlib._Compress:
+    """One that has read the stream dictionary: the one that is ready, or a new one."""
     try:
         return _spare.pop()
     except IndexError:
-        return _knowing(dictionaries.stream()).copy()
+        return _primed(dictionaries.stream()).copy()
 
 
 def _bits(spells: bool, request: bytes | None) -> int:
@@ -120,7 +120,7 @@ class EventsEncoder:
     ) -> None:
         """`dictionary` is the stream dictionary unless another is given; `request` is what
         `after.of_request` gave, in the form for replies on a link."""
-        self._deflate = _next() if dictionary is None else _knowing(dictionary).copy()
+        self._deflate = _compressor() if dictionary is None else _primed(dictionary).copy()
         self._template = TemplateEncoder() if templates else None
         self._spelling = _spelling() if spells else None
         self._history = after.History(request) if request is not None else None
@@ -197,7 +197,7 @@ class EventsEncoder:
     def _deflated(self, records: bytes) -> bytes:
         if self._waiting:
             self._catch_up()
-        coded: bytes = self._deflate.compress(records) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
+        coded = self._deflate.compress(records) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
         return coded[: -len(_TAIL)]
 
     def _catch_up(self) -> None:

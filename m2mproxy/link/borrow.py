@@ -1,9 +1,9 @@
 """What a body has in common with another conversation, so that it can be borrowed from there.
 
-Where the beginnings differ (a time in the system prompt, a history that was cut) the places where
-messages begin are compared, by the block that follows each. A body's places are found when they are
-first needed. To compare with all of a large scope takes tens of milliseconds, so the survey is a
-step that can be done in a thread.
+Where the beginning is another one (a time in the system prompt, a history that was cut) the places
+where messages begin are compared, by the block that follows each. A body's places are found when
+they are wanted first. All of a large scope is tens of milliseconds of work, so finding out is a
+step of its own, for a thread.
 
 The one rule: a survey touches nothing but itself, whatever becomes of the entries meanwhile; and no
 choice depends on less than a whole block, or it would tell whether a guess was partly right.

@@ -22,8 +22,9 @@ _MOST_BROTLI = 16 * _MIB + _BESIDE
 
 
 def needed(coding: bytes, head: bytes) -> int:
-    """Bytes of memory that a decoder of `coding`, in lower case, takes at most for a stream that
-    begins with `head`, if it was made for that (`coding.decoder`); b"" where that is not known."""
+    """The most bytes of memory that a decoder of `coding`, in lower case, takes for a stream that
+    begins with `head`, if it was made for that (`coding.decoder`); `head` is b"" where that is not
+    known."""
     if coding in (GZIP, DEFLATE, b"x-gzip"):
         return _INFLATER
     if coding != BR:  # a form whose window is not known here has zstd in it

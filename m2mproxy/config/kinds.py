@@ -81,18 +81,21 @@ def number(
 
 
 def duration(low: float, high: float, off: bool = False) -> Kind:
+    """Seconds from `low` to `high`, as a number or with a unit; with `off`, 0 as well."""
     bounds = f"from {low:g} to {high:g}" + (", or 0 for off" if off else "")
     allowed = f'a number of seconds {bounds}, such as 10 or "10s"'
     return number(float, low, high, allowed, _DURATIONS, off)
 
 
 def size(low: int, high: int, off: bool = False) -> Kind:
+    """Bytes from `low` to `high`, as a number or with a unit; with `off`, 0 as well."""
     bounds = f"from {size_text(low)} to {size_text(high)}" + (", or 0 for off" if off else "")
     allowed = f'a number of bytes {bounds}, such as 65536 or "64KiB"'
     return number(int, low, high, allowed, _SIZES, off)
 
 
 def count(low: int, high: int) -> Kind:
+    """A whole number from `low` to `high`."""
     return number(int, low, high, f"a whole number from {low} to {high}")
 
 
@@ -157,6 +160,8 @@ def split(text: str) -> object:
 
 
 def text(pattern: str, allowed: str, public: Callable[[object], object] = _same) -> Kind:
+    """A text that all of `pattern` matches; `allowed` says which those are, in words."""
+
     def read(value: object) -> str:
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
             raise ValueError

@@ -29,16 +29,17 @@ class Price:
     """What a million tokens of some models cost."""
 
     pattern: str
-    """Of the models' names, with `*`, `?` and `[...]` as in file names."""
+    """A pattern of their names, with `*`, `?` and `[...]` as in file names."""
     input: float
-    """Of a request."""
+    """For a million tokens of requests, in the currency of the file, as all of these."""
     cached_input: float
-    """Of a request, where the provider had them in a cache."""
+    """For those of them that the provider had in a cache."""
     output: float
-    """Of a reply."""
+    """For a million tokens of replies."""
 
     def cost(self, given: int, cached: int, made: int) -> float:
-        """Of `given` tokens, `cached` of them from a cache, and of `made` ones."""
+        """What `given` tokens of a request, `cached` of them from a cache, and `made` tokens of its
+        reply cost."""
         fresh = max(0, given - cached)
         amount = fresh * self.input + cached * self.cached_input + made * self.output
         return amount / _MILLION
@@ -46,12 +47,12 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """All of them, in the order of the file."""
+    """The prices of a file, in its order."""
 
     currency: str = ""
-    """Its code, "" where there are no prices."""
+    """Its code of three letters; "" where there are no prices."""
     rows: tuple[Price, ...] = ()
-    """The first that matches counts."""
+    """Of those that match a model, the first one counts."""
 
     def of(self, model: str) -> Price | None:
         """The price of a model; None where it is not known. Names differ in no more than case."""

@@ -25,8 +25,14 @@ _SPENT = 64
 class Body:
     """Chunks that have arrived and were not yet taken.
 
-    `credit` is called when bytes leave the Body while its connection holds the sender back
-    (`throttled`). `on_change` is called when a chunk, the end or a fault arrives.
+    Attributes:
+        held: bytes of payload that wait to be taken.
+        throttled: whether the connection wants to hear of bytes that leave, because it holds their
+            sender back.
+        ended: whether the message is complete, though some of it may still be held.
+        fault: why the message will not be completed; None as long as it may be.
+        trailers: the trailer section, once the message is complete and has one.
+        on_change: called when a chunk, the end or a fault arrives.
     """
 
     __slots__ = (
@@ -43,6 +49,7 @@ class Body:
     )
 
     def __init__(self, credit: Callable[[], None]) -> None:
+        """`credit` is called when bytes leave while `throttled`."""
         self._credit = credit
         self._chunks: list[Chunk] = []  # from `_first` on; a tenth of what a deque costs empty
         self._first = 0

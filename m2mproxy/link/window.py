@@ -54,7 +54,8 @@ class Entry:
     aside: bool = False
     """Whether the request only asked about a conversation, such as how many tokens it has."""
     successor_of: int = 0
-    """The entry that this one contains, which is not needed when this one is in use."""
+    """The number of the entry that this one contains; that one is not needed any more once this one
+    is in use. 0 for none."""
     extra: int = 0
     """Bytes that an index of it takes."""
     marks: list[int] = field(default_factory=list)
@@ -62,7 +63,7 @@ class Entry:
     secrets: list[bytes] = field(default_factory=list)
     """What its reply has and nobody can guess."""
     called: list[bytes] = field(default_factory=list)
-    """The same of replies to entries that it replaced, as far as its body has it."""
+    """Such secrets of replies to entries that it replaced, as far as its body has them."""
     names: Names = NOTHING
     """What its body says of whose it is, where that is worth to be known again."""
 

@@ -28,7 +28,7 @@ Fits = Callable[[Session], bool]
 
 
 class Attempt:
-    """One origin's, of which one at a time is under way."""
+    """The attempts on one origin, one at a time."""
 
     def __init__(
         self,

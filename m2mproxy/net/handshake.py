@@ -28,11 +28,11 @@ _NOT_TLS = (
 
 
 class Handshakes:
-    """Those under way, and how many have failed."""
+    """All handshakes of clients: those under way, and how many have failed."""
 
     def __init__(self) -> None:
         self.room: Callable[[], float] = lambda: float("inf")
-        """How many there may be."""
+        """How many may be under way."""
         self.on_failure: Callable[[str], None] = lambda _: None
         """Called with the reason of each that fails by what the client sent."""
         # One that is given up, by its client or at its deadline, leaves by being collected.

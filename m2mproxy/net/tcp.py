@@ -63,9 +63,9 @@ class Tcp(asyncio.Protocol):
 
 
 class Dialled(Tcp):
-    """One to an upstream. It may answer a request that it will not read to its end, and close while
-    we are still writing. Then the event loop fails to write and looks no further, though the answer
-    has arrived."""
+    """A transport to an upstream, which may answer a request that it will not read to its end, and
+    close while we are still writing. Then the event loop fails to write and reads no further,
+    though the answer has arrived."""
 
     __slots__ = ("_transport",)
 

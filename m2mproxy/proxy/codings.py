@@ -57,7 +57,7 @@ def peer_forms() -> tuple[bytes, ...]:
 
 @cache
 def peer_replies() -> tuple[bytes, ...]:
-    """And of responses."""
+    """What another m2mproxy reads of responses, best first."""
     return (events_form(), *peer_forms())
 
 
@@ -110,7 +110,7 @@ def can_read(name: bytes) -> bool:
 
 
 def can_read_reply(name: bytes) -> bool:
-    """Whether a response's body of this coding can."""
+    """Whether a response's body of this coding can be decoded."""
     return can_read(name) or name == events_form()
 
 

@@ -20,7 +20,7 @@ _UNCOUNTED = 64 << 10
 
 
 class Holds:
-    """The room of a process."""
+    """The room for the bodies of all exchanges of a process."""
 
     def __init__(self, most: int = MOST_IN_ALL, read: int = MOST_READ) -> None:
         """In bytes: `most` of what is held, `read` of what is read."""
@@ -36,7 +36,7 @@ class Holds:
 
 
 class Held:
-    """What one exchange has of it."""
+    """The room that one exchange has taken."""
 
     __slots__ = ("_holds", "_is_refused", "_read", "_size")
 
@@ -47,7 +47,8 @@ class Held:
         self._is_refused = False
 
     def take(self, size: int) -> bool:
-        """Whether a body of so many bytes may be held, once more or still."""
+        """Whether a body of `size` bytes may be held. To ask again for more, or for as much, takes
+        only what is missing."""
         if self._is_refused:
             return False
         if size > self._size and not self._holds.room.take(size - self._size):

@@ -20,7 +20,7 @@ class Way:
         self.plain = 0
 
     def add(self, wire: int, plain: int) -> None:
-        """So many bytes crossed, which are so many plain."""
+        """`wire` bytes crossed, which are `plain` bytes decoded."""
         self.wire += wire
         self.plain += plain
 

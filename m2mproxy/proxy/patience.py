@@ -28,7 +28,7 @@ class Phase(enum.Enum):
 
 
 class Patience:
-    """One exchange's. Times are seconds by its clock."""
+    """What one exchange waits for, and since when. Times are seconds by its clock."""
 
     __slots__ = ("_phase", "_timeouts", "last_comment", "silent_since", "started")
 

@@ -10,7 +10,7 @@ MOST_IN_ALL = 64 << 20
 
 
 class Room:
-    """So many bytes of memory."""
+    """Bytes of memory to be shared; `free` of them are left."""
 
     __slots__ = ("free",)
 
@@ -18,12 +18,12 @@ class Room:
         self.free = most
 
     def take(self, size: int) -> bool:
-        """Whether there was room for so many."""
+        """Take `size` bytes; False, and none taken, where there are fewer."""
         if size > self.free:
             return False
         self.free -= size
         return True
 
     def give(self, size: int) -> None:
-        """They are free again."""
+        """Give `size` bytes back."""
         self.free += size

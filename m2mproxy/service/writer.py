@@ -81,7 +81,7 @@ class Writer:
             self._loop.remove_writer(self._sink.descriptor)
 
     def _write(self) -> bool:
-        """Whether all that was gathered is gone."""
+        """Write what is gathered. Returns whether nothing of it is left."""
         data = b"".join(self._pending)
         try:
             while data:

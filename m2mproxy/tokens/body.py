@@ -53,15 +53,15 @@ class Prompt:
     turns: list[Turn] = field(default_factory=list)
     tools: list[Tool] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
-    """What no message frames: prompts to go on with, texts to embed."""
+    """Texts without a message around them: prompts to be completed, texts to embed."""
     schema: str = ""
-    """In JSON, of what the answer is to look like."""
+    """The JSON schema of the answer, in JSON; "" for none."""
     tokens: int = 0
-    """Of prompts that are token ids already."""
+    """How many there are in prompts that are token ids already."""
     is_forced: bool = False
     """Whether a tool has to be called."""
     is_named: bool = False
-    """Whether that is a certain function."""
+    """Whether that tool is named."""
     is_for_responses: bool = False
     """Whether it is for OpenAI's Responses API."""
     thinks: str = ""

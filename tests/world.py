@@ -35,8 +35,9 @@ from m2mproxy.proxy.forwarding import Forwarding
 from m2mproxy.proxy.held import Holds
 from m2mproxy.proxy.links import Links, UpstreamLinks
 from m2mproxy.proxy.offload import Offload
-from m2mproxy.proxy.providers import Router, profile_for
+from m2mproxy.proxy.providers import profile_for
 from m2mproxy.proxy.proxy import Proxy
+from m2mproxy.proxy.router import Router
 from m2mproxy.proxy.routes import Routes, Upstream
 from m2mproxy.proxy.scanning import Guard, Scans
 from m2mproxy.proxy.tally import Submit

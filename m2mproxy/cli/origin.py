@@ -37,8 +37,9 @@ from m2mproxy.net.connection import Session, Stream, Turn
 from m2mproxy.net.dial import Dialler
 from m2mproxy.net.pool import Pool
 from m2mproxy.proxy import codings, links
-from m2mproxy.proxy.providers import DeploymentError, key_field
+from m2mproxy.proxy.providers import key_field
 from m2mproxy.proxy.readable import Readable
+from m2mproxy.proxy.router import DeploymentError
 from m2mproxy.service.upstream import Parts
 
 T = TypeVar("T")

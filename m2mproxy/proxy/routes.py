@@ -15,9 +15,9 @@ from m2mproxy.http.validate import has_dot_segment
 from m2mproxy.net.pool import Destination
 from m2mproxy.proxy.forwarding import Forwarding
 from m2mproxy.proxy.links import UpstreamLinks
-from m2mproxy.proxy.providers import DeploymentError, Router
 from m2mproxy.proxy.request_coding import RequestCoding
 from m2mproxy.proxy.response_coding import ResponseCoding
+from m2mproxy.proxy.router import DeploymentError, Router
 
 # The one path that is also served without /v1, for clients whose base_url lacks it.
 _ALIAS = b"/chat/completions"

@@ -12,7 +12,8 @@ from m2mproxy.config import Config
 from m2mproxy.http.message import Origin
 from m2mproxy.net.tls import ClientTls, ServerTls
 from m2mproxy.proxy.forwarding import Forwarding
-from m2mproxy.proxy.providers import Profile, Router, profile_for
+from m2mproxy.proxy.providers import Profile, profile_for
+from m2mproxy.proxy.router import Router
 from m2mproxy.service.tls import client_tls, server_tls
 
 

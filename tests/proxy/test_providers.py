@@ -10,14 +10,8 @@ import h11
 import pytest
 from provider_cases import CASES, FIXTURES, KEY, Case
 
-from m2mproxy.proxy.providers import (
-    PROFILES,
-    DeploymentError,
-    Router,
-    has_credential,
-    key_field,
-    profile_for,
-)
+from m2mproxy.proxy.providers import PROFILES, has_credential, key_field, profile_for
+from m2mproxy.proxy.router import DeploymentError, Router
 
 CHAT = b"/v1/chat/completions"
 LONG_URL = b"/v1/files/a%2Fb//c;p=%20?q=%C3%A9&q=+&&x"

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2mproxy.tokens.usage import MOST, Usage, UsageReader
+from m2mproxy.tokens.dialects import Usage
+from m2mproxy.tokens.usage import MOST, UsageReader
 
 CHAT = (
     b'{"id":"c","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant",'

@@ -34,7 +34,7 @@ def of_session(session: Session, learnt: str) -> dict[str, Any]:
 
 
 def unseen(why: str = "") -> dict[str, Any]:
-    """Of an origin whose SETTINGS were not seen; `why`, where a response speaks of a link."""
+    """What is reported where no SETTINGS were seen; `why`, if a response speaks of a link."""
     return {"usable": False, "learnt": FIELD, "error": why} if why else {"usable": False}
 
 

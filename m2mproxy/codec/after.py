@@ -69,7 +69,7 @@ class History:
         return coded
 
     def decode(self, coded: bytes, most: int) -> bytes:
-        """The same back, of at most `most` bytes.
+        """The piece that `coded` carries, of at most `most` bytes.
 
         Raises:
             WireError: it is damaged, or says that it has more.

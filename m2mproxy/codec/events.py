@@ -94,7 +94,7 @@ def _compressor() -> zlib._Compress:
 
 
 def _bits(spells: bool, request: bytes | None) -> int:
-    """Of a batch's varint those that say its kind."""
+    """How many of the lowest bits of a batch's varint say its kind."""
     return 2 if request is not None else int(spells)
 
 

@@ -169,7 +169,7 @@ def prefix(data: bytes) -> Reference:
 
 
 def _window_log(size: int) -> int:
-    """Of the smallest window that reaches over `size` bytes, within what the library has."""
+    """That of the smallest window that reaches over `size` bytes, within what the library has."""
     return min(max((size - 1).bit_length(), _LEAST_WINDOW_LOG), _MOST_WINDOW_LOG)
 
 
@@ -241,7 +241,7 @@ def unpack(frame: bytes | memoryview, size: int, reference: Reference) -> bytes:
 
 
 def unpack_frame(frame: bytes, size: int, reference: Reference) -> bytes:
-    """The same for a whole frame, with its magic number, of a single segment (blocks.py).
+    """The `size` bytes of a whole frame, with its magic number, of a single segment (blocks.py).
 
     Raises:
         WireError: as `unpack`.

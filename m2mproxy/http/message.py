@@ -29,7 +29,7 @@ class Request:
     takes_trailers: bool = False
 
     def copy(self) -> Request:
-        """The same, for somebody else to change."""
+        """An equal request, for somebody else to change."""
         return Request(
             self.method,
             self.target,

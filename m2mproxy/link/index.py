@@ -187,7 +187,7 @@ class Index:
         return None, 0
 
     def places(self, entry: Entry) -> Places | None:
-        """Those of the entry, if they were learnt."""
+        """The places of the entry, if they were learnt."""
         return self._places.get(entry)
 
     def learn(self, entry: Entry, places: Places) -> None:

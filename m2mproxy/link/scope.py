@@ -40,7 +40,7 @@ _MARGIN = 256
 
 
 class Key(NamedTuple):
-    """One that has a text or a number: where it is, where that ends, and both."""
+    """A key with a text or a number: where it is, where that ends, and the bytes of both."""
 
     start: int
     end: int

@@ -91,9 +91,9 @@ class H2Stream(Stream):
         self.size = 0
         """Bytes in `pending`."""
         self.trailers: Headers | None = None
-        """Those of our message."""
+        """The trailers of our message."""
         self.trailers_in: Headers | None = None
-        """Those of the peer's message."""
+        """The trailers of the peer's message."""
         self.arrived = self.credited = 0
         """Bytes of payload that came, and those of them that the peer may send again."""
         self.seen = 0

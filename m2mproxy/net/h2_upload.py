@@ -33,7 +33,7 @@ class Uploads:
         self._since.pop(stream, None)
 
     def late(self, now: float) -> list[H2Stream]:
-        """Those that sent nothing for too long, or too little on average."""
+        """The streams that sent nothing for too long, or too little on average."""
         late = []
         for stream, (since, start, seen, touched) in list(self._since.items()):
             arrived = stream.arrived

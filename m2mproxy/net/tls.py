@@ -97,7 +97,7 @@ class _Standing(ssl.SSLContext):
 
 
 class _Listening(_Standing):
-    """One that is listened with: it watches over handshakes."""
+    """A context for listeners: it watches over handshakes."""
 
     def __init__(self, _: int, handshakes: Handshakes) -> None:
         self._handshakes = handshakes

@@ -66,7 +66,7 @@ class Forms:
         return self._knows_all(names, codings.can_read)
 
     def can_read_reply(self, names: Sequence[bytes]) -> bool:
-        """The same for a response's body."""
+        """Whether a response's body can be decoded to which these were applied."""
         return self._knows_all(names, codings.can_read_reply)
 
     def _knows_all(self, names: Sequence[bytes], knows: Callable[[bytes], bool]) -> bool:

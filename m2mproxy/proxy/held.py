@@ -59,7 +59,7 @@ class Held:
         return True
 
     def read(self, size: int) -> None:
-        """So many more bytes have come of a body that is read whole.
+        """`size` more bytes have come of a body that is read whole.
 
         Raises:
             Busy: there is no room for them.

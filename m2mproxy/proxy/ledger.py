@@ -72,7 +72,7 @@ class Ledger:
 
     @property
     def client_coding(self) -> str:
-        """The same on the client's leg."""
+        """Request and response on the client's leg, in the same form."""
         return _words(self.client_in, self.client_out)
 
     @property

@@ -189,7 +189,7 @@ class RequestCoding:
         return self.codes(request, watched)
 
     def codes(self, request: Request, watched: Headers) -> bool | None:
-        """The same, however large the body is, and but for sealing, which is always considered."""
+        """As `considers`, but however large the body is, and whether or not it is to be sealed."""
         if not (
             self._is_on
             and watched.get(b"content-encoding") is None

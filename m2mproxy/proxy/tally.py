@@ -67,7 +67,7 @@ class Kept:
             self.spoil()
 
     def spoil(self) -> None:
-        """It is not to be had whole."""
+        """The body cannot be had whole: keep nothing of it."""
         self.is_whole = False
         self.free()
 

@@ -43,7 +43,7 @@ class Readable(Protocol):
     """A file, as far as it is read from."""
 
     def read(self, size: int, /) -> bytes:
-        """So many bytes, fewer at the end."""
+        """The next `size` bytes, fewer at the end."""
         ...
 
 

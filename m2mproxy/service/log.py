@@ -227,7 +227,7 @@ def _tokens(tally: Tally | None) -> tuple[int | float | str | None, ...]:
 
 
 def _figure(value: int | float | str | None) -> bytes:
-    """One of them, for a line of text."""
+    """One of these values, for a line of text."""
     if value is None:
         return b"-"
     if isinstance(value, str):

@@ -86,8 +86,8 @@ def usage_of(said: dict[str, Any], is_last: bool) -> Usage | None:
 
 
 def usage_of_timings(said: dict[str, Any]) -> Usage | None:
-    """The same of llama.cpp's "timings": `prompt_n` is what was not in its cache, of which versions
-    before the middle of 2025 say nothing."""
+    """The usage that llama.cpp's "timings" say: `prompt_n` is what was not in its cache, of which
+    versions before the middle of 2025 say nothing."""
     made, fresh, cached = (_count(said, name) for name in ("predicted_n", "prompt_n", "cache_n"))
     taken = None if fresh is None or cached is None else fresh + cached
     return None if made is None else Usage(taken, made, cached, None, True)

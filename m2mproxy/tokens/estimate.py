@@ -182,7 +182,7 @@ _KINDS_OF: Mapping[str, Sequence[str]] = {
 
 
 class Weights(NamedTuple):
-    """Of one way for one target."""
+    """The weights of one way to estimate, for one target."""
 
     weights: Sequence[float]
     errors: Sequence[float]

@@ -19,7 +19,7 @@ from m2mproxy.tokens.sentencepiece import PATTERN as SENTENCEPIECE_PATTERN
 
 
 class Format(Enum):
-    """Of a publisher's file."""
+    """The format of a publisher's file."""
 
     TIKTOKEN = "tiktoken"
     TEKKEN = "tekken.json"
@@ -32,9 +32,9 @@ class Carried:
     """Pieces that another package carries, in its publisher's file."""
 
     package: str
-    """To be imported by that name, which is not done."""
+    """Its name as it would be imported, which is not done."""
     path: str
-    """Of the file, below the package's folder."""
+    """Where the file is, below the package's folder."""
     extra: str
     """What brings it: an extra of m2mproxy."""
     format: Format = Format.TIKTOKEN

@@ -30,7 +30,7 @@ def request() -> zstd.Dictionary:
 
 
 def request_file() -> bytes:
-    """The same as plain bytes, its header included."""
+    """The dictionary for request bodies as plain bytes, its header included."""
     return _content("request")
 
 
@@ -41,14 +41,14 @@ def _tables(name: str) -> bytes:
 
 
 def request_tables() -> bytes:
-    """What of that stands before its text: the tables for coding, and the first offsets, with which
-    they end (RFC 8878 5)."""
+    """What stands before the text of that dictionary: the tables for coding, which end with the
+    first offsets (RFC 8878 5)."""
     return _tables("request")
 
 
 @cache
 def request_text() -> bytes:
-    """And its text alone."""
+    """The text of that dictionary alone."""
     return _content("request")[len(request_tables()) :]
 
 

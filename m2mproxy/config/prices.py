@@ -29,17 +29,16 @@ class Price:
     """What a million tokens of some models cost."""
 
     pattern: str
-    """A pattern of their names, with `*`, `?` and `[...]` as in file names."""
+    """Of the models' names, with `*`, `?` and `[...]` as in file names."""
     input: float
-    """For a million tokens of requests, in the currency of the file, as all of these."""
+    """Of a request."""
     cached_input: float
-    """For those of them that the provider had in a cache."""
+    """Of a request, where the provider had them in a cache."""
     output: float
-    """For a million tokens of replies."""
+    """Of a reply."""
 
     def cost(self, given: int, cached: int, made: int) -> float:
-        """What `given` tokens of a request, `cached` of them from a cache, and `made` tokens of its
-        reply cost."""
+        """Of `given` tokens, `cached` of them from a cache, and of `made` ones."""
         fresh = max(0, given - cached)
         amount = fresh * self.input + cached * self.cached_input + made * self.output
         return amount / _MILLION
@@ -47,12 +46,12 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """The prices of a file, in its order."""
+    """All of them, in the order of the file."""
 
     currency: str = ""
-    """Its code of three letters; "" where there are no prices."""
+    """Its code, "" where there are no prices."""
     rows: tuple[Price, ...] = ()
-    """Of those that match a model, the first one counts."""
+    """The first that matches counts."""
 
     def of(self, model: str) -> Price | None:
         """The price of a model; None where it is not known. Names differ in no more than case."""

@@ -151,7 +151,7 @@ class Dialler:
 
 
 def _close(task: asyncio.Task[socket.socket]) -> None:
-    """Close what an attempt has reached that came second."""
+    """It came second."""
     if not task.cancelled() and task.exception() is None:
         task.result().close()
 

@@ -5,28 +5,39 @@ reply: at the end of a JSON body, into the last event of a stream, or (Anthropic
 first event and half into the last but one. It is found by its name, without reading the JSON around
 it: inside a JSON string quotes are escaped, so `"usage"` before a colon and a brace is a key. A
 stream of llama.cpp has none unless it was asked for; its last event has "timings", which say it.
-Gemini's own API calls the object "usageMetadata". What an object says is for dialects.py. Where one
-reply has several (Groq's systems say besides what each of their models took), the last of those
-counts that lie least deep.
+Gemini's own API calls the object "usageMetadata"; Bedrock's and Cohere's have names of their own in
+it. Where one reply has several (Groq's systems say besides what each of their models took), the
+last of those counts that lie least deep.
 
 The one rule: what is read depends on nothing but the bytes, however they were cut into pieces, and
 at most twice MOST of them are held.
+
+Sources: OpenAI's API reference (chat completions, completions, responses, embeddings), Anthropic's
+(messages; prompt caching; compaction), DeepSeek's (context caching), OpenRouter's (usage
+accounting: the cost in credits, which are US dollars), Gemini's (UsageMetadata), Bedrock's
+(Converse, TokenUsage), Cohere's (v2 chat), the README of llama.cpp's server (timings).
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 import orjson
-
-from m2mproxy.tokens.dialects import NAMES, Usage, usage_of, usage_of_timings
 
 # Bytes from the key to the end of its object. The longest seen in the field has 700.
 MOST = 4096
 # Objects that do not end within that; each takes up to 0.3 ms to see. After them only those are
 # read that are as most are, with no objects in them.
 _MOST_BROKEN = 16
+# No reply takes more tokens; what says so is no count.
+_MOST_TOKENS = 1 << 40
+
+# No request costs more, in any currency.
+_MOST_COST = 1e9
+
 # As all keys begin that are looked for, and how they go on.
 _KEY: Final = b'"usage'
 _TIMINGS: Final = b'"timings"'
@@ -42,6 +53,38 @@ _LETTERS: Final = frozenset(b"".join(_KEYS))
 _TOKENS: Final = b'_tokens"'
 _other_tokens = re.compile(rb'Token(?:s|Count)"').search
 _PREDICTED: Final = b'"predicted_n"'
+
+# One of these is in every usage but Anthropic's.
+_OPENAI = frozenset(("prompt_tokens", "completion_tokens", "total_tokens"))
+_COUNTS = _OPENAI | {"input_tokens", "output_tokens"}
+# All that are looked at.
+_NAMES = _COUNTS | {
+    "billed_units",
+    "cacheReadInputTokens",
+    "cacheWriteInputTokens",
+    "cache_creation_input_tokens",
+    "cache_read_input_tokens",
+    "cachedContentTokenCount",
+    "cached_tokens",
+    "candidatesTokenCount",
+    "completion_tokens_details",
+    "cost",
+    "inputTokens",
+    "input_tokens_details",
+    "iterations",
+    "num_cached_tokens",
+    "outputTokens",
+    "output_tokens_details",
+    "promptTokenCount",
+    "prompt_cache_hit_tokens",
+    "prompt_tokens_details",
+    "thoughtsTokenCount",
+    "tokens",
+    "toolUsePromptTokenCount",
+}
+# Where tokens are that were read from a cache, of OpenAI's, DeepSeek's, Mistral's and Together's.
+_CACHED = ("prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens")
+
 
 def _braces(depth: int) -> str:
     """A pattern of an object with others in it, which never goes back."""
@@ -71,6 +114,23 @@ def _plain_object(text: bytes, brace: int, stop: int) -> bytes | None:
     whole = text[brace:end]
     # An odd number of quotes: the brace is in a string. Escaped ones are not told apart here.
     return whole if whole.count(b'"') & 1 == 0 and b"\\" not in whole else None
+
+
+class Usage(NamedTuple):
+    """Tokens, None where nothing is said of them. `input` includes `cached`, and `output` includes
+    `reasoning`. Unless `is_final` more was to come after `output`. `cost` is what the provider
+    says that all of it costs, in its currency."""
+
+    input: int | None
+    output: int | None
+    cached: int | None
+    reasoning: int | None
+    is_final: bool
+    cost: float | None = None
+
+
+# As Usage._make does it, without a line of Python: a quarter of what a call of Usage takes.
+_usage: Callable[[tuple[object, ...]], Usage] = partial(tuple.__new__, Usage)
 
 
 class UsageReader:
@@ -196,7 +256,7 @@ class UsageReader:
         said = _parsed(text)
         self._seen += bool(said)
         if self._said:  # which grows by no other names, however many events there are
-            said = {name: said[name] for name in said if name in NAMES and said[name] is not None}
+            said = {name: said[name] for name in said if name in _NAMES and said[name] is not None}
         self._said.update(said)
         return True
 
@@ -204,10 +264,17 @@ class UsageReader:
     def usage(self) -> Usage | None:
         """What was said so far; None for nothing."""
         said = self._said if self._events else _parsed(self._last)
-        if said:
+        if not said:
+            return _timed(self._timings) if self._timings else None
+        if not _OPENAI.isdisjoint(said):
+            usage = _openai(said)
+        elif (another := next(filter(said.__contains__, _OTHERS), None)) is not None:
+            usage = _OTHERS[another](said)
+        else:
             # Anthropic's first event has the input and what little there is of the output.
-            return usage_of(said, is_last=not self._events or self._seen > 1)
-        return usage_of_timings(_parsed(self._timings)) if self._timings else None
+            usage = _anthropic(said, not self._events or self._seen > 1)
+        known = usage.input is not None or usage.output is not None
+        return usage if known or usage.cached is not None else None
 
 
 def _parsed(text: bytes) -> dict[str, Any]:
@@ -225,3 +292,111 @@ def _first(text: bytes, last: int) -> int:
         at = text.find(key, 0, last)
         last = last if at < 0 else at
     return last
+
+
+def _openai(said: dict[str, Any]) -> Usage:
+    """Chat's names, or those of the Responses API."""
+    taken, made = _count(said, "prompt_tokens"), _count(said, "completion_tokens")
+    if taken is None and "input_tokens" in said:
+        taken = _count(said, "input_tokens")
+    if made is None and "output_tokens" in said:
+        made = _count(said, "output_tokens")
+    if made is None and (total := _count(said, "total_tokens")) is not None:  # embeddings
+        taken = total if taken is None else taken
+        made = max(0, total - taken)
+    if said.keys() <= _COUNTS:  # as most have
+        return _usage((taken, made, None, None, True, None))
+    of_input = said.get("prompt_tokens_details") or said.get("input_tokens_details")
+    of_output = said.get("completion_tokens_details") or said.get("output_tokens_details")
+    reasoning = _count(of_output, "reasoning_tokens")
+    cached = _count(of_input, "cached_tokens")
+    if cached is None:
+        said_so = (_count(said, name) for name in _CACHED)
+        cached = max((count for count in said_so if count is not None), default=None)
+    return _usage((taken, made, cached, reasoning, True, _cost(said.get("cost"))))
+
+
+def _timed(text: bytes) -> Usage | None:
+    """llama.cpp's: `prompt_n` is what was not in its cache, of which versions before the middle of
+    2025 say nothing."""
+    said = _parsed(text)
+    made, fresh, cached = (_count(said, name) for name in ("predicted_n", "prompt_n", "cache_n"))
+    taken = None if fresh is None or cached is None else fresh + cached
+    return None if made is None else Usage(taken, made, cached, None, True)
+
+
+def _anthropic(said: dict[str, Any], is_final: bool) -> Usage:
+    """Its input is what was neither read from the cache nor written to it. Where the server made a
+    summary of the request before, that is in none of these figures, but in `iterations`."""
+    taken, made, read = _of_claude(said)
+    iterations = said.get("iterations")
+    for each in iterations if type(iterations) is list else ():
+        if type(each) is dict and each.get("type") == "compaction":
+            more = _of_claude(each)
+            taken, made, read = (
+                a if b is None else (a or 0) + b
+                for a, b in zip((taken, made, read), more, strict=True)
+            )
+    thought = _count(said.get("output_tokens_details"), "thinking_tokens")
+    return Usage(taken, made, read, thought, is_final)
+
+
+def _of_claude(said: dict[str, Any]) -> tuple[int | None, int | None, int | None]:
+    """Input, output, and what of the input was read from the cache."""
+    read, fresh = _count(said, "cache_read_input_tokens"), _count(said, "input_tokens")
+    if fresh is not None:
+        fresh += (read or 0) + (_count(said, "cache_creation_input_tokens") or 0)
+    return fresh, _count(said, "output_tokens"), read
+
+
+def _gemini(said: dict[str, Any]) -> Usage:
+    """What is 0 is left out. What its own tools found is read by the model, too."""
+    taken = _sum(said, "promptTokenCount", "toolUsePromptTokenCount")
+    made = _sum(said, "candidatesTokenCount", "thoughtsTokenCount")
+    thought = _count(said, "thoughtsTokenCount")
+    return Usage(taken, made or 0, _count(said, "cachedContentTokenCount"), thought, True)
+
+
+def _converse(said: dict[str, Any]) -> Usage:
+    """Bedrock's, which counts the input as Anthropic does."""
+    taken = _sum(said, "inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
+    return Usage(
+        taken, _count(said, "outputTokens"), _count(said, "cacheReadInputTokens"), None, True
+    )
+
+
+def _cohere(said: dict[str, Any]) -> Usage:
+    """What is billed, which is less than the model has read and written; what was cached of that
+    is no part of it."""
+    units = said.get("billed_units") or said.get("tokens")
+    return Usage(_count(units, "input_tokens"), _count(units, "output_tokens"), None, None, True)
+
+
+# By what each has, and nobody else.
+_OTHERS: Final[dict[str, Callable[[dict[str, Any]], Usage]]] = {
+    "promptTokenCount": _gemini,
+    "candidatesTokenCount": _gemini,
+    "inputTokens": _converse,
+    "billed_units": _cohere,
+    "tokens": _cohere,
+}
+
+
+def _sum(of: dict[str, Any], *names: str) -> int | None:
+    """Of the counts of those names that are there; None where none is."""
+    found = [count for name in names if (count := _count(of, name)) is not None]
+    return sum(found) if found else None
+
+
+def _count(of: Any, name: str) -> int | None:
+    """The count of that name in an object, if there is one."""
+    if type(of) is not dict:
+        return None
+    value = of.get(name)
+    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None
+
+
+def _cost(value: Any) -> float | None:
+    """A cost, if it is one."""
+    is_number = type(value) is float or type(value) is int
+    return float(value) if is_number and 0 <= value <= _MOST_COST else None

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2mproxy.tokens.dialects import Usage
-from m2mproxy.tokens.usage import MOST, UsageReader
+from m2mproxy.tokens.usage import MOST, Usage, UsageReader
 
 CHAT = (
     b'{"id":"c","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant",'

@@ -4,7 +4,8 @@ It is a model of its own: the sum of what each word and each pair of words count
 occurs. It is taken over a window, which is then read as a whole; and over each few words in a row,
 of which the worst are then read by themselves, so that a short attack within a document is not
 outweighed by the document. Unknown words count for nothing, which is less harmless than what is
-known: what cannot be read is not passed over.
+known: what cannot be read is not passed over. What is coded is decoded and looked at in the same
+way, if it is a text; if it is none it says nothing, and what is left of the window is read.
 
 The one rule: it only looks away; nothing is found here.
 """
@@ -18,9 +19,10 @@ from math import sqrt
 from typing import Any, NamedTuple
 
 from m2mproxy.guard.batches import in_batches
+from m2mproxy.guard.coded import is_code, texts_in
 from m2mproxy.guard.grams import FEW, Table, Windows, running
-from m2mproxy.guard.hiding import is_unreadable, unreadable
-from m2mproxy.guard.stretch import MOST_PLAIN, Stretch, Window
+from m2mproxy.guard.hiding import CODED, may_be_unreadable, unreadable
+from m2mproxy.guard.stretch import MOST_PLAIN, Stretch, Window, single
 
 DAMPING = 8
 """Added to the number of words before its root divides: short texts count for less."""
@@ -28,6 +30,8 @@ SPAN = 16
 """Words in a row that are looked at by themselves."""
 LEAST = SPAN + SPAN // 2
 """Words that a window has at least where that is done: in a shorter one they are most of it."""
+MORE = 3.5
+"""A row of words is read by itself if it has so much more than what a window is read for."""
 
 
 class Judged(NamedTuple):
@@ -57,10 +61,10 @@ class Gate:
     def through(self, stretches: Iterable[Stretch]) -> Iterator[Window]:
         """What is to be read: windows, and parts of windows."""
         for batch in in_batches(stretches, _size, MOST_PLAIN):
-            if _are_few(batch):
+            if _are_few(batch) and not any([may_be_unreadable(each) for each in batch]):
                 yield from [each.window(0) for each in batch if self._passes(each)]
                 continue
-            looked = self._look_at(batch)
+            looked = self._look_at(batch, self.whole)
             passes = (looked.whole >= self.whole) | (looked.worst >= self.part)
             for at in passes.nonzero()[0].tolist():
                 window = looked.window(at)
@@ -73,28 +77,21 @@ class Gate:
         """The same for one window, so short that arrays would take longer."""
         words = stretch.plain.split()
         whole = self.weights.of_few(words) * self.weights.step / sqrt(len(words) + DAMPING)
-        return whole + self.bias >= self.whole or is_unreadable(stretch, words)
+        return whole + self.bias >= self.whole
 
     def judged(self, windows: Iterable[Window]) -> Iterator[Judged]:
         """Each window, judged."""
-        single = (
-            Stretch(
-                each.number,
-                each.start,
-                each.text,
-                each.text.encode("utf-8", "replace"),
-                each.plain,
-                [(0, len(each.plain))],
-            )
-            for each in windows
-        )
-        for looked in map(self._look_at, in_batches(single, _size, MOST_PLAIN)):
+        alone = (single(each.number, each.start, each.text) for each in windows)
+        for batch in in_batches(alone, _size, MOST_PLAIN):
+            looked = self._look_at(batch, _ALWAYS)
             both = zip(looked.whole.tolist(), looked.worst.tolist(), strict=True)
             for at, (whole, worst) in enumerate(both):
                 part = looked.part(at) if worst > _NEVER and worst >= self.part else (0, 0)
                 yield Judged(looked.window(at), whole, worst, part)
 
-    def _look_at(self, stretches: list[Stretch]) -> _Looked:
+    def _look_at(self, stretches: list[Stretch], enough: float) -> _Looked:
+        """`enough`: the logit from which on it need not be known what else is in a window; what is
+        hidden in those is not looked at if it is minus infinity."""
         base = 1
         firsts: list[int] = []
         lows: list[int] = []
@@ -112,9 +109,33 @@ class Gate:
         rows = sums[SPAN:] - sums[:-SPAN]
         worst = seen.highest(rows, SPAN) * step / (SPAN + DAMPING) ** 0.5 + self.bias
         worst[seen.counts < LEAST] = _NEVER
-        for at in unreadable(seen, stretches, firsts):
-            whole[at] = _ALWAYS
-        return _Looked(stretches, firsts, seen, rows, whole, worst)
+        looked = _Looked(stretches, firsts, seen, rows, whole, worst)
+        may_hide = unreadable(seen, stretches, firsts)
+        if may_hide and enough > _NEVER:
+            self._look_into(looked, may_hide, enough)
+        whole[list(may_hide)] = _ALWAYS
+        return looked
+
+    def _look_into(self, looked: _Looked, may_hide: dict[int, set[str]], enough: float) -> None:
+        """Look at what is hidden in windows. Of which it cannot be told stay in `may_hide`."""
+        texts: list[Stretch] = []
+        for at, ways in list(may_hide.items()):
+            if looked.whole[at] >= enough and CODED[0] not in ways:
+                continue  # it is read for its words
+            window = looked.window(at)
+            found = texts_in(window, ways)
+            code = None if found is None else not found and is_code(window.text)
+            if found is not None and code is not None:
+                del may_hide[at]
+                texts += [single(at, 0, text) for text in found]
+                if code:
+                    looked.whole[at] = _NEVER
+        for batch in in_batches(texts, _size, MOST_PLAIN):
+            inner = self._look_at(batch, _NEVER)
+            both = zip(inner.whole.tolist(), inner.worst.tolist(), strict=True)
+            for text, (whole, worst) in zip(batch, both, strict=True):
+                most = max(whole, worst - MORE)
+                looked.whole[text.number] = max(looked.whole[text.number], most)
 
 
 class _Looked(NamedTuple):

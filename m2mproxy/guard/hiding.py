@@ -1,7 +1,7 @@
 """Which windows may have another text in them that is not of words: encoded, escaped, unseen.
 
 The one rule: this is no reading, and may well be wrong; it only keeps such windows from being
-passed over for their words.
+passed over for their words alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from m2mproxy.guard.grams import Windows, counted, followed, words
 from m2mproxy.guard.stretch import Stretch
 
-_LONG, _LONGER = 28, 48
+CODED, ESCAPED, UNSEEN = ("base64", "hex"), "escapes", "hidden"
+LONG = 28
+"""Letters of a word from which on it may be coded."""
+_LONGER = 48
 _MANY = 8
 _TWO_DIGITS = words(b" 00 ")[2][0]
 _DIGESTS = frozenset((32, 40, 56, 64, 96, 128))
@@ -28,43 +31,50 @@ _unseen_8 = re.compile(rb"(?:\xef\xb8.|\xf3\xa0..){4}", re.DOTALL).search
 _ASCII = bytes(range(128))
 
 
-def unreadable(seen: Windows, stretches: Sequence[Stretch], firsts: Sequence[int]) -> Iterator[int]:
-    """The windows whose words say nothing of what may be in them, by their numbers. `seen` are the
-    windows of the stretches, of which each has its first one's number."""
-    for at, word in seen.words(seen.lengths >= _LONG):
+def unreadable(
+    seen: Windows, stretches: Sequence[Stretch], firsts: Sequence[int]
+) -> dict[int, set[str]]:
+    """The windows whose words say nothing of what may be in them, by their numbers, and how it may
+    be written, as in views.READINGS. `seen` are the windows of the stretches, of which each has its
+    first one's number."""
+    found: dict[int, set[str]] = {}
+    for at, word in seen.words(seen.lengths >= LONG):
         if _is_coded(word):
-            yield at
+            found.setdefault(at, set()).update(CODED)
     for at in seen.having(seen.hashes == _TWO_DIGITS, _MANY):
         if _TWO_IN_A_ROW in seen.sizes(at) and _apart(seen.text(at)):
-            yield at
+            found.setdefault(at, set()).add("hex")
     for stretch, first in zip(stretches, firsts, strict=True):
-        for hides in _hiding(stretch.text, stretch.raw):
+        for hides, how in _hiding(stretch.text, stretch.raw):
             for at in range(len(stretch.borders)):
                 if hides(stretch.window_text(at)):
-                    yield first + at
+                    found.setdefault(first + at, set()).add(how)
+    return found
 
 
-def is_unreadable(stretch: Stretch, words: list[bytes]) -> bool:
-    """The same for one window, with these words."""
+def may_be_unreadable(stretch: Stretch) -> bool:
+    """Whether it is worth asking for one short window."""
+    words = stretch.plain.split()
     return (
-        any([len(word) >= _LONG and _is_coded(word) for word in words])
+        any([len(word) >= LONG and _is_coded(word) for word in words])
         or (words.count(b"00") >= _MANY and _apart(stretch.plain) is not None)
-        or any([hides(stretch.text) for hides in _hiding(stretch.text, stretch.raw)])
+        or any([hides(stretch.text) for hides, _ in _hiding(stretch.text, stretch.raw)])
     )
 
 
-def _hiding(text: str, raw: bytes) -> Iterator[Callable[[str], bool]]:
-    """What a part of a text, which in UTF-8 is `raw`, could hide something by. Of what is not there
-    one byte is looked for, which is much faster than to count, or than to ask each part."""
+def _hiding(text: str, raw: bytes) -> Iterator[tuple[Callable[[str], bool], str]]:
+    """What a part of a text, which in UTF-8 is `raw`, could hide something by, and how that is
+    read. Of what is not there one byte is looked for, which is much faster than to count, or than
+    to ask each part."""
     if b"%" in raw and counted(raw, b"%") >= _MANY:
-        yield _percents
+        yield _percents, ESCAPED
     if b"&" in raw and max(followed(raw, _AND, b"#")) >= _FEW:
-        yield _entities
+        yield _entities, ESCAPED
     if b"\\" in raw and max(followed(raw, _BACKSLASH, b"xu")) >= _FEW:
-        yield _escapes
+        yield _escapes, ESCAPED
     beyond = len(raw) > len(text) and (b"\xef" in raw or b"\xf3" in raw)
     if beyond and _unseen_8(raw.translate(None, _ASCII)) is not None:
-        yield _selectors
+        yield _selectors, UNSEEN
 
 
 def _percents(text: str) -> bool:

@@ -78,17 +78,18 @@ def stretches_of(number: int, text: str) -> Iterator[Stretch]:
     for start in range(0, max(1, len(text) - OVERLAP), _WINDOWS * STEP):
         piece = text[start : start + _WINDOWS * STEP + OVERLAP]
         if len(piece) <= SIZE:
-            yield _window(number, start, piece)
+            yield single(number, start, piece)
             continue
         made = _stretch(number, start, piece)
         if len(made.plain) < MOST_PLAIN:
             yield made
         else:
             for at in range(len(made.borders)):
-                yield _window(number, start + at * STEP, piece[at * STEP : at * STEP + SIZE])
+                yield single(number, start + at * STEP, piece[at * STEP : at * STEP + SIZE])
 
 
-def _window(number: int, start: int, text: str) -> Stretch:
+def single(number: int, start: int, text: str) -> Stretch:
+    """One window by itself."""
     raw = text.encode("utf-8", "replace")
     plain = plain_of(raw if text.isascii() else spelt(text))
     return Stretch(number, start, text, raw, plain, [(0, len(plain))])

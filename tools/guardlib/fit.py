@@ -17,7 +17,7 @@ import scipy.sparse as sparse
 from scipy.optimize import minimize
 
 from m2mproxy.guard import gate, grams, rules
-from m2mproxy.guard.gate import SPAN, Gate, Judged
+from m2mproxy.guard.gate import MORE, SPAN, Gate, Judged
 from m2mproxy.guard.model import DAMPING, Model
 from m2mproxy.guard.reader import Reader
 from m2mproxy.guard.reading import Reading, pairs_of
@@ -45,8 +45,6 @@ PASSING = 9.0
 """The scale of the features of the gate."""
 LOST = 0.01
 """Share of the attacks that are found which the gate may pass over."""
-MORE = 3.5
-"""Logits by which a few words must be worse than a window to be read."""
 MADE_WEIGHT = 0.15
 """What a harmless variant counts: such writing is rare where it means no harm."""
 PRIORS = {

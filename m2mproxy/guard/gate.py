@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 from m2mproxy.guard.batches import in_batches
 from m2mproxy.guard.coded import is_code, texts_in
-from m2mproxy.guard.grams import FEW, Table, Windows, running
-from m2mproxy.guard.hiding import CODED, may_be_unreadable, unreadable
+from m2mproxy.guard.grams import Summed, Table, Windows, running
+from m2mproxy.guard.hiding import CODED, escapes, may_be_coded, unreadable
 from m2mproxy.guard.stretch import MOST_PLAIN, Stretch, Window, single
 
 DAMPING = 8
@@ -61,23 +61,42 @@ class Gate:
     def through(self, stretches: Iterable[Stretch]) -> Iterator[Window]:
         """What is to be read: windows, and parts of windows."""
         for batch in in_batches(stretches, _size, MOST_PLAIN):
-            if _are_few(batch) and not any([may_be_unreadable(each) for each in batch]):
-                yield from [each.window(0) for each in batch if self._passes(each)]
-                continue
-            looked = self._look_at(batch, self.whole)
-            passes = (looked.whole >= self.whole) | (looked.worst >= self.part)
-            for at in passes.nonzero()[0].tolist():
-                window = looked.window(at)
-                if looked.whole[at] >= self.whole:
-                    yield window
-                if looked.worst[at] >= self.part:
-                    yield window.cut(*looked.part(at))
+            if sum([len(each.borders) for each in batch]) > _SEVERAL or any(map(escapes, batch)):
+                yield from self._of_many(batch)
+            else:
+                for each in batch:
+                    yield from self._of_few(each)
 
-    def _passes(self, stretch: Stretch) -> bool:
-        """The same for one window, so short that arrays would take longer."""
-        words = stretch.plain.split()
-        whole = self.weights.of_few(words) * self.weights.step / sqrt(len(words) + DAMPING)
-        return whole + self.bias >= self.whole
+    def _of_few(self, stretch: Stretch) -> Iterator[Window]:
+        """The same for a few windows that nothing is escaped in, one by one: to look at many at a
+        time takes some steps more."""
+        for at, (low, high) in enumerate(stretch.borders):
+            plain = stretch.plain[low:high]
+            seen = self.weights.of_text(plain, SPAN)
+            whole, worst = self._logits(seen)
+            if may_be_coded(plain, seen.longest) or worst >= self.part:
+                window = stretch.window(at)
+                yield from self._of_many([single(window.number, window.start, window.text)])
+            elif whole >= self.whole:
+                yield stretch.window(at)
+
+    def _logits(self, seen: Summed) -> tuple[float, float]:
+        """Of a window, and of the worst row of words in it."""
+        step = self.weights.step
+        whole = seen.total * step / sqrt(seen.words + DAMPING) + self.bias
+        if seen.words < LEAST:
+            return whole, _NEVER
+        return whole, seen.highest * step / sqrt(SPAN + DAMPING) + self.bias
+
+    def _of_many(self, stretches: list[Stretch]) -> Iterator[Window]:
+        looked = self._look_at(stretches, self.whole)
+        passes = (looked.whole >= self.whole) | (looked.worst >= self.part)
+        for at in passes.nonzero()[0].tolist():
+            window = looked.window(at)
+            if looked.whole[at] >= self.whole:
+                yield window
+            if looked.worst[at] >= self.part:
+                yield window.cut(*looked.part(at))
 
     def judged(self, windows: Iterable[Window]) -> Iterator[Judged]:
         """Each window, judged."""
@@ -160,11 +179,8 @@ class _Looked(NamedTuple):
 _ALWAYS, _NEVER = float("inf"), float("-inf")
 
 
-def _are_few(stretches: list[Stretch]) -> bool:
-    """Whether they are short windows, and have no parts that could be read."""
-    return sum([len(each.plain) for each in stretches]) <= FEW and all(
-        [len(each.borders) == 1 and each.plain.count(b" ") < LEAST - 1 for each in stretches]
-    )
+_SEVERAL = 2
+"""Windows that are looked at one by one."""
 
 
 def _size(stretch: Stretch) -> int:

@@ -52,7 +52,7 @@ _MARGIN = b" " * (_EIGHT - 1)
 _LARGE = 2048
 """Bytes from which on it is worth an array to count."""
 FEW = 192
-"""Bytes that `Table.of_few` takes."""
+"""Bytes of a text up to which its words are added up without arrays, if they are few, too."""
 
 
 def words(data: bytes) -> tuple[Places, Places, Hashes]:
@@ -253,6 +253,18 @@ def _of_each_text(values: NDArray[Any], ends: Places) -> Sums:
     return sums
 
 
+class Summed(NamedTuple):
+    """The words of a text, added up."""
+
+    words: int
+    longest: int
+    """In bytes."""
+    total: int
+    """In steps."""
+    highest: int
+    """Of a row of so many words, in steps; 0 for a text that has no more than that."""
+
+
 class Table:
     """A weight for each bucket: whole numbers of -127 to 127, to be multiplied by `step`."""
 
@@ -277,9 +289,28 @@ class Table:
         """The weight of each, in steps."""
         return self._weights.take(buckets)
 
-    def of_few(self, words: Sequence[bytes]) -> int:
-        """The sum of the weights of words and of pairs of them, in steps: for a few words this is
-        sooner done than an array made. Together they are FEW bytes at most."""
+    def of_text(self, text: bytes, span: int) -> Summed:
+        """The weights of a text's words and of pairs of them. It is at most LONGEST - 2 long."""
+        if len(text) <= FEW and text.count(b" ") < span:
+            return self._of_few(text.split())
+        data = b" %b " % text
+        starts, stops = _edges(np.frombuffer(data, np.uint8))
+        count = len(starts)
+        if not count:
+            return Summed(0, 0, 0, 0)
+        hashes = _hashes(data, starts, stops)
+        values = self._weights.take(bucket(hashes)).astype(np.int32)
+        values[1:] += self._weights.take(of_pairs(hashes))
+        sums = values.cumsum(dtype=np.int32)
+        highest = 0
+        if count > span:
+            rows = sums[span - 1 :].copy()
+            rows[1:] -= sums[:-span]
+            highest = int(rows.max())
+        return Summed(count, int((stops - starts).max()), int(sums[-1]), highest)
+
+    def _of_few(self, words: Sequence[bytes]) -> Summed:
+        """For a few words this is sooner done than an array made."""
         total, before = 0, None
         held = self._held
         for word in words:
@@ -288,7 +319,7 @@ class Table:
             if before is not None:
                 total += held[((before * _SECOND_BY + hashed) * _SPREAD_BY & _MASK) >> 32 - BITS]
             before = hashed
-        return total
+        return Summed(len(words), max(map(len, words), default=0), total, 0)
 
 
 def table(weights: Iterable[float]) -> Table:

@@ -52,14 +52,14 @@ def unreadable(
     return found
 
 
-def may_be_unreadable(stretch: Stretch) -> bool:
-    """Whether it is worth asking for one short window."""
-    words = stretch.plain.split()
-    return (
-        any([len(word) >= LONG and _is_coded(word) for word in words])
-        or (words.count(b"00") >= _MANY and _apart(stretch.plain) is not None)
-        or any([hides(stretch.text) for hides, _ in _hiding(stretch.text, stretch.raw)])
-    )
+def may_be_coded(plain: bytes, longest: int) -> bool:
+    """Whether it is worth asking for a window with words of so many letters at most."""
+    return longest >= LONG or plain.count(b" 00") >= _MANY - 1
+
+
+def escapes(stretch: Stretch) -> bool:
+    """Whether there may be something in it that is escaped or cannot be seen."""
+    return any([True for _ in _hiding(stretch.text, stretch.raw)])
 
 
 def _hiding(text: str, raw: bytes) -> Iterator[tuple[Callable[[str], bool], str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import accumulate
+from itertools import accumulate, product
 
 import pytest
 from hypothesis import assume, given
@@ -109,9 +109,16 @@ def test_a_total_is_the_sum_of_the_weights(parts: list[bytes]) -> None:
 
 
 @given(TEXTS)
-def test_a_few_words_have_the_sum_that_arrays_have(parts: list[bytes]) -> None:
-    seen = windows([b" ".join(parts)])
-    assert WEIGHTS.of_few(parts) == seen.each(grams.running(seen.values(WEIGHTS))).tolist()[0]
+def test_a_text_by_itself_has_the_sums_that_it_has_among_others(parts: list[bytes]) -> None:
+    """With arrays, and without, which is for a few words."""
+    for text, span in product((b" ".join(parts), b" ".join(parts * 9)), (2, 3, 16)):
+        seen = windows([text])
+        sums = grams.running(seen.values(WEIGHTS))
+        summed = WEIGHTS.of_text(text, span)
+        assert summed.words == seen.counts[0]
+        assert summed.longest == max(seen.lengths, default=0)
+        assert summed.total == seen.each(sums)[0]
+        assert summed.highest == seen.highest(sums[span:] - sums[:-span], span)[0]
 
 
 @given(st.binary(max_size=30).map(lambda data: data.translate(bytes([97, 98, 99, 100] * 64))))

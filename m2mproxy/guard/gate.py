@@ -179,7 +179,7 @@ class _Looked(NamedTuple):
 _ALWAYS, _NEVER = float("inf"), float("-inf")
 
 
-_SEVERAL = 2
+_SEVERAL = 1
 """Windows that are looked at one by one."""
 
 

@@ -12,6 +12,7 @@ The one rule: what its arrays take is bounded by LONGEST.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from operator import sub
 from typing import Any, NamedTuple
 
 from m2mproxy.guard.arrays import NDArray, np
@@ -32,7 +33,8 @@ RUNS = (3, 4, 5)
 
 _MASK = (1 << 32) - 1
 _BITS, _BUCKET = np.uint32(BITS), np.uint32(BUCKETS - 1)
-_SHIFT = np.uint32(32 - BITS)
+_SHIFT_BY = 32 - BITS
+_SHIFT = np.uint32(_SHIFT_BY)
 _SPREAD_BY, _SECOND_BY = 0x9E3779B1, 0x85EBCA6B
 _SPREAD, _SECOND = np.uint32(_SPREAD_BY), np.uint32(_SECOND_BY)
 _THIRD = np.uint32(0xC2B2AE35)
@@ -47,11 +49,15 @@ _EIGHT = 8
 _MASK_OF_EIGHT = (1 << 64) - 1
 _BEGIN_BY, _END_BY = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F
 _BEGIN, _END = np.uint64(_BEGIN_BY), np.uint64(_END_BY)
+_WHOLE_BY = [(_BEGIN_BY << 8 * (_EIGHT - size)) + _END_BY for size in range(_EIGHT + 1)]
+"""For each length of a word that is its own beginning and its own end."""
 _UPPER = np.uint64(32)
-_MARGIN = b" " * (_EIGHT - 1)
+_MARGIN = b" " * _EIGHT
+_BESIDE = np.array([8 * (_EIGHT - length) for length in range(_EIGHT + 1)], np.uint64)
+"""By the length of a word, the bits of eight bytes that are not its own."""
 _LARGE = 2048
 """Bytes from which on it is worth an array to count."""
-FEW = 192
+FEW = 144
 """Bytes of a text up to which its words are added up without arrays, if they are few, too."""
 
 
@@ -59,7 +65,7 @@ def words(data: bytes) -> tuple[Places, Places, Hashes]:
     """The words of `data`: where each begins, where it ends, its hash. Spaces are between words;
     `data` begins and ends with one, and is at most LONGEST bytes long."""
     starts, stops = _edges(np.frombuffer(data, np.uint8))
-    return starts, stops, _hashes(data, starts, stops)
+    return starts, stops, _hashes(data, starts, stops, stops - starts)
 
 
 def _edges(text: NDArray[np.uint8]) -> tuple[Places, Places]:
@@ -70,18 +76,18 @@ def _edges(text: NDArray[np.uint8]) -> tuple[Places, Places]:
     return edges[::2], edges[1::2]
 
 
-def _hashes(data: bytes, starts: Places, stops: Places) -> Hashes:
+def _hashes(data: bytes, starts: Places, stops: Places, lengths: Places) -> Hashes:
     """Of what is between some places and others."""
     around = b"".join((_MARGIN, data, _MARGIN))
     eights: NDArray[np.uint64] = np.ndarray(
         (len(around) - _EIGHT + 1,), np.dtype("<u8"), around, 0, (1,)
     )
     # What is beside a short word is shifted out.
-    beside = np.maximum(8 * _EIGHT - 8 * (stops - starts), 0).view(np.uint64)
-    hashes = eights.take(starts + len(_MARGIN))
+    beside = _BESIDE.take(lengths, mode="clip")
+    hashes = eights[_EIGHT:].take(starts)
     hashes <<= beside
     hashes *= _BEGIN
-    ends = eights.take(stops - 1)
+    ends = eights.take(stops)
     ends >>= beside
     ends *= _END
     hashes += ends
@@ -91,7 +97,10 @@ def _hashes(data: bytes, starts: Places, stops: Places) -> Hashes:
 
 def _hash(word: bytes) -> int:
     """Of one word."""
-    begin = int.from_bytes(word[:_EIGHT].rjust(_EIGHT, b"\0"), "little")
+    size = len(word)
+    if size <= _EIGHT:
+        return (int.from_bytes(word, "little") * _WHOLE_BY[size] & _MASK_OF_EIGHT) >> 32
+    begin = int.from_bytes(word[:_EIGHT], "little")
     end = int.from_bytes(word[-_EIGHT:], "little")
     return (begin * _BEGIN_BY + end * _END_BY & _MASK_OF_EIGHT) >> 32
 
@@ -291,35 +300,39 @@ class Table:
 
     def of_text(self, text: bytes, span: int) -> Summed:
         """The weights of a text's words and of pairs of them. It is at most LONGEST - 2 long."""
-        if len(text) <= FEW and text.count(b" ") < span:
-            return self._of_few(text.split())
+        if len(text) <= FEW:
+            return self._of_few(text.split(), span)
         data = b" %b " % text
         starts, stops = _edges(np.frombuffer(data, np.uint8))
         count = len(starts)
         if not count:
             return Summed(0, 0, 0, 0)
-        hashes = _hashes(data, starts, stops)
-        values = self._weights.take(bucket(hashes)).astype(np.int32)
-        values[1:] += self._weights.take(of_pairs(hashes))
-        sums = values.cumsum(dtype=np.int32)
+        lengths = stops - starts
+        hashes = _hashes(data, starts, stops, lengths)
+        sums = self._weights.take(bucket(hashes)).astype(np.int32)
+        sums[1:] += self._weights.take(of_pairs(hashes))
+        np.add.accumulate(sums, out=sums)
         highest = 0
         if count > span:
-            rows = sums[span - 1 :].copy()
-            rows[1:] -= sums[:-span]
-            highest = int(rows.max())
-        return Summed(count, int((stops - starts).max()), int(sums[-1]), highest)
+            rows = sums[span:] - sums[:-span]
+            highest = max(int(sums[span - 1]), int(rows.max()))
+        return Summed(count, int(lengths.max()), int(sums[-1]), highest)
 
-    def _of_few(self, words: Sequence[bytes]) -> Summed:
+    def _of_few(self, words: Sequence[bytes], span: int) -> Summed:
         """For a few words this is sooner done than an array made."""
-        total, before = 0, None
         held = self._held
+        total = before = 0
+        sums = [0]
         for word in words:
             hashed = _hash(word)
-            total += held[(hashed * _SPREAD_BY & _MASK) >> 32 - BITS]
-            if before is not None:
-                total += held[((before * _SECOND_BY + hashed) * _SPREAD_BY & _MASK) >> 32 - BITS]
-            before = hashed
-        return Summed(len(words), max(map(len, words), default=0), total, 0)
+            value = held[(hashed * _SPREAD_BY & _MASK) >> _SHIFT_BY]
+            if before:
+                value += held[((before + hashed) * _SPREAD_BY & _MASK) >> _SHIFT_BY]
+            total += value
+            sums.append(total)
+            before = hashed * _SECOND_BY | 1 << 64  # which falls away, and is not 0
+        highest = max(map(sub, sums[span:], sums)) if len(words) > span else 0
+        return Summed(len(words), max(map(len, words), default=0), total, highest)
 
 
 def table(weights: Iterable[float]) -> Table:
@@ -352,9 +365,9 @@ class Windows:
         if (self._first != first).any():
             starts, stops = self._cut(starts, stops, first)
         self._starts, self._stops = starts, stops
-        self.hashes = _hashes(data, starts, stops)
         self.lengths: Places = stops - starts
         """Of the words, in bytes."""
+        self.hashes = _hashes(data, starts, stops, self.lengths)
 
     def _cut(self, starts: Places, stops: Places, first: Places) -> tuple[Places, Places]:
         """The words of each range, one range after the other."""

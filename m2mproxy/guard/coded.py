@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from typing import NamedTuple
 
 from m2mproxy.guard import rules
 from m2mproxy.guard.hiding import ESCAPED, LONG, UNSEEN
@@ -35,34 +36,41 @@ _TELLING = frozenset(
 """One such word is enough to read a text in that way."""
 
 
-def texts_in(window: Window, ways: Collection[str]) -> list[str] | None:
-    """The texts that may be written in these ways, as in hiding.unreadable; None if that cannot be
-    told."""
+class Under(NamedTuple):
+    """What is under the codes in a window."""
+
+    texts: list[str]
+    is_nothing: bool
+    """Whether there is none, and hardly anything in the window that is no code."""
+
+
+def under(window: Window, ways: Collection[str]) -> Under | None:
+    """`ways`: how something may be written, as in hiding.unreadable. None if it cannot be told that
+    nothing else is there."""
     if UNSEEN in ways or not _TELLING.isdisjoint(window.plain.split()):
         return None
-    return _texts(window.text, ways)
+    text = window.text
+    texts = [made for way in ways if (made := READINGS[way](text)).strip() and made != text]
+    if ESCAPED in ways and (row := escaped_in(text)):  # without what is around it
+        texts.append(row)
+    if texts:
+        return Under([made[: len(text)] for made in texts], False)
+    runs = runs_of_base64(text)
+    return _is_code(text, runs) if all(map(_is_nothing, runs)) else None
 
 
-def _texts(window: str, ways: Collection[str]) -> list[str] | None:
-    texts = [made for way in ways if (made := READINGS[way](window)).strip() and made != window]
-    if ESCAPED in ways:  # a text that is all escapes is looked at without those around it
-        texts.append(escaped_in(window))
-    if not texts and not all(map(_is_nothing, runs_of_base64(window))):
-        return None
-    return [text[: len(window)] for text in texts if text]
-
-
-def is_code(window: str) -> bool | None:
-    """Of a window in which no text is found, whether it has hardly anything else in it than codes;
-    None if that is little, and yet enough for a text."""
-    runs = [run.decode() for run in runs_of_base64(window) if _is_random(run)]
-    size = sum(map(len, runs))
+def _is_code(window: str, runs: list[bytes]) -> Under | None:
+    """Where no text was found."""
+    random = [run.decode() for run in runs if _is_random(run)]
+    size = sum(map(len, random))
     if 2 * size < len(window):
-        return False
+        return Under([], False)
     rest = window
-    for run in runs:
+    for run in random:
         rest = rest.replace(run, " ")
-    return True if len(_words(rest)) < _FEW else None if 4 * size > 3 * len(window) else False
+    if len(_words(rest)) < _FEW:
+        return Under([], True)
+    return None if 4 * size > 3 * len(window) else Under([], False)  # little else may be a text
 
 
 def _is_nothing(run: bytes) -> bool:

@@ -5,7 +5,7 @@ occurs. It is taken over a window, which is then read as a whole; and over each 
 of which the worst are then read by themselves, so that a short attack within a document is not
 outweighed by the document. Unknown words count for nothing, which is less harmless than what is
 known: what cannot be read is not passed over. What is coded is decoded and looked at in the same
-way, if it is a text; if it is none it says nothing, and what is left of the window is read.
+way, if it is a text; if it is none it says nothing.
 
 The one rule: it only looks away; nothing is found here.
 """
@@ -19,7 +19,7 @@ from math import sqrt
 from typing import Any, NamedTuple
 
 from m2mproxy.guard.batches import in_batches
-from m2mproxy.guard.coded import is_code, texts_in
+from m2mproxy.guard.coded import under
 from m2mproxy.guard.grams import Summed, Table, Windows, running
 from m2mproxy.guard.hiding import CODED, escapes, may_be_coded, unreadable
 from m2mproxy.guard.stretch import MOST_PLAIN, Stretch, Window, single
@@ -136,19 +136,19 @@ class Gate:
         return looked
 
     def _look_into(self, looked: _Looked, may_hide: dict[int, set[str]], enough: float) -> None:
-        """Look at what is hidden in windows. Of which it cannot be told stay in `may_hide`."""
+        """Look at what is hidden in windows. Those that are read in any case stay in `may_hide`."""
         texts: list[Stretch] = []
         for at, ways in list(may_hide.items()):
-            if looked.whole[at] >= enough and CODED[0] not in ways:
-                continue  # it is read for its words
-            window = looked.window(at)
-            found = texts_in(window, ways)
-            code = None if found is None else not found and is_code(window.text)
-            if found is not None and code is not None:
-                del may_hide[at]
-                texts += [single(at, 0, text) for text in found]
-                if code:
-                    looked.whole[at] = _NEVER
+            is_read = looked.whole[at] >= enough  # for its words
+            if is_read and CODED[0] not in ways:
+                continue
+            found = under(looked.window(at), ways)
+            if found is None or (found.texts and is_read):
+                continue
+            del may_hide[at]
+            texts += [single(at, 0, text) for text in found.texts]
+            if found.is_nothing:
+                looked.whole[at] = _NEVER
         for batch in in_batches(texts, _size, MOST_PLAIN):
             inner = self._look_at(batch, _NEVER)
             both = zip(inner.whole.tolist(), inner.worst.tolist(), strict=True)

@@ -253,6 +253,8 @@ def _each_once(keys: Hashes, texts: int) -> Grams:
 
 def _of_each_text(values: NDArray[Any], ends: Places) -> Sums:
     """The sum of what each text has, where those of each text end."""
+    if len(ends) == 1:
+        return np.array([values.sum(dtype=np.int32)])
     padded = np.zeros(len(values) + 1, np.int32)
     padded[:-1] = values
     bounds = np.zeros(len(ends) + 1, np.int64)
@@ -433,7 +435,9 @@ class Windows:
             ranges = np.empty(2 * len(longer), np.int64)
             ranges[::2] = self._first[longer]
             ranges[1::2] = self._last[longer] - span + 1
-            highest[longer] = np.maximum.reduceat(np.concatenate((rows, rows[:1])), ranges)[::2]
+            if ranges[-1] == len(rows):
+                ranges = ranges[:-1]  # the end, which is where the last one ends
+            highest[longer] = np.maximum.reduceat(rows, ranges)[::2]
         return highest
 
     def place(self, rows: Sums, span: int, at: int) -> tuple[int, int]:

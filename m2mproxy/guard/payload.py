@@ -35,6 +35,8 @@ _ADDRESSES = frozenset(
         "video_url",
     )
 )  # fmt: skip
+DATA_KEYS = _DATA | _SEALED | _ADDRESSES
+"""What is_data looks at stands under one of these."""
 _address = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s]").match
 _GAPS = (" ", "\t", "\n", "\r", "\v", "\f")
 # How data begins that is an address, and how what comes before it most often ends.

@@ -39,7 +39,8 @@ _is_numbered = re.compile(r"[^\W\d_]+[0-9]{2,}\W*").fullmatch
 """As base64 and rot13."""
 _has_letter = re.compile(r"[A-Za-z]").search
 _IN_NO_TEXT = bytes((*range(9), *range(14, 28), 127, 0xC0, 0xC1, *range(0xF5, 0x100)))
-"""Controls that are no white space, and what no UTF-8 has: each is one odd character."""
+"""Controls that are no white space, which are all of ASCII that is odd, and what no UTF-8 has: each
+is one odd character."""
 
 
 def _table(kept: bytes, made: bytes = b"") -> bytes:
@@ -50,7 +51,7 @@ def _table(kept: bytes, made: bytes = b"") -> bytes:
 
 _HEXADECIMAL, _HEX_GAPS, _GAP = string.hexdigits.encode(), b" :,", b","
 _IN_BASE64 = _table((string.ascii_letters + string.digits + "+/-_").encode())
-_ONE_ALPHABET = bytes.maketrans(b"-_", b"+/")
+_AS_BASE64 = _IN_BASE64.translate(bytes.maketrans(b"-_", b"+/"))
 _IN_HEX = _table(_HEXADECIMAL + _HEX_GAPS, _HEXADECIMAL + _GAP * len(_HEX_GAPS))
 _AS_HEX = _table(_HEXADECIMAL, b"0" * len(_HEXADECIMAL))
 _AS_BITS = _table(b"01", b"00")
@@ -77,9 +78,11 @@ def _of_selectors(run: str) -> str:
 
 def _readable(data: bytes) -> str:
     """Decoded bytes that look like text; "" for others."""
-    # Most of those are told by their bytes, in a tenth of the time.
-    if (len(data) - len(data.translate(None, _IN_NO_TEXT))) * 8 > len(data):
+    odd = len(data) - len(data.translate(None, _IN_NO_TEXT))
+    if odd * 8 > len(data):
         return ""
+    if data.isascii():
+        return data.decode("ascii")
     text = data.decode("utf-8", "replace")
     if text.count("\ufffd") * 8 > len(text):  # most of what was no coded text
         return ""
@@ -91,19 +94,23 @@ def _readable(data: bytes) -> str:
 
 def of_base64(text: str) -> str:
     """All runs of base64 in the text, decoded."""
-    return " ".join(filter(None, map(_one_base64, runs_of_base64(text))))
+    return " ".join(filter(None, map(_one_base64, _runs(text, _AS_BASE64))))
 
 
 def runs_of_base64(text: str) -> list[bytes]:
     """What is in the alphabets of base64, in runs that are worth decoding, without their ends."""
-    words = text.encode("utf-8", "replace").translate(_IN_BASE64).split()
+    return _runs(text, _IN_BASE64)
+
+
+def _runs(text: str, table: bytes) -> list[bytes]:
+    words = text.encode("utf-8", "replace").translate(table).split()
     return [word for word in words if len(word) >= _LEAST_RUN]
 
 
 def _one_base64(run: bytes) -> str:
-    body = run.translate(_ONE_ALPHABET)
+    whole = run if len(run) % 4 != 1 else run[:-1]
     try:
-        return _readable(binascii.a2b_base64(body[: len(body) - (len(body) % 4 == 1)] + b"=="))
+        return _readable(binascii.a2b_base64(whole + b"=="))
     except binascii.Error:
         return ""
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from m2mproxy.guard.document import MAX_DEPTH
-from m2mproxy.guard.payload import is_data, text_in
+from m2mproxy.guard.payload import DATA_KEYS, is_data, text_in
 
 # Whose words: as the roles of a message, and of what stands beside the conversation.
 ROLES = ("user", "assistant", "tool", "system", "definition")
@@ -85,6 +85,7 @@ _LABELS = frozenset(
     )
 )
 _LONGEST_LABEL, _MOST_GAPS = 128, 2
+_OFTEN_NO_TEXT = _LABELS | DATA_KEYS
 # A key of more characters is a text, and so is one with spaces that is longer than a name.
 _LONGEST_KEY, _LONGEST_NAME = 64, 16
 # What is in these is somebody's own, and its keys mean nothing to us.
@@ -215,7 +216,9 @@ class Contents:
                 self._list(item, key, role, depth + 1, means, found)
 
     def _string(self, key: str, item: str, role: str, free: bool, found: Texts) -> None:
-        if not free and key in _LABELS and _is_label(item):
+        if key not in _OFTEN_NO_TEXT:
+            found.setdefault(role, []).append(item)
+        elif not free and key in _LABELS and _is_label(item):
             self.labels.append(item)
         elif is_data(key, item, free):
             self.labels.append(item)

@@ -6,11 +6,12 @@ The one rule: what is said to hold no text is what no other reading makes a text
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from itertools import chain
 from typing import NamedTuple
 
 from m2mproxy.guard import rules
-from m2mproxy.guard.hiding import ESCAPED, LONG, UNSEEN
+from m2mproxy.guard.hiding import ESCAPED, LONG, SPACED, UNSEEN
 from m2mproxy.guard.stretch import Window
 from m2mproxy.guard.views import READINGS, escaped_in, runs_of_base64
 
@@ -25,15 +26,24 @@ _SHARE = 6
 """In base64 two letters of five are capitals, two are small; one of six is seldom not."""
 
 
-_word_of = re.compile(r"\\b\(\?:([a-z]+)\)\\b").fullmatch
-_TELLING = frozenset(
-    word[1].encode()
-    for sign in rules.load().signs
-    if sign.id in ("rot13", "reversed")
-    for word in map(_word_of, sign.patterns)
-    if word
-)
+_SIGNS = [sign for sign in rules.load().signs if sign.id in ("rot13", "reversed")]
+_inner = re.compile(r"\\b(?:\(\?:)?([a-z]+)\)?\\b").fullmatch
+
+
+def _all_words(patterns: Iterable[str]) -> frozenset[bytes]:
+    """Of patterns that are one word each."""
+    return frozenset(match[1].encode() for match in map(_inner, patterns) if match)
+
+
+_TELLING = _all_words(pattern for sign in _SIGNS for pattern in sign.patterns)
 """One such word is enough to read a text in that way."""
+_HINTS = _all_words(
+    pattern
+    for sign in _SIGNS
+    for name in chain.from_iterable(sign.near)
+    for pattern in rules.load().lists[name]
+)
+"""Of these it takes two."""
 
 
 class Under(NamedTuple):
@@ -47,7 +57,10 @@ class Under(NamedTuple):
 def under(window: Window, ways: Collection[str]) -> Under | None:
     """`ways`: how something may be written, as in hiding.unreadable. None if it cannot be told that
     nothing else is there."""
-    if UNSEEN in ways or not _TELLING.isdisjoint(window.plain.split()):
+    words = window.plain.split()
+    if not {UNSEEN, SPACED}.isdisjoint(ways) or not _TELLING.isdisjoint(words):
+        return None
+    if sum(map(_HINTS.__contains__, words)) > 1:
         return None
     text = window.text
     texts = [made for way in ways if (made := READINGS[way](text)).strip() and made != text]

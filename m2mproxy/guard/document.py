@@ -21,8 +21,8 @@ from typing import Any
 import orjson
 
 from m2mproxy.guard.characters import malformed
+from m2mproxy.guard.counts import counted_and
 from m2mproxy.guard.finding import Finding
-from m2mproxy.guard.grams import counted_and
 
 CHECKS: Mapping[str, str] = {
     "utf8": "not UTF-8",

@@ -11,7 +11,7 @@ The one rule: what its arrays take is bounded by LONGEST.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from operator import sub
 from typing import Any, NamedTuple
 
@@ -55,8 +55,6 @@ _UPPER = np.uint64(32)
 _MARGIN = b" " * _EIGHT
 _BESIDE = np.array([8 * (_EIGHT - length) for length in range(_EIGHT + 1)], np.uint64)
 """By the length of a word, the bits of eight bytes that are not its own."""
-_LARGE = 2048
-"""Bytes from which on it is worth an array to count."""
 FEW = 144
 """Bytes of a text up to which its words are added up without arrays, if they are few, too."""
 
@@ -121,42 +119,6 @@ def _pairs(hashes: Hashes) -> Hashes:
     pairs = hashes[:-1] * _SECOND
     pairs += hashes[1:]
     return pairs
-
-
-def followed(data: bytes, sign: int, by: bytes) -> list[int]:
-    """How often one byte is followed by each of some that are others."""
-    if len(data) < _LARGE:
-        return [data.count(bytes((sign, each))) for each in by]
-    found = [0] * len(by)
-    for text in _pieces(data, 1):
-        first, after = text[:-1] == sign, text[1:]
-        for at, each in enumerate(by):
-            found[at] += int(np.count_nonzero(first & (after == each)))
-    return found
-
-
-def counted(data: bytes, sign: bytes) -> int:
-    """How often there is a byte."""
-    if len(data) < _LARGE:
-        return data.count(sign)
-    return sum(int(np.count_nonzero(text == ord(sign))) for text in _pieces(data, 0))
-
-
-def counted_and(data: bytes, sign: bytes, pair: bytes) -> tuple[int, bool]:
-    """How often there is a byte, and whether there are two others in a row."""
-    if len(data) < _LARGE:
-        return data.count(sign), pair in data
-    found, has_pair = 0, False
-    for text in _pieces(data, 1):
-        found += int(np.count_nonzero(text[:LONGEST] == ord(sign)))
-        has_pair = has_pair or bool(((text[:-1] == pair[0]) & (text[1:] == pair[1])).any())
-    return found, has_pair
-
-
-def _pieces(data: bytes, more: int) -> Iterator[NDArray[np.uint8]]:
-    """Of LONGEST bytes each, and some more that belong to the next."""
-    for at in range(0, len(data), LONGEST):
-        yield np.frombuffer(data, np.uint8, min(LONGEST + more, len(data) - at), at)
 
 
 class Grams(NamedTuple):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from m2mproxy.guard.grams import Windows, counted, followed, words
+from m2mproxy.guard.counts import counted, followed
+from m2mproxy.guard.grams import Windows, words
 from m2mproxy.guard.stretch import Stretch
 
-CODED, ESCAPED, UNSEEN = ("base64", "hex"), "escapes", "hidden"
+CODED, ESCAPED, SPACED, UNSEEN = ("base64", "hex"), "escapes", "spelling", "hidden"
 LONG = 28
 """Letters of a word from which on it may be coded."""
 _LONGER = 48
@@ -23,6 +24,7 @@ _HEXADECIMAL = b"0abcdef"
 _apart = re.compile(rb"(?: [0a-f]{2}){12}").search
 _TWO_IN_A_ROW = bytes([2] * 11)
 """The lengths of the words of _apart that have one after them."""
+_ONE_LETTER_IN_A_ROW = bytes([1] * 8)
 _FEW = 3
 _AND, _BACKSLASH = b"&\\"
 _unseen = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4}|[\U000e0020-\U000e007e]{4}").search
@@ -49,6 +51,9 @@ def unreadable(
             for at in range(len(stretch.borders)):
                 if hides(stretch.window_text(at)):
                     found.setdefault(first + at, set()).add(how)
+    for at, ways in found.items():
+        if _ONE_LETTER_IN_A_ROW in seen.sizes(at):
+            ways.add(SPACED)
     return found
 
 

@@ -99,12 +99,10 @@ def test_a_long_word_that_somebody_could_read_is_read(way: str) -> None:
     assert [each.text for each in through(text)] == [text]
 
 
-@pytest.mark.parametrize("word", ["tpmorp", "flfgrz"])
-def test_beside_codes_one_telling_word_is_enough(word: str) -> None:
+@pytest.mark.parametrize("word", ["tpmorp", "flfgrz", "naq gur", "dna eht", "i g n o r e a l l"])
+def test_beside_codes_what_may_be_read_otherwise_is_read(word: str) -> None:
     text = f"{PAGE[:150]} {CODE[:64]} {word} {PAGE[:150]}"
     assert [each.text for each in through(text)] == [text]
-
-
 
 
 @pytest.mark.parametrize(

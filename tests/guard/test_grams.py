@@ -121,25 +121,6 @@ def test_a_text_by_itself_has_the_sums_that_it_has_among_others(parts: list[byte
         assert summed.highest == seen.highest(sums[span:] - sums[:-span], span)[0]
 
 
-@given(st.binary(max_size=30).map(lambda data: data.translate(bytes([97, 98, 99, 100] * 64))))
-def test_signs_are_counted_by_what_follows(data: bytes) -> None:
-    for some in (data, data * 100, data * 2500):
-        assert grams.followed(some, 97, b"bc") == [some.count(b"ab"), some.count(b"ac")]
-
-
-@given(st.binary(max_size=30).map(lambda data: data.translate(bytes([97, 98, 99, 100] * 64))))
-def test_a_sign_is_counted(data: bytes) -> None:
-    for some in (data, data * 100, data * 2500):
-        assert grams.counted(some, b"a") == some.count(b"a")
-        assert grams.counted_and(some, b"a", b"bc") == (some.count(b"a"), b"bc" in some)
-
-
-@pytest.mark.parametrize("before,after", [(0, 70_000), (LONGEST - 1, 40_000), (70_000, 0)])
-def test_a_pair_is_found_wherever_it_stands(before: int, after: int) -> None:
-    data = b"a" * before + b"bc" + b"a" * after
-    assert grams.counted_and(data, b"a", b"bc") == (before + after, True)
-
-
 def test_weights_are_rounded_to_steps() -> None:
     given = [0.0] * BUCKETS
     given[:3] = [12.7, -12.7, 0.04]

@@ -1,4 +1,5 @@
-"""What is under the codes in a window: texts, or nothing, as in pictures, keys and digests.
+"""What is under the codes in a window: texts, or nothing, as in pictures, keys and digests. A text
+that is coded is always read: who means no harm seldom writes one.
 
 The one rule: what is said to hold no text is what no other reading makes a text of, either.
 """
@@ -11,14 +12,16 @@ from itertools import chain
 from typing import NamedTuple
 
 from m2mproxy.guard import rules
-from m2mproxy.guard.hiding import ESCAPED, LONG, SPACED, UNSEEN
+from m2mproxy.guard.hiding import CODED, ESCAPED, LONG, SPACED, UNSEEN
 from m2mproxy.guard.stretch import Window
-from m2mproxy.guard.views import READINGS, escaped_in, runs_of_base64
+from m2mproxy.guard.views import READINGS, escaped_in, of_escapes, runs_of_base64
 
 _long_words = re.compile(rb"[A-Za-z0-9]{%d,}" % LONG).findall
 _words = re.compile(r"[A-Za-z]+|[^\W\d_]").findall
 """Of other scripts a letter is enough."""
 _FEW = 3
+_letters = re.compile(r"[A-Za-z]").findall
+_MANY = 12
 _HEXADECIMAL = b"0123456789abcdefABCDEF"
 _CAPITALS = bytes(range(ord("A"), ord("Z") + 1))
 _SMALL = bytes(range(ord("a"), ord("z") + 1))
@@ -49,45 +52,49 @@ _HINTS = _all_words(
 class Under(NamedTuple):
     """What is under the codes in a window."""
 
-    texts: list[str]
+    text: str
+    """It with its escapes undone; "" where it has none."""
     is_nothing: bool
-    """Whether there is none, and hardly anything in the window that is no code."""
+    """Whether there is hardly anything in it that is no code."""
 
 
 def under(window: Window, ways: Collection[str]) -> Under | None:
-    """`ways`: how something may be written, as in hiding.unreadable. None if it cannot be told that
-    nothing else is there."""
+    """`ways`: how something may be written, as in hiding.unreadable. None if it is a text, or if it
+    cannot be told that it is none."""
     words = window.plain.split()
     if not {UNSEEN, SPACED}.isdisjoint(ways) or not _TELLING.isdisjoint(words):
         return None
     if sum(map(_HINTS.__contains__, words)) > 1:
         return None
     text = window.text
-    texts = [made for way in ways if (made := READINGS[way](text)).strip() and made != text]
-    if ESCAPED in ways and (row := escaped_in(text)):  # without what is around it
-        texts.append(row)
-    if texts:
-        return Under([made[: len(text)] for made in texts], False)
     runs = runs_of_base64(text)
-    return _is_code(text, runs) if all(map(_is_nothing, runs)) else None
+    if not all(map(_is_nothing, runs)):
+        return None
+    if any([READINGS[way](text) for way in CODED if way in ways]):
+        return None
+    if ESCAPED not in ways:
+        return _without_text(text, runs)
+    if len(_letters(escaped_in(text))) >= _MANY:  # which nobody needs to escape
+        return None
+    return Under(of_escapes(text)[: len(text)], False)
 
 
-def _is_code(window: str, runs: list[bytes]) -> Under | None:
-    """Where no text was found."""
+def _without_text(window: str, runs: list[bytes]) -> Under | None:
+    """Where nothing can be decoded."""
     random = [run.decode() for run in runs if _is_random(run)]
     size = sum(map(len, random))
     if 2 * size < len(window):
-        return Under([], False)
+        return Under("", False)
     rest = window
     for run in random:
         rest = rest.replace(run, " ")
     if len(_words(rest)) < _FEW:
-        return Under([], True)
-    return None if 4 * size > 3 * len(window) else Under([], False)  # little else may be a text
+        return Under("", True)
+    return None if 4 * size > 3 * len(window) else Under("", False)  # little else may be a text
 
 
 def _is_nothing(run: bytes) -> bool:
-    """Whether no reading makes a text of it."""
+    """Whether nobody reads a text in it, but for one that it is decoded to."""
     return len(run) < LONG or _is_random(run) or all(map(_is_random, _long_words(run)))
 
 

@@ -4,8 +4,8 @@ It is a model of its own: the sum of what each word and each pair of words count
 occurs. It is taken over a window, which is then read as a whole; and over each few words in a row,
 of which the worst are then read by themselves, so that a short attack within a document is not
 outweighed by the document. Unknown words count for nothing, which is less harmless than what is
-known: what cannot be read is not passed over. What is coded is decoded and looked at in the same
-way, if it is a text; if it is none it says nothing.
+known: what cannot be read is not passed over. What is coded is, if it is no text once it is
+decoded; and what has a few escapes in it is looked at as if it had none.
 
 The one rule: it only looks away; nothing is found here.
 """
@@ -143,10 +143,11 @@ class Gate:
             if is_read and CODED[0] not in ways:
                 continue
             found = under(looked.window(at), ways)
-            if found is None or (found.texts and is_read):
+            if found is None:
                 continue
             del may_hide[at]
-            texts += [single(at, 0, text) for text in found.texts]
+            if found.text:
+                texts.append(single(at, 0, found.text))
             if found.is_nothing:
                 looked.whole[at] = _NEVER
         for batch in in_batches(texts, _size, MOST_PLAIN):

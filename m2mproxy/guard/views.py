@@ -22,7 +22,6 @@ _HEX = re.compile(rb"(?:[0-9a-fA-F]{2},?+){8,}+")
 _LEAST_RUN = 16
 """Characters of base64, or of hexadecimal bytes and the gaps between them."""
 _ESCAPES = re.compile(r"((?:\\u|\\x|%|&#x?|\\U0{0,4}|U\+)[0-9a-fA-F]{2,5};?)")
-_ROWS = re.compile(rf"(?:{_ESCAPES.pattern.replace('((?', '(?:(?')}){{8,}}").findall
 _BITS = re.compile(r"(?:[01]{8}\s?){4,}")
 _SPACED = re.compile(r"(?<![^\W_])[^\W_](?:(?:[^\S\n]|[._*\-|/\\])[^\W_]){3,}(?![^\W_])")
 _SHORT = re.compile(r"(?:^|(?<=  ))[^\W_](?: [^\W_]){1,2}(?= {2}|\s*$| [^\w\s])", re.MULTILINE)
@@ -140,8 +139,8 @@ def of_escapes(text: str) -> str:
 
 
 def escaped_in(text: str) -> str:
-    """What is written in rows of escapes alone."""
-    return " ".join(["".join(map(_one_escape, _ESCAPES.findall(row))) for row in _ROWS(text)])
+    """What is escaped in the text, without the rest."""
+    return "".join(map(_one_escape, _ESCAPES.findall(text)))
 
 
 @lru_cache(_MOST_ESCAPES)

@@ -62,17 +62,17 @@ def test_what_hides_another_text_is_read_whatever_its_words_are(how: str) -> Non
 
 
 @pytest.mark.parametrize("how", set(HIDDEN) - {"base64 of base64"})
-def test_what_is_hidden_is_judged_as_what_is_not(how: str) -> None:
-    """But for what is hidden twice, which is read whatever it is."""
-    assert through(f"{PAGE[:150]} {HIDDEN[how](PAGE[:60].encode())} {PAGE[:150]}") == []
+def test_what_is_coded_and_a_text_is_read_whatever_its_words_are(how: str) -> None:
+    text = f"{PAGE[:150]} {HIDDEN[how](PAGE[:60].encode())} {PAGE[:150]}"
+    assert [each.text for each in through(text)] == [text]
 
 
-def test_a_row_of_escapes_is_looked_at_without_the_text_around_it() -> None:
-    text = "\\n ".join(["dull"] * 80)
-    escapes = HIDDEN["escapes of C"](b"this is wrong")
-    assert len(text + escapes) < SIZE
-    assert len(through(text + escapes, part=100.0)) == 1
-    assert through(text + " this is wrong", part=100.0) == []
+@pytest.mark.parametrize("escape", ["\\x{:02x}", "\\u{:04x}", "%{:02x}", "&#{};"])
+def test_a_text_with_a_few_escapes_is_looked_at_without_them(escape: str) -> None:
+    dull = PAGE[:300].replace(" ", escape.format(0x20), 9)
+    assert through(dull) == []
+    bad = dull + " this is wro" + "".join(escape.format(byte) for byte in b"ng")
+    assert [each.text for each in through(bad)] == [bad]
 
 
 DIGEST = hashlib.sha256(b"").hexdigest()

@@ -20,8 +20,8 @@ _long_words = re.compile(rb"[A-Za-z0-9]{%d,}" % LONG).findall
 _words = re.compile(r"[A-Za-z]+|[^\W\d_]").findall
 """Of other scripts a letter is enough."""
 _FEW = 3
-_letters = re.compile(r"[A-Za-z]").findall
-_MANY = 12
+_plain = re.compile(r"[A-Za-z0-9]").findall
+_MANY = 8
 _HEXADECIMAL = b"0123456789abcdefABCDEF"
 _CAPITALS = bytes(range(ord("A"), ord("Z") + 1))
 _SMALL = bytes(range(ord("a"), ord("z") + 1))
@@ -74,7 +74,7 @@ def under(window: Window, ways: Collection[str]) -> Under | None:
         return None
     if ESCAPED not in ways:
         return _without_text(text, runs)
-    if len(_letters(escaped_in(text))) >= _MANY:  # which nobody needs to escape
+    if len(_plain(escaped_in(text))) >= _MANY:  # which nobody needs to escape
         return None
     return Under(of_escapes(text)[: len(text)], False)
 

@@ -59,16 +59,21 @@ class UpstreamFault(Fault):
     unsealed.
 
     `retry` says that a connection used before died with no byte of this response seen, so that
-    the same request may be sent once more on a fresh one (RFC 9112 9.3.1).
+    the same request may be sent once more on a fresh one (RFC 9112 9.3.1). `unseen` says that the
+    upstream has not looked at the request, by its own word (RFC 9113 8.7) or since none of it was
+    sent, so that it may be sent again as often as that is of use.
     """
 
     status = 502
 
-    def __init__(self, phase: str, message: str, retry: bool = False) -> None:
+    def __init__(
+        self, phase: str, message: str, retry: bool = False, unseen: bool = False
+    ) -> None:
         super().__init__(message)
         self.phase = phase
         self.code = _UPSTREAM_CODES[phase]
-        self.retry = retry
+        self.retry = retry or unseen
+        self.unseen = unseen
 
 
 _LATE_CODES = {

@@ -126,7 +126,7 @@ class H1Client(H1):
         if stream is not None and not self._head_sent:
             reason = "the upstream closed the connection before the request"
             stream.end()  # who hears of the fault may call
-            self._fault(UpstreamFault("disconnected", reason, retry=True))
+            self._fault(UpstreamFault("disconnected", reason, unseen=True))
             self._stream = None
 
     def _disconnected(self, error: Exception | None = None) -> None:

@@ -289,7 +289,7 @@ class H2Client(H2):
 
 
 def _refused(what: str) -> UpstreamFault:
-    return UpstreamFault("disconnected", f"the upstream {what}", retry=True)
+    return UpstreamFault("disconnected", f"the upstream {what}", unseen=True)
 
 
 def _guarded(field: Field, direct: bool) -> Field:

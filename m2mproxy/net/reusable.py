@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from m2mproxy.http.faults import Fault
+from m2mproxy.http.faults import Fault, UpstreamFault
 from m2mproxy.http.message import Origin
 from m2mproxy.net.connection import Connection, Owner, Session, Stream
 
@@ -16,12 +16,34 @@ from m2mproxy.net.connection import Connection, Owner, Session, Stream
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 # More than a round trip, in seconds. Who closed before our request came is heard of within one.
 _AT_ONCE = 1.0
+# Of one request that nobody has looked at.
+_MOST_TRIES = 3
 
 
 def may_go_again(method: bytes, seconds: float) -> bool:
     """Whether a request may be sent once more whose connection, used before, ended without a word
     so many seconds after it was sent. Later than at once, the upstream was at work on it."""
     return seconds <= _AT_ONCE or method in _IDEMPOTENT
+
+
+class Tries:
+    """How often one request has been sent, and whether it may be sent once more.
+
+    A connection that ended without a word is followed by one other, since nobody knows what became
+    of the request. An upstream that says of each that it did not look at it, as those do which
+    change their connections every few requests, is asked up to three times.
+    """
+
+    __slots__ = ("failed",)
+
+    def __init__(self) -> None:
+        self.failed = 0
+
+    def one_more(self, fault: UpstreamFault) -> bool:
+        """Whether `fault` may be followed by another try, on a connection never used before."""
+        may = fault.retry and (not self.failed or (fault.unseen and self.failed < _MOST_TRIES - 1))
+        self.failed += 1
+        return may
 
 
 class Reusable(Connection, Protocol):

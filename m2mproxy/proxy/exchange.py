@@ -20,6 +20,7 @@ from m2mproxy.http.message import Request, Response
 from m2mproxy.http.negotiation import Accepted, accepted
 from m2mproxy.net.connection import Stream
 from m2mproxy.net.pool import Wait
+from m2mproxy.net.reusable import Tries
 from m2mproxy.proxy.coder import Coder
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.errors import fault_reply
@@ -241,15 +242,14 @@ class Exchange(Record):
         return await decode(self.request, body, limit, self.ledger, run, forms, held)
 
     async def _response(self, route: Upstream, upload: Pump) -> Response:
-        """Send the request and wait for the head of the response. Once more, when the connection
-        turns out to have been closed by the upstream before it saw anything (RFC 9112 9.3.1); and
-        plain, when the upstream refuses it coded."""
-        again, refused = False, None
+        """Send the request and wait for the head of the response: again, where nobody has
+        looked at it (`Tries`), and plain, when the upstream refuses it coded."""
+        tries, refused = Tries(), None
         while True:
-            stream = await self._stream(route, fresh=again)
+            stream = await self._stream(route, fresh=tries.failed > 0)
             linked = self._linked
             turn = linked.turn if linked is not None else None
-            replays = again and turn is None
+            replays = tries.failed > 0 and turn is None
             if linked is not None and turn is not None:
                 edge = route.links.edge(stream.session)
                 if edge is not None or turn.is_refused:
@@ -268,21 +268,21 @@ class Exchange(Record):
             try:
                 response = await stream.head
             except UpstreamFault as fault:
-                if again or not (fault.retry and (upload.halt() or turn is not None)):
+                if not (tries.one_more(fault) and (upload.halt() or turn is not None)):
                     raise
-                self.retried = again = True
+                self.retried = True
                 continue
             if turn is not None and turn.judge(response) is Verdict.AGAIN:
                 stream.reset()
                 self._refused(upload, response)
-                again = False
+                tries = Tries()
                 continue
             upload.forget()
             coded, self._coded = self._coded, None  # held no longer than it is of use
             if coded is None or not route.requests.judge(self.request, coded, response):
                 break
             stream.reset()
-            again, refused = False, (coded.coding, response.status)
+            tries, refused = Tries(), (coded.coding, response.status)
             upload = self._plain_again(route, coded, upload, response)
         if refused is not None and refused[1] == response.status:
             route.requests.forgive(self.request, refused[0])

@@ -11,8 +11,10 @@ from hpack import Encoder, NeverIndexedHeaderTuple
 from hyperframe.frame import GoAwayFrame, HeadersFrame
 from world import World, get
 
+from m2mproxy.http.faults import UpstreamFault
 from m2mproxy.net.connection import MOST_INFORMATIONAL
 from m2mproxy.net.h2_engine import MAX_STREAMS
+from m2mproxy.net.reusable import Tries
 
 PAIR = ("1.1", "2")
 OK = [(b":status", b"200")]
@@ -145,13 +147,47 @@ def test_a_refused_stream_is_sent_again() -> None:
     assert len(world.upstreams) == 2
 
 
-def test_a_stream_that_is_refused_twice_is_a_fault() -> None:
+@pytest.mark.parametrize(
+    "refusal",
+    [rst(1, 7), GoAwayFrame(0, last_stream_id=0).serialize()],
+    ids=["REFUSED_STREAM", "GOAWAY"],
+)
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_request_that_nobody_looks_at_is_sent_three_times_at_most(
+    refusal: bytes, times: int
+) -> None:
+    """Some change their connections every few requests, and others come first on the new one."""
     world = World(pair=PAIR)
     ask = world.ask(b"payload")
-    say(world, rst(1, 7))
-    say(world, rst(1, 7))
-    assert (ask.status, len(world.calls)) == (502, 2)
+    for _ in range(times):
+        say(world, refusal)
+    assert [call.body for call in world.calls] == [b"payload"] * 3
+    if times < 3:
+        world.call().reply(b"ok")
+        world.run()
+    assert ask.status == (200 if times < 3 else 502)
+    assert len({id(end) for end in world.upstreams}) == 3
+    world.advance(60)
     assert world.at_rest
+
+
+@pytest.mark.parametrize(
+    ("faults", "may"),
+    [
+        ("unseen unseen unseen", [True, True, False]),
+        ("silent silent", [True, False]),
+        ("unseen silent", [True, False]),
+        ("silent unseen unseen", [True, True, False]),
+        ("other", [False]),
+    ],
+)
+def test_a_request_that_may_have_been_seen_is_not_sent_a_third_time(
+    faults: str, may: list[bool]
+) -> None:
+    kinds = {"unseen": (False, True), "silent": (True, False), "other": (False, False)}
+    tries = Tries()
+    asked = [UpstreamFault("disconnected", "", *kinds[kind]) for kind in faults.split()]
+    assert [tries.one_more(fault) for fault in asked] == may
 
 
 def test_streams_above_the_last_of_a_goaway_are_sent_again_and_the_others_finish() -> None:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import pytest
 from frames import GET, POST, PREFACE, FrameClient, data, ping, raw, rst, settings, window
-from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, SettingsFrame
+from hyperframe.frame import (
+    DataFrame,
+    GoAwayFrame,
+    PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
 from link import WIRE, Raw, Split, join
 from world import World, chunk, get, reply, transport_of
 
 from m2mproxy.http.faults import Busy
+from m2mproxy.net.h2_engine import STREAM_WINDOW
 from m2mproxy.net.tcp import WRITE_HIGH
 
 REPLY = reply(b"0123456789" * 10)
@@ -357,3 +365,42 @@ def test_a_transport_that_is_exactly_full_is_full() -> None:
     client.transport.resume_reading()
     world.run()
     assert client.payload(1) == sent
+
+
+def answered_early(size: int) -> FrameClient:
+    """A client that has filled its window with a body of `size`, and been answered meanwhile."""
+    world = World()
+    world.accepting = False  # so that nobody has taken anything
+    client = FrameClient(world)
+    length = (b"content-length", b"%d" % size)
+    client.say(client.headers(1, [*POST, length], end=False))
+    client.say(*[data(1, b"x" * 16384)] * (STREAM_WINDOW // 16384))
+    assert client.status(1) is None
+    world.refuse()
+    world.run()
+    assert client.status(1) == b"502"
+    assert client.is_ended(1)
+    return client
+
+
+def test_a_body_of_some_size_is_taken_though_its_answer_is_there() -> None:
+    """httpx reads no answer before all of its request is out."""
+    client = answered_early(800_000)
+    sent = STREAM_WINDOW
+    while sent < 800_000:
+        room = STREAM_WINDOW + sum(f.window_increment for f in client.of(WindowUpdateFrame, 1))
+        piece = min(16384, 800_000 - sent, room - sent)
+        assert piece
+        client.say(data(1, b"x" * piece, end=sent + piece == 800_000))
+        sent += piece
+    assert client.reset(1) is None
+    assert client.world.at_rest
+
+
+def test_a_client_that_waits_for_room_hears_that_its_body_is_not_wanted() -> None:
+    """httpx waits for room and looks at nothing else, a reset included."""
+    client = answered_early(4 << 20)
+    assert client.reset(1) == 0
+    kinds = [type(frame) for frame in client.frames if frame.stream_id == 1]
+    assert kinds.index(WindowUpdateFrame) < kinds.index(RstStreamFrame)
+    assert client.world.at_rest

@@ -31,9 +31,9 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 # Streams that end before their answer: so many at once, so many a second, and one for each that
 # ends well.
 _RESETS, _RESETS_RATE = 100, 20
-# A request that is answered before its end: up to this many bytes of its rest are taken. Not all
-# clients read an answer while they have something to send, or survive being told to stop.
-_UNREAD_REST = 1 << 20
+# A request that is answered before its end: up to this many bytes of its rest are taken, and of a
+# larger one there is room for so many at most.
+_UNREAD_REST, _MOST_REST = 1 << 20, 64 << 20
 # How often slow clients are looked for: the error of their deadlines, in seconds.
 _LOOK_EVERY = 1.0
 _LAST_PING = b"m2mdrain"
@@ -182,12 +182,15 @@ class H2Server(H2):
             self._answered_early(stream)
 
     def _answered_early(self, stream: H2Stream) -> None:
-        """Take the rest of the request if it is small; otherwise say that it is not wanted."""
+        """Take the rest of the request if it is small; otherwise say that it is not wanted, to a
+        client that has room for it: some (httpx) wait for that, and look at nothing else."""
         request = stream.request
         length = request.length if request is not None else None
-        # Room even for what is refused: some wait for that alone, and would for ever.
-        stream.body.discard()
-        if length is None or length - stream.arrived > _UNREAD_REST:
+        rest = _MOST_REST if length is None else length - stream.arrived
+        if rest <= _UNREAD_REST:
+            stream.body.discard()
+        else:
+            self._engine.increment_flow_control_window(min(rest, _MOST_REST), stream.id)
             self._engine.reset_stream(stream.id, ErrorCodes.NO_ERROR)  # RFC 9113 8.1
             self._over(stream)
 

@@ -384,7 +384,7 @@ def answered_early(size: int) -> FrameClient:
 
 
 def test_a_body_of_some_size_is_taken_though_its_answer_is_there() -> None:
-    """httpx reads no answer before all of its request is out."""
+    """Not all clients survive being told to stop."""
     client = answered_early(800_000)
     sent = STREAM_WINDOW
     while sent < 800_000:
@@ -397,10 +397,17 @@ def test_a_body_of_some_size_is_taken_though_its_answer_is_there() -> None:
     assert client.world.at_rest
 
 
-def test_a_client_that_waits_for_room_hears_that_its_body_is_not_wanted() -> None:
-    """httpx waits for room and looks at nothing else, a reset included."""
-    client = answered_early(4 << 20)
-    assert client.reset(1) == 0
+def test_a_client_whose_body_is_not_wanted_has_room_for_all_of_it() -> None:
+    """httpx waits for room, and does not see meanwhile that it is to stop."""
+    size = 4 << 20
+    client = answered_early(size)
     kinds = [type(frame) for frame in client.frames if frame.stream_id == 1]
-    assert kinds.index(WindowUpdateFrame) < kinds.index(RstStreamFrame)
+    assert (kinds[-1], client.reset(1)) == (RstStreamFrame, 0)
+    room = sum(frame.window_increment for frame in client.of(WindowUpdateFrame, 1))
+    assert STREAM_WINDOW + room >= size
+    for _ in range((size - STREAM_WINDOW) // 16384):
+        client.say(data(1, b"x" * 16384))
+    again = sum(frame.window_increment for frame in client.of(WindowUpdateFrame, 0))
+    assert again >= size - STREAM_WINDOW
+    assert client.goaway is None
     assert client.world.at_rest

@@ -49,7 +49,7 @@ class Request:
     @property
     def expects_continue(self) -> bool:
         """Whether the client waits for 100 before its body (RFC 9110 10.1.1)."""
-        return b"100-continue" in self.headers.tokens(b"expect")
+        return self.version > (1, 0) and b"100-continue" in self.headers.tokens(b"expect")
 
 
 @dataclass(slots=True)

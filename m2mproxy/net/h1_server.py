@@ -29,7 +29,7 @@ _CODES = {408: "request_timeout", 431: "headers_too_large"}
 class H1Server(H1):
     """A client's connection."""
 
-    __slots__ = ("_reading", "_repeated", "_scheme")
+    __slots__ = ("_invited", "_reading", "_repeated", "_scheme")
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class H1Server(H1):
         self._repeated: h1_message.RepeatedHead | None = None
         self._scheme = b"http"
         self._reading = False  # inside of `received`
+        self._invited = False  # the client has been told to send its body
 
     def attach(self, transport: asyncio.Transport) -> None:
         """The transport is there: a client has so long to send something."""
@@ -67,8 +68,15 @@ class H1Server(H1):
             self._loop.call_soon(self._read_on)
 
     def _owed(self, size: int) -> None:
-        if not self._closing:
+        if not (self._closing or self._awaits_word):
             self._intake.watch(size)
+
+    @property
+    def _awaits_word(self) -> bool:
+        """Whether the client waits for 100, so that it owes nothing yet (RFC 9110 10.1.1)."""
+        if self._body_begun or self._invited or self._request is None:
+            return False
+        return self._request.expects_continue
 
     # -- requests -------------------------------------------------------------------------------
 
@@ -86,6 +94,7 @@ class H1Server(H1):
         request, persistent = read
         request.scheme = self._scheme
         stream = self._begin(request)
+        self._invited = False
         self._deadline.clear()
         self._keep_alive = persistent and not self._draining
         if request.length == 0:
@@ -106,6 +115,7 @@ class H1Server(H1):
         if response.status < 200:
             if modern and not self._head_sent:
                 self._writer.put(h1_message.write_response(response, b"", False, False))
+                self._told(response)
             return
         if not modern or self._draining or (not self._in_done and self._unwanted_rest(response)):
             self._keep_alive = False
@@ -114,6 +124,13 @@ class H1Server(H1):
         method = self._request.method if self._request is not None else b""
         head = h1_message.write_response(response, method, chunked, not self._keep_alive)
         self._writer.begin(head, response.length, chunked)
+
+    def _told(self, response: Response) -> None:
+        """A 1xx has gone out."""
+        if response.status == 100:
+            self._invited = True
+            if not (self._in_done or self._closing):
+                self._intake.watch(0)
 
     def _unwanted_rest(self, response: Response) -> bool:
         """Whether an early answer means that the request's rest will not be read."""

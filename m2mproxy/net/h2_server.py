@@ -157,6 +157,7 @@ class H2Server(H2):
         no_body = no_body and not informational and not stream.malformed
         if informational:
             self._engine.send_headers(stream.id, section)
+            stream.invited = stream.invited or response.status == 100
             self._wake()
             return
         self._engine.send_head(stream.id, section, no_body)

@@ -54,6 +54,7 @@ class H2Stream(Stream):
         "finished",
         "head_sent",
         "id",
+        "invited",
         "malformed",
         "method",
         "moved",
@@ -79,6 +80,8 @@ class H2Stream(Stream):
         self.method = b""
         self.request: Request | None = None
         self.head_sent = False
+        self.invited = False
+        """The client has been told to send its body."""
         self.malformed = False
         """The request: its answer ends with a reset (RFC 9113 8.1.1)."""
         self.ended_in = False
@@ -137,6 +140,11 @@ class H2Stream(Stream):
         self._over = True
         self.pending.clear()
         self.size = 0
+
+    @property
+    def awaits_word(self) -> bool:
+        """In the server role, whether the client waits for 100 before its body (RFC 9110 10.1.1)."""
+        return not self.invited and self.request is not None and self.request.expects_continue
 
     @property
     def over(self) -> bool:

@@ -37,7 +37,9 @@ class Uploads:
         late = []
         for stream, (since, start, seen, touched) in list(self._since.items()):
             arrived = stream.arrived
-            if arrived - stream.credited > STREAM_WINDOW // 2:
+            if arrived - stream.credited > STREAM_WINDOW // 2 or (
+                not arrived and stream.awaits_word
+            ):
                 self._since[stream] = (now, arrived, arrived, now)  # we hold it back
                 continue
             if arrived > seen:

@@ -153,6 +153,48 @@ def test_a_body_that_drips_is_408() -> None:
     assert world.at_rest
 
 
+@pytest.mark.parametrize("version", ["1.1", "2"])
+def test_a_client_that_waits_for_a_word_is_not_late(version: str) -> None:
+    """RFC 9110 10.1.1: the upstream may take its time to ask for the body; then the client may
+    not."""
+    world = World(pair=(version, "1.1"), timeouts_body=30, limits_body_rate=0)
+    ask = world.ask(b"late body", b"/v1/x", (b"expect", b"100-continue"), whole=False)
+    call = world.call()
+    assert call.get(b"expect") == b"100-continue"
+    world.advance(100)
+    assert ask.status == 0
+    call.respond(100)
+    world.advance(25)
+    assert (ask.status, ask.informational) == (0, [100])
+    ask.send(b"late")
+    world.advance(25)
+    assert (ask.status, call.body) == (0, b"late")
+    world.advance(7)
+    assert ask.status == 408
+    assert world.at_rest
+
+
+@pytest.mark.parametrize("version", ["1.1", "2"])
+def test_a_client_that_was_told_to_go_on_owes_its_body(version: str) -> None:
+    world = World(pair=(version, "1.1"), timeouts_body=30)
+    ask = world.ask(b"late body", b"/v1/x", (b"expect", b"100-continue"), whole=False)
+    world.advance(100)
+    world.call().respond(100)
+    world.advance(32)
+    assert ask.status == 408
+    assert world.at_rest
+
+
+@pytest.mark.parametrize("version", ["1.1", "2"])
+def test_a_client_that_waits_for_a_word_waits_as_long_as_for_an_answer(version: str) -> None:
+    world = World(pair=(version, "1.1"), timeouts_body=30, timeouts_first_byte=200)
+    ask = world.ask(b"late body", b"/v1/x", (b"expect", b"100-continue"), whole=False)
+    world.advance(201)
+    assert ask.status == 504
+    world.advance(60)
+    assert world.at_rest
+
+
 def test_a_client_is_not_late_while_the_upstream_does_not_read() -> None:
     world = World(timeouts_body=30, timeouts_first_byte=1000)
     client = world.client()

@@ -143,7 +143,7 @@ class H2Stream(Stream):
 
     @property
     def awaits_word(self) -> bool:
-        """In the server role, whether the client waits for 100 before its body (RFC 9110 10.1.1)."""
+        """Server role: whether the client waits for 100 before its body (RFC 9110 10.1.1)."""
         return not self.invited and self.request is not None and self.request.expects_continue
 
     @property

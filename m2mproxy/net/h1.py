@@ -86,7 +86,7 @@ class H1(MessageReader):
             self.feed(data)
         except Malformed as error:
             self._malformed(error)
-        if not self._in_done and self._stream is not None:
+        if not (self._in_done or self._closing) and self._stream is not None:
             self._intake.regulate(self._stream.body)
             self._owed(len(data))
 
@@ -250,6 +250,7 @@ class H1(MessageReader):
             return
         read_on = not self._in_done
         if read_on:
+            self._intake.watched_to_the_end()  # from here on the deadline is another one
             self._intake.resume()
         self._linger = Linger(transport, self._deadline, self._timeouts.close, read_on)
 

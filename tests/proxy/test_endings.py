@@ -421,6 +421,31 @@ def test_an_early_answer_ends_the_upload() -> None:
     assert world.at_rest
 
 
+def test_who_goes_on_sending_after_an_early_answer_is_read_and_let_go() -> None:
+    """Unread, its bytes would make the kernel throw the answer away, and keep the connection."""
+    world = World(timeouts_close=5)
+    client = world.client()
+    client.half_open = True
+    client.send(post(b"x" * 2_000_000)[:400_000])
+    upstream = world.upstream()
+    upstream.transport.reading = False  # so that a part of the body waits here
+    world.run()
+    client.send(b"x" * 400_000)
+    world.run()
+    assert client.transport.under_way
+    upstream.send(reply(b"too much", status=b"413 Content Too Large"))
+    world.run()
+    assert b"too much" in client.take()
+    assert not client.transport.under_way
+    client.send(b"x" * 400_000)
+    world.run()
+    assert not client.transport.under_way
+    assert (client.eof, world.proxy.connections) == (True, 1)
+    world.advance(5.1)
+    assert world.proxy.connections == 0
+    assert world.at_rest
+
+
 def test_a_bug_of_ours_is_a_500_and_a_traceback_for_the_log(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -7,6 +7,13 @@
     cached_input = 0.075    # where it is left out, those cost the same
     output = 0.60
 
+    ["claude-*"]
+    input = 3.00
+    cached_input = 0.30
+    cache_write_input = 3.75     # where it is left out, as `input`
+    cache_write_1h_input = 6.00  # for an hour; where it is left out, as `cache_write_input`
+    output = 15.00
+
 The one rule: the first pattern that matches sets the price, and anything else in the file is an
 error that names the file, the key and the reason.
 """
@@ -20,7 +27,7 @@ from m2mproxy.config.errors import ConfigError
 from m2mproxy.config.files import MOST_TEXT, contents
 
 _MILLION = 1_000_000
-_AMOUNTS = ("input", "cached_input", "output")
+_AMOUNTS = ("input", "cached_input", "cache_write_input", "cache_write_1h_input", "output")
 _AMOUNT = "a price for a million tokens, 0 or more"
 
 
@@ -36,11 +43,20 @@ class Price:
     """Of a request, where the provider had them in a cache."""
     output: float
     """Of a reply."""
+    cache_write_input: float
+    """Of a request, where the provider put them into a cache."""
+    cache_write_1h_input: float
+    """The same, where the cache keeps them for an hour."""
 
-    def cost(self, given: int, cached: int, made: int) -> float:
-        """Of `given` tokens, `cached` of them from a cache, and of `made` ones."""
-        fresh = max(0, given - cached)
+    def cost(
+        self, given: int, cached: int, made: int, written: int = 0, written_1h: int = 0
+    ) -> float:
+        """Of `given` tokens, `cached` of them from a cache, `written` to one and `written_1h` of
+        these for an hour, and of `made` ones."""
+        fresh = max(0, given - cached - written)
         amount = fresh * self.input + cached * self.cached_input + made * self.output
+        amount += max(0, written - written_1h) * self.cache_write_input
+        amount += written_1h * self.cache_write_1h_input
         return amount / _MILLION
 
 
@@ -91,8 +107,10 @@ def _price(path: str, pattern: str, row: object) -> Price:
     for name in ("input", "output"):
         if name not in amounts:
             raise ConfigError(path, f'"{pattern}".{name}', None, _AMOUNT, "not given")
-    cached = amounts.get("cached_input", amounts["input"])
-    return Price(pattern, amounts["input"], cached, amounts["output"])
+    each = amounts["input"]
+    cached, written = amounts.get("cached_input", each), amounts.get("cache_write_input", each)
+    written_1h = amounts.get("cache_write_1h_input", written)
+    return Price(pattern, each, cached, amounts["output"], written, written_1h)
 
 
 def _amount(path: str, name: str, value: object) -> float:

@@ -184,9 +184,9 @@ class _Asked(ModelFinder):
 
 
 class Tally:
-    """One exchange's tokens: `input` with those `cached`, `output` with those of `reasoning`; None
-    where they are not known. After the end, and once more when they were counted. `cost` is what
-    the reply said of that, or whoever books it finds."""
+    """One exchange's tokens: `input` with those `cached` and those `written` to a cache, `output`
+    with those of `reasoning`; None where they are not known. After the end, and once more when
+    they were counted. `cost` is what the reply said of that, or whoever books it finds."""
 
     __slots__ = (
         "_all",
@@ -207,6 +207,8 @@ class Tally:
         "on_settled",
         "output",
         "reasoning",
+        "written",
+        "written_1h",
     )
 
     def __init__(self, tallies: Tallies, target: bytes) -> None:
@@ -221,6 +223,7 @@ class Tally:
         self.input: Tokens | None = None
         self.output: Tokens | None = None
         self.cached: int | None = None
+        self.written = self.written_1h = 0
         self.reasoning: int | None = None
         self.cost: float | None = None
         self.is_cost_reported = False
@@ -300,7 +303,8 @@ class Tally:
         if usage is None:
             return
         self.is_due = True
-        given, made, self.cached, self.reasoning, is_final, self.cost = usage
+        given, made, self.cached, self.reasoning, is_final, self.cost = usage[:6]
+        self.written, self.written_1h = usage.written, usage.written_1h
         self.is_cost_reported = self.cost is not None
         if given is not None:
             self.input = _tokens((given, True))

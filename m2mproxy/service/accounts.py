@@ -48,6 +48,7 @@ class _Model:
 
     __slots__ = (
         "cached", "input", "output", "price", "priced", "reasoning", "reported", "requests",
+        "written",
     )  # fmt: skip
 
     def __init__(self, price: Price | None) -> None:
@@ -55,7 +56,7 @@ class _Model:
         self.requests = 0
         self.input = [0, 0, 0]
         self.output = [0, 0, 0]
-        self.cached = 0
+        self.cached = self.written = 0
         self.reasoning = 0
         self.reported, self.priced = _Cost(), _Cost()
 
@@ -67,12 +68,13 @@ class _Model:
         if made is not None:
             self.output[REPORTED if tally.is_reported[1] else _by(made)] += made.number
         self.cached += cached
+        self.written += tally.written
         self.reasoning += tally.reasoning or 0
         if tally.cost is not None:
             self.reported.add(tally.cost)
         elif price is not None:
             numbers = (given.number if given else 0, cached, made.number if made else 0)
-            tally.cost = price.cost(*numbers)
+            tally.cost = price.cost(*numbers, tally.written, tally.written_1h)
             self.priced.add(tally.cost)
 
     def figures(self) -> dict[str, object]:
@@ -81,6 +83,7 @@ class _Model:
             "input": dict(zip(_BY, self.input, strict=True)),
             "output": dict(zip(_BY, self.output, strict=True)),
             "cached_input": self.cached,
+            "cache_write_input": self.written,
             "reasoning_output": self.reasoning,
             "cost": {"reported": self.reported.figure(), "priced": self.priced.figure()},
         }

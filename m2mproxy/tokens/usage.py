@@ -62,6 +62,7 @@ _NAMES = _COUNTS | {
     "billed_units",
     "cacheReadInputTokens",
     "cacheWriteInputTokens",
+    "cache_creation",
     "cache_creation_input_tokens",
     "cache_read_input_tokens",
     "cachedContentTokenCount",
@@ -119,7 +120,8 @@ def _plain_object(text: bytes, brace: int, stop: int) -> bytes | None:
 class Usage(NamedTuple):
     """Tokens, None where nothing is said of them. `input` includes `cached`, and `output` includes
     `reasoning`. Unless `is_final` more was to come after `output`. `cost` is what the provider
-    says that all of it costs, in its currency."""
+    says that all of it costs, in its currency. Of `input`, too, are the tokens that were `written`
+    to a cache, and of these the ones that it keeps for an hour."""
 
     input: int | None
     output: int | None
@@ -127,6 +129,8 @@ class Usage(NamedTuple):
     reasoning: int | None
     is_final: bool
     cost: float | None = None
+    written: int = 0
+    written_1h: int = 0
 
 
 # As Usage._make does it, without a line of Python: a quarter of what a call of Usage takes.
@@ -305,7 +309,7 @@ def _openai(said: dict[str, Any]) -> Usage:
         taken = total if taken is None else taken
         made = max(0, total - taken)
     if said.keys() <= _COUNTS:  # as most have
-        return _usage((taken, made, None, None, True, None))
+        return _usage((taken, made, None, None, True, None, 0, 0))
     of_input = said.get("prompt_tokens_details") or said.get("input_tokens_details")
     of_output = said.get("completion_tokens_details") or said.get("output_tokens_details")
     reasoning = _count(of_output, "reasoning_tokens")
@@ -313,7 +317,8 @@ def _openai(said: dict[str, Any]) -> Usage:
     if cached is None:
         said_so = (_count(said, name) for name in _CACHED)
         cached = max((count for count in said_so if count is not None), default=None)
-    return _usage((taken, made, cached, reasoning, True, _cost(said.get("cost"))))
+    written = _count(of_input, "cache_write_tokens") or 0  # OpenRouter
+    return _usage((taken, made, cached, reasoning, True, _cost(said.get("cost")), written, 0))
 
 
 def _timed(text: bytes) -> Usage | None:
@@ -328,25 +333,28 @@ def _timed(text: bytes) -> Usage | None:
 def _anthropic(said: dict[str, Any], is_final: bool) -> Usage:
     """Its input is what was neither read from the cache nor written to it. Where the server made a
     summary of the request before, that is in none of these figures, but in `iterations`."""
-    taken, made, read = _of_claude(said)
+    counts = _of_claude(said)
     iterations = said.get("iterations")
     for each in iterations if type(iterations) is list else ():
         if type(each) is dict and each.get("type") == "compaction":
             more = _of_claude(each)
-            taken, made, read = (
-                a if b is None else (a or 0) + b
-                for a, b in zip((taken, made, read), more, strict=True)
-            )
+            counts = [
+                a if b is None else (a or 0) + b for a, b in zip(counts, more, strict=True)
+            ]
+    taken, made, read, written, written_1h = counts
     thought = _count(said.get("output_tokens_details"), "thinking_tokens")
-    return Usage(taken, made, read, thought, is_final)
+    return Usage(taken, made, read, thought, is_final, None, written or 0, written_1h or 0)
 
 
-def _of_claude(said: dict[str, Any]) -> tuple[int | None, int | None, int | None]:
-    """Input, output, and what of the input was read from the cache."""
+def _of_claude(said: dict[str, Any]) -> list[int | None]:
+    """Input, output, and what of the input was read from the cache, written to it, and that for an
+    hour."""
     read, fresh = _count(said, "cache_read_input_tokens"), _count(said, "input_tokens")
+    written = _count(said, "cache_creation_input_tokens")
     if fresh is not None:
-        fresh += (read or 0) + (_count(said, "cache_creation_input_tokens") or 0)
-    return fresh, _count(said, "output_tokens"), read
+        fresh += (read or 0) + (written or 0)
+    long = _count(said.get("cache_creation"), "ephemeral_1h_input_tokens")
+    return [fresh, _count(said, "output_tokens"), read, written, long]
 
 
 def _gemini(said: dict[str, Any]) -> Usage:
@@ -360,9 +368,9 @@ def _gemini(said: dict[str, Any]) -> Usage:
 def _converse(said: dict[str, Any]) -> Usage:
     """Bedrock's, which counts the input as Anthropic does."""
     taken = _sum(said, "inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
-    return Usage(
-        taken, _count(said, "outputTokens"), _count(said, "cacheReadInputTokens"), None, True
-    )
+    made, read = _count(said, "outputTokens"), _count(said, "cacheReadInputTokens")
+    written = _count(said, "cacheWriteInputTokens") or 0
+    return Usage(taken, made, read, None, True, None, written)
 
 
 def _cohere(said: dict[str, Any]) -> Usage:

@@ -41,8 +41,8 @@ def test_the_prices_of_a_file(prices):
     table = table_of(GOOD, prices)
     assert table.currency == "EUR"
     assert table.rows == (
-        Price("gpt-4o-mini*", 0.15, 0.075, 0.6),
-        Price("gpt-4o*", 2.5, 2.5, 10.0),
+        Price("gpt-4o-mini*", 0.15, 0.075, 0.6, 0.15, 0.15),
+        Price("gpt-4o*", 2.5, 2.5, 10.0, 2.5, 2.5),
     )
 
 
@@ -55,11 +55,28 @@ def test_the_first_pattern_that_matches_is_the_price(prices):
 
 
 def test_cached_tokens_have_a_price_of_their_own():
-    price = Price("*", 2.0, 0.5, 8.0)
+    price = Price("*", 2.0, 0.5, 8.0, 2.5, 4.0)
     assert price.cost(1_000_000, 0, 0) == 2.0
     assert price.cost(1_000_000, 1_000_000, 0) == 0.5
     assert price.cost(3_000_000, 1_000_000, 500_000) == 4.0 + 0.5 + 4.0
     assert price.cost(1, 1_000_000, 0) == 0.5  # more cached than there were: nothing is negative
+
+
+def test_tokens_that_are_written_to_a_cache_have_prices_of_their_own():
+    price = Price("*", 2.0, 0.5, 8.0, 2.5, 4.0)
+    million = 1_000_000
+    assert price.cost(million, 0, 0, million) == 2.5
+    assert price.cost(4 * million, million, 0, 2 * million, million) == 2.0 + 0.5 + 2.5 + 4.0
+    assert price.cost(0, 0, 0, 0, million) == 4.0  # nothing is negative
+
+
+@pytest.mark.parametrize(
+    ("more", "written", "written_1h"),
+    [("", 3.0, 3.0), ("cache_write_input = 4", 4.0, 4.0), ("cache_write_1h_input = 5", 3.0, 5.0)],
+)
+def test_what_has_no_price_of_its_own_costs_what_is_nearest(more, written, written_1h, prices):
+    row = table_of(f'["a"]\ninput = 3\noutput = 9\n{more}\n', prices).rows[0]
+    assert (row.cache_write_input, row.cache_write_1h_input) == (written, written_1h)
 
 
 def test_an_empty_file_has_no_prices(prices):

@@ -68,7 +68,7 @@ def test_dataclasses_are_frozen_and_slotted(kind):
         sample.upstream,
         sample.listen[0],
         sample.tokens.table,
-        Price("*", 1.0, 1.0, 1.0),
+        Price("*", 1.0, 1.0, 1.0, 1.0, 1.0),
         *map(sample.__getattribute__, SUBSECTIONS),
     )
     instance = next(value for value in values if type(value) is kind)

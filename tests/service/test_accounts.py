@@ -70,6 +70,7 @@ def test_reported_tokens() -> None:
                 "input": {"reported": 30, "counted": 0, "estimated": 0},
                 "output": {"reported": 6, "counted": 0, "estimated": 0},
                 "cached_input": 12,
+                "cache_write_input": 0,
                 "reasoning_output": 3,
                 "cost": NO_COST,
             },
@@ -78,6 +79,7 @@ def test_reported_tokens() -> None:
                 "input": {"reported": 1, "counted": 0, "estimated": 0},
                 "output": {"reported": 1, "counted": 0, "estimated": 0},
                 "cached_input": 0,
+                "cache_write_input": 0,
                 "reasoning_output": 0,
                 "cost": NO_COST,
             },
@@ -123,7 +125,7 @@ def test_without_a_tally_there_is_a_line_and_nothing_else() -> None:
 
 # ---- cost ----------------------------------------------------------------------------------------
 
-PRICES = Prices("EUR", (Price("m*", 2.0, 0.5, 8.0),))
+PRICES = Prices("EUR", (Price("m*", 2.0, 0.5, 8.0, 2.5, 4.0),))
 
 
 def test_tokens_cost_what_the_price_of_their_model_says() -> None:
@@ -135,6 +137,18 @@ def test_tokens_cost_what_the_price_of_their_model_says() -> None:
     assert setup.model("other-model")["cost"] == NO_COST
     assert [x.tally.cost for x in setup.lines if x.tally] == [0.8 + 0.3 + 2.0, 1.0, None]
     assert setup.accounts.snapshot()["currency"] == "EUR"
+
+
+def test_what_was_written_to_a_cache_has_its_price() -> None:
+    setup = Setup(PRICES)
+    setup.exchange(
+        b'{"usage":{"input_tokens":1000000,"output_tokens":0,"cache_read_input_tokens":2000000,'
+        b'"cache_creation_input_tokens":3000000,'
+        b'"cache_creation":{"ephemeral_1h_input_tokens":1000000}}}'
+    )
+    assert setup.model()["cost"]["priced"] == 2.0 + 2 * 0.5 + 2 * 2.5 + 4.0
+    assert setup.model()["cache_write_input"] == 3_000_000
+    assert setup.model()["input"]["reported"] == 6_000_000
 
 
 def test_what_is_counted_costs_too() -> None:
@@ -165,7 +179,10 @@ def test_a_cost_is_known_where_there_are_no_prices() -> None:
 
 
 def test_clients_can_name_as_many_models_as_they_like() -> None:
-    prices = (Price(f"m{MOST_MODELS}", 1e6, 0.0, 0.0), Price(f"m{MOST_MODELS + 1}", 0.0, 0.0, 2e6))
+    prices = (
+        Price(f"m{MOST_MODELS}", 1e6, 0.0, 0.0, 0.0, 0.0),
+        Price(f"m{MOST_MODELS + 1}", 0.0, 0.0, 2e6, 0.0, 0.0),
+    )
     setup = Setup(Prices("USD", prices))
     for number in range(MOST_MODELS + 3):
         setup.exchange(usage(1, 1), f"m{number}")

@@ -134,12 +134,21 @@ REPLIES: dict[str, tuple[bool, bytes, Usage | None]] = {
     "stream": (True, STREAM, Usage(3, 1, None, None, True)),
     "continuous": (True, CONTINUOUS, Usage(7, 3, None, None, True)),
     "responses": (True, RESPONSES, Usage(34, 24, 33, 8, True)),
-    "messages": (True, MESSAGES, Usage(3210, 15, 3000, None, True)),
-    "messages, cut short": (True, START, Usage(3210, 1, 3000, None, False)),
+    "messages": (True, MESSAGES, Usage(3210, 15, 3000, None, True, None, 200)),
+    "messages, cut short": (True, START, Usage(3210, 1, 3000, None, False, None, 200)),
     "messages, with nothing new of the input": (
         True,
         MESSAGES.replace(b'{"output_tokens":15}', b'{"input_tokens":null,"output_tokens":15}'),
-        Usage(3210, 15, 3000, None, True),
+        Usage(3210, 15, 3000, None, True, None, 200),
+    ),
+    "messages, kept for an hour": (
+        True,
+        MESSAGES.replace(
+            b'"output_tokens":1,',
+            b'"cache_creation":{"ephemeral_5m_input_tokens":50,"ephemeral_1h_input_tokens":150},'
+            b'"output_tokens":1,',
+        ),
+        Usage(3210, 15, 3000, None, True, None, 200, 150),
     ),
     "message": (False, MESSAGE, Usage(40, 7, 30, None, True)),
     "embeddings": (False, EMBEDDINGS, Usage(8, 0, None, None, True)),
@@ -159,7 +168,7 @@ REPLIES: dict[str, tuple[bool, bytes, Usage | None]] = {
     "llama.cpp, not a stream": (False, LLAMA[6:], Usage(24, 10, 23, None, True)),
     "timings of something else": (True, b'data: {"timings":{"prompt_n":1}}\n\n', None),
     "timings that are not json": (True, b'data: {"timings":{"predicted_n":}}\n\n', None),
-    "openrouter": (True, OPENROUTER, Usage(194, 2, 0, 0, True, 0.95)),
+    "openrouter": (True, OPENROUTER, Usage(194, 2, 0, 0, True, 0.95, 100)),
     "parts after the whole": (False, PARTED % (WHOLE, PARTS), Usage(16, 3, None, None, True)),
     "parts before the whole": (False, PARTED % (PARTS, WHOLE), Usage(16, 3, None, None, True)),
     "parts after the whole, in an event": (
@@ -170,13 +179,13 @@ REPLIES: dict[str, tuple[bool, bytes, Usage | None]] = {
     "a later event is no part": (
         True,
         START + b'data: {"delta":{"usage":{"output_tokens":15}}}\n\n',
-        Usage(3210, 15, 3000, None, True),
+        Usage(3210, 15, 3000, None, True, None, 200),
     ),
-    "compacted": (False, b"{%b}" % COMPACTED, Usage(32125, 98, 30005, 6, True)),
+    "compacted": (False, b"{%b}" % COMPACTED, Usage(32125, 98, 30005, 6, True, None, 2000)),
     "compacted, in a stream": (
         True,
         START + b'data: {"type":"message_delta",%b}\n\n' % COMPACTED,
-        Usage(32125, 98, 30005, 6, True),
+        Usage(32125, 98, 30005, 6, True, None, 2000),
     ),
     "iterations that are none": (
         False,
@@ -195,7 +204,7 @@ REPLIES: dict[str, tuple[bool, bytes, Usage | None]] = {
         b'{"usageMetadata":{"promptTokenCount":3,"totalTokenCount":3}}',
         Usage(3, 0, None, None, True),
     ),
-    "converse": (False, CONVERSE, Usage(42, 7, 30, None, True)),
+    "converse": (False, CONVERSE, Usage(42, 7, 30, None, True, None, 2)),
     "cohere": (True, COHERE, Usage(4, 9, None, None, True)),
     "mistral": (
         False,

@@ -14,6 +14,7 @@ from typing import Any
 
 _SIZE = 8
 """Bytes that say how many follow."""
+_PR_SET_PDEATHSIG = 1
 
 
 class EngineMissing(Exception):
@@ -76,11 +77,12 @@ def _beside(work: Callable[[], bytes]) -> bytes:
     """What `work` returns in a process of its own, which takes its memory with it: a compiler and
     what it works in are 30 MiB, of which 6 would stay. Nothing if that process fails."""
     reading, writing = os.pipe()
-    pid = os.fork()
+    ours, pid = os.getpid(), os.fork()
     if not pid:
         failed = 1
         try:
             os.close(reading)
+            _end_with(ours)
             made = work()
             with open(writing, "wb") as pipe:
                 pipe.write(len(made).to_bytes(_SIZE, "big") + made)
@@ -99,6 +101,15 @@ def _beside(work: Callable[[], bytes]) -> bytes:
         _failed(pid)
         raise
     return b"" if _failed(pid) or len(data) < size else data
+
+
+def _end_with(parent: int) -> None:
+    """Leave no process behind, whatever ends the one that waits for it: a signal, most likely."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:  # Linux
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def _failed(child: int) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -66,6 +68,30 @@ def test_who_is_interrupted_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -> 
         signal.signal(signal.SIGALRM, before)
     with pytest.raises(ChildProcessError):
         os.waitpid(children[0], os.WNOHANG)
+
+
+BUSY = """
+import signal
+from m2mproxy.guard import engine
+
+def work():
+    print("working", flush=True)
+    signal.pause()
+
+engine._beside(work)
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_who_is_ended_at_once_leaves_no_child(end: signal.Signals) -> None:
+    """Before there is anything that handles signals, a service manager may stop us, too."""
+    with subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"working\n"
+        process.send_signal(end)
+        # Which the child has open, too: it would be there for ever.
+        assert process.communicate(timeout=20)[0] == b""
+    assert process.returncode == -end
 
 
 def test_work_beside_that_fails_gives_nothing() -> None:

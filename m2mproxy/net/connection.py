@@ -177,15 +177,15 @@ class Connection(Protocol):
     def flush(self) -> None:
         """Hand what was written in this turn to the transport."""
 
-    def drain(self) -> None:
-        """Finish what is under way, begin nothing new, then close."""
-
     def abort(self) -> None:
         """Close now; the peer sees that nothing was completed."""
 
 
 class ServerConnection(Connection, Protocol):
     """A connection in the server role."""
+
+    def drain(self) -> None:
+        """Finish what is under way, begin nothing new, then close."""
 
     def refuse(self, fault: Fault) -> None:
         """Turn the client away with `fault`, as well as its version allows, and close."""

@@ -32,7 +32,7 @@ class H1(MessageReader):
     """An HTTP/1.1 connection."""
 
     __slots__ = (
-        "_body_begun", "_certificate", "_client", "_closing", "_deadline", "_draining", "_full",
+        "_body_begun", "_certificate", "_client", "_closing", "_deadline", "_full",
         "_gate", "_head_begun", "_head_sent", "_in_done", "_intake", "_keep_alive", "_limits",
         "_linger", "_loop", "_out_done", "_owner", "_request", "_reused", "_secure",
         "_shut_after_flush", "_stream", "_timeouts", "_transport", "_turn", "_writer",
@@ -69,7 +69,7 @@ class H1(MessageReader):
         self._head_sent = self._head_begun = self._body_begun = False
         self._reused = False
         self._keep_alive = True
-        self._draining = self._closing = self._shut_after_flush = False
+        self._closing = self._shut_after_flush = False
         self._linger: Linger | None = None
 
     # -- what the transport calls ---------------------------------------------------------------
@@ -227,12 +227,6 @@ class H1(MessageReader):
         """The connection's deadline."""
         if self._linger is None or not self._linger.goes_on():
             self.abort()
-
-    def drain(self) -> None:
-        """Finish the exchange under way, begin no other, close."""
-        self._draining = True
-        if self._stream is None:
-            self._close()
 
     def _close(self) -> None:
         """Close once everything written has left."""

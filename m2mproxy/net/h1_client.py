@@ -92,7 +92,7 @@ class H1Client(H1):
     # -- the end of an exchange -----------------------------------------------------------------
 
     def _free(self) -> None:
-        if self._keep_alive and not self._draining:
+        if self._keep_alive:
             self._owner.idle(self)
         else:
             self.abort()

@@ -29,7 +29,7 @@ _CODES = {408: "request_timeout", 431: "headers_too_large"}
 class H1Server(H1):
     """A client's connection."""
 
-    __slots__ = ("_invited", "_reading", "_repeated", "_scheme")
+    __slots__ = ("_draining", "_invited", "_reading", "_repeated", "_scheme")
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class H1Server(H1):
         self._scheme = b"http"
         self._reading = False  # inside of `received`
         self._invited = False  # the client has been told to send its body
+        self._draining = False
 
     def attach(self, transport: asyncio.Transport) -> None:
         """The transport is there: a client has so long to send something."""
@@ -191,7 +192,7 @@ class H1Server(H1):
                 reset_on_close(self._transport)
             self.abort()
 
-    # -- faults, time ---------------------------------------------------------------------------
+    # -- faults, time, stopping -----------------------------------------------------------------
 
     def _malformed(self, error: Malformed) -> None:
         self._keep_alive = False
@@ -235,3 +236,9 @@ class H1Server(H1):
         else:
             what = "the request's header section" if self._stream is None else "the request's body"
             self._malformed(Malformed(f"{what} did not arrive in time", 408))
+
+    def drain(self) -> None:
+        """Finish the exchange under way, begin no other, close."""
+        self._draining = True
+        if self._stream is None:
+            self._close()

@@ -78,7 +78,7 @@ class H2:
         }
 
     __slots__ = (
-        "_client", "_closing", "_deadline", "_draining", "_engine", "_frames", "_frames_seen",
+        "_client", "_closing", "_deadline", "_engine", "_frames", "_frames_seen",
         "_is_client", "_limits", "_linger", "_loop", "_owner", "_peer_is_at_it", "_queued",
         "_reading", "_secure", "_streams", "_timeouts", "_transport", "_turn", "_writable",
         "_writer", "session",
@@ -115,7 +115,7 @@ class H2:
         self._streams: dict[int, H2Stream] = {}
         self._reading = self._writable = True
         self._queued = False
-        self._draining = self._closing = False
+        self._closing = False
         self._linger: Linger | None = None
         self._peer_is_at_it = False  # it may be sending while we close
 
@@ -344,12 +344,6 @@ class H2:
         """The connection's deadline."""
         if self._linger is None or not self._linger.goes_on():
             self.abort()
-
-    def drain(self) -> None:
-        """Finish what is under way, begin nothing new, close."""
-        self._draining = True
-        if not self._streams:
-            self._close()
 
     def _close(self) -> None:
         """Close once everything written has left."""

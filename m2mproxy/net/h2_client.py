@@ -82,7 +82,7 @@ class H2Client(H2):
     def is_usable(self) -> bool:
         """Whether another stream may be opened now."""
         return (
-            not (self._closing or self._ending or self._draining)
+            not (self._closing or self._ending)
             and self.streams < self._most
             and self._engine.highest_outbound_stream_id < MAX_STREAM_ID - 2 * MAX_STREAMS
         )
@@ -181,7 +181,7 @@ class H2Client(H2):
         self._used = self._used or (stream.ended_in and stream.ended_out)
         if self.is_usable:
             self._owner.idle(self)
-        elif not self.streams and (self._ending or self._draining):
+        elif not self.streams and self._ending:
             self._close()
 
     def give_up(self, stream: H2Stream) -> None:

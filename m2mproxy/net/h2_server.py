@@ -43,7 +43,8 @@ class H2Server(H2):
     """A client's connection."""
 
     __slots__ = (
-        "_begun", "_certificate", "_goodbye", "_preface", "_repeated", "_resets", "_uploads"
+        "_begun", "_certificate", "_draining", "_goodbye", "_preface", "_repeated", "_resets",
+        "_uploads",
     )
 
     def __init__(
@@ -62,6 +63,7 @@ class H2Server(H2):
         self._repeated: fields.RepeatedSection | None = None
         self._uploads = Uploads(timeouts, limits)
         self._begun = 0.0  # when the header block began that is not complete
+        self._draining = False  # there are to be no further streams
         self._goodbye = False  # no further stream is taken
         self._certificate = b""
 
@@ -332,4 +334,6 @@ class H2Server(H2):
             self._goodbye = True
             self._engine.go_away(self._engine.highest_inbound_stream_id)
             self._wake()
-        super().drain()
+        self._draining = True
+        if not self._streams:
+            self._close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import cast
 
 from m2mproxy.http.faults import Busy, Fault
 from m2mproxy.http.message import Request
@@ -50,7 +51,7 @@ class Proxy:
         self._on_end = on_end
         self._on_refusal = on_refusal
         self._announce = announce
-        self._connections: set[Connection] = set()
+        self._connections: set[ServerConnection] = set()
         self._exchanges: set[Exchange] = set()
         self._checking = False
         self._draining = False
@@ -80,7 +81,7 @@ class Proxy:
         return tcp
 
     def _connection(self, tcp: Tcp, version: str | None) -> ServerConnection:
-        def choose(undecided: Connection, http2: bool) -> ServerConnection:
+        def choose(undecided: ServerConnection, http2: bool) -> ServerConnection:
             self._connections.discard(undecided)
             chosen = self._speaking(http2)
             self._connections.add(chosen)
@@ -111,7 +112,7 @@ class Proxy:
 
     def closed(self, connection: Connection) -> None:
         """A downstream connection is gone."""
-        self._connections.discard(connection)
+        self._connections.discard(cast(ServerConnection, connection))
         if not self._connections and self.on_empty is not None:
             self.on_empty()
 

@@ -69,6 +69,7 @@ def test_the_figures_are_those_of_the_model_server(
                 "input": {"reported": given, "counted": 0, "estimated": 0},
                 "output": {"reported": made, "counted": 0, "estimated": 0},
                 "cached_input": cached,
+                "cache_write_input": 0,
                 "reasoning_output": 0,
                 "cost": {
                     "reported": None,

@@ -11,7 +11,7 @@ choice depends on less than a whole block, or it would tell whether a guess was 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,6 +20,8 @@ from m2mproxy.link.window import Entry
 
 # Bytes of entries that are looked through at a time; the others' turn comes with the next body.
 _MOST_AT_ONCE = 4 << 20
+# Entries of which the ends are compared, the last used ones.
+_MOST_ENDS = 8
 
 Places = Mapping[int, int]
 """Where messages begin, by the hash of the block that follows."""
@@ -71,12 +73,12 @@ class Survey:
     def find(self) -> None:
         """Find out, which may take long."""
         best, at = self._vote()
-        self.best = best.entry if best is not None else self.nearest
-        if self.in_blocks and self.best is not None:
-            body = best.body if best is not None else self.best.body
-            self.runs = common_runs(body, self.body, [(0, 0), *at])
+        entry, body = best or self._most_alike()
+        self.best = entry
+        if self.in_blocks and entry is not None:
+            self.runs = common_runs(body, self.body, _with_ends(body, self.body, at))
 
-    def _vote(self) -> tuple[Other | None, list[tuple[int, int]]]:
+    def _vote(self) -> tuple[tuple[Entry, bytes] | None, list[tuple[int, int]]]:
         """The one that has most of the body's places, and where these are in it and in the body,
         in its order."""
         mine = places(self.body) if self.others else {}
@@ -87,7 +89,21 @@ class Survey:
             if len(common) > len(found):
                 best = other
                 found = sorted((theirs[mark], mine[mark]) for mark in common)
-        return best, found
+        return ((best.entry, best.body) if best is not None else None), found
+
+    def _most_alike(self) -> tuple[Entry | None, bytes]:
+        """Who has most blocks at the beginning and the end, where no message has a vote. At the end
+        some applications have what does not change: the tools, the system's prompt."""
+        best, body, most = self.nearest, self.nearest.body if self.nearest is not None else b"", 0
+        if self.others:
+            most = self._blocks_around(body)
+        for other in self.others[:_MOST_ENDS]:
+            if (same := self._blocks_around(other.body)) > most:
+                best, body, most = other.entry, other.body, same
+        return best, body
+
+    def _blocks_around(self, body: bytes) -> int:
+        return sum(run.blocks for run in common_runs(body, self.body, _with_ends(body, self.body)))
 
     def _known(self) -> list[tuple[Other, Places]]:
         """The others with their places, as far as there is time to find them."""
@@ -102,6 +118,13 @@ class Survey:
                 self.learnt.append((other.entry, theirs))
             known.append((other, theirs))
         return known
+
+
+def _with_ends(
+    old: bytes, new: bytes, at: Iterable[tuple[int, int]] = ()
+) -> list[tuple[int, int]]:
+    """Places, and where both bodies begin and end."""
+    return [(0, 0), *at, (len(old), len(new))]
 
 
 def _searched(body: bytes) -> int:

@@ -17,12 +17,11 @@ has such an id.
 from __future__ import annotations
 
 import enum
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
-from m2mproxy.link import message
+from m2mproxy.link import message, shown
 from m2mproxy.link.borrow import Other, Survey
 from m2mproxy.link.index import Index, Within, chain, last_calls, shared, whole_blocks
 from m2mproxy.link.match import (
@@ -30,10 +29,12 @@ from m2mproxy.link.match import (
     common_prefix,
     continues,
     insertion,
-    without_cache_control,
+    is_marked_at,
+    without_marks,
 )
 from m2mproxy.link.message import NOTHING_KNOWN, Coded, Known
 from m2mproxy.link.scope import NOTHING, Earlier, Names, names_in, scope
+from m2mproxy.link.shown import MOST_SEARCHED
 from m2mproxy.link.use import MOST_RUNS, Use
 from m2mproxy.link.window import Bounds, Entry, Memory, Window
 
@@ -45,26 +46,6 @@ _MOST_LOOKED_AT = 64
 _MOST_COMPARED = 8
 # Ids of tool calls by which an entry is found that replaced those whose replies had them.
 _MOST_CALLED = 4
-# And how many bytes at the end of a body are searched for these, or for marks of what is cached.
-_MOST_SEARCHED = 256 * 1024
-
-# What a reply says first: its text, or the arguments of its first call.
-_says = re.compile(
-    rb'"(?:content|text|arguments)": ?"((?:[^"\\]|\\.)[^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL
-).search
-_SPACE = b" \\nrt"  # as it is, or escaped
-# What is shorter could be guessed, and then what the reply says after it, piece by piece.
-_LEAST_SAID = 64
-# What a model has sealed in a reply, to be sent back with it: its thoughts, and what proves them.
-_sealed = re.compile(
-    rb'"(?:signature|thoughtSignature|thought_signature|encrypted_content)": ?"([\w+/=-]{128,})"'
-    rb'|"type": ?"(?:redacted_thinking|reasoning\.encrypted)"[^{}]{0,256}?'
-    rb'"data": ?"([\w+/=-]{128,})"'
-).finditer
-# Bytes at its end, which nobody can guess, and how many of them are looked for.
-_OF_SEALED, _MOST_SEALED = 48, 4
-# What the text of a reply begins with, which the first message of a body has not before it.
-_BEFORE_REPLY = b", "
 
 
 class Isolation(enum.Enum):
@@ -190,7 +171,7 @@ class Edge:
             reply = self._may_have_reply(own, body, same)
             use = Use(reply, replaces=True, tail=tail, where_before=tail == own.tail)
             self._refer(plan, own, use)
-        elif (own := self._rewritten(look, nearest)) is not None:
+        elif (own := self._rewritten(look, nearest, kin)) is not None:
             reply = self._may_have_reply(own, body, shared(own.marks, look.marks))
             self._refer(plan, own, Use(reply, replaces=own.aside is look.aside))
         elif self._isolation is not Isolation.CONVERSATION:
@@ -217,24 +198,30 @@ class Edge:
             return look.within.at
         return same + common_prefix(own.body, look.body, same, same)
 
-    def _rewritten(self, look: Look, nearest: Entry | None) -> Entry | None:
+    def _rewritten(self, look: Look, nearest: Entry | None, kin: list[Entry]) -> Entry | None:
         """The entry of the body's conversation, where that does not contain it. What is aside keeps
         to its own kind as long as it can: nothing else would ever replace it."""
         if look.aside and nearest is not None and self._is_marked_anew(nearest, look):
             return nearest
         found = self._index.conversation(look.scope, look.calls)
-        if found is not None or nearest is None:
+        if found is not None:
             return found
-        return nearest if self._is_marked_anew(nearest, look) else None
+        near = [nearest] if nearest is not None else kin[:_MOST_COMPARED]
+        for each in near:
+            if self._is_marked_anew(each, look):
+                return each
+        return self._index.shown(look.scope, look.body)
 
     @staticmethod
-    def _is_marked_anew(nearest: Entry, look: Look) -> bool:
+    def _is_marked_anew(entry: Entry, look: Look) -> bool:
         """Whether the body is the next turn of an entry, but for the marks of what is cached."""
-        same = shared(nearest.marks, look.marks)
-        if max(len(nearest.body), len(look.body)) - same > _MOST_SEARCHED:
+        old, new = entry.body, look.body
+        same = shared(entry.marks, look.marks)
+        if max(len(old), len(new)) - same > MOST_SEARCHED or not is_marked_at(
+            old, new, common_prefix(old, new, same, same) + same
+        ):
             return False
-        old, new = (without_cache_control(each[same:]) for each in (nearest.body, look.body))
-        return continues(old, new)
+        return continues(without_marks(old[same:]), without_marks(new[same:]))
 
     def _may_have_reply(self, own: Entry, body: bytes, same: int) -> bool:
         """Whether the body shows, after the first bytes, which are the `same`, that its sender got
@@ -242,12 +229,10 @@ class Edge:
         text that it says first, but for space around that; of both what the model has sealed."""
         if not self._has_reply(own) or self._isolation is Isolation.CREDENTIAL:
             return self._has_reply(own)
-        shown = own.secrets or _shows(own.reply)
-        if any(body.find(each, same) >= 0 for each in shown):
+        known = [*(own.secrets or shown.texts(own.reply)), *own.others]
+        if any(body.find(each, same) >= 0 for each in known):
             return True
-        sealed = islice(_sealed(own.reply), _MOST_SEALED)
-        ends = [(each[1] or each[2])[-_OF_SEALED:] for each in sealed]
-        return any(body.find(each, same) >= 0 for each in ends)
+        return any(body.find(each, same) >= 0 for each in shown.seals(own.reply))
 
     def _has_reply(self, entry: Entry) -> bool:
         """Whether there is one, and the core is still believed to have the same."""
@@ -334,13 +319,17 @@ class Edge:
             if lost is not None:
                 self._window.drop(lost)
 
-    def replied(self, entry: Entry, reply: bytes, secrets: list[bytes]) -> None:
-        """The response is complete: its text, and what of it only who has it can know."""
+    def replied(
+        self, entry: Entry, reply: bytes, secrets: list[bytes], others: Iterable[bytes] = ()
+    ) -> None:
+        """The response is complete: its text, and what of it only who has it can know, ids of calls
+        and `others`."""
         if self._doubts >= _MOST_DOUBTS:
             return
         known, cost = self._index.known_by(secrets)
-        if self._window.grow(entry, reply, cost) and entry.usable:
-            self._index.add_secrets(entry, known)
+        more, cost_of_more = self._index.known_by([*others, *shown.last_seals(reply)])
+        if self._window.grow(entry, reply, cost + cost_of_more) and entry.usable:
+            self._index.add_secrets(entry, known, more)
 
     def give_up(self) -> None:
         """The core has not read a body that continues nothing, or that it did not say it misses."""
@@ -353,21 +342,13 @@ class Edge:
         self._index.clear()
 
 
-def _shows(reply: bytes) -> list[bytes]:
-    """What a body has of a reply without ids, if its sender got that."""
-    match = _says(reply)
-    text = match[1].strip(_SPACE) if match is not None else b""
-    whole = reply.lstrip(_BEFORE_REPLY)
-    return [text, whole] if len(text) >= _LEAST_SAID else [whole]
-
-
 def _still_called(before: Entry, entry: Entry) -> list[bytes]:
     """The last tool calls of the conversation that `before` is of, which the body of `entry`, who
     replaces it, knows, too."""
     body, tail = entry.body, entry.tail
     if tail is None:
         known, calls = [], [*before.called, *before.secrets]
-        first, end = max(len(body) - _MOST_SEARCHED, 0), len(body)
+        first, end = max(len(body) - MOST_SEARCHED, 0), len(body)
     else:  # all of the other body is in it
         known, calls = before.called, before.secrets
         first, end = len(before.body) - tail, len(body) - tail

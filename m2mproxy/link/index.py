@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from m2mproxy.link.borrow import Places
 from m2mproxy.link.match import BLOCK, continues, continues_at
+from m2mproxy.link.shown import last_ids, last_seals
 from m2mproxy.link.window import Entry
 
 # Sizes of the chain's blocks, and up to where: short ones at first, where conversations of one
@@ -106,16 +107,21 @@ class Index:
     def __init__(self) -> None:
         self._by_mark: dict[int, Entry] = {}
         self._by_secret: dict[bytes, Entry] = {}
+        self._by_other: dict[bytes, Entry] = {}
         self._places: dict[Entry, Places] = {}
 
     def add(self, entry: Entry) -> None:
         """Find `entry` by its chain, from now on."""
         self._by_mark.update(dict.fromkeys(entry.marks, entry))
 
-    def add_secrets(self, entry: Entry, secrets: list[bytes]) -> None:
-        """Find `entry` by what only its reply had: some that `known_by` gave."""
-        entry.secrets = secrets
+    def add_secrets(
+        self, entry: Entry, secrets: list[bytes], others: Iterable[bytes] = ()
+    ) -> None:
+        """Find `entry` by what only its reply had, ids of calls and others: some that `known_by`
+        gave."""
+        entry.secrets, entry.others = secrets, list(others)
         self._by_secret.update(dict.fromkeys(secrets, entry))
+        self._by_other.update(dict.fromkeys(entry.others, entry))
 
     @staticmethod
     def known_by(secrets: list[bytes]) -> tuple[list[bytes], int]:
@@ -132,10 +138,17 @@ class Index:
         """The entry that is known by one of these `calls`, which `last_calls` gave: its reply has
         it, or its body has it out of the reply to one that it replaced."""
         for call in calls:
-            entry = self._by_secret.get(call)
+            entry = self._by_secret.get(call) or self._by_other.get(call)
             if entry is not None and entry.scope == scope:
                 return entry
         return None
+
+    def shown(self, scope: bytes, body: bytes) -> Entry | None:
+        """The entry of whose reply the `body` has what is no call of a function: an id, or what is
+        sealed in it."""
+        if not self._by_other:
+            return None
+        return self.conversation(scope, [*last_seals(body), *last_ids(body)])
 
     @staticmethod
     def cost(marks: list[int]) -> int:
@@ -150,12 +163,16 @@ class Index:
         for secret in (*entry.secrets, *entry.called):
             if self._by_secret.get(secret) is entry:
                 del self._by_secret[secret]
+        for other in entry.others:
+            if self._by_other.get(other) is entry:
+                del self._by_other[other]
         self._places.pop(entry, None)
 
     def clear(self) -> None:
         """All are forgotten."""
         self._by_mark.clear()
         self._by_secret.clear()
+        self._by_other.clear()
         self._places.clear()
 
     @staticmethod

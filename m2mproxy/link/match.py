@@ -24,6 +24,13 @@ _cache_controls = re.compile(
     rb'"cache_control": ?\{"type": ?"ephemeral"(?:, ?"ttl": ?"(?:5m|1h)")?\}'
 ).finditer
 _COMMAS = (b", ", b",")
+_MARK, _MOST_BEFORE_MARK = b'"cache_control"', 24
+# A list of one block that is a text and nothing else.
+_as_text = re.compile(
+    rb'\[\{"type": ?"text", ?"text": ?("[^"\\]*+(?:\\.[^"\\]*+)*+")\}\]'
+    rb'|\[\{"text": ?("[^"\\]*+(?:\\.[^"\\]*+)*+"), ?"type": ?"text"\}\]',
+    re.DOTALL,
+).sub
 # How far the beginnings of messages lie apart at least, and how many of them are looked at.
 _LEAST_APART, _MOST_STARTS = 48, 2048
 # And how much of a body is searched for them.
@@ -105,9 +112,17 @@ def _is_turn(new: bytes, first: int, front: int) -> bool:
     return new.find(_MORE, max(first - 1, 0), front + 1) >= 0
 
 
-def without_cache_control(part: bytes) -> bytes:
+def is_marked_at(old: bytes, new: bytes, at: int) -> bool:
+    """Whether one of the bodies has such a mark, or what is written otherwise for one, where they
+    differ first."""
+    first, last = max(at - _MOST_BEFORE_MARK, 0), at + _MOST_BEFORE_MARK
+    return any(_MARK in each[first:last] or each.startswith(b"[", at) for each in (old, new))
+
+
+def without_marks(part: bytes) -> bytes:
     """Some bytes of a body without the marks of what is to be cached, each with the comma before
-    it, or else the one after."""
+    it, or else the one after; and a text in place of a list that has no other block, as those write
+    it who had no mark to put there."""
     kept, done = [], 0
     for mark in _cache_controls(part):
         start, end = mark.span()
@@ -116,7 +131,7 @@ def without_cache_control(part: bytes) -> bytes:
         if before or after:
             kept.append(part[done : start - len(before)])
             done = end if before else end + len(after)
-    return b"".join([*kept, part[done:]])
+    return _as_text(rb"\1\2", b"".join([*kept, part[done:]]))
 
 
 def insertion(old: bytes, new: bytes) -> int:

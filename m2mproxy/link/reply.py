@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import orjson
 
+from m2mproxy.link.letters import spell
 from m2mproxy.link.parsed import dicts
 from m2mproxy.link.reply_chat import MOST_CALLS, Choice
 from m2mproxy.link.reply_gemini import MOST_CONTENTS, Contents, contents_of
@@ -95,7 +96,10 @@ def _parsed(text: bytes | bytearray) -> Any:
 
 def _of_body(body: Any) -> list[dict[str, Any]]:
     """What a JSON response brings: items of its output, messages of its choices, the contents of
-    its candidates, its message, or one of its blocks of content."""
+    its candidates, its message, or one of its blocks of content. One that is a list is a stream,
+    as Gemini's is that was not asked for events."""
+    if isinstance(body, list):
+        return _of_list(body)
     if not isinstance(body, dict):
         return []
     output = body.get("output")
@@ -114,6 +118,13 @@ def _of_body(body: Any) -> list[dict[str, Any]]:
     if not messages and isinstance(body.get("message"), dict):
         messages = [_message(body["message"])]
     return messages or message_of(dicts(body.get("content")))
+
+
+def _of_list(body: list[Any]) -> list[dict[str, Any]]:
+    stream = _Stream()
+    for each in body:
+        stream.take(each, 0)  # the whole body was not too much
+    return stream.messages()
 
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:
@@ -173,6 +184,25 @@ def secrets(messages: list[dict[str, Any]]) -> list[bytes]:
     return found[:MOST_CALLS]
 
 
+def others(messages: list[dict[str, Any]]) -> list[bytes]:
+    """The random ids of what is no call of a function: of the Responses API's items, and of what
+    the provider's own tools did in the Messages API."""
+    found = []
+    for message in messages:
+        ran = [each for each in dicts(message.get("content")) if _is_of_provider(each)]
+        items = [message] if isinstance(message.get("type"), str) else []
+        for each in (*items, *ran):
+            name = each.get("id")
+            if isinstance(name, str) and _is_random(name, ""):
+                found.append(name.encode())
+    return found[:MOST_CALLS]
+
+
+def _is_of_provider(block: dict[str, Any]) -> bool:
+    kind = block.get("type")
+    return isinstance(kind, str) and kind.endswith("_tool_use")
+
+
 def _random_id(call: dict[str, Any]) -> str | None:
     """That of a tool call, if it has one."""
     if isinstance(of := call.get("functionCall"), dict):
@@ -195,7 +225,8 @@ def _is_random(name: str, function: str) -> bool:
 
 
 def render(messages: list[dict[str, Any]], request: bytes) -> bytes:
-    """`messages` as the writer of `request` writes JSON: with or without spaces, in UTF-8 or ASCII.
+    """`messages` as the writer of `request` writes JSON: with or without spaces, in UTF-8 or ASCII,
+    with the letters escaped that it escapes (letters.py).
 
     The text begins in the midst of a list, where the application will put it. There is none for
     what is nested too deeply to be written.
@@ -207,13 +238,14 @@ def render(messages: list[dict[str, Any]], request: bytes) -> bytes:
     colon = request.find(b'":') + 2
     spaced = request[colon : colon + 1] == b" "
     if not spaced and not _escapes(request):
-        return compact
+        return spell(compact, request)
     ascii_only = request.isascii()  # Python's own writer escapes where it puts spaces
     marks = (", ", ": ") if spaced else (",", ":")
-    return "".join(
+    text = "".join(
         marks[0] + json.dumps(message, ensure_ascii=ascii_only, separators=marks)
         for message in messages
-    ).encode()
+    )
+    return spell(text.encode(), request)
 
 
 def _escapes(request: bytes) -> bool:

@@ -61,7 +61,9 @@ class Entry:
     marks: list[int] = field(default_factory=list)
     """Where an index has it."""
     secrets: list[bytes] = field(default_factory=list)
-    """What its reply has and nobody can guess."""
+    """What its reply has and nobody can guess: ids of calls, which are sent back with results."""
+    others: list[bytes] = field(default_factory=list)
+    """The same of what may be sent back, or not."""
     called: list[bytes] = field(default_factory=list)
     """Such secrets of replies to entries that it replaced, as far as its body has them."""
     names: Names = NOTHING
@@ -75,7 +77,8 @@ class Entry:
     def clear(self) -> None:
         """Let go of what it holds."""
         self.body = self.reply = b""
-        self.marks, self.secrets, self.called, self.extra, self.names = [], [], [], 0, NOTHING
+        self.marks, self.secrets, self.others, self.called = [], [], [], []
+        self.extra, self.names = 0, NOTHING
 
 
 class Memory:

@@ -17,7 +17,7 @@ from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.link.edge import Edge, Look, Plan
 from m2mproxy.link.message import NOTHING_KNOWN, Coded
-from m2mproxy.link.reply import render, secrets
+from m2mproxy.link.reply import others, render, secrets
 from m2mproxy.link.window import Entry
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.ledger import Ledger
@@ -191,7 +191,7 @@ class Turn:
         """The response is complete."""
         if self._edge is not None and self.entry is not None:
             text = render(messages, self.entry.body)
-            self._edge.replied(self.entry, text, secrets(messages))
+            self._edge.replied(self.entry, text, secrets(messages), others(messages))
 
 
 def _reference(plan: Plan) -> str:

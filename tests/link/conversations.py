@@ -10,7 +10,7 @@ from typing import Any
 from m2mproxy.link.core import Core
 from m2mproxy.link.edge import Edge, Isolation, Plan
 from m2mproxy.link.index import chain
-from m2mproxy.link.reply import render, secrets
+from m2mproxy.link.reply import others, render, secrets
 from m2mproxy.link.scope import names_in, scope, tenant
 from m2mproxy.link.window import Bounds, Entry, Memory
 
@@ -109,7 +109,7 @@ class Ends:
         if sent.kept is not None:
             self.core.replied(sent.kept, text)
         if sent.entry is not None:
-            self.edge.replied(sent.entry, text, secrets(messages))
+            self.edge.replied(sent.entry, text, secrets(messages), others(messages))
 
     def exchange(
         self,

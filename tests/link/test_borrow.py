@@ -121,3 +121,39 @@ def test_of_many_small_messages_the_same_ones_are_places_in_all_bodies() -> None
     assert len(places(one).keys() & places(other).keys()) > len(one) // BLOCK // 2
     made = survey(other, [entry(1, one)])
     assert sum(run.blocks for run in made.runs) >= len(body(small[300:])) // BLOCK - 1
+
+
+def tools_behind(text: str, tools: str) -> bytes:
+    return b'{"messages":[{"role":"user","content":"%b"}],"system":"%b"}' % (
+        text.encode(), tools.encode()
+    )
+
+
+def test_what_stands_behind_the_messages_of_another_conversation_is_borrowed() -> None:
+    """It begins with nothing that is the same, and has no list of which a message could vote."""
+    same, other = words(rng, 9000), words(rng, 9000)
+    entries = [
+        entry(1, tools_behind("one" * 100, other)),
+        entry(3, tools_behind("two" * 100, same)),
+        entry(5, tools_behind("three" * 100, words(rng, 9000))),
+    ]
+    text = tools_behind("a" * 333, same)
+    made = survey(text, entries)
+    assert made.best is entries[1]
+    assert sum(run.blocks for run in made.runs) == 8
+    near = survey(text, entries, nearest=entries[0])
+    assert near.best is entries[1]
+    assert survey(text, entries[:1]).best is None
+
+
+@pytest.mark.parametrize("guess", [True, False])
+def test_less_than_a_block_at_the_end_does_not_decide_what_is_borrowed(guess: bool) -> None:
+    """One entry has a block in front, one just less than a block at the end: a guess adds to it."""
+    front = words(rng, BLOCK)
+    end = words(rng, BLOCK - 8)
+    one, two = front + words(rng, 2000), words(rng, 2000) + "4711" + end
+    entries = [entry(1, one.encode()), entry(3, two.encode())]
+    text = front + words(rng, 500) + ("4711" if guess else "4712") + end
+    made = survey(text.encode(), entries, nearest=entries[0])
+    assert made.best is entries[0]
+    assert [run.blocks for run in made.runs] == [1]

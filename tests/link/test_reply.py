@@ -359,6 +359,15 @@ BODIES: list[tuple[object, Messages]] = [
     ({"content": "x"}, []),
     ({"error": {"message": "x"}}, []),
     ([], []),
+    (
+        [
+            {"candidates": [{"content": {"parts": [{"text": "a"}], "role": "model"}}]},
+            1,
+            {"candidates": [{"content": {"parts": [{"text": "b"}], "role": "model"}}]},
+        ],
+        [{"parts": [{"text": "ab"}], "role": "model"}],
+    ),
+    ([delta(content="a"), delta(content="b")], [{"role": "assistant", "content": "ab"}]),
 ]
 
 

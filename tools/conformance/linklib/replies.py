@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from linklib.letters import PIECES, more_escapes
+
 LARGEST = 1 << 19
 Json = Any
 
@@ -74,6 +76,12 @@ def _of_json(body: bytes) -> Iterator[Json]:
     if len(body) > LARGEST:
         raise ValueError("too large")
     value = read_json(body)
+    if isinstance(value, list):
+        stream = Stream()
+        for event in _objects(value):
+            stream.add(event, 0)
+        yield from stream.messages()
+        return
     if not isinstance(value, dict):
         raise ValueError("no object")
     if isinstance(value.get("output"), list):
@@ -328,14 +336,42 @@ class Contents:
 _OF_BLOCKS = ("content_block_start", "content_block_delta")
 
 
+class Stream:
+    """All that the events of a stream have."""
+
+    def __init__(self) -> None:
+        self._items: list[Json] = []
+        self._size = 0
+        self._choices: dict[int, Choice] = {}
+        self._blocks, self._contents = Blocks(), Contents()
+
+    def add(self, event: dict[str, Json], line: int) -> None:
+        if event.get("type") in _OF_BLOCKS:
+            self._blocks.add(event, line)
+        elif event.get("type") != "response.output_item.done":
+            self._contents.add(event, line)
+            for choice in _objects(_list(event.get("choices"))):
+                index = _index(choice, 15)
+                if index is not None:
+                    self._choices.setdefault(index, Choice()).add(choice, line)
+        elif isinstance(event.get("item"), dict):
+            self._items.append(event["item"])
+            self._size += line
+
+    def size(self) -> int:
+        choices = sum(choice.size() for choice in self._choices.values())
+        return self._size + self._blocks.size + self._contents.size + choices
+
+    def messages(self) -> list[Json]:
+        messages = [choice.message() for _, choice in sorted(self._choices.items())]
+        return self._items or messages or self._contents.messages() or self._blocks.messages()
+
+
 def _of_stream(body: bytes) -> Iterator[Json]:
     lines = body.split(b"\n")
     if any(len(line) > LARGEST for line in lines):
         raise ValueError("too large")
-    items: list[Json] = []
-    size = 0
-    choices: dict[int, Choice] = {}
-    blocks, contents = Blocks(), Contents()
+    stream = Stream()
     for line in lines[:-1]:
         if not line.startswith(b"data:"):
             continue
@@ -343,24 +379,11 @@ def _of_stream(body: bytes) -> Iterator[Json]:
             event = read_json(line[5:])
         except ValueError:
             continue
-        if not isinstance(event, dict):
-            continue
-        if event.get("type") in _OF_BLOCKS:
-            blocks.add(event, len(line))
-        elif event.get("type") != "response.output_item.done":
-            contents.add(event, len(line))
-            for choice in _objects(_list(event.get("choices"))):
-                index = _index(choice, 15)
-                if index is not None:
-                    choices.setdefault(index, Choice()).add(choice, len(line))
-        elif isinstance(event.get("item"), dict):
-            items.append(event["item"])
-            size += len(line)
-    size += blocks.size + contents.size + sum(choice.size() for choice in choices.values())
-    if size > LARGEST:
+        if isinstance(event, dict):
+            stream.add(event, len(line))
+    if stream.size() > LARGEST:
         raise ValueError("too large")
-    messages = [choice.message() for _, choice in sorted(choices.items())]
-    yield from items or messages or contents.messages() or blocks.messages()
+    yield from stream.messages()
 
 
 # ---- Rendering ----
@@ -375,10 +398,11 @@ def render(messages: list[Json], request: bytes) -> bytes:
     after = request[colon + 2 : colon + 3] if colon >= 0 else request[1:2]
     spaced = after == b" "
     ascii_too = request.isascii() and (spaced or bool(_ESCAPED.search(request)))
-    return b"".join(
-        ((", " if spaced else ",") + _dump(message, spaced, ascii_too)).encode()
-        for message in messages
+    text = "".join(
+        (", " if spaced else ",") + _dump(message, spaced, ascii_too) for message in messages
     )
+    more = more_escapes(request[-65536:])
+    return PIECES.sub(lambda piece: more.get(piece[0], piece[0]), text).encode()
 
 
 def _dump(value: Json, spaced: bool, ascii_too: bool) -> str:

@@ -11,6 +11,7 @@ from linklib.core import Answer
 _STRINGS = (
     *("a", "Hello world", "\N{SNOWMAN} snow", "\x7f", '"q"', "", "back\\slash", "\u00e9"),
     *("\N{WAVING HAND SIGN}", "line\nx", "\x01", "0", "long text " * 5, "/", "\u2028", "<b>"),
+    *("if a < b && c == '>'", "1 + `x`", '\\"', '\\\\"', "\\/<", "a/b"),
 )
 _NUMBERS = (
     *("0", "1", "-1", "2", "1.0", "16", "15", "255", "256", "1e0", "-0", "0.0", "-0.0", "1e21"),
@@ -39,7 +40,9 @@ _FILL = " " * 70
 _REQUESTS = (
     *('{"a":[],"x":1}', '{"a":"\\u2603"}', '{"a":"\N{SNOWMAN}\\u2603"}', '{"a": 1}', '{"a":\t1}'),
     *('{"a": "\N{SNOWMAN}"}', '{"a":"\\u0000\\u00e9"}', "[ 1,2]", "[1 ,2]", '{"a": "\\uD83D"}'),
-    *('{"a":"\\uFFFF"}', " [1]", '["a", ":"]'),
+    *('{"a":"\\uFFFF"}', " [1]", '["a", ":"]', '{"a":"\\u003cb"}', '{"a": "\\u0026"}'),
+    *('{"a":"\\u0026\\u003E"}', '{"a":"\\u003c>"}', '{"a":"\\u0022\\u0027\\u002B\\u00e9"}'),
+    *('{"a":"\\u0022\\u003D\\""}', '{"a":"x\\/y\\/"}', '{"a":"x\\/y/"}', '{"a":"x/y\\/"}'),
 )
 
 
@@ -204,6 +207,19 @@ class _Maker:
         begin = self._rng.choice(("data:", "data:  \t", "data ", "event: x\ndata:", " data:"))
         return begin + said + self._rng.choice(("\n", "\r\n\r\n", "\r\r", "\x0c\n", " \n"))
 
+    def _of_list(self) -> str:
+        """An object of a body that is a list."""
+        kinds = ('"response.output_item.done"', '"content_block_start"', "null")
+        return self._object(
+            [
+                (0.3, "choices", lambda: self._choices("delta")),
+                (0.7, "candidates", self._candidates),
+                (0.2, "type", lambda: self._rng.choice(kinds)),
+                (0.2, "item", self._delta),
+                (0.2, "content_block", self._block),
+            ]
+        )
+
     def json(self) -> str:
         """A whole body."""
         said = self._object(
@@ -215,4 +231,6 @@ class _Maker:
                 (0.3, "content", lambda: self._some(self._block)),
             ]
         )
-        return self._rng.choice(_ODD) or " " if self._often(0.1) else said
+        if self._often(0.1):
+            return self._rng.choice(_ODD) or " "
+        return self._some(self._of_list) if self._often(0.15) else said

@@ -1,0 +1,141 @@
+"""What shows, in a body, whose conversation it goes on with, where the rest has changed."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+from conversations import Ends, Sent, body, ends, said, words
+
+from m2mproxy.link.edge import Isolation, Plan
+from m2mproxy.link.shown import MOST_SEARCHED, last_ids, last_seals
+
+rng = random.Random(11)
+SEAL = "Ev+A/b9q" * 20 + "Q1x+y/Zk4" * 6
+IN_URLS = SEAL.replace("+", "-").replace("/", "_")
+SEARCHED, RAN = "srvtoolu_01Kq7Zk2Lx9Vb4Nn8Ty1", {"query": "m2m"}
+FOUND = {
+    "type": "web_search_tool_result",
+    "tool_use_id": SEARCHED,
+    "content": [{"type": "web_search_result", "encrypted_content": SEAL}],
+}
+ITEM = "rs_05cdfcc11457b63e006993"
+QUESTION = said("user", words(rng, 200))
+
+# Replies, and what of each shows that one has it.
+REPLIES: list[tuple[dict[str, Any], str]] = [
+    ({"role": "assistant", "content": [{"type": "thinking", "thinking": "so", "signature": SEAL}]},
+     SEAL),
+    ({"role": "model", "parts": [{"text": "4", "thoughtSignature": SEAL}]}, SEAL),
+    ({"type": "reasoning", "summary": [], "encrypted_content": SEAL}, SEAL),
+    ({"type": "reasoning", "id": ITEM, "summary": []}, ITEM),
+    ({"role": "assistant", "content": [
+        {"type": "server_tool_use", "id": SEARCHED, "name": "web_search", "input": RAN}, FOUND
+    ]}, SEARCHED),
+]
+
+
+def asked(link: Ends, reply: dict[str, Any]) -> Sent:
+    return link.exchange(body([QUESTION], max_tokens=100, stream=True), [reply])
+
+
+def goes_on(link: Ends, reply: dict[str, Any]) -> Plan:
+    """The next turn, whose parameters behind the messages are other ones."""
+    more = [QUESTION, reply, said("user", "and?")]
+    return link.choose(body(more, max_tokens=4096, stream=False, tools=[{"id": {"type": "a"}}]))
+
+
+@pytest.mark.parametrize("isolation", list(Isolation))
+@pytest.mark.parametrize("reply, shows", REPLIES)
+def test_what_only_a_reply_had_finds_the_conversation_whose_parameters_change(
+    reply: dict[str, Any], shows: str, isolation: Isolation
+) -> None:
+    link = ends(isolation=isolation)
+    sent = asked(link, reply)
+    plan = goes_on(link, reply)
+    assert plan.entry is sent.entry
+    assert plan.use.reply and not plan.use.runs
+    without = json.loads(json.dumps(reply).replace(shows, shows[::-1]).replace(SEAL, SEAL[::-1]))
+    if isolation is not Isolation.CREDENTIAL:
+        assert goes_on(link, without).entry is None
+
+
+def test_a_seal_is_known_in_either_alphabet() -> None:
+    link = ends()
+    sent = asked(link, {"role": "model", "parts": [{"text": "4", "thoughtSignature": SEAL}]})
+    again = {"role": "model", "parts": [{"thoughtSignature": IN_URLS, "text": "4"}]}
+    assert goes_on(link, again).entry is sent.entry
+
+
+def test_nothing_finds_another_tenants_conversation() -> None:
+    link = ends()
+    reply = REPLIES[0][0]
+    asked(link, reply)
+    more = body([QUESTION, reply, said("user", "and?")], max_tokens=1)
+    assert link.choose(more, b"two").entry is None
+
+
+def test_what_was_found_by_it_is_forgotten_with_its_entry() -> None:
+    link = ends()
+    sent = asked(link, REPLIES[0][0])
+    assert sent.entry is not None
+    link.edge.miss(None, sent.entry)
+    assert goes_on(link, REPLIES[0][0]).entry is None
+
+
+def test_an_id_that_the_model_wrote_shows_nothing() -> None:
+    """An argument of a call may be known to others."""
+    link = ends()
+    call = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"id": "67cd9e6afeb48191"}}
+    reply = {"role": "assistant", "content": [call]}
+    asked(link, reply)
+    assert goes_on(link, {"role": "user", "content": [{"id": "67cd9e6afeb48191"}]}).entry is None
+
+
+def test_a_long_thought_shows_the_reply_whose_id_can_be_guessed() -> None:
+    thought = words(rng, 100).strip()
+    function = {"name": "f", "arguments": "{}"}
+    calls = [{"id": "call_8", "type": "function", "function": function}]
+    reply = {"role": "assistant", "content": "", "reasoning_content": thought, "tool_calls": calls}
+    for said_again in (thought, thought[:-1]):
+        link = ends()
+        link.exchange(body([QUESTION]), [reply])
+        again = {"tool_calls": calls, "role": "assistant", "reasoning_content": said_again}
+        assert link.choose(body([QUESTION, again])).use.reply == (said_again == thought)
+
+
+def test_the_last_ones_are_found_in_a_bounded_part() -> None:
+    seal = b'"signature": "%b"' % SEAL.encode()
+    assert last_seals(seal + b" " * 1000) == [SEAL.encode()[-48:]]
+    assert last_seals(seal + b" " * MOST_SEARCHED) == []
+    assert last_ids(b'"id":"abcdefgh" "id":{} "id":"12345678"') == [b"12345678", b"abcdefgh"]
+    assert last_ids(b'"id":"abcdefgh"' + b'"id":{}' * 8) == []
+    assert last_ids(b'"id":"abcdefgh"' + b" " * MOST_SEARCHED) == []
+
+
+CACHED = {"cache_control": {"type": "ephemeral"}}
+
+
+def as_text(text: str) -> dict[str, Any]:
+    return said("user", text)
+
+
+def as_block(text: str, last: bool = False) -> dict[str, Any]:
+    block = {"text": text, "type": "text"} if last else {"type": "text", "text": text}
+    return {"role": "user", "content": [{**block, **CACHED}]}
+
+
+@pytest.mark.parametrize("last", [True, False])
+@pytest.mark.parametrize("size", [20, 3000])
+def test_a_mark_may_come_with_a_list_of_blocks_and_go_with_it(size: int, last: bool) -> None:
+    """Also where it is in the first bytes of a body, so that nothing before it is the same."""
+    link = ends()
+    one, two = words(rng, size) + '"\\', "x"
+    answer = said("assistant", words(rng, 100))
+    sent = link.exchange(body([as_block(one, last)]), [answer])
+    plan = link.choose(body([as_text(one), answer, as_block(two, last)]))
+    assert plan.entry is sent.entry and plan.use.reply and plan.use.replaces
+    other = body([as_text(one + "!"), answer, as_block(two, last)])
+    assert link.choose(other).use.tail is None and not link.choose(other).use.reply

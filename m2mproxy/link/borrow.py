@@ -1,9 +1,9 @@
 """What a body has in common with another conversation, so that it can be borrowed from there.
 
 Where the beginning is another one (a time in the system prompt, a history that was cut) the places
-where messages begin are compared, by the block that follows each. A body's places are found when
-they are wanted first. All of a large scope is tens of milliseconds of work, so finding out is a
-step of its own, for a thread.
+where messages and texts begin are compared, by the block that follows each. A body's places are
+found when they are wanted first. All of a large scope is tens of milliseconds of work, so finding
+out is a step of its own, for a thread.
 
 The one rule: a survey touches nothing but itself, whatever becomes of the entries meanwhile; and no
 choice depends on less than a whole block, or it would tell whether a guess was partly right.
@@ -15,24 +15,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from m2mproxy.link.match import BLOCK, MOST_SEARCHED, Run, common_runs, starts
+from m2mproxy.link.match import BLOCK, MOST_SEARCHED, Run, common_runs, starts, text_starts
 from m2mproxy.link.window import Entry
 
 # Bytes of entries that are looked through at a time; the others' turn comes with the next body.
 _MOST_AT_ONCE = 4 << 20
+# Fewer messages than one for so many blocks are few.
+_FEW = 3
 # Entries of which the ends are compared, the last used ones.
 _MOST_ENDS = 8
 
 Places = Mapping[int, int]
-"""Where messages begin, by the hash of the block that follows."""
+"""Where messages and texts begin, by the hash of the block that follows."""
 
 
 def places(body: bytes) -> Places:
     """Those of a body, no more than it has blocks: of more the lowest hashes, which are the same
-    ones in all bodies."""
-    most = len(body) - BLOCK
-    found = {hash(body[at : at + BLOCK]): at for at in starts(body) if at <= most}
+    ones in all bodies. Where there are few messages, there is room for where texts begin."""
     few = len(body) // BLOCK
+    found = _lowest(body, starts(body), few)
+    if len(found) < few // _FEW:
+        found |= _lowest(body, text_starts(body), few - len(found))
+    return found
+
+
+def _lowest(body: bytes, at: Iterable[int], few: int) -> dict[int, int]:
+    most = len(body) - BLOCK
+    found = {hash(body[each : each + BLOCK]): each for each in at if each <= most}
     return found if len(found) <= few else {mark: found[mark] for mark in sorted(found)[:few]}
 
 

@@ -29,7 +29,9 @@ from m2mproxy.link.match import (
     common_prefix,
     continues,
     insertion,
+    is_list_at,
     is_marked_at,
+    with_texts,
     without_marks,
 )
 from m2mproxy.link.message import NOTHING_KNOWN, Coded, Known
@@ -214,14 +216,21 @@ class Edge:
 
     @staticmethod
     def _is_marked_anew(entry: Entry, look: Look) -> bool:
-        """Whether the body is the next turn of an entry, but for the marks of what is cached."""
+        """Whether the body is the next turn of an entry, but for the marks of what is cached, and
+        lists of one text that had such a mark."""
         old, new = entry.body, look.body
         same = shared(entry.marks, look.marks)
-        if max(len(old), len(new)) - same > MOST_SEARCHED or not is_marked_at(
-            old, new, common_prefix(old, new, same, same) + same
-        ):
+        if max(len(old), len(new)) - same > MOST_SEARCHED:
             return False
-        return continues(without_marks(old[same:]), without_marks(new[same:]))
+        at = same + common_prefix(old, new, same, same)
+        is_list = is_list_at(old, new, at)
+        if not (is_list or is_marked_at(old, new, at)):
+            return False
+        old, new = without_marks(old[same:]), without_marks(new[same:])
+        return continues(old, new) or (
+            is_list_at(old, new, common_prefix(old, new))
+            and continues(with_texts(old), with_texts(new))
+        )
 
     def _may_have_reply(self, own: Entry, body: bytes, same: int) -> bool:
         """Whether the body shows, after the first bytes, which are the `same`, that its sender got
@@ -242,6 +251,8 @@ class Edge:
         """Ask what of another entry the body has, too."""
         look, body = plan.look, plan.look.body
         strict = self._isolation is Isolation.BLOCK
+        if strict and len(body) < BLOCK:
+            return
         nearest, same = self._index.longest(look.scope, look.marks, unit=BLOCK if strict else 1)
         known = self._index.places
         others = [Other(each, each.body, known(each)) for each in recent]

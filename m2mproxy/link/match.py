@@ -24,7 +24,8 @@ _cache_controls = re.compile(
     rb'"cache_control": ?\{"type": ?"ephemeral"(?:, ?"ttl": ?"(?:5m|1h)")?\}'
 ).finditer
 _COMMAS = (b", ", b",")
-_MARK, _MOST_BEFORE_MARK = b'"cache_control"', 24
+_MARK, _MOST_OF_MARK = b'"cache_control"', 48
+_AFTER_COMMA = b', "cache_control"'
 # A list of one block that is a text and nothing else.
 _as_text = re.compile(
     rb'\[\{"type": ?"text", ?"text": ?("[^"\\]*+(?:\\.[^"\\]*+)*+")\}\]'
@@ -33,6 +34,8 @@ _as_text = re.compile(
 ).sub
 # How far the beginnings of messages lie apart at least, and how many of them are looked at.
 _LEAST_APART, _MOST_STARTS = 48, 2048
+# The same of texts.
+_LEAST_OF_TEXT = 256
 # And how much of a body is searched for them.
 MOST_SEARCHED = 1 << 20
 
@@ -113,16 +116,14 @@ def _is_turn(new: bytes, first: int, front: int) -> bool:
 
 
 def is_marked_at(old: bytes, new: bytes, at: int) -> bool:
-    """Whether one of the bodies has such a mark, or what is written otherwise for one, where they
-    differ first."""
-    first, last = max(at - _MOST_BEFORE_MARK, 0), at + _MOST_BEFORE_MARK
-    return any(_MARK in each[first:last] or each.startswith(b"[", at) for each in (old, new))
+    """Whether one of the bodies has such a mark where they differ first."""
+    first, last = max(at - _MOST_OF_MARK, 0), at + len(_AFTER_COMMA)
+    return any(_MARK in each[first:last] for each in (old, new))
 
 
 def without_marks(part: bytes) -> bytes:
     """Some bytes of a body without the marks of what is to be cached, each with the comma before
-    it, or else the one after; and a text in place of a list that has no other block, as those write
-    it who had no mark to put there."""
+    it, or else the one after."""
     kept, done = [], 0
     for mark in _cache_controls(part):
         start, end = mark.span()
@@ -131,7 +132,18 @@ def without_marks(part: bytes) -> bytes:
         if before or after:
             kept.append(part[done : start - len(before)])
             done = end if before else end + len(after)
-    return _as_text(rb"\1\2", b"".join([*kept, part[done:]]))
+    return b"".join([*kept, part[done:]])
+
+
+def is_list_at(old: bytes, new: bytes, at: int) -> bool:
+    """Whether one has a list where the other has not, and they differ first."""
+    return old.startswith(b"[", at) != new.startswith(b"[", at)
+
+
+def with_texts(part: bytes) -> bytes:
+    """Some bytes of a body, with a text in place of each list of one block that is a text and
+    nothing else, as those write it who had no mark to put there."""
+    return _as_text(rb"\1\2", part)
 
 
 def insertion(old: bytes, new: bytes) -> int:
@@ -163,15 +175,31 @@ class Run(NamedTuple):
 def starts(body: bytes) -> Iterator[int]:
     """Where the body's messages, tools and what else is an object in a list begin, but the first
     of each list. JSON is commonly written in two ways, with spaces or without."""
+    return _behind(body, b"}, {" if _has_spaces(body) else b"},{", _LEAST_APART)
+
+
+def text_starts(body: bytes) -> Iterator[int]:
+    """Where its images and files begin, its texts and their paragraphs."""
+    space = b" " if _has_spaces(body) else b""
+    yield from _behind(body, b";base64,", _LEAST_OF_TEXT)
+    yield from _behind(body, b'"data":%b"' % space, _LEAST_OF_TEXT)
+    yield from _behind(body, b'":%b"' % space, _LEAST_OF_TEXT)
+    yield from _behind(body, rb"\n\n", 0)  # a short one before it may be what has changed
+
+
+def _has_spaces(body: bytes) -> bool:
     colon = body.find(b'":') + 2
-    seam = b"}, {" if body[colon : colon + 1] == b" " else b"},{"
+    return body[colon : colon + 1] == b" "
+
+
+def _behind(body: bytes, seam: bytes, least_apart: int) -> Iterator[int]:
     found = body.find(seam, 0, MOST_SEARCHED)
     for _ in range(_MOST_STARTS):
         if found < 0:
             return
         at = found + len(seam)
         yield at
-        found = body.find(seam, at + _LEAST_APART, MOST_SEARCHED)
+        found = body.find(seam, at + least_apart, MOST_SEARCHED)
 
 
 def common_runs(old: bytes, new: bytes, places: Iterable[tuple[int, int]]) -> list[Run]:

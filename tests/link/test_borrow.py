@@ -157,3 +157,20 @@ def test_less_than_a_block_at_the_end_does_not_decide_what_is_borrowed(guess: bo
     made = survey(text.encode(), entries, nearest=entries[0])
     assert made.best is entries[0]
     assert [run.blocks for run in made.runs] == [1]
+
+
+def test_a_prompt_in_which_something_changes_is_borrowed_around_it() -> None:
+    """It is no list of messages, and what is new is of another length."""
+    one, two = "\n\n".join(words(rng, 1500) for _ in range(3)), words(rng, 5000)
+    old = body([said("system", f"{words(rng, 300)}\n\n{one}\n\nIt is 9:59.\n\n{two}\n\nGo.")])
+    new = body([said("system", f"{words(rng, 500)}\n\n{one}\n\nIt is 10:00.\n\n{two}\n\nNo.")])
+    made = survey(new, [entry(1, old)])
+    assert len(made.runs) == 2
+    assert sum(run.blocks for run in made.runs) >= 7
+
+
+def test_an_image_is_borrowed_wherever_it_stands() -> None:
+    image = f"data:image/png;base64,{rng.randbytes(6000).hex()}"
+    old = b'{"a":"what?","url":"%b"}' % image.encode()
+    new = b'{"input":[{"b":"is this","image_url":"%b","c":1}]}' % image.encode()
+    assert sum(run.blocks for run in survey(new, [entry(1, old)]).runs) >= 10

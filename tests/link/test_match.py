@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from m2mproxy.link import match
 from m2mproxy.link.match import (
     BLOCK,
     common_prefix,
@@ -188,3 +190,21 @@ def test_what_a_place_gives_does_not_depend_on_the_others(
         return {run.first + at for run in runs for at in range(run.blocks)}
 
     assert found(places) == set().union(*(found([each]) for each in places))
+
+
+@pytest.mark.parametrize("separators", [(", ", ": "), (",", ":")])
+def test_texts_images_and_paragraphs_start_where_they_do(separators: tuple[str, str]) -> None:
+    rest = "x" * 300
+    prompt = f"{rest}\n\nIt is 9.\n\nNow {rest}"
+    url = f"data:image/png;base64,iVBOR{rest}"
+    value = {"m": "1", "prompt": prompt, "p": {"data": f"JVBER{rest}"}, "t": "text", "u": url}
+    text = json.dumps(value, separators=separators).encode()
+    found = {text[at : at + 4] for at in match.text_starts(text)}
+    assert {b"It i", b"Now ", b"JVBE", b"text", b"iVBO"} <= found
+    assert b"xxxx" not in found
+
+
+def test_a_body_of_nothing_but_paragraphs_has_a_bounded_number_of_starts() -> None:
+    body = rb"\n\n" * match.MOST_SEARCHED
+    starts = list(match.text_starts(body))
+    assert len(starts) <= 4 * match._MOST_STARTS and max(starts) <= match.MOST_SEARCHED

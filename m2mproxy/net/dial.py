@@ -13,6 +13,7 @@ import asyncio
 import os
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -93,23 +94,24 @@ class Dialler:
     async def _connect(self, origin: Origin, owner: Owner, http2: bool) -> Client:
         secure = origin.scheme == "https"
         async with asyncio.timeout(self._timeouts.connect):
+            sock, seconds = await self._reached(origin)
             transport, protocol = await self._loop.create_connection(
                 lambda: Dialled(lambda transport: self._client(owner, transport, http2)),
-                sock=await self._reached(origin),
+                sock=sock,
                 ssl=self._tls if secure else None,
                 server_hostname=origin.host if secure else None,
             )
-        tune_upstream(transport.get_extra_info("socket"))
+        tune_upstream(transport.get_extra_info("socket"), seconds)
         if self._http == "2" and negotiated(transport) == "http/1.1":
             transport.abort()
             raise ssl.SSLError(0, "it does not offer HTTP/2")
         assert isinstance(protocol.connection, Client)
         return protocol.connection
 
-    async def _reached(self, origin: Origin) -> socket.socket:
-        """A connection to the first address that answers."""
+    async def _reached(self, origin: Origin) -> tuple[socket.socket, float]:
+        """A connection to the first address that answers, and the seconds in which it did."""
         found = await self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-        under_way: set[asyncio.Task[socket.socket]] = set()
+        under_way: set[asyncio.Task[tuple[socket.socket, float]]] = set()
         error: BaseException | None = None
         try:
             while found or under_way:
@@ -132,15 +134,15 @@ class Dialler:
                 task.add_done_callback(_close)  # it may have been done
         raise error or socket.gaierror(socket.EAI_NONAME, "it has no address")
 
-    async def _attempt(self, family: int, address: Any) -> socket.socket:
-        sock = socket.socket(family, socket.SOCK_STREAM)
+    async def _attempt(self, family: int, address: Any) -> tuple[socket.socket, float]:
+        sock, begun = socket.socket(family, socket.SOCK_STREAM), time.monotonic()
         try:
             sock.setblocking(False)
             await self._loop.sock_connect(sock, address)
         except BaseException:
             sock.close()
             raise
-        return sock
+        return sock, time.monotonic() - begun
 
     def _client(self, owner: Owner, transport: asyncio.Transport, http2: bool) -> Client:
         known = (self._turn, self._loop, self._timeouts, self._limits)
@@ -150,10 +152,10 @@ class Dialler:
         return H1Client(owner, *known)
 
 
-def _close(task: asyncio.Task[socket.socket]) -> None:
+def _close(task: asyncio.Task[tuple[socket.socket, float]]) -> None:
     """It came second."""
     if not task.cancelled() and task.exception() is None:
-        task.result().close()
+        task.result()[0].close()
 
 
 def _refusal(origin: Origin, error: OSError) -> UpstreamFault:

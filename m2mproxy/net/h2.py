@@ -37,6 +37,7 @@ from m2mproxy.net.fields import check_size, read_trailers
 from m2mproxy.net.h2_budget import FrameBudget
 from m2mproxy.net.h2_engine import STREAM_WINDOW, Engine
 from m2mproxy.net.h2_frames import FrameError, FrameReader
+from m2mproxy.net.h2_growth import Growth
 from m2mproxy.net.h2_stream import H2Stream
 from m2mproxy.net.h2_writer import Writer
 from m2mproxy.net.linger import Linger
@@ -44,8 +45,9 @@ from m2mproxy.net.tcp import WRITE_HIGH, client_name, negotiated, write_joined
 
 # Bytes taken from a stream before the library is told: it grants room in larger steps anyhow.
 _CREDIT_STEP = 16 * 1024
-# What a stream may make us hold, in bytes of memory: its window in very small frames.
-_MAX_WEIGHT = 16 * STREAM_WINDOW
+# What a stream may make us hold, in bytes of memory: its first window in very small frames, and
+# what it has grown by.
+_MAX_WEIGHT = 15 * STREAM_WINDOW
 # Replies to a peer that reads none of them: above this no more is read from it.
 _MAX_UNREAD = 16 * 1024
 # Frames that bring nothing: so many at once, so many a second, and what payload earns.
@@ -78,7 +80,7 @@ class H2:
         }
 
     __slots__ = (
-        "_client", "_closing", "_deadline", "_engine", "_frames", "_frames_seen",
+        "_client", "_closing", "_deadline", "_engine", "_frames", "_frames_seen", "_growth",
         "_is_client", "_limits", "_linger", "_loop", "_owner", "_peer_is_at_it", "_queued",
         "_reading", "_secure", "_streams", "_timeouts", "_transport", "_turn", "_writable",
         "_writer", "session",
@@ -104,6 +106,7 @@ class H2:
         self._client = ""
         self._secure = False
         self._engine = Engine(client, limits.header_bytes, announce)
+        self._growth = Growth(self._engine)
         self.session = Session(
             self._engine.other_settings, self._idle_time_changed, self._nobody_between
         )
@@ -219,7 +222,7 @@ class H2:
             stream.body.feed(data)
             if not stream.body.held:
                 self.credit(stream)
-            elif stream.body.weight > _MAX_WEIGHT:
+            elif stream.body.weight > _MAX_WEIGHT + stream.window:
                 if not self._is_client:
                     self._reset(stream, ErrorCodes.ENHANCE_YOUR_CALM, "too many tiny frames")
                     return
@@ -230,6 +233,8 @@ class H2:
     def _received_all(self, stream: H2Stream) -> None:
         """The peer's message is complete."""
         stream.ended_in = True
+        if not stream.body.held:
+            self._growth.forget(stream)
         stream.body.end(stream.trailers_in)
         self._settle(stream)
 
@@ -266,6 +271,8 @@ class H2:
         if taken >= _CREDIT_STEP or (stream.over and taken):
             stream.credited += taken
             self._engine.acknowledge_received_data(taken, stream.id)
+            if not (stream.over or stream.ended_in):
+                self._growth.took(stream)
             if self._engine.output_size():
                 self._wake()
 
@@ -288,6 +295,7 @@ class H2:
         """Take leave of a stream. Whatever came and was not credited is credited by and by."""
         self._streams.pop(stream.id, None)
         self._writer.forget(stream)
+        self._growth.forget(stream)
         stream.end()
         self.credit(stream)
 
@@ -314,6 +322,9 @@ class H2:
 
     def _on_ping_ack(self, event: PingAckReceived) -> None:
         """An answer to a PING of ours."""
+        self._growth.answered(event.ping_data or b"")
+        if self._engine.output_size():
+            self._wake()
 
     # -- faults, time, closing ------------------------------------------------------------------
 

@@ -155,6 +155,16 @@ class Engine(H2Connection):
         self.streams[stream_id].outbound_flow_control_window -= size
         self.outbound_flow_control_window -= size
 
+    def widen(self, by: int, stream_id: int = 0) -> None:
+        """Let the peer send `by` bytes more before they are taken: on a stream, or with 0 on all
+        streams together."""
+        if stream_id:
+            manager = self.streams[stream_id]._inbound_window_manager
+        else:
+            manager = self._inbound_flow_control_window_manager
+        manager.max_window_size += by  # the library would count only what is not under way
+        self.increment_flow_control_window(by, stream_id or None)
+
     def expect_no_body(self, stream_id: int) -> None:
         """The response on a stream has none, whatever its content-length says (RFC 9110 6.4.1): the
         library knows that of HEAD, and not of 204 and 304."""

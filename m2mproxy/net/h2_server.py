@@ -326,6 +326,7 @@ class H2Server(H2):
         self._wake()
 
     def _on_ping_ack(self, event: PingAckReceived) -> None:
+        super()._on_ping_ack(event)
         if self._draining and event.ping_data == _LAST_PING:
             self._last_words()
 

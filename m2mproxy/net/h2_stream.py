@@ -13,6 +13,7 @@ from m2mproxy.http.body import Body, Chunk, Gate
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.net.connection import Session, Stream
+from m2mproxy.net.h2_engine import STREAM_WINDOW
 
 # Bytes that a writer may add before anything has been sent.
 _ROOM = 64 * 1024
@@ -56,6 +57,7 @@ class H2Stream(Stream):
         "id",
         "invited",
         "malformed",
+        "measured",
         "method",
         "moved",
         "pending",
@@ -66,6 +68,7 @@ class H2Stream(Stream):
         "size",
         "trailers",
         "trailers_in",
+        "window",
     )
 
     def __init__(
@@ -99,6 +102,10 @@ class H2Stream(Stream):
         """The trailers of the peer's message."""
         self.arrived = self.credited = 0
         """Bytes of payload that came, and those of them that the peer may send again."""
+        self.window = STREAM_WINDOW
+        """Bytes that the peer may send before they are taken."""
+        self.measured = 0
+        """What had been taken when that was last looked at."""
         self.seen = 0
         """Frames that the connection had received when the request was sent."""
         self.sent_at = 0.0

@@ -22,9 +22,13 @@ _WRITE_LOW = 16 * 1024
 
 # What the kernel may hold for one connection: unsent bytes of ours, and an upstream's bytes that
 # we have not read. Left alone, both grow to megabytes, which would hide from the upstream that a
-# client has stopped reading. The price is a pace of about this much a round trip.
+# client has stopped reading. The price of the second is a pace of about this much a round trip, so
+# that it is for an upstream near by. For one far away the kernel's own measure is right: it lets it
+# send ahead by more when, in a round trip, we read all that came (tcp_rmem in tcp(7)).
 _UNSENT = 64 * 1024
 _UNREAD = 128 * 1024
+# Seconds to open a connection. In less, 13 MB a second are no more than `_UNREAD` under way.
+_NEAR = 0.01
 # What is read of a connection that is lost. The kernel has room for less.
 _MOST_UNREAD = 8 * _UNREAD
 
@@ -143,7 +147,9 @@ def tune(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
 
-def tune_upstream(sock: socket.socket) -> None:
-    """The same for a connection to an upstream, whose bytes the kernel shall not pile up either."""
+def tune_upstream(sock: socket.socket, seconds: float) -> None:
+    """The same for a connection to an upstream, whose bytes the kernel shall not pile up either.
+    `seconds` is how long it took to open: a round trip, and seldom more."""
     tune(sock)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD)
+    if seconds < _NEAR:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD)

@@ -132,15 +132,19 @@ def test_what_a_tuned_listener_accepts_is_tuned() -> None:
             check_tuned(accepted)
 
 
-def test_what_an_upstream_may_send_ahead_is_bounded() -> None:
+@pytest.mark.parametrize(("seconds", "is_near"), [(0.0002, True), (0.2, False)])
+def test_what_an_upstream_near_by_may_send_ahead_is_bounded(seconds: float, is_near: bool) -> None:
+    """One far away is left to the kernel, which follows what is read in a round trip."""
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_connection(listener.getsockname()) as dialled,
     ):
-        tune_upstream(dialled)
+        before = option(dialled, socket.SOL_SOCKET, socket.SO_RCVBUF)
+        tune_upstream(dialled, seconds)
         check_tuned(dialled)
         # Linux doubles the figure for its own bookkeeping, socket(7).
-        assert option(dialled, socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * 128 * 1024
+        expected = 2 * 128 * 1024 if is_near else before
+        assert option(dialled, socket.SOL_SOCKET, socket.SO_RCVBUF) == expected
 
 
 @pytest.mark.parametrize("size", [0, 10, 300_000])

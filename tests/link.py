@@ -50,10 +50,14 @@ class FakeSocket:
 
     def __init__(self) -> None:
         self.options: dict[tuple[int, int], Any] = {}
+        self.said = b""  # TCP_INFO
         self.descriptor = -1  # where what the kernel still has is read from
 
     def fileno(self) -> int:
         return self.descriptor
+
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        return self.said[:size]
 
     def setsockopt(self, level: int, option: int, value: Any) -> None:
         self.options[level, option] = value

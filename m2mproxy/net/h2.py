@@ -38,6 +38,7 @@ from m2mproxy.net.h2_budget import FrameBudget
 from m2mproxy.net.h2_engine import STREAM_WINDOW, Engine
 from m2mproxy.net.h2_frames import FrameError, FrameReader
 from m2mproxy.net.h2_growth import Growth
+from m2mproxy.net.h2_pace import SMALL, Pace
 from m2mproxy.net.h2_stream import H2Stream
 from m2mproxy.net.h2_writer import Writer
 from m2mproxy.net.linger import Linger
@@ -81,7 +82,7 @@ class H2:
 
     __slots__ = (
         "_client", "_closing", "_deadline", "_engine", "_frames", "_frames_seen", "_growth",
-        "_is_client", "_limits", "_linger", "_loop", "_owner", "_peer_is_at_it", "_queued",
+        "_is_client", "_limits", "_linger", "_loop", "_owner", "_pace", "_peer_is_at_it", "_queued",
         "_reading", "_secure", "_streams", "_timeouts", "_transport", "_turn", "_writable",
         "_writer", "session",
     )
@@ -129,6 +130,7 @@ class H2:
         self._transport = transport
         self._client = client_name(transport, self._is_client)
         self._secure = negotiated(transport) is not None
+        self._pace = Pace(transport, self._loop, self._wake)
         self._wake()
 
     def received(self, data: bytes) -> None:
@@ -163,6 +165,7 @@ class H2:
         self._transport = None
         self._closing = True
         self._deadline.cancel()
+        self._pace.close()
         self._disconnected(error)
         self.session.end()
         self._owner.closed(self)
@@ -194,7 +197,10 @@ class H2:
         if not (self._writable or self._closing):
             return
         # One more: a transport that is exactly full takes no more and says nothing of it.
-        self._writer.emit(WRITE_HIGH + 1 - transport.get_write_buffer_size())
+        room, pace = WRITE_HIGH + 1 - transport.get_write_buffer_size(), self._pace
+        if self._writer.waiting > SMALL and not self._closing:
+            room = pace.room(room)
+        self._writer.emit(room, pace.frame)
         pieces = self._writer.take()
         if self._secure:
             write_joined(transport, pieces)
@@ -204,7 +210,7 @@ class H2:
             self._listen(True)
             seconds = self._timeouts.close
             self._linger = Linger(transport, self._deadline, seconds, self._peer_is_at_it)
-        elif self._writable and self._writer.can_go_on:
+        elif self._writable and self._writer.can_go_on and not pace.is_holding:
             self._wake()
 
     # -- what is read ---------------------------------------------------------------------------

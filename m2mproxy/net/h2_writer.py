@@ -29,8 +29,8 @@ class Writer:
     """What has been framed in this turn, and the streams that have more."""
 
     __slots__ = (
-        "_budget", "_clock", "_engine", "_filler", "_last", "_left", "_on_sent", "_out", "_ready",
-        "_run",
+        "_budget", "_clock", "_engine", "_filler", "_last", "_left", "_most", "_on_sent", "_out",
+        "_ready", "_run",
     )
 
     def __init__(
@@ -50,12 +50,18 @@ class Writer:
         self._last = 0  # the stream of the last frame, and its bytes in a row
         self._run = 0
         self._left = 0  # bytes that this frame is still to have
+        self._most = MAX_FRAME  # bytes in a frame
         self._filler = b""
 
     @property
     def can_go_on(self) -> bool:
         """Whether more could be framed, if the transport took it."""
         return bool(self._ready) and self._engine.outbound_flow_control_window > 0
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that could be framed, if the peer's windows let them go."""
+        return sum([stream.size for stream in self._ready])
 
     def ready(self, stream: H2Stream) -> None:
         """`stream` has something to send, or its window opened, or it has said its last."""
@@ -74,9 +80,10 @@ class Writer:
         out, self._out = self._out, []
         return out
 
-    def emit(self, room: int) -> None:
-        """Frame about `room` bytes, as far as the peer's windows let them go."""
-        ready, engine = self._ready, self._engine
+    def emit(self, room: int, most: int = MAX_FRAME) -> None:
+        """Frame about `room` bytes, in frames of `most`, as far as the peer's windows let them
+        go."""
+        ready, engine, self._most = self._ready, self._engine, most
         while ready and room > 0:
             is_open = engine.outbound_flow_control_window > 0
             stream = next(iter(ready)) if is_open else self._begun()
@@ -115,7 +122,7 @@ class Writer:
         if self._last != stream.id:
             self._last, self._run = stream.id, 0
         shared = self._left
-        size = min(len(chunk), shared or min(engine.window_of(stream.id), MAX_FRAME))
+        size = min(len(chunk), shared or min(engine.window_of(stream.id), self._most))
         if size <= 0:
             stream.gate.shut()
             return 0  # it comes back with a WINDOW_UPDATE

@@ -1,0 +1,53 @@
+"""What the kernel knows of the way to a peer: TCP_INFO (tcp(7), linux/tcp.h).
+
+The one rule: what is not known is not guessed. Where the kernel says nothing, there is no answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import NamedTuple
+
+# Of the structure: the size of a segment and how many are under way, the smoothed round trip in µs,
+# the window in segments, bytes that have not left, and what arrived lately in bytes a second.
+_FIELDS = struct.Struct("=16xI4xI40xI8xI60xI12xQ")
+
+
+class Path(NamedTuple):
+    """The way to a peer at this moment."""
+
+    rtt: float
+    """The round trip, in seconds."""
+    rate: float
+    """Bytes a second that lately arrived, or what the window allows if that is less; above 0."""
+    unsent: int
+    """Bytes that the kernel has and has not sent."""
+    room: int
+    """Bytes that it may send before more is acknowledged."""
+    is_idle: bool
+    """Whether nothing is under way."""
+    segment: int
+    """Bytes in a segment."""
+
+
+def path_of(transport: asyncio.Transport) -> Path | None:
+    """What the kernel knows; None for what is no TCP, or no such kernel."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    try:
+        said = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _FIELDS.size)
+    except OSError:
+        return None
+    if len(said) < _FIELDS.size:
+        return None
+    segment, sent, rtt, window, unsent, rate = _FIELDS.unpack(said)
+    if not (segment and rtt and window):
+        return None
+    seconds = rtt / 1e6
+    by_window = window * segment / seconds
+    # What arrived counts until more does, or as much as could: the line may have changed since.
+    rate, room = min(rate or by_window, by_window), max(0, window - sent) * segment
+    return Path(seconds, rate, unsent, room, not (sent or unsent), segment)

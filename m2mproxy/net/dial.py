@@ -24,6 +24,7 @@ from m2mproxy.net.connection import Owner, Turn
 from m2mproxy.net.h1_client import H1Client
 from m2mproxy.net.h2_client import H2Client
 from m2mproxy.net.tcp import Dialled, negotiated, tune_upstream
+from m2mproxy.net.vigil import Vigil
 
 Client = H1Client | H2Client
 Report = Callable[[Client | Fault], None]
@@ -46,15 +47,18 @@ class Dialler:
         limits: Limits,
         tls: ssl.SSLContext | None,
         http: str = "auto",
+        vigil: Vigil | None = None,
     ) -> None:
         """`tls` is the context for https origins; None when there are none. `http` is the version
-        to speak: "1.1", "2", or "auto" for what TLS negotiates and 1.1 without TLS."""
+        to speak: "1.1", "2", or "auto" for what TLS negotiates and 1.1 without TLS. `vigil`
+        watches over what is open."""
         self._turn = turn
         self._loop = loop
         self._timeouts = timeouts
         self._limits = limits
         self._tls = tls
         self._http = http
+        self._vigil = vigil
         self._dials: set[asyncio.Task[None]] = set()
 
     def dial(self, origin: Origin, owner: Owner, report: Report, http2: bool = False) -> None:
@@ -96,7 +100,9 @@ class Dialler:
         async with asyncio.timeout(self._timeouts.connect):
             sock, seconds = await self._reached(origin)
             transport, protocol = await self._loop.create_connection(
-                lambda: Dialled(lambda transport: self._client(owner, transport, http2)),
+                lambda: Dialled(
+                    lambda transport: self._client(owner, transport, http2), self._vigil
+                ),
                 sock=sock,
                 ssl=self._tls if secure else None,
                 server_hostname=origin.host if secure else None,

@@ -7,6 +7,7 @@ or left without a word on a connection that had been at rest, and at once.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -45,6 +46,9 @@ PROVISIONAL_STREAMS = 10
 # sign of life (PING, RFC 9113 6.7), and that it has for that. Whatever translates addresses between
 # the two forgets a silent connection, and tells neither.
 ASK_AFTER, GIVE_UP_AFTER = 45.0, 15.0
+# Seconds of silence after which a request is not sent without asking, too; and that it has for the
+# answer before further requests go elsewhere.
+_ASK_ALONG, _DOUBT_AFTER = 20.0, 5.0
 _ALIVE = b"m2malive"
 # Bytes of a key that is remembered on a direct connection: "Bearer " and 33 more, which nobody
 # guesses, and few enough to leave room for other fields (the table has 4096).
@@ -54,7 +58,7 @@ LEAST_OF_KEYS, MOST_OF_KEYS = 40, 512
 class H2Client(H2):
     """A connection to an upstream."""
 
-    __slots__ = ("_asked", "_ending", "_known", "_most", "_unsent", "_used")
+    __slots__ = ("_asked_at", "_ending", "_known", "_most", "_unsent", "_used")
 
     expected_streams: ClassVar[int] = PROVISIONAL_STREAMS
 
@@ -74,7 +78,7 @@ class H2Client(H2):
         self._used = False  # whether it has served a request to its end
         self._known = False  # the pool has asked for a stream
         self._ending = False  # the upstream takes no more streams
-        self._asked = False  # for a sign of life, and nothing came since
+        self._asked_at = math.inf  # for a sign of life, if nothing came since
 
     # -- what the pool asks ---------------------------------------------------------------------
 
@@ -82,10 +86,15 @@ class H2Client(H2):
     def is_usable(self) -> bool:
         """Whether another stream may be opened now."""
         return (
-            not (self._closing or self._ending)
+            not (self._closing or self._ending or self._is_doubtful)
             and self.streams < self._most
             and self._engine.highest_outbound_stream_id < MAX_STREAM_ID - 2 * MAX_STREAMS
         )
+
+    @property
+    def _is_doubtful(self) -> bool:
+        """Whether the upstream was asked for a sign of life and takes long to give one."""
+        return self._loop.time() - self._asked_at > _DOUBT_AFTER
 
     @property
     def is_leaving(self) -> bool:
@@ -129,6 +138,9 @@ class H2Client(H2):
             return
         self._begin(stream)
         self._wake()
+        heard_at = (self._deadline.when or math.inf) - ASK_AFTER
+        if self._asked_at == math.inf and self._loop.time() - heard_at > _ASK_ALONG:
+            self._ask()
         if no_body:
             stream.finished = stream.ended_out = True
 
@@ -199,22 +211,29 @@ class H2Client(H2):
 
     def _watch(self) -> None:
         """The peer was heard. The deadline is free for this until the connection closes."""
-        if not self._closing:
-            self._asked = False
-            self._deadline.after(ASK_AFTER)
+        if self._closing:
+            return
+        was_doubtful = self._is_doubtful
+        self._asked_at = math.inf
+        self._deadline.after(ASK_AFTER)
+        if was_doubtful and self._known and self.is_usable:
+            self._owner.idle(self)
+
+    def _ask(self) -> None:
+        if self.session.idle_seconds is not None:
+            self._asked_at = self._loop.time()
+            self._engine.ping(_ALIVE)
+            self._wake()
+            self._deadline.after(GIVE_UP_AFTER)
 
     def _expired(self) -> None:
         if not (self._closing or self._reading):
             self._watch()  # it may have said something that we do not read yet
             return
-        if self._closing or self._asked:
+        if self._closing or self._asked_at < math.inf:
             super()._expired()
-            return
-        if self.session.idle_seconds is not None:
-            self._asked = True
-            self._engine.ping(_ALIVE)
-            self._wake()
-            self._deadline.after(GIVE_UP_AFTER)
+        else:
+            self._ask()
 
     def _idle_time_changed(self) -> None:
         self._watch()

@@ -14,6 +14,9 @@ from typing import NamedTuple
 # the window in segments, bytes that have not left, and what arrived lately in bytes a second.
 _FIELDS = struct.Struct("=16xI4xI40xI8xI60xI12xQ")
 
+# Segments that are under way, and bytes that were acknowledged since the beginning.
+_DELIVERED = struct.Struct("=24xI92xQ")
+
 
 class Path(NamedTuple):
     """The way to a peer at this moment."""
@@ -34,14 +37,8 @@ class Path(NamedTuple):
 
 def path_of(transport: asyncio.Transport) -> Path | None:
     """What the kernel knows; None for what is no TCP, or no such kernel."""
-    sock = transport.get_extra_info("socket")
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return None
-    try:
-        said = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _FIELDS.size)
-    except OSError:
-        return None
-    if len(said) < _FIELDS.size:
+    said = _said(transport, _FIELDS.size)
+    if said is None:
         return None
     segment, sent, rtt, window, unsent, rate = _FIELDS.unpack(said)
     if not (segment and rtt and window):
@@ -51,3 +48,24 @@ def path_of(transport: asyncio.Transport) -> Path | None:
     # What arrived counts until more does, or as much as could: the line may have changed since.
     rate, room = min(rate or by_window, by_window), max(0, window - sent) * segment
     return Path(seconds, rate, unsent, room, not (sent or unsent), segment)
+
+
+def delivered(transport: asyncio.Transport) -> int | None:
+    """Bytes that the peer's machine has acknowledged, if more are under way to it."""
+    said = _said(transport, _DELIVERED.size)
+    if said is None:
+        return None
+    sent, count = _DELIVERED.unpack(said)
+    return count if sent else None
+
+
+def _said(transport: asyncio.Transport, size: int) -> bytes | None:
+    """The first bytes of what the kernel knows; None for what is no TCP, or no such kernel."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    try:
+        said: bytes = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
+    except OSError:
+        return None
+    return said if len(said) == size else None

@@ -15,6 +15,7 @@ from typing import cast
 
 from m2mproxy.http.body import Chunk
 from m2mproxy.net.connection import Connection
+from m2mproxy.net.vigil import Vigil
 
 # Room in user space before a writer is told to stop, and to go on.
 WRITE_HIGH = 64 * 1024
@@ -27,6 +28,9 @@ _WRITE_LOW = 16 * 1024
 # send ahead by more when, in a round trip, we read all that came (tcp_rmem in tcp(7)).
 _UNSENT = 64 * 1024
 _UNREAD = 128 * 1024
+# Seconds after which the kernel asks a silent peer for a sign of life, how often, and how many
+# times in vain. Later than an edge asks by itself (h2_client.py): nobody pays for both.
+_ASK_AFTER, _ASK_EVERY, _ASK_TIMES = 60, 15, 3
 # Seconds to open a connection. In less, 13 MB a second are no more than `_UNREAD` under way.
 _NEAR = 0.01
 # What is read of a connection that is lost. The kernel has room for less.
@@ -37,10 +41,15 @@ class Tcp(asyncio.Protocol):
     """One transport. `make` builds the connection once the transport is there, which knows what
     TLS has negotiated; another may take its place later."""
 
-    __slots__ = ("_make", "connection")
+    __slots__ = ("_make", "_transport", "_vigil", "connection")
 
-    def __init__(self, make: Callable[[asyncio.Transport], Connection]) -> None:
+    def __init__(
+        self, make: Callable[[asyncio.Transport], Connection], vigil: Vigil | None = None
+    ) -> None:
+        """`vigil` ends the transport if its peer is gone without a word."""
         self._make = make
+        self._vigil = vigil
+        self._transport: asyncio.Transport
         self.connection: Connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -48,6 +57,9 @@ class Tcp(asyncio.Protocol):
         stream.set_write_buffer_limits(high=WRITE_HIGH, low=_WRITE_LOW)
         self.connection = self._make(stream)
         del self._make  # it may know us
+        self._transport = stream
+        if self._vigil is not None:
+            self._vigil.begin(stream)
         self.connection.attach(stream)
 
     def data_received(self, data: bytes) -> None:
@@ -57,6 +69,8 @@ class Tcp(asyncio.Protocol):
         self.connection.eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._vigil is not None:
+            self._vigil.end(self._transport)
         self.connection.lost(exc)
 
     def pause_writing(self) -> None:
@@ -71,11 +85,7 @@ class Dialled(Tcp):
     close while we are still writing. Then the event loop fails to write and reads no further,
     though the answer has arrived."""
 
-    __slots__ = ("_transport",)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-        super().connection_made(transport)
+    __slots__ = ()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:
@@ -144,6 +154,9 @@ def tune(sock: socket.socket) -> None:
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _ASK_AFTER)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _ASK_EVERY)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _ASK_TIMES)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
 

@@ -25,6 +25,7 @@ from m2mproxy.http.faults import Fault
 from m2mproxy.net.connection import Turn
 from m2mproxy.net.dial import Dialler
 from m2mproxy.net.pool import Pool
+from m2mproxy.net.vigil import Vigil
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.exchange import Exchange
 from m2mproxy.proxy.forms import Forms
@@ -117,9 +118,9 @@ class Server:
         self._log = Log(config.logging, self._writer)
         turn = Turn(loop)
         tls = built.client_tls.context if built.client_tls is not None else None
-        self._dialler = Dialler(
-            turn, loop, config.timeouts, config.limits, tls, config.upstream_http
-        )
+        self._vigil = Vigil(loop)
+        known = (config.timeouts, config.limits, tls, config.upstream_http, self._vigil)
+        self._dialler = Dialler(turn, loop, *known)
         self._pool = Pool(
             loop, self._dialler, config.limits.upstream_connections, config.timeouts
         )
@@ -146,7 +147,8 @@ class Server:
             turn.later,
         )
         announce = self._links.announce
-        self._proxy = Proxy(context, turn, loop, self._ended, self._refused, announce)
+        told = (self._ended, self._refused)
+        self._proxy = Proxy(context, turn, loop, *told, announce, self._vigil)
         self._tls = built.server_tls
         legs = [leg for leg in (built.server_tls, built.client_tls) if leg is not None]
         self._renewal = Renewal(loop, self._log, legs)
@@ -380,6 +382,7 @@ class Server:
     async def _close(self) -> None:
         self._stop_accepting()
         self._renewal.close()
+        self._vigil.close()
         self._dialler.close()
         self._pool.close()
         self._offload.close()

@@ -301,11 +301,11 @@ def test_a_dead_connection_is_lost_and_its_requests_may_be_sent_again() -> None:
     done = bed.open()
     bed.send(done)
     bed.say(ok(1))
-    bed.loop.advance(30)
+    bed.loop.advance(10)
     stream = bed.open()
     bed.send(stream)
     unsent = bed.open()
-    bed.loop.advance(15.1)  # 45 s after the last frame
+    bed.loop.advance(ASK_AFTER - 10 + 0.1)  # after the last frame
     assert pings(bed) == 1
     bed.loop.advance(GIVE_UP_AFTER - 0.2)
     assert not stream.head.done
@@ -317,6 +317,32 @@ def test_a_dead_connection_is_lost_and_its_requests_may_be_sent_again() -> None:
             each.head.result()
         assert caught.value.retry
     assert bed.loop.timers == 0
+
+
+@pytest.mark.parametrize(("silence", "asks"), [(19, 0), (21, 1)])
+def test_a_request_after_a_silence_asks_along(silence: float, asks: int) -> None:
+    """Or whoever waits for its answer would wait for a minute more."""
+    bed = lasting()
+    bed.loop.advance(silence)
+    for _ in range(3):
+        stream = bed.open()
+        bed.send(stream)
+    bed.loop.run()
+    assert pings(bed) == asks
+    bed.loop.advance(GIVE_UP_AFTER + 0.1)
+    assert ("closed" in bed.events) is bool(asks)
+
+
+def test_who_does_not_answer_at_once_gets_no_further_request_until_it_does() -> None:
+    bed = lasting()
+    bed.loop.advance(ASK_AFTER + 4)
+    assert bed.connection.is_usable
+    bed.loop.advance(2)
+    assert not bed.connection.is_usable
+    before = bed.events.count("idle")
+    bed.say(ping(b"m2malive", ack=True))
+    assert bed.connection.is_usable
+    assert bed.events.count("idle") == before + 1
 
 
 def test_a_peer_that_takes_nothing_is_dead_too() -> None:

@@ -59,7 +59,7 @@ class Tcp(asyncio.Protocol):
         del self._make  # it may know us
         self._transport = stream
         if self._vigil is not None:
-            self._vigil.begin(stream)
+            self._vigil.begin(stream, self._give_up)
         self.connection.attach(stream)
 
     def data_received(self, data: bytes) -> None:
@@ -72,6 +72,11 @@ class Tcp(asyncio.Protocol):
         if self._vigil is not None:
             self._vigil.end(self._transport)
         self.connection.lost(exc)
+
+    def _give_up(self) -> None:
+        # With a reset, or the kernel would go on trying, and answer should the peer ask.
+        reset_on_close(self._transport)
+        self._transport.abort()
 
     def pause_writing(self) -> None:
         self.connection.writable(False)

@@ -11,7 +11,8 @@ of it. One on which nothing is under way is the kernel's to ask about (`tune` in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from m2mproxy.net.path import delivered
 
@@ -22,6 +23,15 @@ _EVERY = 5.0
 _AT_ONCE = 200
 
 
+@dataclass(slots=True)
+class _Seen:
+    """What a connection had delivered, and when that was first seen with more under way."""
+
+    give_up: Callable[[], None]
+    count: int | None = None
+    since: float = 0.0
+
+
 class Vigil:
     """All TCP connections of a process."""
 
@@ -29,14 +39,13 @@ class Vigil:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        # What each had delivered, and when that was first seen with something under way.
-        self._seen: dict[asyncio.Transport, tuple[int, float]] = {}
+        self._seen: dict[asyncio.Transport, _Seen] = {}
         self._rest: Iterator[asyncio.Transport] = iter(())  # of this round
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, transport: asyncio.Transport) -> None:
-        """Watch over a connection."""
-        self._seen[transport] = (-1, 0.0)
+    def begin(self, transport: asyncio.Transport, give_up: Callable[[], None]) -> None:
+        """Watch over a connection; `give_up` is called if its peer is gone."""
+        self._seen[transport] = _Seen(give_up)
         if self._timer is None:
             self._timer = self._loop.call_later(_EVERY, self._round)
 
@@ -69,7 +78,7 @@ class Vigil:
         if seen is None:
             return
         count = delivered(transport)
-        if count is None or count != seen[0]:
-            self._seen[transport] = (-1 if count is None else count, now)
-        elif now - seen[1] >= PATIENCE:
-            transport.abort()
+        if count is None or count != seen.count:
+            seen.count, seen.since = count, now
+        elif now - seen.since >= PATIENCE:
+            seen.give_up()

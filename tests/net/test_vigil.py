@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 
 import pytest
@@ -95,3 +96,12 @@ def test_many_are_looked_at_in_turn() -> None:
     assert [each.made.is_lost for each in all_of_them] == [True, False] * 225
     vigil.close()
     assert loop.timers == 0
+
+
+def test_who_comes_back_later_is_told() -> None:
+    """The kernel would keep what is unsent for minutes, and say meanwhile that all is well."""
+    loop = DrivenLoop()
+    watched = Watched(Vigil(loop), loop)
+    watched.say(says(sent=3, delivered=1000))
+    loop.advance(PATIENCE + 11)
+    assert (socket.SOL_SOCKET, socket.SO_LINGER) in watched.transport.socket.options

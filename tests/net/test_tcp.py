@@ -122,6 +122,9 @@ def option(sock: socket.socket, level: int, name: int) -> int:
 def check_tuned(sock: socket.socket) -> None:
     assert option(sock, socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert option(sock, socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert option(sock, socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
+    assert option(sock, socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 15
+    assert option(sock, socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 3
     assert option(sock, socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 64 * 1024
 
 

@@ -29,6 +29,7 @@ from m2mproxy.net import h1_client, h2_client
 from m2mproxy.net.connection import Owner, Turn
 from m2mproxy.net.pool import Pool
 from m2mproxy.net.tcp import Dialled
+from m2mproxy.net.vigil import Vigil
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.exchange import Exchange
 from m2mproxy.proxy.forwarding import Forwarding
@@ -80,12 +81,15 @@ class World:
         scanner: Scans | None = None,
         elsewhere: bool = False,
         holds: Holds | None = None,
+        vigil: Vigil | None = None,
         **settings: Any,
     ) -> None:
         """`pair` are the versions of the ends that `ask` and `call` speak for; `loop` is another
         world's, which this one is part of; `announce` is what the proxy tells clients; `submit`
         takes what is to be counted; `scanner` scans requests; what a thread would do takes turns of
-        the loop if `elsewhere`; `holds` has the room for bodies."""
+        the loop if `elsewhere`; `holds` has the room for bodies; `vigil` watches over
+        connections."""
+        self.vigil = vigil
         self.pair = pair
         self.loop = loop or DrivenLoop()
         self.split = split
@@ -121,6 +125,7 @@ class World:
             self.ended.append,
             self._refused,
             self.links.announce if announce is None else announce,
+            vigil,
         )
         self.upstreams: list[Raw] = []
         self.clients: list[Raw] = []
@@ -235,7 +240,8 @@ class World:
         protocol = Dialled(
             lambda _: (
                 h2_client.H2Client(owner, *known) if http2 else h1_client.H1Client(owner, *known)
-            )
+            ),
+            self.vigil,
         )
         join(self.loop, end, protocol, self.split)
         self.upstreams.append(end)

@@ -7,7 +7,8 @@ import struct
 
 import pytest
 from clock import DrivenLoop
-from link import Raw, join
+from link import Raw, Transport, join
+from world import SSE_HEAD, World, chunk, post
 
 from m2mproxy.net.tcp import Tcp
 from m2mproxy.net.vigil import PATIENCE, Vigil
@@ -105,3 +106,36 @@ def test_who_comes_back_later_is_told() -> None:
     watched.say(says(sent=3, delivered=1000))
     loop.advance(PATIENCE + 11)
     assert (socket.SOL_SOCKET, socket.SO_LINGER) in watched.transport.socket.options
+
+
+def ours(end: Raw) -> Transport:
+    """Our end of a connection."""
+    return end.transport.peer
+
+
+def test_a_model_is_stopped_that_works_for_a_client_which_is_gone() -> None:
+    loop = DrivenLoop()
+    world = World(loop=loop, vigil=Vigil(loop))
+    client = world.client()
+    client.send(post(b"{}"))
+    upstream = world.upstream()
+    upstream.send(SSE_HEAD + chunk(b"data: 1\n\n"))
+    world.run()
+    ours(client).socket.said = says(sent=1, delivered=0)
+    for _ in range(7):
+        world.advance(10)
+        upstream.send(chunk(b"data: 2\n\n"))
+    world.run()
+    assert upstream.is_gone
+    assert [exchange.fault.code for exchange in world.ended if exchange.fault] == ["client_gone"]
+
+
+def test_a_client_is_told_when_the_upstream_is_gone() -> None:
+    loop = DrivenLoop()
+    world = World(loop=loop, vigil=Vigil(loop))
+    client = world.client()
+    client.send(post(b"{}"))
+    ours(world.upstream()).socket.said = says(sent=1, delivered=0)
+    world.advance(70)
+    assert client.take().startswith(b"HTTP/1.1 502 ")
+    assert world.at_rest

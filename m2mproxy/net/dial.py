@@ -99,14 +99,19 @@ class Dialler:
         secure = origin.scheme == "https"
         async with asyncio.timeout(self._timeouts.connect):
             sock, seconds = await self._reached(origin)
-            transport, protocol = await self._loop.create_connection(
-                lambda: Dialled(
-                    lambda transport: self._client(owner, transport, http2), self._vigil
-                ),
-                sock=sock,
-                ssl=self._tls if secure else None,
-                server_hostname=origin.host if secure else None,
-            )
+            try:
+                transport, protocol = await self._loop.create_connection(
+                    lambda: Dialled(
+                        lambda transport: self._client(owner, transport, http2), self._vigil
+                    ),
+                    sock=sock,
+                    ssl=self._tls if secure else None,
+                    server_hostname=origin.host if secure else None,
+                )
+            finally:
+                # uvloop closes it. It forgets to say so where the connection ends at once: closed
+                # once more when it is forgotten, it would be the descriptor of another.
+                sock.detach()
         tune_upstream(transport.get_extra_info("socket"), seconds)
         if self._http == "2" and negotiated(transport) == "http/1.1":
             transport.abort()

@@ -234,6 +234,30 @@ def test_a_bug_in_a_dial_is_reported_to_whoever_waits_for_it() -> None:
     assert [type(each["exception"]) for each in bugs] == [UnicodeError]
 
 
+def test_a_descriptor_has_one_owner_once_it_is_a_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """uvloop forgets the socket object where its connection ends at once: what closes the same
+    number later closes another connection, and libuv aborts."""
+    made: list[socket.socket] = []
+
+    class Recorded(socket.socket):
+        def __init__(self, *known: Any, **more: Any) -> None:
+            super().__init__(*known, **more)
+            made.append(self)
+
+    async def run(origin: Origin) -> None:
+        bed = Bed()
+        monkeypatch.setattr("m2mproxy.net.dial.socket.socket", Recorded)
+        await bed.get(origin)
+        monkeypatch.undo()
+        assert made[0].fileno() == -1  # the others are the server's, and uvloop's own
+        await bed.closed(origin)
+
+    with server(answer) as port, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(http(port)))
+
+
 # -- names with several addresses -----------------------------------------------------------------
 
 SILENT, UNKNOWN = "192.0.2.1", "192.0.2.2"

@@ -30,7 +30,7 @@ SPAN = 16
 """Words in a row that are looked at by themselves."""
 LEAST = SPAN + SPAN // 2
 """Words that a window has at least where that is done: in a shorter one they are most of it."""
-MORE = 3.5
+MORE = 4.4
 """A row of words is read by itself if it has so much more than what a window is read for."""
 
 

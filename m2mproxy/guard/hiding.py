@@ -1,4 +1,5 @@
-"""Which windows may have another text in them that is not of words: encoded, escaped, unseen.
+"""Which windows may have another text in them that is not of words: encoded, escaped, unseen, or
+letter by letter.
 
 The one rule: this is no reading, and may well be wrong; it only keeps such windows from being
 passed over for their words alone.
@@ -25,6 +26,11 @@ _apart = re.compile(rb"(?: [0a-f]{2}){12}").search
 _TWO_IN_A_ROW = bytes([2] * 11)
 """The lengths of the words of _apart that have one after them."""
 _ONE_LETTER_IN_A_ROW = bytes([1] * 8)
+_LETTERS = 12
+_spelt = re.compile(rb"\b(?:[a-z] +){%d}[a-z]\b" % (_LETTERS - 1)).search
+"""So many letters by themselves: what is in a row of them is a text."""
+_AS_LETTERS = bytes(97 if 97 <= each < 123 else each for each in range(256))
+_THREE_LETTERS = b"a a a "
 _FEW = 3
 _AND, _BACKSLASH = b"&\\"
 _unseen = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4}|[\U000e0020-\U000e007e]{4}").search
@@ -51,6 +57,9 @@ def unreadable(
             for at in range(len(stretch.borders)):
                 if hides(stretch.window_text(at)):
                     found.setdefault(first + at, set()).add(how)
+    for at in seen.having(seen.lengths == 1, _LETTERS):
+        if _is_spelt(seen.text(at)):
+            found.setdefault(at, set()).add(SPACED)
     for at, ways in found.items():
         if _ONE_LETTER_IN_A_ROW in seen.sizes(at):
             ways.add(SPACED)
@@ -59,7 +68,16 @@ def unreadable(
 
 def may_be_coded(plain: bytes, longest: int) -> bool:
     """Whether it is worth asking for a window with words of so many letters at most."""
-    return longest >= LONG or plain.count(b" 00") >= _MANY - 1
+    return longest >= LONG or plain.count(b" 00") >= _MANY - 1 or _is_spelt(plain)
+
+
+def _is_spelt(plain: bytes) -> bool:
+    """Whether a text stands in it letter by letter. Most have no three such letters, which is seen
+    in a tenth of the time."""
+    letters = plain.translate(_AS_LETTERS)
+    if b" " + _THREE_LETTERS not in letters and not letters.startswith(_THREE_LETTERS):
+        return False
+    return _spelt(plain) is not None
 
 
 def escapes(stretch: Stretch) -> bool:

@@ -18,6 +18,15 @@ from m2mproxy.guard.words import PART, forms_of, marked_of
 
 MOST = 4
 """Other readings of one window."""
+_BACK_AGAIN = frozenset({"rot13", "reversed"})
+"""Readings that make letters of whatever letters there are, and of what they make the text again."""
+_COMMON = frozenset(
+    b"the of to and in is you that it for your this with what are not all do my me how "
+    b"de la el que en le les des est un une die der und das ist nicht".split()
+)
+_FEW = 2
+_CODED_WORDS = {"rotated", "backwards"}
+"""Lists of words as they look before such a reading."""
 
 
 class Reader:
@@ -41,6 +50,10 @@ class Reader:
             if left and text:
                 left -= 1
                 reading, more = self._one(text, [sign])
+                if sign in _BACK_AGAIN:
+                    if not _speaks(reading):
+                        continue
+                    more = [each for each in more if each != sign]
                 yield reading
                 for second, inner in readings(text, iter(more[:1] if sign != "spelling" else ())):
                     if left:
@@ -58,3 +71,12 @@ class Reader:
             rules = led + [each for each in matched if each not in known]
             signs = [each for each in matched if each in known]
         return Reading(words, forms_of(text, words, SIZE), rules, lists), signs
+
+
+def _speaks(reading: Reading) -> bool:
+    """Whether it says something: a text that is in no code gives words that are none."""
+    return (
+        not _CODED_WORDS.issuperset(reading.lists)
+        or len(reading.rules) > 1  # the first led here
+        or len(_COMMON.intersection(reading.words.split())) >= _FEW
+    )

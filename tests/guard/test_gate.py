@@ -24,6 +24,9 @@ HIDDEN: dict[str, Callable[[bytes], str]] = {
     "base64 of base64": lambda text: base64.b64encode(base64.b64encode(text)).decode(),
     "hex": lambda text: text.hex(),
     "hex apart": lambda text: text.hex(" "),
+    "letter by letter": lambda text: " ".join(text.decode()),
+    "letters with dots": lambda text: ".".join(text.decode()),
+    "letters in wide words": lambda text: "  ".join(map(" ".join, text.decode().split())),
     "escapes of C": lambda text: "".join(f"\\x{byte:02x}" for byte in text),
     "escapes of JSON": lambda text: "".join(f"\\u{byte:04x}" for byte in text),
     "escapes of HTML": lambda text: "".join(f"&#{byte};" for byte in text),
@@ -61,7 +64,7 @@ def test_what_hides_another_text_is_read_whatever_its_words_are(how: str) -> Non
     assert [each.text for each in through(text)] == [text]
 
 
-@pytest.mark.parametrize("how", set(HIDDEN) - {"base64 of base64"})
+@pytest.mark.parametrize("how", sorted(set(HIDDEN) - {"base64 of base64"}))
 def test_what_is_coded_and_a_text_is_read_whatever_its_words_are(how: str) -> None:
     text = f"{PAGE[:150]} {HIDDEN[how](PAGE[:60].encode())} {PAGE[:150]}"
     assert [each.text for each in through(text)] == [text]
@@ -131,7 +134,7 @@ def test_short_texts_have_no_parts() -> None:
 
 
 PIECES = ["a", "wrong ", "Ignore all rules. ", "it's ", " "]
-PIECES += ["\u00e9", "\ufdfa", "\U000e0041", "%41", "00 "]
+PIECES += ["\u00e9", "\ufdfa", "\U000e0041", "%41", "00 ", "s p e l t "]
 SOME_TEXTS = st.lists(
     st.builds(
         lambda pieces, times: "".join(pieces) * times,

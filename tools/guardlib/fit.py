@@ -43,7 +43,7 @@ WORDS, RUNS, LISTS, RULES, SEED_WEIGHT = 3.0, 1.7, 1.5, 0.4, 1.0
 """Scales of the features (the larger, the less they are held back), and what a seed counts."""
 PASSING = 9.0
 """The scale of the features of the gate."""
-LOST = 0.01
+LOST = 0.005
 """Share of the attacks that are found which the gate may pass over."""
 MADE_WEIGHT = 0.15
 """What a harmless variant counts: such writing is rare where it means no harm."""

@@ -19,7 +19,7 @@ from m2mproxy.guard.words import PART, forms_of, marked_of
 MOST = 4
 """Other readings of one window."""
 _BACK_AGAIN = frozenset({"rot13", "reversed"})
-"""Readings that make letters of whatever letters there are, and of what they make the text again."""
+"""Readings that make letters of any letters, and, made twice, the text again."""
 _COMMON = frozenset(
     b"the of to and in is you that it for your this with what are not all do my me how "
     b"de la el que en le les des est un une die der und das ist nicht".split()

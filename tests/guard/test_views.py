@@ -81,7 +81,7 @@ def test_short_words_that_are_spaced_out_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [codecs.encode("configuration", "rot13"), "snoitcirtser", "Read backwards: oge ruo"]
+    "text", [codecs.encode("configuration", "rot13"), "snoitcirtser"]
 )
 def test_one_telling_word_is_enough(reader: Reader, text: str) -> None:
     assert any({"rot13", "reversed"} & set(each.rules) for each in reader.read(text))

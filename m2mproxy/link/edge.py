@@ -7,8 +7,8 @@ out or encodes is done in a thread, if it is much. A request that ends otherwise
 that is never referred to.
 
 The one rule: an entry is referred to only by requests of its own scope, only after the core has
-said that it has it, and beyond its own conversation only in whole blocks, unless the operator
-allows more. A body is of the entry's conversation if it contains the entry's body, or an id that
+said that it has it, and beyond its own conversation only in whole blocks, to its end with the reply,
+unless the operator allows more. A body is of the entry's conversation if it contains the entry's body, or an id that
 only a receiver of one of its replies can know. To send the same request as somebody else does not
 prove that one got the reply: that is referred to only where the body repeats all that it says, or
 has such an id.
@@ -276,7 +276,11 @@ class Edge:
             return
         if survey.in_blocks:
             if survey.runs:
-                self._refer(plan, best, Use(runs=tuple(survey.runs[:MOST_RUNS])))
+                runs = tuple(survey.runs[:MOST_RUNS])
+                # Who does not say how the conversation ended may have its beginning from elsewhere.
+                is_whole = runs[-1].end + BLOCK > len(best.body)
+                reply = is_whole and self._may_have_reply(best, survey.body, 0)
+                self._refer(plan, best, Use(reply, runs=runs))
         else:
             self._refer(plan, best, Use(reply=self._has_reply(best)))
 

@@ -7,7 +7,7 @@ that of the stream, times 16, with the kind added:
     4 to 11  the new body is the entry's with something inserted, which is all that is coded, and
              replaces it: 4, with 1 the reply, too, with 2 the insertion is where the entry's own
              was, with 4 (8 to 11) it is coded after all of that and not only after the end
-    12       runs of its blocks
+    12, 13   runs of its blocks, with 1 the text of its reply after them
 
 Then come, if they are not known: for an insertion a varint of how many bytes of the entry's body
 follow it; for runs a varint of how many there are, and for each one of blocks left out and one of
@@ -38,7 +38,8 @@ _INSERTED, _WHERE_BEFORE, _FAR, _RUNS = 4, 2, 4, 12
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What of an entry is meant: `runs` of its body, or all of it where there are none."""
+    """What of an entry is meant: `runs` of its body, or all of it where there are none; and its
+    reply."""
 
     reply: bool = False
     replaces: bool = False
@@ -80,11 +81,11 @@ class Use:
         """The bytes of an entry that are meant, of which what is most alike comes last."""
         if self.runs:
             yield from (body[run.start : run.end] for run in self.runs)
-            return
-        at = len(body) - (self.tail or 0)  # what is before the insertion stands nearest to it
-        if self.tail:
-            yield body[at:]
-        yield body[:at]
+        else:
+            at = len(body) - (self.tail or 0)  # what is before the insertion stands nearest to it
+            if self.tail:
+                yield body[at:]
+            yield body[:at]
         if self.reply:
             yield reply
 
@@ -119,7 +120,7 @@ def write(use: Use, distance: int) -> bytes:
         return b"\0"
     place = distance // 2 * _KINDS
     if use.runs:
-        return b"".join([write_varint(place + _RUNS), *_written(use.runs)])
+        return b"".join([write_varint(place + _RUNS + use.reply * _REPLY), *_written(use.runs)])
     kind = use.reply * _REPLY
     if use.tail is None:
         return write_varint(place + kind + use.replaces * _REPLACES)
@@ -151,9 +152,9 @@ def read(message: bytes, end: int) -> tuple[int, Use, int]:
         return 0, Use(), at
     if kind < _INSERTED:
         return distance, Use(bool(kind & _REPLY), bool(kind & _REPLACES)), at
-    if kind == _RUNS:
+    if kind & ~_REPLY == _RUNS:
         runs, at = _read_runs(message, at, end)
-        return distance, Use(runs=runs), at
+        return distance, Use(bool(kind & _REPLY), runs=runs), at
     if kind > _RUNS:
         raise WireError("the reference is of no known kind")
     kind -= _INSERTED

@@ -139,3 +139,39 @@ def test_a_mark_may_come_with_a_list_of_blocks_and_go_with_it(size: int, last: b
     assert plan.entry is sent.entry and plan.use.reply and plan.use.replaces
     other = body([as_text(one + "!"), answer, as_block(two, last)])
     assert link.choose(other).use.tail is None and not link.choose(other).use.reply
+
+
+# ---- The reply to a conversation of which the beginning has changed ----
+
+LONG = [said("user", words(random.Random(5), 4000)), said("assistant", "ok"), said("user", "go on")]
+LAST = said("user", words(random.Random(6), 1500))
+ANSWER = said("assistant", words(random.Random(7), 2000))
+
+
+def at_time(minute: int, *messages: dict[str, Any]) -> bytes:
+    return body([said("system", f"It is 10:{minute}. Be brief."), *messages])
+
+
+def test_a_chat_whose_prompt_has_the_time_refers_to_its_blocks_and_its_reply() -> None:
+    link = ends()
+    link.exchange(at_time(31, *LONG, LAST), [ANSWER])
+    sent = link.exchange(at_time(32, *LONG, LAST, ANSWER, said("user", "more")))
+    assert sent.plan.use.runs and sent.plan.use.reply
+    assert len(sent.message) < 1024  # the reply alone has twice as much
+    sent = link.exchange(at_time(33, *LONG, LAST, ANSWER, said("user", "more"), ANSWER))
+    assert sent.plan.use.runs
+
+
+def test_a_reply_is_not_referred_to_with_blocks_unless_all_that_it_says_is_there() -> None:
+    link = ends()
+    link.exchange(at_time(31, *LONG, LAST), [ANSWER])
+    for part in (ANSWER["content"][:-1], ANSWER["content"][:100], "no"):
+        plan = link.choose(at_time(32, *LONG, LAST, said("assistant", part)))
+        assert plan.use.runs and not plan.use.reply
+
+
+def test_a_reply_is_not_referred_to_with_blocks_unless_they_go_to_the_end() -> None:
+    link = ends()
+    link.exchange(at_time(31, *LONG, LAST), [ANSWER])
+    plan = link.choose(at_time(32, *LONG, said("user", words(random.Random(8), 1500)), ANSWER))
+    assert plan.use.runs and not plan.use.reply

@@ -58,6 +58,12 @@ GENERATED = (
             ("notes dropped", sessions.with_notes),
         )
     ),
+    _generated(
+        replace(sessions.CHAT, name="coding chat, time in front", rewrite=sessions.with_time),
+        4,
+        95,
+        whole=False,
+    ),
 )
 RECORDED = (
     _recorded("C2, chats", sessions.recorded_chats),

@@ -231,7 +231,7 @@ def heads() -> Iterator[Refused]:
     yield 400, "a number of 11 bytes", plain(b"\x80" * 10 + b"\0" + rest)
     yield 400, "a number of 2^64", plain(b"\x80" * 9 + b"\x02" + rest)
     yield 400, "a size of 2^64", plain(b"\0" + b"\x80" * 9 + b"\x02" + bytes(4))
-    for kind in (13, 14, 15):
+    for kind in (14, 15):
         yield 400, f"kind {kind}", after(kind, rest)
     for kind in (1, 5, 12, 13):
         yield 400, f"kind {kind} of nothing", plain(bytes((kind,)) + b"\1\0\1" + rest)
@@ -287,6 +287,7 @@ def misses() -> Iterator[Refused]:
         yield 409, "a place far beyond the body", after(kind, b"\xff" * 9 + b"\1" + right)
     blocks = len(BODY) // BLOCK
     yield 409, "a run beyond the end", after(RUNS, b"\1" + varint(blocks) + b"\1" + right)
+    yield 409, "runs and a reply that it has not", after(RUNS + 1, b"\1\0\1" + right)
     yield 409, "a long run", after(RUNS, b"\1\0" + varint(blocks + 1) + right)
     yield 409, "a far run", after(RUNS, b"\1" + b"\xff" * 9 + b"\1\1" + right)
     other = BODY.replace(b'"a"', b'"b"', 1)

@@ -43,15 +43,17 @@ def options(entries: Sequence[Entry], body: bytes) -> list[Option]:
     found: list[Option] = [None]
     for entry in entries:
         kinds = [0, 2] + ([1, 3] if entry.reply is not None else [])
+        with_reply = (0, 1) if entry.reply is not None else (0,)
         found += [(entry, Reference(entry.number, kind)) for kind in kinds]
         for after in insertions(entry, body):
-            with_reply = (0, 1) if entry.reply is not None else (0,)
             for extra in (with_reply[-1], with_reply[0] | 4, with_reply[-1] | 4):
                 found.append((entry, Reference(entry.number, INSERTION + extra, after)))
                 if after == entry.after:
                     found.append((entry, Reference(entry.number, INSERTION + extra + 2)))
         if runs := runs_of(entry.body, body):
-            found.append((entry, Reference(entry.number, RUNS, None, runs)))
+            found += [
+                (entry, Reference(entry.number, RUNS + extra, None, runs)) for extra in with_reply
+            ]
     return found
 
 

@@ -60,7 +60,11 @@ class Reference:
 
     @property
     def wants_reply(self) -> bool:
-        return self.kind < RUNS and bool(self.kind & 1)
+        return bool(self.kind & 1)
+
+    @property
+    def is_of_runs(self) -> bool:
+        return self.kind >= RUNS
 
     @property
     def replaces(self) -> bool:
@@ -75,10 +79,10 @@ def read_reference(reader: Reader, stream: int) -> Reference | None:
     if not place:
         return None
     steps, kind = divmod(place, 16)
-    if kind > RUNS or not steps:
+    if kind > RUNS + 1 or not steps:
         raise Broken("a kind that is not used, or one that continues nothing")
     number = stream - 2 * steps
-    if kind == RUNS:
+    if kind >= RUNS:
         count = reader.varint()
         if not 1 <= count <= MOST_RUNS:
             raise Broken("a number of runs")
@@ -94,7 +98,7 @@ def write_reference(reference: Reference | None, stream: int) -> bytes:
     if reference is None:
         return b"\0"
     out = wire.varint((stream - reference.entry) // 2 * 16 + reference.kind)
-    if reference.kind == RUNS:
+    if reference.is_of_runs:
         out += wire.varint(len(reference.runs))
         return out + b"".join(wire.varint(a) + wire.varint(b) for a, b in reference.runs)
     return out if reference.after is None else out + wire.varint(reference.after)
@@ -116,7 +120,7 @@ def meant(reference: Reference, entry: Entry) -> bytes:
     if reference.is_insertion:
         at = place_of(reference, entry)
         return entry.body[at:] + entry.body[:at] + reply
-    if reference.kind != RUNS:
+    if not reference.is_of_runs:
         return entry.body + reply
     parts, at, blocks = [], 0, len(entry.body) // BLOCK
     for left_out, taken in reference.runs:
@@ -124,7 +128,7 @@ def meant(reference: Reference, entry: Entry) -> bytes:
         if at > blocks:
             raise Miss("a run beyond the end")
         parts.append(entry.body[(at - taken) * BLOCK : at * BLOCK])
-    return b"".join(parts)
+    return b"".join([*parts, reply])
 
 
 def entry_of(
@@ -152,7 +156,7 @@ def dictionary(reference: Reference | None, text: bytes) -> wire.Dictionary:
         return wire.prefix(text) if far else wire.dictionary(TABLES + (CONTENT + text)[-NEAR:])
     if len(text) <= NEAR:
         return wire.dictionary(TABLES + CONTENT + text)
-    return wire.prefix(wire.REQUEST + text if reference.kind == RUNS else text)
+    return wire.prefix(wire.REQUEST + text if reference.is_of_runs else text)
 
 
 def read_frame(size: int, blocks: bytes, use: wire.Dictionary) -> bytes:

@@ -7,11 +7,11 @@ out or encodes is done in a thread, if it is much. A request that ends otherwise
 that is never referred to.
 
 The one rule: an entry is referred to only by requests of its own scope, only after the core has
-said that it has it, and beyond its own conversation only in whole blocks, to its end with the reply,
-unless the operator allows more. A body is of the entry's conversation if it contains the entry's body, or an id that
-only a receiver of one of its replies can know. To send the same request as somebody else does not
-prove that one got the reply: that is referred to only where the body repeats all that it says, or
-has such an id.
+said that it has it, and beyond its own conversation only in whole blocks, to its end with the
+reply, unless the operator allows more. A body is of the entry's conversation if it contains the
+entry's body, or what only a receiver of one of its replies can know. To send the same request as
+somebody else does not prove that one got the reply: that is referred to only where the body repeats
+all that it says, or has such a thing.
 """
 
 from __future__ import annotations

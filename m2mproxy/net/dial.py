@@ -109,9 +109,11 @@ class Dialler:
                     server_hostname=origin.host if secure else None,
                 )
             finally:
-                # uvloop closes it. It forgets to say so where the connection ends at once: closed
-                # once more when it is forgotten, it would be the descriptor of another.
-                sock.detach()
+                # uvloop closes the descriptor, but tells the object so only if the connection lasts
+                # a moment: else what that closes later is the descriptor of another. asyncio's own
+                # loop, which `m2m` has, goes on with the object.
+                if not isinstance(self._loop, asyncio.BaseEventLoop):
+                    sock.detach()
         tune_upstream(transport.get_extra_info("socket"), seconds)
         if self._http == "2" and negotiated(transport) == "http/1.1":
             transport.abort()

@@ -40,6 +40,10 @@ from .servers import Bench
 
 SUITES = {"http1": http1}
 PEERS = ("nginx", "proxy")
+_OWN = {
+    "--sessions": "play these sessions through a link: JSON lines of turns and replies",
+    "--texts": "scan these texts: JSON lines of text, label and category",
+}
 OUTPUT = Path(__file__).parents[2] / "out" / "bench"
 
 
@@ -51,22 +55,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--short", action="store_true", help="everything at small size, for CI")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--only", action="append", metavar="PART", help="run this part; repeatable")
-    parser.add_argument(
-        "--sessions",
-        action="append",
-        type=Path,
-        default=[],
-        metavar="FILE",
-        help="play these sessions through a link: JSON lines of turns and replies; repeatable",
-    )
-    parser.add_argument(
-        "--texts",
-        action="append",
-        type=Path,
-        default=[],
-        metavar="FILE",
-        help="scan these texts: JSON lines of text, label and category; repeatable",
-    )
+    for name, what in _OWN.items():
+        parser.add_argument(
+            name, action="append", type=Path, default=[], metavar="FILE", help=f"{what}; repeatable"
+        )
     parser.add_argument(
         "--peers", default=",".join(PEERS), help="servers to compare, default %(default)s"
     )

@@ -58,7 +58,6 @@ class Model:
 
     def __init__(self) -> None:
         self.at_work = 0
-        self.seen: Counter[str] = Counter()
 
     async def start(self) -> str:
         """Listen on a free port; the base URL."""
@@ -76,7 +75,6 @@ class Model:
 
     async def _answer(self, body: bytes, writer: asyncio.StreamWriter) -> None:
         self.at_work += 1
-        how = "left"
         try:
             if b'"stream": true' in body:
                 writer.write(HEAD % (b"text/event-stream", b"transfer-encoding: chunked\r\n"))
@@ -94,10 +92,8 @@ class Model:
                     HEAD % (b"application/json", b"content-length: %d\r\n" % len(reply)) + reply
                 )
             await writer.drain()
-            how = "answered"
         finally:
             self.at_work -= 1
-            self.seen[how] += 1
 
 
 def turns(source: random.Random) -> Iterator[bytes]:

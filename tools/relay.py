@@ -1,9 +1,8 @@
-"""A long, slow or broken line between two programs of one machine: a TCP relay.
+"""A long or broken line between two programs of one machine: a TCP relay.
 
-It delays what passes, lets no more through than a rate, and ends connections in the ways in which
-networks end them. Ends pass as they came: half a close as half a close, a reset as a reset. What it
-cannot show is what TCP itself does over a distance (slow start, retransmission): both of its legs
-are short.
+It delays what passes, and ends connections in the ways in which networks end them. Ends pass as
+they came: half a close as half a close, a reset as a reset. What it cannot show is what TCP itself
+does over a distance (slow start, retransmission): both of its legs are short.
 """
 
 from __future__ import annotations
@@ -28,13 +27,11 @@ class Line:
 
     Attributes:
         delay: seconds one way.
-        rate: bytes a second each way, 0 for no limit.
         lifetime: how long the average connection lives, in seconds; 0 for as long as it likes.
         stall: seconds at most for which a connection stands still instead of ending, now and then.
     """
 
     delay: float = 0.0
-    rate: float = 0.0
     lifetime: float = 0.0
     stall: float = 0.0
 
@@ -47,7 +44,6 @@ class Way:
         self._queue: deque[tuple[float, bytes]] = deque()
         self._size = 0
         self._changed, self._room = asyncio.Event(), asyncio.Event()
-        self._free_at = 0.0
         self.stands_until = 0.0
 
     async def run(self) -> None:
@@ -58,10 +54,7 @@ class Way:
         now = asyncio.get_running_loop().time
         while True:
             data = await self._reader.read(PIECE)
-            self._free_at = max(self._free_at, now())
-            if self._line.rate:
-                self._free_at += len(data) / self._line.rate
-            self._queue.append((self._free_at + self._line.delay, data))
+            self._queue.append((now() + self._line.delay, data))
             self._size += len(data)
             self._changed.set()
             if not data:

@@ -26,6 +26,7 @@ _apart = re.compile(rb"(?: [0a-f]{2}){12}").search
 _TWO_IN_A_ROW = bytes([2] * 11)
 """The lengths of the words of _apart that have one after them."""
 _ONE_LETTER_IN_A_ROW = bytes([1] * 8)
+"""The lengths of words that are letters or digits, fewer of which are enough beside a code."""
 _LETTERS = 12
 _spelt = re.compile(rb"\b(?:[a-z] +){%d}[a-z]\b" % (_LETTERS - 1)).search
 """So many letters by themselves: what is in a row of them is a text."""
@@ -67,7 +68,7 @@ def unreadable(
 
 
 def may_be_coded(plain: bytes, longest: int) -> bool:
-    """Whether it is worth asking for a window with words of so many letters at most."""
+    """Whether something may be coded or spelt in a window with words of so many letters at most."""
     return longest >= LONG or plain.count(b" 00") >= _MANY - 1 or _is_spelt(plain)
 
 

@@ -25,8 +25,6 @@ _COMMON = frozenset(
     b"de la el que en le les des est un une die der und das ist nicht".split()
 )
 _FEW = 2
-_CODED_WORDS = {"rotated", "backwards"}
-"""Lists of words as they look before such a reading."""
 
 
 class Reader:
@@ -34,6 +32,10 @@ class Reader:
 
     def __init__(self, rules: Rules) -> None:
         self._matcher = Matcher(rules)
+        # Lists of words as they look before such a reading.
+        self._hints = frozenset(
+            name for sign in rules.signs for names in sign.near for name in names
+        )
 
     def read(self, window: str, is_part: bool = False) -> Iterator[Reading]:
         """The plain reading first. `is_part` for what was cut out of a window for its words, which
@@ -51,7 +53,7 @@ class Reader:
                 left -= 1
                 reading, more = self._one(text, [sign])
                 if sign in _BACK_AGAIN:
-                    if not _speaks(reading):
+                    if not self._speaks(reading):
                         continue
                     more = [each for each in more if each != sign]
                 yield reading
@@ -72,11 +74,10 @@ class Reader:
             signs = [each for each in matched if each in known]
         return Reading(words, forms_of(text, words, SIZE), rules, lists), signs
 
-
-def _speaks(reading: Reading) -> bool:
-    """Whether it says something: a text that is in no code gives words that are none."""
-    return (
-        not _CODED_WORDS.issuperset(reading.lists)
-        or len(reading.rules) > 1  # the first led here
-        or len(_COMMON.intersection(reading.words.split())) >= _FEW
-    )
+    def _speaks(self, reading: Reading) -> bool:
+        """Whether it says something: a text that is in no code gives words that are none."""
+        return (
+            not self._hints.issuperset(reading.lists)
+            or len(reading.rules) > 1  # the first led here
+            or len(_COMMON.intersection(reading.words.split())) >= _FEW
+        )

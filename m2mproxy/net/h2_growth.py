@@ -24,7 +24,7 @@ _NAME = b"m2mr"
 class Growth:
     """The windows of one connection's streams."""
 
-    __slots__ = ("_engine", "_extra", "_granted", "_mark", "_measured", "_rounds")
+    __slots__ = ("_engine", "_extra", "_granted", "_mark", "_measured", "_ping", "_rounds")
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -33,6 +33,7 @@ class Growth:
         self._measured: H2Stream | None = None  # during a round trip
         self._mark = 0  # what of it had been taken at the beginning
         self._rounds = 0
+        self._ping = b""  # the last one
 
     def took(self, stream: H2Stream) -> None:
         """More of `stream` was taken: `stream.credited` bytes in all."""
@@ -43,12 +44,13 @@ class Growth:
     def _begin(self, stream: H2Stream) -> None:
         self._measured, self._mark = stream, stream.credited
         self._rounds += 1
-        self._engine.ping(_NAME + (self._rounds & 0xFFFFFFFF).to_bytes(4, "big"))
+        self._ping = _NAME + (self._rounds & 0xFFFFFFFF).to_bytes(4, "big")
+        self._engine.ping(self._ping)
 
     def answered(self, ping: bytes) -> None:
         """A PING of ours came back."""
         stream = self._measured
-        if stream is None or ping != _NAME + (self._rounds & 0xFFFFFFFF).to_bytes(4, "big"):
+        if stream is None or ping != self._ping:
             return
         self._measured = None
         stream.measured = stream.credited

@@ -43,7 +43,9 @@ def test_a_line_for_each_exchange_without_what_was_said(start: Any, form: str) -
         assert fields["path"] == "/v1/chat/completions"
         assert fields["client_in"] == len(body)
         assert fields["client_out"] == 6
-        assert fields["total_ms"] >= fields["first_byte_ms"] >= fields["added_ms"] >= 0
+        # What the proxy added may be more than the upstream's part of it, on a slow machine.
+        assert fields["total_ms"] >= fields["first_byte_ms"] >= 0
+        assert fields["total_ms"] >= fields["added_ms"] >= 0
         assert all(json.loads(line) for line in log.splitlines())
     else:
         assert " method=POST path=/v1/chat/completions model=gpt-x status=200 " in line

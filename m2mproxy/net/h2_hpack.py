@@ -28,7 +28,11 @@ _STATIC = HeaderTable.STATIC_TABLE
 _FIRST_DYNAMIC = len(_STATIC) + 1
 _STATIC_FIELDS = {field: index for index, field in reversed(list(enumerate(_STATIC, 1)))}
 _STATIC_NAMES = {field[0]: index for index, field in reversed(list(enumerate(_STATIC, 1)))}
-_CODES = list(zip(REQUEST_CODES, REQUEST_CODES_LENGTH, strict=True))
+# Each byte's code in binary digits. Joined and read as one number they take time in proportion to
+# the value; a number to which each byte adds its bits is copied with every byte.
+_CODES = [
+    f"{code:0{bits}b}" for code, bits in zip(REQUEST_CODES, REQUEST_CODES_LENGTH, strict=True)
+]
 
 _INDEXED, _INCREMENTAL, _UPDATE, _NEVER, _PLAIN = 0x80, 0x40, 0x20, 0x10, 0x00
 # A name whose value was remembered so often, and differed again, is not worth the table's room.
@@ -139,20 +143,14 @@ def _integer(out: bytearray, kind: int, bits: int, number: int) -> None:
 
 def _string(out: bytearray, data: bytes) -> None:
     """RFC 7541 5.2: Huffman's code where it is shorter."""
-    codes = _CODES
-    code, bits = 0, 0
-    for byte in data:
-        add, length = codes[byte]
-        code = code << length | add
-        bits += length
-    size = (bits + 7) // 8
+    bits = "".join(map(_CODES.__getitem__, data))
+    size = (len(bits) + 7) // 8
     if size >= len(data):
         _integer(out, 0, 7, len(data))
         out += data
         return
     _integer(out, 0x80, 7, size)
-    padding = size * 8 - bits
-    out += (code << padding | (1 << padding) - 1).to_bytes(size, "big")
+    out += int(bits.ljust(8 * size, "1"), 2).to_bytes(size, "big")
 
 
 class FieldDecoder(Decoder):

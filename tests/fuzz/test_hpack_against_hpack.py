@@ -77,6 +77,15 @@ def test_any_bytes_are_read_the_same_or_refused_the_same(some: list[bytes], limi
         assert theirs.header_table.dynamic_entries == ours.header_table.dynamic_entries
 
 
+def test_a_value_of_a_mebibyte_is_written_as_one_of_a_few_bytes() -> None:
+    """A coder that takes the square of the length is at this for minutes."""
+    ours, theirs = FieldEncoder(), Decoder(max_header_list_size=1 << 21)
+    section = [(b"x-a", b"/v1/models?" + b"ab" * (1 << 19))]
+    written = ours.encode(section)
+    assert len(written) < len(section[0][1])
+    assert plain(theirs.decode(written, raw=True)) == section
+
+
 def test_values_that_change_each_time_do_not_push_out_those_that_stay() -> None:
     encoder = FieldEncoder()
     steady = [(b"x-%d" % number, b"v" * 20) for number in range(20)]

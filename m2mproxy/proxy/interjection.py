@@ -26,7 +26,12 @@ class Interjection:
         self.boundary = Boundary()
 
     def fault(self, fault: Fault, target: bytes) -> None:
-        """A last event: what ends the stream before its time. It ends what is half out."""
+        """A last event: what ends the stream before its time. It ends what is half out.
+
+        Where another instance stands between us and the model, it has told already.
+        """
+        if self.boundary.has_told:
+            return
         if not self.boundary.between_events:
             self._pump.inject(b"\n\n", self._out)
         self._pump.inject(fault_event(fault, target), self._out)

@@ -1,5 +1,5 @@
 """Event streams as far as a proxy that does not touch them needs to know: is this one, is it
-between two events.
+between two events, was the last of them an error.
 
 The one rule: bytes of our own (a comment, a last error) go between events, never inside one.
 """
@@ -13,6 +13,10 @@ from m2mproxy.http.message import Response
 _ENDS = (b"\n\n", b"\r\r", b"\n\r\n")
 
 COMMENT = b":\n\n"
+# How servers tell an error within a stream, and so do we (errors.py).
+_ERRORS = (b'data: {"error":', b"event: error\n")
+# Chunks of this size are looked at when they end the stream; no error event of ours is longer.
+_KEPT = 2048
 
 
 def is_event_stream(response: Response) -> bool:
@@ -27,19 +31,28 @@ def is_event_stream(response: Response) -> bool:
 
 
 class Boundary:
-    """Watches a stream's bytes pass and knows whether an event is half out."""
+    """Watches a stream's bytes pass and knows whether an event is half out, and whether the last
+    one was an error."""
 
-    __slots__ = ("_tail",)
+    __slots__ = ("_last",)
 
     def __init__(self) -> None:
-        self._tail = b"\n\n"
+        self._last: Chunk = b"\n\n"
 
     def feed(self, chunk: Chunk) -> None:
         """`chunk` passed."""
-        last = bytes(chunk[-3:])
-        self._tail = last if len(last) == 3 else (self._tail + last)[-3:]
+        if len(chunk) < 3:
+            self._last = bytes(self._last[-3:]) + bytes(chunk)
+        else:
+            self._last = chunk if len(chunk) <= _KEPT else bytes(chunk[-3:])
 
     @property
     def between_events(self) -> bool:
         """Whether what passed so far ends with an empty line, or nothing passed."""
-        return self._tail.endswith(_ENDS)
+        return bytes(self._last[-3:]).endswith(_ENDS)
+
+    @property
+    def has_told(self) -> bool:
+        """Whether the last that passed is an event that tells an error."""
+        last = bytes(self._last)
+        return last.endswith(b"\n\n") and last[:-2].rpartition(b"\n\n")[2].startswith(_ERRORS)

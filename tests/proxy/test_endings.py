@@ -121,6 +121,35 @@ def test_messages_streams_get_their_own_kind_of_error() -> None:
     assert b'event: error\ndata: {"type":"error","error":{' in client.take()
 
 
+@pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/messages"])
+def test_an_error_that_has_been_told_is_not_told_again(path: bytes) -> None:
+    """An edge gets the error of its core, and then the cut."""
+    core = World()
+    client, upstream = begin(core, post(b"{}", path))
+    upstream.send(SSE_HEAD + chunk(b"data: 1\n\n"))
+    upstream.transport.close()
+    core.run()
+    sent = client.take()
+    edge = World()
+    client, upstream = begin(edge, post(b"{}", path))
+    upstream.send(sent)
+    upstream.transport.close()
+    edge.run()
+    answer = client.take()
+    assert answer.count(b"upstream_disconnected") == 1
+    assert answer.endswith(sent.partition(b"\r\n\r\n")[2])
+    assert client.eof
+
+
+def test_an_event_after_an_error_does_not_hide_that_the_stream_was_cut() -> None:
+    world = World()
+    client, upstream = begin(world)
+    upstream.send(SSE_HEAD + chunk(b'data: {"error":1}\n\ndata: 1\n\n'))
+    upstream.transport.close()
+    world.run()
+    assert b"upstream_disconnected" in client.take()
+
+
 def test_a_coded_stream_is_cut_without_plain_bytes_in_it() -> None:
     world = World()
     client, upstream = begin(world)

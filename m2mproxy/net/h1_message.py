@@ -17,17 +17,54 @@ from m2mproxy.http.validate import (
 )
 from m2mproxy.net.h1_head import RequestHead, ResponseHead
 
-# What we say ourselves (RFC 9110 15); an upstream's own phrase is passed on. Not from the standard
-# library's enumeration, which takes a quarter of a megabyte.
+# What is said where nobody has: in our own answers, and where the upstream speaks HTTP/2, which has
+# no such phrases (RFC 9110 15, and IANA's registry). Not from the standard library's enumeration,
+# which takes a quarter of a megabyte and has older ones.
 _REASONS = {
     100: b"Continue",
+    102: b"Processing",
+    103: b"Early Hints",
     200: b"OK",
+    201: b"Created",
+    202: b"Accepted",
+    203: b"Non-Authoritative Information",
+    204: b"No Content",
+    205: b"Reset Content",
+    206: b"Partial Content",
+    300: b"Multiple Choices",
+    301: b"Moved Permanently",
+    302: b"Found",
+    303: b"See Other",
+    304: b"Not Modified",
+    307: b"Temporary Redirect",
+    308: b"Permanent Redirect",
     400: b"Bad Request",
+    401: b"Unauthorized",
+    402: b"Payment Required",
+    403: b"Forbidden",
     404: b"Not Found",
     405: b"Method Not Allowed",
+    406: b"Not Acceptable",
+    407: b"Proxy Authentication Required",
     408: b"Request Timeout",
+    409: b"Conflict",
+    410: b"Gone",
+    411: b"Length Required",
+    412: b"Precondition Failed",
     413: b"Content Too Large",
+    414: b"URI Too Long",
+    415: b"Unsupported Media Type",
+    416: b"Range Not Satisfiable",
+    417: b"Expectation Failed",
+    421: b"Misdirected Request",
+    422: b"Unprocessable Content",
+    424: b"Failed Dependency",
+    425: b"Too Early",
+    426: b"Upgrade Required",
+    428: b"Precondition Required",
+    429: b"Too Many Requests",
     431: b"Request Header Fields Too Large",
+    451: b"Unavailable For Legal Reasons",
     500: b"Internal Server Error",
     501: b"Not Implemented",
     502: b"Bad Gateway",
@@ -35,6 +72,7 @@ _REASONS = {
     504: b"Gateway Timeout",
     505: b"HTTP Version Not Supported",
     508: b"Loop Detected",
+    511: b"Network Authentication Required",
 }
 
 _WITH_BODY = (b"POST", b"PUT", b"PATCH")

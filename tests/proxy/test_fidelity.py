@@ -57,6 +57,23 @@ def test_the_upstreams_errors_are_the_clients(status: bytes) -> None:
     assert seen == response
 
 
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(201, b"Created"), (206, b"Partial Content"), (307, b"Temporary Redirect"),
+     (401, b"Unauthorized"), (422, b"Unprocessable Content"), (429, b"Too Many Requests"),
+     (520, b"")],
+)  # fmt: skip
+def test_where_http2_has_no_reason_the_usual_one_is_said(status: int, reason: bytes) -> None:
+    """Applications show it."""
+    world = World(pair=("1.1", "2"))
+    world.neutral = True
+    client = world.client()
+    client.send(get())
+    world.call().reply(b"{}", status=status)
+    world.run()
+    assert lines(client.take())[0] == b"HTTP/1.1 %d %b" % (status, reason)
+
+
 def test_connection_fields_stay_on_their_connection(split: Split) -> None:
     request = get(
         b"/v1/models",

@@ -57,6 +57,10 @@ class MessageReader:
         """`held` bytes came after the end of a message, before `expect_head`."""
         raise NotImplementedError
 
+    def read_chunks(self, reader: ChunkedReader, data: bytes) -> bytes:
+        """Give `data` to `reader`, its payload to `on_payload`; what follows the body."""
+        return reader.feed(data, self.on_payload)
+
     # -- what the subclass says -----------------------------------------------------------------
 
     def feed(self, data: bytes) -> None:
@@ -168,7 +172,7 @@ class MessageReader:
     def _read_chunked(self, data: bytes) -> bytes:
         reader = self._chunks
         assert reader is not None
-        rest = reader.feed(data, self.on_payload)
+        rest = self.read_chunks(reader, data)
         if reader.done and self._read == self._read_chunked:
             self._chunks = None
             self._read = self._read_ahead

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 
 from m2mproxy.config import Limits, Timeouts
+from m2mproxy.http.body import Chunk
 from m2mproxy.http.faults import ClientFault, ClientGone, Fault
 from m2mproxy.http.message import Response
 from m2mproxy.http.validate import Malformed
 from m2mproxy.net import h1_message
 from m2mproxy.net.connection import Owner, Turn
 from m2mproxy.net.h1 import H1
+from m2mproxy.net.h1_chunked import ChunkedReader
 from m2mproxy.net.h1_head import request_head
 from m2mproxy.net.h1_intake import HIGH_WATER
 from m2mproxy.net.h1_stream import H1Stream
@@ -22,6 +24,9 @@ from m2mproxy.net.tcp import reset_on_close, shown_certificate
 # A request that is answered before its end: up to this many bytes of its rest are read so that the
 # connection can be used again.
 _UNREAD_REST = 64 * 1024
+
+# Chunks of one read: of more than so many each has a few bytes.
+_MANY_CHUNKS = 64
 
 _CODES = {408: "request_timeout", 431: "headers_too_large"}
 
@@ -103,6 +108,15 @@ class H1Server(H1):
         else:
             self.expect_body(request.length, chunked=request.length is None)
         self._owner.requested(stream, request)
+
+    def read_chunks(self, reader: ChunkedReader, data: bytes) -> bytes:
+        """Tiny chunks that came together go on together: each would cost what a large one does,
+        here and at the upstream, and others would wait a second for a body in single bytes."""
+        chunks: list[Chunk] = []
+        rest = reader.feed(data, chunks.append)
+        for chunk in chunks if len(chunks) <= _MANY_CHUNKS else [b"".join(chunks)]:
+            self.on_payload(chunk)
+        return rest
 
     def on_ahead(self, held: int) -> None:
         if held > HIGH_WATER:

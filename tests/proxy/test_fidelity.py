@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from link import Raw, Split
+from wire import read_request
 from world import HOST, World, chunk, get, post, reply
 
 from m2mproxy.proxy.forwarding import forwarded_element
@@ -171,6 +172,18 @@ def test_a_chunked_upload_stays_chunked(split: Split) -> None:
     if split.__name__ == "whole":
         assert payload == chunk(b"abc") + chunk(b"def") + b"0\r\n\r\n"
     assert b"".join(payload.split(b"\r\n")[1::2]) == b"abcdef"
+
+
+def test_an_upload_in_single_bytes_goes_on_in_larger_chunks() -> None:
+    """Each chunk costs something, and a client decides how many there are."""
+    world = World()
+    client = world.client()
+    letters = [b"ab"[at % 2 :][:1] for at in range(10_000)]
+    client.send(b"POST /v1/files HTTP/1.1\r\n%btransfer-encoding: chunked\r\n\r\n" % HOST)
+    client.send(b"".join(map(chunk, letters)) + b"0\r\n\r\n")
+    seen = world.upstream().take()
+    assert read_request(seen)[1] == b"".join(letters)
+    assert len(seen) < 11_000
 
 
 def test_trailers_pass_both_ways(split: Split) -> None:

@@ -143,7 +143,7 @@ def test_small_chunks_are_counted_with_what_they_cost_us() -> None:
     client = world.client()
     client.send(b"POST /v1/x HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n")
     world.run()
-    for _ in range(100):
-        client.send(chunk(b"x") * 100)
+    for _ in range(250):
+        client.send(chunk(b"x") * 40)
         world.run()
     assert client.transport.under_way > 40_000

@@ -195,7 +195,7 @@ def test_one_of_many_small_chunks_takes_no_more_memory_than_a_large_one(
     before = len(edge.core.calls)
     for _ in range(700):
         ask.send(b"x")
-    edge.run()
+        edge.run()
     assert len(edge.core.calls) == before
     for _ in range(100):
         ask.send(b"x")

@@ -106,6 +106,8 @@ class ResponseCoding:
         """
         headers = response.headers
         sealed = self.forms.is_sealed(headers)
+        # What the upstream coded would else cross in clear, since our peer's client takes it so.
+        seals = not sealed and any(map(accepted.takes, self.forms.sealed))
         if response.length == 0 or request.method == b"HEAD":
             return None
         names = codings.applied(headers)
@@ -114,8 +116,11 @@ class ResponseCoding:
             return None
         if names:
             ledger.upstream_in.coding = self.forms.label(names)
-            passes = accepted.takes_all(names) and not (shared.opened and _transforms(headers))
-            if not self._is_after(names, shared) and (passes or not self._reads(names, sealed)):
+            changes = seals or (shared.opened and _transforms(headers))
+            passes = accepted.takes_all(names) and not changes
+            if not self._is_after(names, shared) and (
+                passes or not self._reads(names, sealed, seals)
+            ):
                 ledger.client_out.coding = self.forms.label(names)
                 return None
         kind = codings.Kind.of(response)
@@ -146,10 +151,11 @@ class ResponseCoding:
             raise UpstreamFault("protocol", "the upstream's reply is coded for a link, and not one")
         return True
 
-    def _reads(self, names: list[bytes], sealed: bool) -> bool:
-        """Whether what these were applied to is decoded here; what is sealed never passes so."""
+    def _reads(self, names: list[bytes], sealed: bool, seals: bool) -> bool:
+        """Whether what these were applied to is decoded here; what is sealed, or is to be, never
+        passes so."""
         if self.forms.can_read_reply(names):
-            return sealed or self.responses != "off"
+            return sealed or seals or self.responses != "off"
         if sealed:
             raise UpstreamFault("protocol", "the upstream's reply has codings that are not known")
         return False

@@ -176,6 +176,34 @@ def test_compression_that_is_off_does_not_keep_from_sealing(
     assert both.ledger.upstream_out.coding == both.ledger.upstream_in.coding == "m2m-aead"
 
 
+@pytest.mark.parametrize("responses", ["on", "off"])
+@pytest.mark.parametrize("kind", [JSON, SSE])
+def test_what_the_upstream_coded_is_sealed_though_the_client_would_take_it(
+    keys: dict[bytes, str], kind: tuple[bytes, bytes], responses: str
+) -> None:
+    at_edge = {"peer_required": "true", "compression_responses": "off"}
+    both = Pairing(keys, core_settings={"compression_responses": responses}, **at_edge)
+    opened(both)
+    coded = codings.coding.encode(b"gzip", chat(300))
+    ask = both.edge.ask(chat(10), PATH, JSON, (b"accept-encoding", b"gzip, deflate"))
+    call = both.core.call()
+    call.respond(200, kind, (b"content-encoding", b"gzip"))
+    call.send(coded)
+    call.end()
+    both.edge.run()
+    assert (ask.status, ask.get(b"content-encoding"), ask.body) == (200, None, chat(300))
+    assert both.ledger.upstream_in.coding == "m2m-aead"
+
+
+def test_a_coding_that_nobody_here_reads_cannot_be_sealed(keys: dict[bytes, str]) -> None:
+    both = Pairing(keys)
+    both.exchange(chat(10), b"{}")
+    ask = both.edge.ask(chat(10), PATH, JSON, (b"accept-encoding", b"x"))
+    both.core.call().reply(b"abc", JSON, (b"content-encoding", b"x"))
+    both.edge.run()
+    assert (ask.body, ask.get(b"content-encoding")) == (b"abc", b"x")
+
+
 @each_mode
 @pytest.mark.parametrize("http", ["1.1", "2"])
 def test_events_cross_sealed_and_one_by_one(keys: dict[bytes, str], mode: str, http: str) -> None:

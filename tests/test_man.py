@@ -20,7 +20,7 @@ import pytest
 from m2mproxy.cli import cert, daemon, tool
 from m2mproxy.config import FILE_VARIABLE, KEYS, SECTIONS, Key, load, size_text
 from m2mproxy.http import faults
-from m2mproxy.http.faults import Busy, ClientGone, Fault, TooLate, UpstreamFault
+from m2mproxy.http.faults import Busy, ClientGone, Fault, TooLate, UpstreamFault, WrongMethod
 from m2mproxy.net import h1_server
 from m2mproxy.proxy.links import MISSED
 from m2mproxy.proxy.providers import PROFILES
@@ -299,7 +299,7 @@ def test_the_codes_of_errors():
     codes |= {(code, Busy.status) for code, *_ in calls("Busy")}
     codes |= {(code, UpstreamFault.status) for code in faults._UPSTREAM_CODES.values()}
     codes |= {(code, TooLate.status) for code in faults._LATE_CODES.values()}
-    codes |= {(kind.code, kind.status) for kind in (Fault, ClientGone)}
+    codes |= {(kind.code, kind.status) for kind in (Fault, ClientGone, WrongMethod)}
     listed = [(code, int(status)) for code, status in map(str.split, items("Errors"))]
     assert sorted(listed) == sorted(codes)
     assert listed == sorted(listed, key=lambda entry: entry[1])

@@ -1,8 +1,8 @@
 """What can go wrong with an exchange, by who is to blame, and what each of them tells the client.
 
 The one rule: a fault is one of five kinds, and everything an outsider sees of it (status, code,
-`Retry-After`, whether it may be retried) is fixed where the fault is made or in the tables here.
-Any other exception is a bug of ours.
+`Retry-After`, `Allow`, whether it may be retried) is fixed where the fault is made or in the tables
+here. Any other exception is a bug of ours.
 """
 
 from __future__ import annotations
@@ -32,6 +32,18 @@ class ClientFault(Fault):
         self.status = status
         self.code = code
         self.details = details
+
+
+class WrongMethod(ClientFault):
+    """A path of ours has other `methods` only, and the reply lists them (RFC 9110 15.5.6)."""
+
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, methods: bytes) -> None:
+        message = f"the methods of this path: {methods.decode()}"
+        super().__init__(self.status, self.code, message)
+        self.methods = methods
 
 
 class ClientGone(Fault):

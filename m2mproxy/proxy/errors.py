@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import orjson
 
 from m2mproxy.codec.token_native import NoVocabulary
-from m2mproxy.http.faults import Busy, ClientFault, Fault
+from m2mproxy.http.faults import Busy, ClientFault, Fault, WrongMethod
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Response
 from m2mproxy.proxy.forms import Forms
@@ -34,6 +34,8 @@ def fault_reply(fault: Fault, forms: Forms) -> tuple[Response, bytes]:
     extra = Headers()
     if isinstance(fault, Busy):
         extra.append((b"retry-after", b"%d" % fault.retry_after))
+    if isinstance(fault, WrongMethod):
+        extra.append((b"allow", fault.methods))
     if fault.code == MISSED:
         extra.append((FIELD, MISS))
     if fault.status == 415:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from m2mproxy.http.faults import ClientFault
+from m2mproxy.http.faults import ClientFault, WrongMethod
 from m2mproxy.http.message import Origin, Request, Response
 from m2mproxy.http.validate import has_dot_segment
 from m2mproxy.net.pool import Destination
@@ -114,6 +114,5 @@ class Routes:
 
 def _allowed(local: Local, request: Request) -> Local:
     if request.method not in local.methods:
-        methods = ", ".join(method.decode() for method in local.methods)
-        raise ClientFault(405, "method_not_allowed", f"the methods of this path: {methods}")
+        raise WrongMethod(b", ".join(local.methods))
     return local

@@ -122,6 +122,19 @@ def test_errors_are_openais(start: Any, method: str, path: str, status: int, cod
     assert stats["errors"] == {code: 1}
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"), [("/health", b"GET, HEAD"), ("/stats/reset", b"POST")]
+)
+def test_who_takes_a_wrong_method_is_told_the_right_ones(
+    start: Any, path: str, methods: bytes
+) -> None:
+    program = start(NOWHERE)
+    head = f"PUT {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n".encode()
+    answer = read_all(ask(program.url, head))
+    assert answer.startswith(b"HTTP/1.1 405 Method Not Allowed\r\n")
+    assert b"\r\nallow: %b\r\n" % methods in answer
+
+
 def test_stats_count_what_was_asked_of_the_upstream_or_refused(start: Any) -> None:
     with Upstream(hello) as upstream:
         program = start(upstream.url)

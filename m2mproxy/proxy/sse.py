@@ -37,22 +37,20 @@ class Boundary:
     __slots__ = ("_last",)
 
     def __init__(self) -> None:
-        self._last: Chunk = b"\n\n"
+        self._last = b"\n\n"
 
     def feed(self, chunk: Chunk) -> None:
         """`chunk` passed."""
-        if len(chunk) < 3:
-            self._last = bytes(self._last[-3:]) + bytes(chunk)
-        else:
-            self._last = chunk if len(chunk) <= _KEPT else bytes(chunk[-3:])
+        last = bytes(chunk if len(chunk) <= _KEPT else chunk[-3:])  # no view, which keeps a buffer
+        self._last = last if len(last) >= 3 else self._last[-3:] + last
 
     @property
     def between_events(self) -> bool:
         """Whether what passed so far ends with an empty line, or nothing passed."""
-        return bytes(self._last[-3:]).endswith(_ENDS)
+        return self._last.endswith(_ENDS)
 
     @property
     def has_told(self) -> bool:
         """Whether the last that passed is an event that tells an error."""
-        last = bytes(self._last)
+        last = self._last
         return last.endswith(b"\n\n") and last[:-2].rpartition(b"\n\n")[2].startswith(_ERRORS)

@@ -15,6 +15,7 @@ from m2mproxy.config.prices import read as read_prices
 from m2mproxy.config.schema import (
     API_KEY,
     API_KEY_FILE,
+    CLIENT_CA,
     KEY_TEXT,
     KEYS,
     PRICES,
@@ -30,6 +31,9 @@ from m2mproxy.config.tls import check_tls
 
 VARIABLE_PREFIX = "M2M_"
 FILE_VARIABLE = "M2M_CONFIG"
+
+# Without them everybody is let in, and bodies cross in clear.
+_PROTECTING = (CLIENT_CA, PSK_FILE)
 
 
 class _Setting(NamedTuple):
@@ -90,6 +94,7 @@ def load(
     places = {name: Place(setting.source, setting.name) for name, setting in settings.items()}
     prices = _read_prices(settings[PRICES]) if values.get(PRICES) else Prices()
     config = _build(values, places, psk, prices)
+    _tell_emptied(file, settings, notices)
     _check_peer(config)
     threshold = settings.get(THRESHOLD)
     if threshold and threshold.source == COMMAND_LINE and not config.security.enabled:
@@ -127,6 +132,14 @@ def _merged(*layers: _Layer) -> _Layer:
             merged = {name: merged[name] for name in merged.keys() - {API_KEY, API_KEY_FILE}}
         merged |= layer
     return merged
+
+
+def _tell_emptied(file: _Layer, settings: _Layer, notices: list[str]) -> None:
+    """A variable without a value may well be one that nobody has set: where it takes away what
+    protects, that is said."""
+    for path in _PROTECTING:
+        if path in file and file[path].value and not settings[path].value:
+            notices.append(f"{settings[path].name} is empty: the file's {path} has no effect")
 
 
 def _from_flags(flags: Mapping[str, object]) -> _Layer:

@@ -20,6 +20,7 @@ from m2mproxy.config.prices import Prices
 
 API_KEY, API_KEY_FILE = "proxy.api_key", "proxy.api_key_file"
 PSK_FILE = "peer.psk_file"
+CLIENT_CA = "proxy.tls.client_ca"
 PRICES = "tokens.prices"
 SECURITY, THRESHOLD = "proxy.security.enabled", "proxy.security.threshold"
 

@@ -4,6 +4,7 @@ import pytest
 from config_cases import BASE, refusal
 
 from m2mproxy.config import load
+from m2mproxy.config.schema import KEYS
 
 
 def text(**keys: str) -> str:
@@ -36,6 +37,26 @@ def test_several_paths_of_the_environment_are_split_at_commas():
 def test_a_variable_without_a_value_takes_away_what_the_file_says(file):
     path = file(text(cert='"a.pem"'))
     assert load(path, {"M2M_TLS_CERT": ""}, {}).tls.cert == ()
+
+
+@pytest.mark.parametrize("path", ["proxy.tls.client_ca", "peer.psk_file"])
+@pytest.mark.parametrize("by", ["flag", "variable"])
+def test_what_takes_away_protection_is_told(file, path, by):
+    key = KEYS[path]
+    written = f"[{key.section}]\n{key.name} = 'f'\n"
+    more = "cert = 'c'\n" if "tls" in path else ""
+    notices: list[str] = []
+    environ = {key.variable: ""} if by == "variable" else {}
+    load(file(written + more), environ, {path: ""} if by == "flag" else {}, notices)
+    [notice] = [notice for notice in notices if "is empty" in notice]
+    name = key.variable if by == "variable" else key.flag
+    assert notice == f"{name} is empty: the file's {path} has no effect"
+
+
+def test_what_has_no_value_anywhere_takes_nothing_away(file):
+    notices: list[str] = []
+    load(file(), {"M2M_TLS_CLIENT_CA": "", "M2M_PEER_PSK_FILE": ""}, {}, notices)
+    assert notices == []
 
 
 @pytest.mark.parametrize(

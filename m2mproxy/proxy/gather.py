@@ -5,41 +5,78 @@ The one rule: bounded, and the bytes that go on are the bytes that came.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from m2mproxy.http.body import CHUNK_COST, Body, Chunk
+from m2mproxy.http.faults import Fault
 from m2mproxy.http.flow import Signal
+from m2mproxy.http.headers import Headers
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.pump import too_large
 
 
-async def gather(body: Body, limit: int, held: Held | None = None) -> tuple[bytes, Body]:
-    """Wait for all of `body`. Returns its bytes joined, and a Body that holds the same chunks.
-    `held` is where they are counted as they come, None where they are already.
+async def gather(body: Body, limit: int, held: Held | None = None) -> bytes:
+    """The bytes of all `chunks`, joined; see there."""
+    return b"".join(await chunks(body, limit, held))
+
+
+async def chunks(body: Body, limit: int, held: Held | None = None) -> list[Chunk]:
+    """Wait for all of `body`. `held` is where its bytes are counted as they come, None where they
+    are already.
 
     Raises:
         ClientFault: more than `limit` bytes (413).
         Busy: there is no room for them (503).
         Fault: what ended the body before its end.
     """
-    chunks: list[Chunk] = []
+    taken: list[Chunk] = []
     size = 0
-    while True:
+
+    def take() -> bool:
+        """Take what is here; whether that is the end."""
+        nonlocal size
         while (chunk := body.take()) is not None:
             size += len(chunk)
             if size > limit:
                 raise too_large(limit)
             if held is not None:
                 held.read(len(chunk) + CHUNK_COST)
-            chunks.append(chunk)
-        if body.ended:
-            break
+            taken.append(chunk)
         if body.fault is not None:
             raise body.fault
-        await change(body)
-    whole = Body(credit=lambda: None)  # its sender has had its credit
-    for chunk in chunks:
-        whole.feed(chunk)
-    whole.end(body.trailers)
-    return b"".join(chunks), whole
+        return body.ended
+
+    if not take():
+        await _until(body, take)
+    return taken
+
+
+def again(taken: Iterable[Chunk], trailers: Headers | None) -> Body:
+    """A body of chunks that were taken, whose sender has had its credit."""
+    body = Body(credit=lambda: None)
+    for chunk in taken:
+        body.feed(chunk)
+    body.end(trailers)
+    return body
+
+
+async def _until(body: Body, take: Callable[[], bool]) -> None:
+    """Wait until `take`, called with all that arrives, says that it was the last. Whoever waits is
+    woken once, however many chunks there are."""
+    done: Signal[None] = Signal()
+
+    def changed() -> None:
+        try:
+            if take():
+                done.set(None)
+        except Fault as fault:
+            done.fail(fault)
+
+    body.on_change = changed
+    try:
+        await done
+    finally:
+        body.on_change = None
 
 
 async def change(body: Body) -> None:

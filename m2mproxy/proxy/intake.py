@@ -9,7 +9,7 @@ from m2mproxy.http.body import Body
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.net.connection import Stream
-from m2mproxy.proxy.gather import gather
+from m2mproxy.proxy.gather import again, chunks
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.model import model_of
 from m2mproxy.proxy.routes import Asked, Local
@@ -34,7 +34,8 @@ async def gathered(
         Fault: what ended the body before its end.
     """
     invite(request, downstream)
-    return await gather(body, limit, held)
+    taken = await chunks(body, limit, held)
+    return b"".join(taken), again(taken, body.trailers)
 
 
 async def named(

@@ -20,7 +20,7 @@ from m2mproxy.link.scope import Names, names_in, scope
 from m2mproxy.link.window import Entry
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy import codings
-from m2mproxy.proxy.gather import gather
+from m2mproxy.proxy.gather import again, chunks, gather
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.intake import invite
 from m2mproxy.proxy.ledger import Ledger
@@ -96,9 +96,10 @@ class Linked:
     ) -> Body:
         """Hold the body of a request that may go on a link. One with trailers does not: they would
         be lost."""
-        plain, body = await gather(body, request.length or 0)
+        taken = await chunks(body, request.length or 0)
         if body.trailers:
-            return body
+            return again(taken, body.trailers)
+        plain = b"".join(taken)
         self.turn = Turn(request, plain, tenant, upstream.counts, self._later)
         return whole(plain)  # not the chunks it came in, or it would be held twice
 
@@ -133,7 +134,7 @@ class Linked:
         session = stream.session
         reads = session.settings.get(READS_AFTER) if session is not None else 0  # as said so far
         invite(request, stream)
-        data, _ = await gather(stream.body, limit, held)
+        data = await gather(stream.body, limit, held)
         try:
             received = core.receive(stream.id, tenant, data)
             size = max(received.size, len(data))  # a little can be long in coming

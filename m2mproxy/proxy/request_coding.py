@@ -21,7 +21,7 @@ from m2mproxy.http.message import Request, Response
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.errors import not_loaded
 from m2mproxy.proxy.forms import Forms, is_of_a_key
-from m2mproxy.proxy.gather import gather
+from m2mproxy.proxy.gather import again, chunks, gather
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.offload import Run
@@ -76,7 +76,7 @@ async def decode(
     names = codings.applied(headers)
     if not forms.can_read_all(names):
         raise ClientFault(415, "unsupported_coding", forms.why_not(names))
-    coded, _ = await gather(body, limit, held)
+    coded = await gather(body, limit, held)
     try:
         plain = await _read(names, coded, limit, run, forms)
     except TooLarge:
@@ -237,7 +237,7 @@ class RequestCoding:
         """`body` sealed, and made smaller before where that is wanted and can be read."""
         seal = self._forms.seal
         assert seal is not None
-        plain, _ = await gather(body, self._forms.most, held)
+        plain = await gather(body, self._forms.most, held)
         size = len(plain)
         wanted = [name for name in self._wanted if name == codings.static_form()]
         choice = self.readable.choose(request.path, wanted, large=False)
@@ -265,12 +265,13 @@ class RequestCoding:
         if not held.take(size):
             ledger.why = "no room"
             return body, None
-        plain, kept = await gather(body, size)
+        taken = await chunks(body, size)
+        plain = b"".join(taken)
         also = codings.rivals(choice.coding, self.readable.shown)
         coding, coded = await run(size, lambda: codings.write_request(also, plain, self._level))
         if len(coded) + len(coding) + _FIELD >= size:
             ledger.why = "no gain"
-            return kept, None
+            return again(taken, body.trailers), None
         ledger.coded(coding.decode(), size)
         before = Coded(coding, plain, Headers(request.headers))
         set_length(request, len(coded))

@@ -147,7 +147,9 @@ class Edge:
         """A body of that tenant, `aside` or a turn, with what is known of it from the last one that
         it contains. What is found out about it does not depend on that, only how long it takes."""
         for entry in self._window.last_used(_MOST_COMPARED):
-            at = insertion(entry.body, body) if entry.tenant == tenant else -1
+            if entry.tenant != tenant:
+                continue
+            at = insertion(entry.body, body, entry.grown_to)
             if at >= 0:
                 earlier = Earlier(entry.names, len(entry.body), at)
                 known = entry.scope, entry.marks[: whole_blocks(at)]

@@ -12,8 +12,7 @@ The one rule: a hash only finds; what is found is compared (match.py).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from m2mproxy.link.borrow import Places
@@ -38,18 +37,13 @@ def chain(scope: bytes, body: bytes, known: Sequence[int] = ()) -> list[int]:
     `known` where another body of that scope has the same blocks."""
     marks = list(known)
     so_far = marks[-1] if marks else hash(scope)
-    for start, size in islice(_blocks(len(body)), len(marks), None):
-        so_far = hash((so_far, body[start : start + size]))
-        marks.append(so_far)
-    return marks
-
-
-def _blocks(length: int) -> Iterator[tuple[int, int]]:
-    first = 0
+    at = covered(len(marks))
     for size, until in _SIZES:
-        for start in range(first, min(length, until) - size + 1, size):
-            yield start, size
-        first = until
+        for start in range(at, min(len(body), until) - size + 1, size):
+            so_far = hash((so_far, body[start : start + size]))
+            marks.append(so_far)
+        at = max(at, until)
+    return marks
 
 
 def whole_blocks(length: int) -> int:

@@ -105,6 +105,8 @@ def continues(old: bytes, new: bytes, likely: int = 0) -> bool:
 
 def continues_at(old: bytes, new: bytes, at: int) -> bool:
     """The same where it is known to be `old` with more, which is where `insertion` says."""
+    if new.find(_MORE, max(at - 1, 0), at + 1) >= 0:
+        return True  # it begins right behind a message, as nearly always
     same = common_suffix(old, new, at, at + len(new) - len(old), at)
     return len(new) == len(old) or _is_turn(new, at - same, at)
 
@@ -146,11 +148,17 @@ def with_texts(part: bytes) -> bytes:
     return _as_text(rb"\1\2", part)
 
 
-def insertion(old: bytes, new: bytes) -> int:
-    """Where `new` has more than `old`, if that is all it has more; -1 where it is not."""
+def insertion(old: bytes, new: bytes, likely: int = 0) -> int:
+    """Where `new` has more than `old`, if that is all it has more; -1 where it is not. The first
+    `likely` bytes, no more than `old` has, are most likely the same."""
     if len(new) < len(old):
         return -1
-    at = common_prefix(old, new)
+    if not (
+        new.endswith(old[max(likely - _STEP, 0) : likely], 0, likely)  # most others end with this
+        and _are_same(old, new, 0, 0, likely)
+    ):
+        likely = 0
+    at = likely + common_prefix(old, new, likely, likely)
     rest = len(old) - at
     return at if _are_same(old, new, at, len(new) - rest, rest) else -1
 

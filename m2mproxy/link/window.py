@@ -74,6 +74,11 @@ class Entry:
         """Bytes of memory."""
         return len(self.body) + len(self.reply) + self.extra + _OVERHEAD
 
+    @property
+    def grown_to(self) -> int:
+        """Where its own insertion ends, and the next turn's is likely to begin; 0 if unknown."""
+        return len(self.body) - self.tail if self.tail is not None else 0
+
     def clear(self) -> None:
         """Let go of what it holds."""
         self.body = self.reply = b""

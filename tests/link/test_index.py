@@ -84,6 +84,7 @@ def test_marks_stand_for_whole_blocks_of_bodies_of_any_size() -> None:
     edges = (0, 256, 16_640, 17_408, 262_144, 278_528, 800_000)
     for length in (*edges, *(edge - 1 for edge in edges[1:])):
         assert chain(S, large[:length]) == marks[: whole_blocks(length)]
+        assert chain(S, large, marks[: whole_blocks(length)]) == marks
         assert covered(whole_blocks(length)) <= length < covered(whole_blocks(length) + 1)
         other = chain(S, large[:length] + b"x" * 300_000)
         assert shared(other, marks) == covered(whole_blocks(length))

@@ -106,6 +106,16 @@ def test_where_it_is_known_what_was_inserted_that_is_enough_to_know_a_continuati
     assert continues_at(old, new, insertion(old, new)) == naive_continues(old, new)
 
 
+@given(turns | bodies, turns | bodies, st.data())
+def test_where_an_insertion_is_does_not_depend_on_where_it_is_looked_for(
+    old: bytes, more: bytes, data: st.DataObject
+) -> None:
+    cut = data.draw(st.integers(0, len(old)))
+    new = data.draw(st.sampled_from([old[:cut] + more + old[cut:], more, old[cut:] + more]))
+    likely = data.draw(st.integers(0, len(old)))
+    assert insertion(old, new, likely) == insertion(old, new)
+
+
 @given(turns, turns, st.data())
 def test_what_is_likely_the_same_is_compared_all_the_same(
     old: bytes, new: bytes, data: st.DataObject

@@ -64,6 +64,15 @@ class Received:
                 raise
             raise Miss from None
 
+    def check(self, scope: bytes) -> None:
+        """May the body, which is of that scope, continue what it continues?
+
+        Raises:
+            Miss: it may not, for that is another scope's.
+        """
+        if self.entry is not None and self.entry.scope != scope:
+            raise Miss
+
 
 class Core:
     """The entries of one connection from an edge."""
@@ -77,7 +86,7 @@ class Core:
         return self._window.size
 
     def receive(self, number: int, tenant: bytes, data: bytes) -> Received:
-        """A body came on the stream of that number. What it continues is held from now on.
+        """A body came on the stream of that number. What it continues is held for its decoding.
 
         Raises:
             Miss: what it continues is not here.
@@ -93,7 +102,6 @@ class Core:
             use = head.use.within(entry.body, entry.reply, entry.tail)
         except WireError:
             raise Miss from None
-        self._window.use(entry)
         known = Known(entry.body, entry.reply, entry.tail)
         return Received(head, data, entry, use, known, entry.names)
 
@@ -106,14 +114,11 @@ class Core:
         body: bytes,
         names: Names = NOTHING,
     ) -> Entry | None:
-        """Remember the body that was decoded, if it is not too large, and the `names` in it.
-
-        Raises:
-            Miss: it continues what another scope has.
-        """
+        """Remember the body that was decoded, and passed `check`, if it is not too large, and the
+        `names` in it."""
         before = received.entry
-        if before is not None and before.scope != scope:
-            raise Miss
+        if before is not None:
+            self._window.use(before)
         known, tail = names.to_keep(body), received.use.tail
         entry = Entry(number, scope, body, tenant, names=known, tail=tail)
         if before is not None and received.use.replaces:

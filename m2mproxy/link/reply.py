@@ -44,13 +44,13 @@ _digit, _letter = re.compile("[0-9]"), re.compile("[A-Za-z]")
 class ReplyReader:
     """Reads one response as it passes. `feed` never fails: what is not understood is no reply."""
 
-    __slots__ = ("_events", "_given_up", "_held", "_stream")
+    __slots__ = ("_events", "_given_up", "_held", "_of")
 
     def __init__(self, events: bool) -> None:
         """`events` tells an event stream from a JSON body."""
         self._events = events
         self._held = bytearray()  # the line, or the body, so far
-        self._stream = _Stream()
+        self._of: _Stream | None = None  # made for the first event
         self._given_up = False
 
     def feed(self, chunk: bytes | memoryview) -> None:
@@ -68,9 +68,15 @@ class ReplyReader:
         if len(self._held) > MOST:
             self._give_up()
 
+    @property
+    def _stream(self) -> _Stream:
+        if self._of is None:
+            self._of = _Stream()
+        return self._of
+
     def _give_up(self) -> None:
         self._given_up = True
-        self._held, self._stream = bytearray(), _Stream()
+        self._held, self._of = bytearray(), None
 
     def _line(self, line: bytes) -> None:
         if len(line) > MOST or self._stream.size > MOST:

@@ -11,6 +11,7 @@ it waits. What is complete by then is not touched by a reset.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from m2mproxy.http.body import Body
 from m2mproxy.http.faults import ClientGone, Fault, UpstreamFault
@@ -218,9 +219,9 @@ class Exchange(Record):
         )
         held = self._coded or (self._linked.turn if self._linked is not None else None)
         if self._finder is not None and held is None:
-            upload.tap = self._finder.feed
+            upload.tap = tap_of(None, [self._finder.feed], self._context.later)
         elif self._finder is not None and held is not None:
-            self._finder.feed(held.plain)
+            self._context.later(partial(self._finder.feed, held.plain))
         return upload
 
     async def _decoded(self, route: Upstream, body: Body) -> Body:
@@ -286,12 +287,16 @@ class Exchange(Record):
             upload = self._plain_again(route, coded, upload, response)
         if refused is not None and refused[1] == response.status:
             route.requests.forgive(self.request, refused[0])
-        if turn is not None:
-            turn.settle()
+        self._context.later(partial(self._answered, upload))
+        return response
+
+    def _answered(self, upload: Pump) -> None:
+        """The request is not sent again: let go of what was held for that."""
+        if self._linked is not None and self._linked.turn is not None:
+            self._linked.turn.settle()
         if upload.ended:
             self._held.free()
             self._put_away(upload)
-        return response
 
     async def _without_link(self, route: Upstream, linked: Linked, upload: Pump) -> Pump:
         """The connection is none: the body goes as it would have gone without links."""

@@ -7,6 +7,7 @@ complete, and whatever goes wrong with a link is told to the edge, never to the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from m2mproxy.codec import events
 from m2mproxy.codec.base import TooLarge, WireError
@@ -72,7 +73,9 @@ def _read(received: Received, tenant: bytes, limit: int) -> tuple[bytes, bytes, 
     """The body, whose it is, and what says so."""
     plain = received.decode(limit)
     names = names_in(plain, received.earlier)
-    return plain, scope(tenant, plain, names), names
+    of = scope(tenant, plain, names)
+    received.check(of)
+    return plain, of, names
 
 
 class Linked:
@@ -141,9 +144,6 @@ class Linked:
             plain, of, names = await run(
                 size if size > _AT_ONCE else 0, lambda: _read(received, tenant, limit)
             )
-            self._core = core
-            self._kept = core.keep(stream.id, tenant, of, received, plain, names)
-            self._was_read = True
         except Miss:
             raise ClientFault(409, MISSED, "what the body continues is not here") from None
         except TooLarge:
@@ -153,14 +153,29 @@ class Linked:
             raise ClientFault(400, "undecodable_body", message) from None
         if held is not None:
             held.read(len(plain))
+        self._core, self._was_read = core, True
         if reads:
             self._before = plain
-        self._later(events.expect)
+        self._later(partial(self._keep, core, stream.id, tenant, of, received, plain, names))
         ledger.client_in.coding = CODING.decode()
         ledger.client_in.add(len(data), len(plain))
         request.headers.drop((b"content-encoding",))
         set_length(request, len(plain))
         return whole(plain)
+
+    def _keep(
+        self,
+        core: Core,
+        number: int,
+        tenant: bytes,
+        scope: bytes,
+        received: Received,
+        body: bytes,
+        names: Names,
+    ) -> None:
+        """Remember the body, and be ready for the reply."""
+        self._kept = core.keep(number, tenant, scope, received, body, names)
+        events.expect()
 
     def say(self, response: Response) -> None:
         """The response is about to leave, in whatever coding: tell the edge that its body was read,

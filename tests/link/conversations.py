@@ -97,6 +97,7 @@ class Ends:
         names = names_in(text, received.earlier)
         whose = scope(sent.tenant, text, names)
         assert whose == scope(sent.tenant, text)
+        received.check(whose)
         sent.kept = self.core.keep(sent.number, sent.tenant, whose, received, text, names)
         return text
 

@@ -338,6 +338,7 @@ def test_what_a_body_says_of_whose_it_is_takes_no_memory_that_is_not_counted() -
 def receive(core: Core, number: int, tenant: bytes, message: bytes) -> bytes:
     received = core.receive(number, tenant, message)
     text = received.decode(LIMIT)
+    received.check(scope(tenant, text))
     core.keep(number, tenant, scope(tenant, text), received, text)
     return text
 

@@ -78,6 +78,7 @@ class _Pair:
         times.append(time.perf_counter())
         names = names_in(plain, received.earlier)
         whose = scope(_TENANT, plain, names)
+        received.check(whose)
         kept = self.core.keep(number, _TENANT, whose, received, plain, names)
         times.append(time.perf_counter())
         if plain != body or sent is None or kept is None:

@@ -301,6 +301,7 @@ class H2:
         self._growth.forget(stream)
         stream.end()
         self.credit(stream)
+        self._engine.forget(stream.id)
 
     def give_up(self, stream: H2Stream) -> None:
         """The owner of `stream` resets it. What is complete stays as it is."""

@@ -11,19 +11,26 @@ of them changes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from h2.config import H2Configuration
-from h2.connection import AllowedStreamIDs, ConnectionInputs, H2Connection, _decode_headers
+from h2.connection import (
+    AllowedStreamIDs,
+    ConnectionInputs,
+    ConnectionState,
+    H2Connection,
+    H2ConnectionStateMachine,
+    _decode_headers,
+)
 from h2.errors import ErrorCodes
-from h2.events import ConnectionTerminated, Event, StreamReset
+from h2.events import ConnectionTerminated, DataReceived, Event, StreamEnded, StreamReset
 from h2.exceptions import (
     InvalidBodyLengthError,
     ProtocolError,
     StreamClosedError,
 )
 from h2.settings import SettingCodes, Settings
-from h2.stream import StreamClosedBy, StreamInputs
+from h2.stream import H2StreamStateMachine, StreamClosedBy, StreamInputs, StreamState
 
 from m2mproxy.http.headers import Field
 from m2mproxy.net.h2_frames import (
@@ -59,6 +66,26 @@ _UNLIMITED = 2**31 - 1
 READS_PIECES = 0x4D36
 MAX_STREAM_ID = 2**31 - 1
 
+# What leaves an open connection as it is, and a stream that may bring payload.
+_OPEN = (ConnectionState.CLIENT_OPEN, ConnectionState.SERVER_OPEN)
+_STEADY = (
+    ConnectionInputs.RECV_DATA,
+    ConnectionInputs.SEND_HEADERS,
+    ConnectionInputs.RECV_HEADERS,
+    ConnectionInputs.RECV_WINDOW_UPDATE,
+)
+_BRINGS = (StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL)
+
+
+class _Connection(H2ConnectionStateMachine):
+    """The connection's states, where what nearly always happens changes none."""
+
+    def process_input(self, input_: ConnectionInputs) -> list[Event]:
+        if input_ in _STEADY and self.state in _OPEN:
+            return []
+        events: list[Event] = super().process_input(input_)
+        return events
+
 
 class Engine(H2Connection):
     """One connection's state. Headers are bytes, and are not validated here (net/fields.py)."""
@@ -78,11 +105,15 @@ class Engine(H2Connection):
                 normalize_outbound_headers=False,
             )
         )
+        self.state_machine = _Connection()
+        self._ours = AllowedStreamIDs(client)
+        self._theirs = AllowedStreamIDs(not client)
+        self._most_streams = self.remote_settings.max_concurrent_streams
         self.other_settings: dict[int, int] = {}
         """Those of the peer that the library does not know, by code; the first of them."""
         self.encoder, self.decoder = FieldEncoder(), FieldDecoder()
-        self._frame_dispatch_table[PlainData] = self._receive_data_frame
-        self._frame_dispatch_table[PlainHeaders] = self._receive_headers_frame
+        self._frame_dispatch_table[PlainData] = self._receive_plain_data
+        self._frame_dispatch_table[PlainHeaders] = self._receive_plain_headers
         self._frame_dispatch_table[PlainReset] = self._receive_rst_stream_frame
         offer = {
             SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
@@ -121,22 +152,21 @@ class Engine(H2Connection):
 
     def open(self, fields: list[Field], end: bool) -> int:
         """Send HEADERS on a new stream. Returns its number, 0 when the peer takes no more."""
-        if self.open_outbound_streams >= self.remote_settings.max_concurrent_streams:
+        if len(self.streams) >= self._most_streams:
             return 0
-        stream_id = self.get_next_available_stream_id()
+        stream_id: int = (self.highest_outbound_stream_id or -1) + 2
         self.send_head(stream_id, fields, end)
         return stream_id
 
     def send_head(self, stream_id: int, fields: list[Field], end: bool) -> None:
         """Send the HEADERS of a request, or of a response that is not informational: what
         `send_headers` does for a first section, without looking for what is not in it."""
-        client = self.config.client_side
         self.state_machine.process_input(ConnectionInputs.SEND_HEADERS)
-        stream = self._get_or_create_stream(stream_id, AllowedStreamIDs(client))
+        stream = self._get_or_create_stream(stream_id, self._ours)
         stream.state_machine.process_input(StreamInputs.SEND_HEADERS)
         if end:
             stream.state_machine.process_input(StreamInputs.SEND_END_STREAM)
-        if client:
+        if self._ours:
             stream.request_method = fields[0][1]  # that the response to HEAD has no body
         block = self.encoder.encode(fields)
         self._data_to_send += head_frames(stream_id, block, end)
@@ -178,6 +208,18 @@ class Engine(H2Connection):
     def ended(self, stream_id: int) -> None:
         """A DATA frame that is not made here ends our side of a stream."""
         self.streams[stream_id].state_machine.process_input(StreamInputs.SEND_END_STREAM)
+
+    def forget(self, stream_id: int) -> None:
+        """A stream is over. The library would look for such ones among all, with each new one."""
+        stream = self.streams.get(stream_id)
+        if stream is not None and stream.closed:
+            del self.streams[stream_id]
+            self._closed_streams[stream_id] = stream.closed_by
+
+    def reset_stream(self, stream_id: int, error_code: ErrorCodes | int = 0) -> None:
+        """Send RST_STREAM; the stream is over."""
+        super().reset_stream(stream_id, error_code)
+        self.forget(stream_id)
 
     def receive(self, frame: Frame) -> list[Event]:
         """What a frame from the peer brings.
@@ -238,6 +280,34 @@ class Engine(H2Connection):
         self.acknowledge_received_data(frame.flow_controlled_length, frame.stream_id)
         return [], events
 
+    def _receive_plain_headers(
+        self, frame: PlainHeaders
+    ) -> tuple[list[Frame], list[Event]]:
+        """What the library does with HEADERS that have no priority, but for its limit of streams,
+        which is none (see above)."""
+        section = _decode_headers(self.decoder, frame.data)
+        self.state_machine.process_input(ConnectionInputs.RECV_HEADERS)
+        stream = self._get_or_create_stream(frame.stream_id, self._theirs)
+        frames, events = stream.receive_headers(section, frame.ends, None)
+        return frames, events
+
+    def _receive_plain_data(self, frame: PlainData) -> tuple[list[Frame], list[Event]]:
+        """What the library does with DATA of a message that has begun; it does the rest."""
+        stream = self.streams.get(frame.stream_id)
+        if stream is None or not _has_begun(stream.state_machine):
+            frames, events = self._receive_data_frame(frame)
+            return frames, events
+        self.state_machine.process_input(ConnectionInputs.RECV_DATA)
+        number, data, size = frame.stream_id, frame.data, len(frame.data)
+        self._inbound_flow_control_window_manager.window_consumed(size)
+        stream._inbound_window_manager.window_consumed(size)
+        stream._track_content_length(size, frame.ends)
+        event = DataReceived(stream_id=number, data=data, flow_controlled_length=size)
+        if frame.ends:
+            (ended,) = stream.state_machine.process_input(StreamInputs.RECV_END_STREAM)
+            event.stream_ended = cast(StreamEnded, ended)
+        return [], [event]
+
     def _receive_settings_frame(
         self, frame: SettingsFrame
     ) -> tuple[list[Frame], list[Event]]:
@@ -249,6 +319,7 @@ class Engine(H2Connection):
             if code in others or len(others) < _MAX_OTHERS:
                 others[code] = value
         frames, events = super()._receive_settings_frame(frame)
+        self._most_streams = self.remote_settings.max_concurrent_streams
         return frames, events
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
@@ -261,6 +332,11 @@ class Engine(H2Connection):
     def _receive_unknown_frame(self, frame: Any) -> tuple[list[Frame], list[Event]]:
         """RFC 9113 5.5: ignored, without an event to be made and looked at."""
         return [], []
+
+
+def _has_begun(machine: H2StreamStateMachine) -> bool:
+    """Whether payload may come on a stream."""
+    return machine.state in _BRINGS and bool(machine.headers_received)
 
 
 def _again(frame: Frame) -> StreamReset:

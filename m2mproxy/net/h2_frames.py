@@ -204,6 +204,7 @@ class PlainData(DataFrame):
     def __init__(self, stream_id: int, data: bytes, end: bool) -> None:
         self.stream_id = stream_id
         self.data = data
+        self.ends = end
         self.flags = _END if end else _NONE
 
     @property
@@ -220,6 +221,7 @@ class PlainHeaders(HeadersFrame):
     def __init__(self, stream_id: int, data: bytes, end: bool) -> None:
         self.stream_id = stream_id
         self.data = data
+        self.ends = end
         self.flags = _WHOLE_AND_END if end else _WHOLE
 
     def __repr__(self) -> str:

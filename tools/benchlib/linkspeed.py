@@ -1,15 +1,16 @@
 """How late a reply's first byte and its events are: direct, through the proxy, and through an edge
 and a core over HTTP/2, with a link between them and without.
 
-A client sends the turns of an agent's session; the model server answers each with a few events at a
-fixed pace. They take turns with each request, so that a slow moment of the machine falls on
-each alike. Client and model server are one process, which adds the same to all.
+A client sends the turns of an agent's session; the model server answers each with what the session
+goes on with, in a few events at a fixed pace. They take turns with each request, so that a slow
+moment of the machine falls on each alike. Client and model server are one process, which adds the
+same to all.
 """
 
 import asyncio
 import contextlib
+import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import sessions
@@ -61,7 +62,8 @@ def measure(bench: Bench) -> None:
 async def _measure(bench: Bench) -> None:
     some = sessions.generated(sessions.CLERK, 1 if bench.short else 12).sessions
     async with contextlib.AsyncExitStack() as stack:
-        origin = await serve(stack, _serve)
+        model = _Model()
+        origin = await serve(stack, model.serve)
         proxy = stack.enter_context(bench.proxy(origin))
         core = stack.enter_context(bench.proxy(origin))
         edge = stack.enter_context(bench.proxy(core.port, http="2"))
@@ -74,7 +76,7 @@ async def _measure(bench: Bench) -> None:
         for session in (some[0][:3], *some):  # the first one warms
             if session is some[0]:
                 clocked = {name: Clocked() for name in clients}
-            await _play(clients, clocked, session)
+            await _play(model, clients, clocked, session)
         for _, writer in clients.values():
             writer.close()
     _report(bench.results, clocked)
@@ -84,9 +86,10 @@ Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def _play(
-    clients: dict[str, Client], clocked: dict[str, Clocked], session: Session
+    model: "_Model", clients: dict[str, Client], clocked: dict[str, Clocked], session: Session
 ) -> None:
     for turn in session:
+        model.events = _events(turn.reply[0])
         for name, client in clients.items():
             async with asyncio.timeout(_PATIENCE):
                 await _clock(client, turn.request, clocked[name])
@@ -112,22 +115,43 @@ async def _clock(client: Client, body: bytes, into: Clocked) -> None:
         raise ProcessFailed(f"link speed: {events} events of {EVENTS}")
 
 
-async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A model server that answers with events at a fixed pace."""
-    while True:
-        await read_request(reader)
-        writer.write(_HEAD)
-        for number, event in enumerate(_events()):
-            await asyncio.sleep(PERIOD if number else 0)
-            writer.write(chunk(event))
-        writer.write(LAST_CHUNK)
+class _Model:
+    """A model server that answers with these events at a fixed pace."""
+
+    def __init__(self) -> None:
+        self.events: list[bytes] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            writer.write(_HEAD)
+            for number, event in enumerate(self.events):
+                await asyncio.sleep(PERIOD if number else 0)
+                writer.write(chunk(event))
+            writer.write(LAST_CHUNK)
 
 
-def _events() -> Iterator[bytes]:
-    for number in range(EVENTS):
-        delta = {"content": f" word{number}"}
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
-        yield b"data: " + compact({"id": "chatcmpl-bench", "choices": [choice]}) + b"\n\n"
+def _events(reply: bytes) -> list[bytes]:
+    """A reply as a stream: the text or the arguments of its call come piece by piece."""
+    message = json.loads(reply)["choices"][0]["message"]
+    call = (message.get("tool_calls") or [None])[0]
+    text = call["function"]["arguments"] if call else message["content"]
+    size = -(-len(text) // (EVENTS - 1))
+    if call:
+        call["function"]["arguments"], call["index"] = "", 0
+    else:
+        message["content"] = ""
+    deltas = [message]
+    for at in range(0, (EVENTS - 1) * size, size):
+        piece = text[at : at + size]
+        of_call = {"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}
+        deltas.append(of_call if call else {"content": piece})
+    return [_event(delta) for delta in deltas]
+
+
+def _event(delta: dict[str, object]) -> bytes:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
+    return b"data: " + compact({"id": "chatcmpl-bench", "choices": [choice]}) + b"\n\n"
 
 
 def _report(results: Results, clocked: dict[str, Clocked]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.link import message
 from m2mproxy.link.message import NOTHING_KNOWN, Head, Known
+from m2mproxy.link.ready import to_unpack
 from m2mproxy.link.scope import NOTHING, Earlier, Names
 from m2mproxy.link.use import Use
 from m2mproxy.link.window import Bounds, Entry, Memory, Window
@@ -102,7 +103,7 @@ class Core:
             use = head.use.within(entry.body, entry.reply, entry.tail)
         except WireError:
             raise Miss from None
-        known = Known(entry.body, entry.reply, entry.tail)
+        known = Known(entry.body, entry.reply, entry.tail, entry.take_ready())
         return Received(head, data, entry, use, known, entry.names)
 
     def keep(
@@ -127,7 +128,8 @@ class Core:
 
     def replied(self, entry: Entry, reply: bytes) -> None:
         """The response is complete, and this is its text."""
-        self._window.grow(entry, reply)
+        if self._window.grow(entry, reply):
+            self._window.prepare(entry, to_unpack)
 
     def end(self) -> None:
         """The connection is gone."""

@@ -35,6 +35,7 @@ from m2mproxy.link.match import (
     without_marks,
 )
 from m2mproxy.link.message import NOTHING_KNOWN, Coded, Known
+from m2mproxy.link.ready import to_pack
 from m2mproxy.link.scope import NOTHING, Earlier, Names, names_in, scope
 from m2mproxy.link.shown import MOST_SEARCHED
 from m2mproxy.link.use import MOST_RUNS, Use
@@ -288,7 +289,7 @@ class Edge:
 
     def _refer(self, plan: Plan, entry: Entry, use: Use) -> None:
         plan.entry, plan.use = entry, use
-        plan.known = Known(entry.body, entry.reply, entry.tail)
+        plan.known = Known(entry.body, entry.reply, entry.tail, entry.take_ready())
 
     def sent(self, number: int, plan: Plan) -> Entry | None:
         """The body goes out on the stream of that number. Its entry, where it becomes one."""
@@ -347,6 +348,7 @@ class Edge:
         more, cost_of_more = self._index.known_by([*others, *shown.last_seals(reply)])
         if self._window.grow(entry, reply, cost + cost_of_more) and entry.usable:
             self._index.add_secrets(entry, known, more)
+            self._window.prepare(entry, to_pack)
 
     def give_up(self) -> None:
         """The core has not read a body that continues nothing, or that it did not say it misses."""

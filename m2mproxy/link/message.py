@@ -25,6 +25,7 @@ from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.codec.static import level_for
 from m2mproxy.codec.varint import read_varint, write_varint
 from m2mproxy.link import use as reference
+from m2mproxy.link.ready import Ready
 from m2mproxy.link.use import MOST_RUNS, REACH, Use
 
 _checksum = struct.Struct("<I")
@@ -36,12 +37,13 @@ MOST_HEAD = 10 * (3 + 2 * MOST_RUNS) + _checksum.size
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What an entry has: its body, the text of its reply, and of an insertion how many bytes of the
-    body follow it."""
+    """What an entry has: its body, the text of its reply, of an insertion how many bytes of the
+    body follow it, and what may be ready for what continues it."""
 
     body: bytes = b""
     reply: bytes = b""
     tail: int | None = None
+    ready: Ready | None = None
 
 
 NOTHING_KNOWN = Known()
@@ -107,12 +109,24 @@ def _pack(content: bytes, use: Use, known: Known) -> tuple[bytes, Use]:
     body, reply = known.body, known.reply
     if not use.is_near(body, reply):
         return zstd.pack_after(content, use.prefix(body, reply)), use
-    frame = zstd.pack_with(content, use.dictionary(body, reply))
+    ready = known.ready
+    if ready is not None and ready.packer and ready.use == use and len(content) <= zstd.MOST_READY:
+        frame = ready.packer.pack(content)
+    else:
+        frame = zstd.pack_with(content, use.dictionary(body, reply))
     if len(frame) > _MAY_BE_FAR and use.tail is not None and len(body) + len(reply) > REACH:
         further = zstd.pack_after(content, use.prefix(body, reply))
         if len(further) < len(frame):
             return further, replace(use, far=True)
     return frame, use
+
+
+def _unpack_near(frame: bytes, size: int, use: Use, known: Known) -> bytes:
+    ready = known.ready
+    if ready is not None and ready.unpacker and ready.use == use and size <= zstd.MOST_WINDOW:
+        return ready.unpacker.unpack(frame, size)
+    dictionary = zstd.once(use.dictionary(known.body, known.reply))
+    return zstd.unpack_frame(frame, size, dictionary)
 
 
 def read_head(message: bytes) -> Head:
@@ -144,8 +158,7 @@ def decode(message: bytes, head: Head, use: Use, known: Known, limit: int) -> by
     if not head.distance:
         body = zstd.unpack_frame(frame, head.size, dictionaries.request())
     elif use.is_near(known.body, known.reply):
-        dictionary = zstd.once(use.dictionary(known.body, known.reply))
-        body = zstd.unpack_frame(frame, head.size, dictionary)
+        body = _unpack_near(frame, head.size, use, known)
     else:
         prefix = zstd.prefix(use.prefix(known.body, known.reply))
         body = zstd.unpack_frame(frame, head.size, prefix)

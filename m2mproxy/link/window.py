@@ -14,11 +14,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
+from m2mproxy.link.ready import Ready
 from m2mproxy.link.scope import NOTHING, Names
 
 MiB = 1 << 20
 # What an entry costs beside its bytes: itself, its places in tables, a scope of its own.
 _OVERHEAD = 1024
+# Entries of a process for whose next turn something is ready: conversations that go on at the same
+# time. These are not counted, and take some 300 KiB each.
+_MOST_READY = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class Entry:
     """Such secrets of replies to entries that it replaced, as far as its body has them."""
     names: Names = NOTHING
     """What its body says of whose it is, where that is worth to be known again."""
+    ready: Ready | None = None
+    """What codes the body that continues it, or reads it, where that is made."""
 
     @property
     def size(self) -> int:
@@ -83,7 +89,12 @@ class Entry:
         """Let go of what it holds."""
         self.body = self.reply = b""
         self.marks, self.secrets, self.others, self.called = [], [], [], []
-        self.extra, self.names = 0, NOTHING
+        self.extra, self.names, self.ready = 0, NOTHING, None
+
+    def take_ready(self) -> Ready | None:
+        """What is ready, which is used once."""
+        ready, self.ready = self.ready, None
+        return ready
 
 
 class Memory:
@@ -93,7 +104,16 @@ class Memory:
         """`limit` in bytes."""
         self._limit = limit
         self._windows: OrderedDict[Window, None] = OrderedDict()  # the longest unused first
+        self._ready: OrderedDict[Entry, None] = OrderedDict()  # the longest ready first
         self.used = 0
+
+    def keep_ready(self, entry: Entry) -> None:
+        """Something is ready for `entry`. Only the last few keep that."""
+        self._ready[entry] = None
+        self._ready.move_to_end(entry)
+        if len(self._ready) > _MOST_READY:
+            oldest, _ = self._ready.popitem(last=False)
+            oldest.ready = None
 
     def changed(self, window: Window, size: int) -> None:
         """`window` holds `size` bytes more, or less. Those that were unused for longest make
@@ -178,6 +198,13 @@ class Window:
         entry.extra += extra
         self._count(entry, more)
         return self._has(entry)
+
+    def prepare(self, entry: Entry, make: Callable[[int, bytes, bytes], Ready]) -> None:
+        """The entry's reply is complete: make ready what its next turn takes. Where that will be is
+        not known of a conversation's first turn."""
+        if self._has(entry) and entry.tail is not None:
+            entry.ready = make(entry.tail, entry.body, entry.reply)
+            self._memory.keep_ready(entry)
 
     def get(self, number: int) -> Entry | None:
         """An entry that is not too old."""

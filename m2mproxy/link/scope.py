@@ -110,11 +110,12 @@ def names_in(body: bytes, earlier: Earlier | None = None) -> Names:
     first = max(at - _MARGIN, 0)
     last = at + more + _MARGIN
     before = body[first:at] + body[at + more : last]
-    if not (old.found or _has_name(body[first:last]) or _has_name(before)):
+    had_any = _has_name(before)
+    if not (old.found or had_any or _has_name(body[first:last])):
         return old  # none was found, and there is none around that place either
     # Around the place all is as it is found there, in the old body and in the new one.
     around = _search(body, first, at + more)
-    was = _search(before, 0, at - first)
+    was = _search(before, 0, at - first).total if had_any else 0
     found = [key for key in old.found if key.start < first]
     if any(key.end >= at for key in found):  # a long value was cut into
         return _search(body, 0, len(body))
@@ -122,7 +123,7 @@ def names_in(body: bytes, earlier: Earlier | None = None) -> Names:
     found += [
         Key(start + more, end + more, text) for start, end, text in old.found if start >= at
     ]
-    return _names(found, old.total - was.total + around.total, around.is_settled)
+    return _names(found, old.total - was + around.total, around.is_settled)
 
 
 def _has_name(part: bytes) -> bool:

@@ -11,7 +11,7 @@ said that it has it, and beyond its own conversation only in whole blocks, to it
 reply, unless the operator allows more. A body is of the entry's conversation if it contains the
 entry's body, or what only a receiver of one of its replies can know. To send the same request as
 somebody else does not prove that one got the reply: that is referred to only where the body repeats
-all that it says, or has such a thing.
+all that it says, or has such a thing; and where less than the request is shown, a block of it.
 """
 
 from __future__ import annotations
@@ -173,11 +173,13 @@ class Edge:
         if (own := self._continued(look, nearest, kin)) is not None:
             same = shared(own.marks, look.marks)
             tail = len(own.body) - self._common(own, look, same)
-            reply = self._may_have_reply(own, body, same)
+            at, end = len(own.body) - tail, len(body) - tail
+            reply = self._may_have_reply(own, body, at, end)
             use = Use(reply, replaces=True, tail=tail, where_before=tail == own.tail)
             self._refer(plan, own, use)
         elif (own := self._rewritten(look, nearest, kin)) is not None:
-            reply = self._may_have_reply(own, body, shared(own.marks, look.marks))
+            first = self._common(own, look, shared(own.marks, look.marks))
+            reply = self._may_have_reply(own, body, first, len(body))
             self._refer(plan, own, Use(reply, replaces=own.aside is look.aside))
         elif self._isolation is not Isolation.CONVERSATION:
             self._survey(plan, recent)
@@ -235,16 +237,22 @@ class Edge:
             and continues(with_texts(old), with_texts(new))
         )
 
-    def _may_have_reply(self, own: Entry, body: bytes, same: int) -> bool:
-        """Whether the body shows, after the first bytes, which are the `same`, that its sender got
-        the reply. Of a reply with a random id that is the id; of any other all of it, or a long
-        text that it says first, but for space around that; of both what the model has sealed."""
+    def _may_have_reply(
+        self, own: Entry, body: bytes, first: int, end: int, least: int = 0
+    ) -> bool:
+        """Whether the body shows, by what does not lie wholly outside of these bytes of it, that
+        its sender got the reply. Of a reply with a random id that is the id; of any other all of
+        it, or a long text that it says first, but for space around that, of `least` bytes; of both
+        what the model has sealed."""
         if not self._has_reply(own) or self._isolation is Isolation.CREDENTIAL:
             return self._has_reply(own)
-        known = [*(own.secrets or shown.texts(own.reply)), *own.others]
-        if any(body.find(each, same) >= 0 for each in known):
-            return True
-        return any(body.find(each, same) >= 0 for each in shown.seals(own.reply))
+
+        def is_there(part: bytes) -> bool:
+            return body.find(part, max(first - len(part) + 1, 0), end + len(part) - 1) >= 0
+
+        texts = own.secrets or [each for each in shown.texts(own.reply) if len(each) >= least]
+        known = [*texts, *own.others]
+        return any(map(is_there, known)) or any(map(is_there, shown.seals(own.reply)))
 
     def _has_reply(self, entry: Entry) -> bool:
         """Whether there is one, and the core is still believed to have the same."""
@@ -281,8 +289,11 @@ class Edge:
             if survey.runs:
                 runs = tuple(survey.runs[:MOST_RUNS])
                 # Who does not say how the conversation ended may have its beginning from elsewhere.
+                # Who does may have the end from there, too: what is asked is not all known.
                 is_whole = runs[-1].end + BLOCK > len(best.body)
-                reply = is_whole and self._may_have_reply(best, survey.body, 0)
+                reply = is_whole and self._may_have_reply(
+                    best, survey.body, 0, len(survey.body), BLOCK
+                )
                 self._refer(plan, best, Use(reply, runs=runs))
         else:
             self._refer(plan, best, Use(reply=self._has_reply(best)))

@@ -90,6 +90,95 @@ def test_who_asks_the_same_finds_out_the_reply_where_the_operator_lets_them() ->
     assert found >= 0.9 * TRIALS
 
 
+# -- what stands where the other's body is known but for some of it --------------------------------
+
+Json = dict[str, Any]
+
+
+def written(messages: list[Json], prompt: str, tools: list[Json], api: str) -> bytes:
+    """A body as applications order it."""
+    system = said("system", prompt)
+    if api == "chat":
+        return body([system, *messages])
+    if api == "tools last":
+        return body([system, *messages], tools=tools)
+    if api == "tools first":
+        return json.dumps({"tools": tools, "messages": [system, *messages]}).encode()
+    return body(messages, system=prompt, tools=tools)  # the Messages API's
+
+
+def short_reply(kind: int, start: str, pin: str) -> Json:
+    """Less than a block that has a number, in the shapes that replies have."""
+    return (
+        said("assistant", f"{start}{pin}."),
+        said("assistant", "") | {"reasoning_content": start + pin},
+        paid("call_1", pin, ""),
+        paid("call_1", pin, start),
+    )[kind % 4]
+
+
+def guessed_beside(api: str, seed: int) -> bool:
+    """Whether B finds the number in the reply to A, of whose request B knows all but the question,
+    which is all that comes after what both have of the application."""
+    rng = random.Random(f"{api} {seed}")
+    prompt, question, secret = words(rng, rng.randrange(1500, 6000)), number(rng), number(rng)
+    tools = [{"name": name, "description": words(rng, 1500)} for name in "fg"]
+    start = words(rng, rng.randrange(0, 900))
+    link = ends()
+    asked = written([said("user", question)], prompt, tools, api)
+    link.exchange(asked, [short_reply(seed, start, secret)])
+    candidates = [secret, *(number(rng) for _ in range(CANDIDATES - 1))]
+    rng.shuffle(candidates)
+
+    def probe(guess: str) -> int:
+        messages = [said("user", "x"), short_reply(seed, start, guess), said("user", "y")]
+        return size_of(link, written(messages, prompt, tools, api))
+
+    return min(candidates, key=probe) == secret
+
+
+@pytest.mark.parametrize("api", ["chat", "tools last", "tools first", "prompt last"])
+def test_who_knows_only_what_the_application_says_does_not_find_out_a_short_reply(api: str) -> None:
+    assert sum(guessed_beside(api, seed) for seed in range(TRIALS)) <= MOST_BY_CHANCE
+
+
+WHERE = ["text", "paragraph", "picture", "prompt", "tool"]
+
+
+def guessed_within(where: str, seed: int) -> bool:
+    """Whether B finds a number of which less than a block around it is known, and all of the rest:
+    in a text, a paragraph, a picture, the prompt, or a tool."""
+    rng = random.Random(f"{where} {seed}")
+    around, secret = words(rng, rng.randrange(900)), number(rng)
+    cut = rng.randrange(len(around) + 1)
+    prompt, before, after = (words(rng, rng.randrange(1, 4000)) for _ in range(3))
+    link = ends()
+
+    def asked(start: str, pin: str, end: str) -> bytes:
+        text = start + around[:cut] + pin + around[cut:] + end
+        inner = {
+            "text": f"{before}{text}{after}",
+            "paragraph": f"{before}\n\n{text}\n\n{after}",
+            "picture": f"data:image/png;base64,{text}{after}",
+        }.get(where, before)
+        tools = [{"name": "f", "description": text if where == "tool" else after}]
+        system = prompt + (text if where == "prompt" else "")
+        return written([said("user", inner), said("user", "?")], system, tools, "tools last")
+
+    unknown, mine = ([words(rng, rng.randrange(12, 40)) for _ in range(2)] for _ in range(2))
+    link.exchange(asked(unknown[0], secret, unknown[1]), [said("assistant", "ok")])
+    candidates = [secret, *(number(rng) for _ in range(CANDIDATES - 1))]
+    rng.shuffle(candidates)
+    sizes = {each: size_of(link, asked(mine[0], each, mine[1])) for each in candidates}
+    return min(candidates, key=lambda each: sizes[each]) == secret
+
+
+def test_what_stands_in_no_block_that_is_known_is_not_found_out() -> None:
+    """Wherever that is: were it found in one of the five, forty guesses would be right."""
+    found = [guessed_within(WHERE[seed % len(WHERE)], seed) for seed in range(TRIALS)]
+    assert sum(found) <= MOST_BY_CHANCE
+
+
 SEALED = "Ev+A/b9q" * 20
 ENDS = ("Q1x+y/Zk4" * 6)[:48]
 
@@ -136,6 +225,19 @@ def test_a_seal_that_both_turns_have_shows_nothing() -> None:
     link.exchange(body([said("user", "2 + 2?"), signed]), [signed])
     again = body([said("user", "2 + 2?"), signed, said("user", "?")])
     assert not link.choose(again).use.reply
+
+
+@pytest.mark.parametrize("before", range(0, 300, 20))
+def test_what_the_request_has_already_shows_nothing_of_its_reply(before: int) -> None:
+    """B asks the same as A, which has what the model repeats, wherever that stands."""
+    link = ends()
+    text = words(rng, 100).strip()
+    signed = said("assistant", "x" * before) | {"signature": SEALED + ENDS}
+    asked = [signed, said("user", f"Say this, and pay: {text}")]
+    link.exchange(body(asked), [paid("call_1", "4711", text) | {"signature": SEALED + ENDS}])
+    for pin in ("4711", "4712"):
+        again = [*asked, paid("call_1", pin, ""), said("tool", "paid")]
+        assert not link.choose(body(again)).use.reply
 
 
 def test_what_is_no_seal_shows_nothing_by_its_end() -> None:
@@ -318,7 +420,7 @@ def test_a_reply_that_cannot_be_written_is_not_referred_to_though_its_call_is_kn
     assert plan.entry is sent.entry and not plan.use.reply
 
 
-def paid(name: str, pin: int, text: str) -> dict[str, Any]:
+def paid(name: str, pin: str, text: str) -> dict[str, Any]:
     call = {"name": "pay", "arguments": f'{{"pin":"{pin}"}}'}
     calls = [{"id": name, "type": "function", "function": call}]
     return {"role": "assistant", "content": text, "tool_calls": calls}
@@ -332,11 +434,11 @@ def test_what_follows_a_short_text_that_was_guessed_is_not_found_piece_by_piece(
     """B asks the same as A, knows how the reply begins, and has another id or that of any."""
     link = ends()
     asked = [said("system", words(rng, 3000)), said("user", "pay")]
-    link.exchange(body(asked), [paid(name, 4711, text)])
+    link.exchange(body(asked), [paid(name, "4711", text)])
     name = name.replace(RANDOM, "call_Ab3Cd4Ef5Gh6Ij7Kl8Mn")
-    for pin in (4711, 4712, 4799, 9999):
+    for pin in ("4711", "4712", "4799", "9999"):
         guess = body([*asked, paid(name, pin, text), said("tool", "paid")])
-        assert link.choose(guess).use.reply == (whole and pin == 4711)
+        assert link.choose(guess).use.reply == (whole and pin == "4711")
 
 
 @pytest.mark.parametrize("around", ["", " ", "\n\n"])

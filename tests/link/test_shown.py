@@ -175,3 +175,15 @@ def test_a_reply_is_not_referred_to_with_blocks_unless_they_go_to_the_end() -> N
     link.exchange(at_time(31, *LONG, LAST), [ANSWER])
     plan = link.choose(at_time(32, *LONG, said("user", words(random.Random(8), 1500)), ANSWER))
     assert plan.use.runs and not plan.use.reply
+
+
+@pytest.mark.parametrize("size, is_known", [(1023, False), (1024, True)])
+def test_a_reply_is_referred_to_with_blocks_only_where_as_much_of_it_is_there(
+    size: int, is_known: bool
+) -> None:
+    """All else that is known may be the prompt, which others have, too."""
+    text = words(random.Random(size), size - 1) + "."
+    link = ends()
+    link.exchange(at_time(31, *LONG, LAST), [{"content": text, "tool_calls": [], "x": "y" * size}])
+    plan = link.choose(at_time(32, *LONG, LAST, said("assistant", text), said("user", "more")))
+    assert plan.use.runs and plan.use.reply is is_known

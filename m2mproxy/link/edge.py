@@ -214,7 +214,11 @@ class Edge:
         if found is not None:
             return found
         near = [nearest] if nearest is not None else kin[:_MOST_COMPARED]
+        left = MOST_SEARCHED  # of all of them together
         for each in near:
+            left -= max(len(each.body), len(look.body)) - shared(each.marks, look.marks)
+            if left < 0:
+                break
             if self._is_marked_anew(each, look):
                 return each
         return self._index.shown(look.scope, look.body)
@@ -250,9 +254,9 @@ class Edge:
         def is_there(part: bytes) -> bool:
             return body.find(part, max(first - len(part) + 1, 0), end + len(part) - 1) >= 0
 
-        texts = own.secrets or [each for each in shown.texts(own.reply) if len(each) >= least]
-        known = [*texts, *own.others]
-        return any(map(is_there, known)) or any(map(is_there, shown.seals(own.reply)))
+        texts = own.secrets or (each for each in shown.texts(own.reply) if len(each) >= least)
+        known = (texts, own.others, shown.seals(own.reply))
+        return any(is_there(part) for parts in known for part in parts)
 
     def _has_reply(self, entry: Entry) -> bool:
         """Whether there is one, and the core is still believed to have the same."""

@@ -29,7 +29,7 @@ _MARK = 120
 _SECRET, _MOST_SECRETS, _LONGEST_SECRET = 200, 16, 256
 # What the result of a tool call names it by.
 _CALLS = (b'"tool_call_id"', b'"call_id"', b'"tool_use_id"')
-_text = re.compile(rb'\s*:\s*"([^"\\]{8,256})"').match
+_text = re.compile(rb'\s*+:\s*+"([^"\\]{8,256})"').match
 
 
 def chain(scope: bytes, body: bytes, known: Sequence[int] = ()) -> list[int]:

@@ -11,51 +11,78 @@ The one rule: what is shorter, or can be made up, shows nothing: it could be gue
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-# What a reply says: its text, or the arguments of a call; and what it thought before.
-_said = re.compile(
-    rb'"(?:content|text|arguments)": ?"((?:[^"\\]|\\.)[^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL
-).search
-_thought = re.compile(
-    rb'"(?:reasoning|reasoning_content|thinking)": ?"((?:[^"\\]|\\.)[^"\\]*+(?:\\.[^"\\]*+)*+)"',
-    re.DOTALL,
-).search
+# What a reply says: its text, or the arguments of a call; and what it thought before. Names are
+# looked for as they are: a pattern that has several takes 20 ms for a reply of 512 KiB.
+_SAID = (b'"content":', b'"text":', b'"arguments":')
+_THOUGHT = (b'"reasoning":', b'"reasoning_content":', b'"thinking":')
+_is_text = re.compile(rb' ?"((?:[^"\\]|\\.)[^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL).match
+# How often a name is looked at that has nothing of use.
+_MOST_NAMED = 16
 _SPACE = b" \\nrt"  # as it is, or escaped
 # What is shorter could be guessed, and then what the reply says after it, piece by piece.
 _LEAST_SAID = 64
 # What the text of a reply begins with, which the first message of a body has not before it.
 _BEFORE_REPLY = b", "
 
-_sealed = re.compile(
-    rb'"(?:signature|thoughtSignature|thought_signature|encrypted_content)": ?"([\w+/=-]{128,})"'
-    rb'|"type": ?"(?:redacted_thinking|reasoning\.encrypted)"[^{}]{0,256}?'
-    rb'"data": ?"([\w+/=-]{128,})"'
-).finditer
-# Bytes at its end, which nobody can guess, and how many of them are looked for.
+# What is sealed by what it is, not by its name.
+_KINDS = (b'"type":"redacted_thinking"', b'"type":"reasoning.encrypted"')
+_SPACED_KINDS = tuple(kind.replace(b":", b": ") for kind in _KINDS)
+_has_data = re.compile(rb'[^{}]{0,256}?"data": ?"([\w+/=-]{128,})"').match
+# Bytes at its end, which nobody can guess, and how many of a name are looked for.
 _OF_SEALED, _MOST_SEALED = 48, 4
 # Ends of the names of what is sealed, by which the last one is found, and the text of that.
 _NAMES = (b'ignature"', b'"encrypted_content"')
-_seal = re.compile(rb'\s*:\s*"([\w+/=-]{128,})"').match
-_id = re.compile(rb'\s*:\s*"([^"\\]{8,256})"').match
+_is_sealed = re.compile(rb'\s*+:\s*+"([\w+/=-]{128,})"').match
+_id = re.compile(rb'\s*+:\s*+"([^"\\]{8,256})"').match
 # Ids at the end of a body that are looked at: a schema that comes after them may have some, too.
 _MOST_IDS = 8
 # And how many bytes at its end are searched.
 MOST_SEARCHED = 256 * 1024
+_Match = Callable[[bytes, int], re.Match[bytes] | None]
 # Some libraries write what they read as Base64 in the alphabet for URLs.
 _OF_URLS = bytes.maketrans(b"-_", b"+/")
 
 
-def texts(reply: bytes) -> list[bytes]:
+def texts(reply: bytes) -> Iterator[bytes]:
     """What a body has of a reply without random ids of calls, if its sender got that."""
-    whole = reply.lstrip(_BEFORE_REPLY)
-    found = (match[1].strip(_SPACE) for match in (_said(reply), _thought(reply)) if match)
-    return [*(text for text in found if len(text) >= _LEAST_SAID), whole]
+    for names in (_SAID, _THOUGHT):
+        text = _first(reply, names).strip(_SPACE)
+        if len(text) >= _LEAST_SAID:
+            yield text
+    yield reply.lstrip(_BEFORE_REPLY)
 
 
-def seals(reply: bytes) -> list[bytes]:
+def _first(reply: bytes, names: Iterable[bytes]) -> bytes:
+    """The text that comes first of those with these names; nothing where there is none."""
+    text, end = b"", len(reply)
+    for name in names:
+        if match := next(_named(reply, name, _is_text, end), None):
+            text, end = match[1], match.start()
+    return text
+
+
+def _named(reply: bytes, name: bytes, match: _Match, end: int) -> Iterator[re.Match[bytes]]:
+    """What follows a name before the `end`, where it is of use."""
+    at = reply.find(name, 0, end)
+    for _ in range(_MOST_NAMED):
+        if at < 0:
+            return
+        at += len(name)
+        if found := match(reply, at):
+            yield found
+        at = reply.find(name, at, end)
+
+
+def seals(reply: bytes) -> Iterator[bytes]:
     """What it has of one of whatever kind: ends of what is sealed."""
-    return [(each[1] or each[2])[-_OF_SEALED:] for each in islice(_sealed(reply), _MOST_SEALED)]
+    kinds = _SPACED_KINDS if reply.startswith(_BEFORE_REPLY) else _KINDS
+    for names, match in ((_NAMES, _is_sealed), (kinds, _has_data)):
+        for name in names:
+            for each in islice(_named(reply, name, match, len(reply)), _MOST_SEALED):
+                yield each[1][-_OF_SEALED:]
 
 
 def last_seals(text: bytes) -> list[bytes]:
@@ -63,7 +90,7 @@ def last_seals(text: bytes) -> list[bytes]:
     found, first = [], max(len(text) - MOST_SEARCHED, 0)
     for name in _NAMES:
         at = text.rfind(name, first)
-        if at >= 0 and (match := _seal(text, at + len(name))):
+        if at >= 0 and (match := _is_sealed(text, at + len(name))):
             found.append(match[1][-_OF_SEALED:].translate(_OF_URLS))
     return found
 

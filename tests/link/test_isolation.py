@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from conversations import Ends, Sent, body, ends, said, words
 
+from m2mproxy.link import edge
 from m2mproxy.link.edge import Isolation, Plan
+from m2mproxy.link.match import without_marks
+from m2mproxy.link.shown import MOST_SEARCHED
 
 TRIALS, CANDIDATES = 200, 20
 # Of 200 guesses with a chance of one in twenty each, 21 or more are right once in a thousand times.
@@ -505,3 +508,29 @@ def test_marks_are_looked_for_in_a_bounded_part_of_a_body() -> None:
     assert link.choose(marked(["a" * 600, "b", long, "x"], 3)).entry is None
     link.exchange(marked([long, "a" * 600, "b"], 2))
     assert link.choose(marked([long, "a" * 600, "b", "x"], 3)).entry is not None
+
+
+def test_all_that_may_be_marked_anew_is_compared_in_a_bounded_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where no beginning is the same, several entries may be the one."""
+    looked_at: list[int] = []
+
+    def without(part: bytes) -> bytes:
+        looked_at.append(len(part))
+        return without_marks(part)
+
+    monkeypatch.setattr(edge, "without_marks", without)
+    link = ends()
+    long = words(rng, 100_000)
+
+    def asked(first: str) -> bytes:
+        return body([{"role": "user", **CACHED, "content": first}, said("user", long)]).replace(
+            b'{"model":"m","messages":[', b'{"messages":['
+        )
+
+    for number in range(6):
+        link.exchange(asked(str(number)))
+    looked_at.clear()
+    link.choose(asked("x"))
+    assert 0 < sum(looked_at) <= 2 * MOST_SEARCHED

@@ -19,6 +19,8 @@ from m2mproxy.link.match import (
     continues_at,
     insertion,
     starts,
+    with_texts,
+    without_marks,
 )
 
 turns = st.text("},]", max_size=8).map(str.encode)
@@ -218,3 +220,12 @@ def test_a_body_of_nothing_but_paragraphs_has_a_bounded_number_of_starts() -> No
     body = rb"\n\n" * match.MOST_SEARCHED
     starts = list(match.text_starts(body))
     assert len(starts) <= 4 * match._MOST_STARTS and max(starts) <= match.MOST_SEARCHED
+
+
+def test_marks_and_lists_are_looked_at_up_to_a_number() -> None:
+    """A request has four marks. Of 255 KiB of them each took some µs, and the loop for 50 ms."""
+    mark, few = b'"cache_control":{"type":"ephemeral"},', 64
+    assert without_marks(mark * few + b"x") == b"x"
+    assert without_marks(mark * (few + 2) + b"x") == mark * 2 + b"x"
+    text = b'[{"type":"text","text":"a"}],'
+    assert with_texts(text * (few + 2)) == b'"a",' * few + text * 2

@@ -15,19 +15,22 @@ from __future__ import annotations
 
 import json
 import re
-from itertools import chain
+from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Any, Final
 
 import orjson
 
 from m2mproxy.link.letters import spell
-from m2mproxy.link.parsed import dicts
+from m2mproxy.link.parsed import dicts, loads
 from m2mproxy.link.reply_chat import MOST_CALLS, Choice
 from m2mproxy.link.reply_gemini import MOST_CONTENTS, Contents, contents_of
 from m2mproxy.link.reply_messages import Blocks, message_of
 
 # A reply of which there is more is not remembered: neither it nor what is left of an event.
 MOST = 512 * 1024
+# A reply of more messages is none, and of so many parts of it the ids are known: each takes 2 µs.
+_MOST_MESSAGES = _MOST_PARTS = 1024
 # Choices (`n`) of which the texts are kept apart.
 _MOST_CHOICES = 16
 _EVENT: Final = b"data:"
@@ -88,15 +91,14 @@ class ReplyReader:
         """The response is complete: its messages, or what else the application sends back."""
         if self._given_up or self._stream.size > MOST:
             return []
-        if self._events:
-            return self._stream.messages()
-        return _of_body(_parsed(self._held))
+        messages = self._stream.messages() if self._events else _of_body(_parsed(self._held))
+        return messages if len(messages) <= _MOST_MESSAGES else []
 
 
 def _parsed(text: bytes | bytearray) -> Any:
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
+        return loads(text)
+    except ValueError:
         return None
 
 
@@ -181,13 +183,16 @@ class _Stream:
 def secrets(messages: list[dict[str, Any]]) -> list[bytes]:
     """The ids of tool calls that nobody can know who did not see the reply: random ones. An id that
     is made of the function's name and a number is none."""
-    found = [
-        name.encode()
-        for message in messages
-        for part in (message, *chain.from_iterable(dicts(message.get(at)) for at in _CALLS))
-        if (name := _random_id(part)) is not None
-    ]
-    return found[:MOST_CALLS]
+    parts = chain.from_iterable(map(_candidates, messages))
+    ids = (_random_id(part) for part in islice(parts, _MOST_PARTS))
+    return [name.encode() for name in ids if name is not None][:MOST_CALLS]
+
+
+def _candidates(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What of a message may be a call: itself, or what it has."""
+    yield message
+    for at in _CALLS:
+        yield from dicts(message.get(at))
 
 
 def others(messages: list[dict[str, Any]]) -> list[bytes]:
@@ -195,7 +200,8 @@ def others(messages: list[dict[str, Any]]) -> list[bytes]:
     the provider's own tools did in the Messages API."""
     found = []
     for message in messages:
-        ran = [each for each in dicts(message.get("content")) if _is_of_provider(each)]
+        blocks = dicts(message.get("content"))[:_MOST_PARTS]
+        ran = [each for each in blocks if _is_of_provider(each)]
         items = [message] if isinstance(message.get("type"), str) else []
         for each in (*items, *ran):
             name = each.get("id")

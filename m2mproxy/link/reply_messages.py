@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
+from m2mproxy.link.parsed import loads
 
 # Blocks of a message, and names of texts of one.
 _MOST_BLOCKS, _MOST_TEXTS = 256, 16
@@ -70,8 +70,8 @@ def _whole(begun: dict[str, Any], texts: dict[str, list[str]]) -> dict[str, Any]
         text = "".join(pieces)
         if name == _ARGUMENTS:
             try:
-                block["input"] = orjson.loads(text)
-            except orjson.JSONDecodeError:
+                block["input"] = loads(text.encode())
+            except ValueError:
                 continue  # no arguments: as it began
         else:
             before = block.get(name)

@@ -544,12 +544,48 @@ def test_a_stream_has_a_bounded_number_of_choices_names_and_calls() -> None:
     assert len(read([sse(*kept)])[0]["tool_calls"][0]) == 19
     contents = [part(number, {"text": "x"}) for number in range(100)]
     assert len(read([sse(*contents)])) == 16
-    whole = {"candidates": [{"content": {"parts": [{"text": "x"}]}}] * 100}
+    whole = {"candidates": [{"content": {"parts": [{"text": "x" * 64}]}}] * 100}
     assert len(read([json.dumps(whole).encode()], events=False)) == 16
     blocks = [began(number, type="text") for number in range(1000)]
     assert len(read([sse(*blocks)])[0]["content"]) == 256
     names = [went_on(0, "x", **{f"name{number}": "x"}) for number in range(100)]
     assert len(read([sse(began(0, type="text"), *names)])[0]["content"][0]) == 17
+
+
+def item(size: int) -> dict[str, object]:
+    """Of that many bytes, with its comma."""
+    return {"a": "x" * (size - 9)}
+
+
+@pytest.mark.parametrize("size, fits", [(16, True), (15, False)])
+def test_what_has_an_object_every_few_bytes_is_not_read(size: int, fits: bool) -> None:
+    """It took half a second to read and write 512 KiB of nothing else."""
+    body = json.dumps({"output": [item(size)] * 1000 + [item(100)]}, separators=(",", ":"))
+    assert bool(read([body.encode()], events=False)) == fits
+    event = '{"type":"response.output_item.done","item":' + body + "}"
+    assert bool(read([sse(event)])) == fits
+    events = [began(0, type="tool_use", input={}), went_on(0, "partial_json", partial_json=body)]
+    [message] = read([sse(*events)])
+    assert bool(message["content"][0]["input"]) == fits
+
+
+def test_short_objects_are_read_however_many_they_are() -> None:
+    assert len(read([b'{"output":[%b]}' % b",".join([b"{}"] * 300)], events=False)) == 300
+
+
+@pytest.mark.parametrize("count, fits", [(1024, True), (1025, False)])
+def test_a_reply_of_too_many_messages_is_none(count: int, fits: bool) -> None:
+    items = [item(32)] * count
+    assert bool(read([json.dumps({"output": items}).encode()], events=False)) == fits
+    events = [{"type": "response.output_item.done", "item": each} for each in items]
+    assert bool(read([sse(*events)])) == fits
+
+
+def test_ids_are_looked_for_in_a_bounded_number_of_parts() -> None:
+    call = {"type": "tool_use", "id": "toolu_1a2b3c4d", "name": "f"}
+    for before, found in ((1000, 1), (2000, 0)):
+        messages = [{"role": "assistant", "content": [*[item(32)] * before, call]}]
+        assert len(secrets(messages)) == found
 
 
 def test_all_that_a_stream_has_counts_towards_its_bound() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from linklib.letters import PIECES, more_escapes
 
 LARGEST = 1 << 19
+DENSE_FROM, MOST_MESSAGES = 1024, 1024
 Json = Any
 
 
@@ -20,7 +21,7 @@ def text(content_type: str, body: bytes, request: bytes) -> bytes | None:
     """The text of a whole, decoded response to the body `request`, or None."""
     try:
         messages = list(_of_stream(body) if is_stream(content_type) else _of_json(body))
-        return render(messages, request) or None
+        return (render(messages, request) or None) if len(messages) <= MOST_MESSAGES else None
     except (ValueError, RecursionError):
         return None
 
@@ -50,7 +51,9 @@ def _int(number: str) -> int | float:
 
 
 def read_json(data: bytes) -> Json:
-    """Strictly as in RFC 8259; ValueError for what is none."""
+    """Strictly as in RFC 8259; ValueError for what is none, or too dense."""
+    if len(data) > DENSE_FROM and 16 * sum(map(data.count, (b"{", b"["))) > len(data):
+        raise ValueError("too dense")
     try:
         value = json.loads(
             data.decode(), parse_constant=_constant, parse_float=_float, parse_int=_int

@@ -65,7 +65,15 @@ def answer(rng: Random) -> Answer:
         kinds = ("text/event-stream", "text/event-stream; charset=utf-8", "Text/Event-Stream ;x")
         return Answer(rng.choice(kinds), [event for event in events if event] or [b"\n"])
     body = make.json().encode("utf-8", "surrogatepass")
+    if rng.random() < 0.08:
+        body = _items(rng.choice((60, 100, 1024, 1025)), rng.choice((4, 6, 7, 8, 30)))
     return Answer("application/json", [body], rng.choice((200, 200, 200, 201, 299, 400, 500)))
+
+
+def _items(count: int, size: int) -> bytes:
+    """Items of the Responses API, about as dense and as many as may be."""
+    item = json.dumps({"a": "x" * size}, separators=(",", ":"))
+    return ('{"output":[' + ",".join([item] * count) + "]}").encode()
 
 
 class _Maker:

@@ -41,7 +41,7 @@ class Tcp(asyncio.Protocol):
     """One transport. `make` builds the connection once the transport is there, which knows what
     TLS has negotiated; another may take its place later."""
 
-    __slots__ = ("_make", "_transport", "_vigil", "connection")
+    __slots__ = ("_make", "_vigil", "connection", "transport")
 
     def __init__(
         self, make: Callable[[asyncio.Transport], Connection], vigil: Vigil | None = None
@@ -49,7 +49,7 @@ class Tcp(asyncio.Protocol):
         """`vigil` ends the transport if its peer is gone without a word."""
         self._make = make
         self._vigil = vigil
-        self._transport: asyncio.Transport
+        self.transport: asyncio.Transport
         self.connection: Connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -57,9 +57,9 @@ class Tcp(asyncio.Protocol):
         stream.set_write_buffer_limits(high=WRITE_HIGH, low=_WRITE_LOW)
         self.connection = self._make(stream)
         del self._make  # it may know us
-        self._transport = stream
+        self.transport = stream
         if self._vigil is not None:
-            self._vigil.begin(stream, self._give_up)
+            self._vigil.begin(self)
         self.connection.attach(stream)
 
     def data_received(self, data: bytes) -> None:
@@ -70,13 +70,14 @@ class Tcp(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._vigil is not None:
-            self._vigil.end(self._transport)
+            self._vigil.end(self)
         self.connection.lost(exc)
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """The peer is gone."""
         # With a reset, or the kernel would go on trying, and answer should the peer ask.
-        reset_on_close(self._transport)
-        self._transport.abort()
+        reset_on_close(self.transport)
+        self.transport.abort()
 
     def pause_writing(self) -> None:
         self.connection.writable(False)
@@ -94,7 +95,7 @@ class Dialled(Tcp):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:
-            for data in unread(self._transport):
+            for data in unread(self.transport):
                 self.connection.received(data)
         super().connection_lost(exc)
 

@@ -11,8 +11,8 @@ of it. One on which nothing is under way is the kernel's to ask about (`tune` in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import Protocol
 
 from m2mproxy.net.path import delivered
 
@@ -23,62 +23,68 @@ _EVERY = 5.0
 _AT_ONCE = 200
 
 
-@dataclass(slots=True)
-class _Seen:
-    """What a connection had delivered, and when that was first seen with more under way."""
+class Watched(Protocol):
+    """A connection, as far as it is watched over."""
 
-    give_up: Callable[[], None]
-    count: int | None = None
-    since: float = 0.0
+    transport: asyncio.Transport
+
+    def give_up(self) -> None:
+        """Its peer is gone."""
 
 
 class Vigil:
     """All TCP connections of a process."""
 
-    __slots__ = ("_loop", "_rest", "_seen", "_timer")
+    __slots__ = ("_loop", "_rest", "_timer", "_under_way", "_watched")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._seen: dict[asyncio.Transport, _Seen] = {}
-        self._rest: Iterator[asyncio.Transport] = iter(())  # of this round
+        self._watched: set[Watched] = set()
+        # What of those with more under way was delivered, and when that was first seen: few.
+        self._under_way: dict[Watched, tuple[int, float]] = {}
+        self._rest: Iterator[Watched] = iter(())  # of this round
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, transport: asyncio.Transport, give_up: Callable[[], None]) -> None:
-        """Watch over a connection; `give_up` is called if its peer is gone."""
-        self._seen[transport] = _Seen(give_up)
+    def begin(self, each: Watched) -> None:
+        """Watch over a connection, from when its transport is there."""
+        self._watched.add(each)
         if self._timer is None:
             self._timer = self._loop.call_later(_EVERY, self._round)
 
-    def end(self, transport: asyncio.Transport) -> None:
+    def end(self, each: Watched) -> None:
         """It is gone."""
-        self._seen.pop(transport, None)
+        self._watched.discard(each)
+        self._under_way.pop(each, None)
 
     def close(self) -> None:
         """Watch over none any more."""
-        self._seen.clear()
+        self._watched.clear()
+        self._under_way.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _round(self) -> None:
-        self._rest = iter(list(self._seen))
+        self._rest = iter(list(self._watched))
         self._look()
 
     def _look(self) -> None:
         now = self._loop.time()
-        for number, transport in enumerate(self._rest, 1):
-            self._one(transport, now)
+        for number, each in enumerate(self._rest, 1):
+            self._one(each, now)
             if number == _AT_ONCE:
                 self._timer = self._loop.call_later(0, self._look)
                 return
-        self._timer = self._loop.call_later(_EVERY, self._round) if self._seen else None
+        self._timer = self._loop.call_later(_EVERY, self._round) if self._watched else None
 
-    def _one(self, transport: asyncio.Transport, now: float) -> None:
-        seen = self._seen.get(transport)
-        if seen is None:
+    def _one(self, each: Watched, now: float) -> None:
+        if each not in self._watched:
             return
-        count = delivered(transport)
-        if count is None or count != seen.count:
-            seen.count, seen.since = count, now
-        elif now - seen.since >= PATIENCE:
-            seen.give_up()
+        count = delivered(each.transport)
+        before, since = self._under_way.get(each, (None, now))
+        if count is None:
+            self._under_way.pop(each, None)
+        elif count != before:
+            self._under_way[each] = count, now
+        elif now - since >= PATIENCE:
+            each.give_up()

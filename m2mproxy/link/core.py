@@ -44,9 +44,11 @@ class Received:
         return None if tail is None else Earlier(self.names, base, base - tail)
 
     @property
-    def size(self) -> int:
-        """Bytes that the body has, or says it has."""
-        return self.head.size + (0 if self.use.tail is None else len(self.known.body))
+    def work(self) -> int:
+        """Bytes that reading it goes through: those of the body, as it says, of what it continues,
+        and its own, of which a few can be long in coming."""
+        inserted_in = 0 if self.use.tail is None else len(self.known.body)
+        return max(self.head.size + inserted_in, len(self.known.body), len(self.data))
 
     def decode(self, limit: int) -> bytes:
         """The body; touches nothing else.

@@ -140,9 +140,9 @@ class Linked:
         data = await gather(stream.body, limit, held)
         try:
             received = core.receive(stream.id, tenant, data)
-            size = max(received.size, len(data))  # a little can be long in coming
+            work = received.work
             plain, of, names = await run(
-                size if size > _AT_ONCE else 0, lambda: _read(received, tenant, limit)
+                work if work > _AT_ONCE else 0, lambda: _read(received, tenant, limit)
             )
         except Miss:
             raise ClientFault(409, MISSED, "what the body continues is not here") from None

@@ -388,6 +388,14 @@ def test_a_reference_beyond_the_entry_is_a_miss() -> None:
             receive(core, 7, ONE, Coded(Use(runs=runs), 5, True, 0, b"").message(2))
 
 
+@pytest.mark.parametrize("use", [Use(), Use(runs=(Run(0, 1),)), Use(tail=2)])
+def test_what_a_few_bytes_continue_is_work_for_who_reads_them(use: Use) -> None:
+    """All of that is copied, and an edge may send a hundred bytes at a time."""
+    core, text = with_entry()
+    received = core.receive(7, ONE, encode(text[:2000], use, Known(text)).message(2))
+    assert received.work >= len(text)
+
+
 def test_a_body_of_another_user_of_the_tenant_is_a_miss_after_all() -> None:
     core, text = with_entry()
     size = core.size

@@ -38,6 +38,7 @@ _EVENT: Final = b"data:"
 _LONGEST_ID = 256
 _OF_BLOCKS = ("content_block_start", "content_block_delta")
 _parts = re.compile("[A-Za-z0-9]{8,}").findall
+_word_and_number = re.compile("[A-Za-z]+[0-9]+|[0-9]+[A-Za-z]+").fullmatch
 # Where a message has calls.
 _CALLS = ("tool_calls", "content", "parts")
 _escaped = re.compile(rb"\\u(?!00)[0-9A-Fa-f]{4}").search
@@ -229,9 +230,13 @@ def _random_id(call: dict[str, Any]) -> str | None:
 
 
 def _is_random(name: str, function: str) -> bool:
-    """Whether a part of it has letters and digits mixed as no word has."""
+    """Whether a part of it has letters and digits mixed as no word has, nor a word and a number,
+    which may be a counter or the time."""
     return name.isascii() and len(name) <= _LONGEST_ID and any(
-        len(_digit.findall(part)) >= 2 and len(_letter.findall(part)) >= 2 and part not in function
+        len(_digit.findall(part)) >= 2
+        and len(_letter.findall(part)) >= 2
+        and part not in function
+        and not _word_and_number(part)
         for part in _parts(name)
     )
 

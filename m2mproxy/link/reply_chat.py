@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from m2mproxy.link.parsed import dicts
+from m2mproxy.link.parsed import Texts, dicts
 
 MOST_CALLS = 256
 """Tool calls of a choice that have numbers of their own."""
@@ -17,6 +17,7 @@ _MOST_TEXTS = _MOST_KEPT = 16
 _ONCE = frozenset(("role", "id", "type", "name"))
 _OF_MESSAGE = frozenset(("role", "content"))
 _OF_CALL = frozenset(("index", "id", "type", "function"))
+_NO_TEXTS = Texts(0)
 # What says of an object of a list what it is.
 _WHAT = frozenset(("type", "id", "format"))
 
@@ -27,7 +28,7 @@ class Choice:
     __slots__ = ("_calls", "_kept", "_texts")
 
     def __init__(self) -> None:
-        self._texts: dict[str, list[str]] = {}
+        self._texts = Texts(_MOST_TEXTS)
         self._kept: dict[str, Any] = {}  # objects, and lists of them
         self._calls: dict[int, _Call] = {}
 
@@ -60,7 +61,7 @@ class Choice:
 
     def message(self) -> dict[str, Any]:
         """The message, as a response without streaming has it."""
-        texts = {name: "".join(parts) for name, parts in self._texts.items()}
+        texts = self._texts.wholes()
         message: dict[str, Any] = {"role": texts.pop("role", "assistant")}
         message["content"] = texts.pop("content", None)
         message |= texts | _wholes(self._kept)
@@ -75,7 +76,7 @@ class _Call:
     __slots__ = ("_kept", "_texts")
 
     def __init__(self) -> None:
-        self._texts: dict[str, list[str]] = {}
+        self._texts = Texts(_MOST_TEXTS)
         self._kept: dict[str, Any] = {}
 
     def take(self, call: dict[str, Any], size: int) -> int:
@@ -91,19 +92,16 @@ class _Call:
         return more
 
     def whole(self) -> dict[str, Any]:
-        texts = {name: "".join(parts) for name, parts in self._texts.items()}
+        texts = self._texts.wholes()
         function = {name: texts.get(name, "") for name in ("name", "arguments")}
         of = {"id": texts.get("id", ""), "type": texts.get("type", "function")}
         return {**of, "function": function, **_wholes(self._kept)}
 
 
-def _add(texts: dict[str, list[str]], name: str, text: str) -> int:
-    if not text or (name not in texts and len(texts) >= _MOST_TEXTS):
-        return 0
-    if name in _ONCE and name in texts:
+def _add(texts: Texts, name: str, text: str) -> int:
+    if not text or (name in _ONCE and name in texts):
         return 0  # some say who speaks with every word
-    texts.setdefault(name, []).append(text)
-    return len(text) + len(name)
+    return texts.add(name, text)
 
 
 def _keep(kept: dict[str, Any], name: str, value: Any, size: int) -> int:
@@ -128,16 +126,16 @@ class _List:
     __slots__ = ("_begun",)
 
     def __init__(self) -> None:
-        self._begun: list[tuple[dict[str, Any], dict[str, list[str]]]] = []
+        self._begun: list[tuple[dict[str, Any], Texts]] = []
 
     def take(self, more: list[dict[str, Any]], size: int) -> int:
         """How much longer it is by some more, which came in `size` bytes."""
         return sum([self._take(each, size) for each in more])
 
     def _take(self, more: dict[str, Any], size: int) -> int:
-        last, texts = self._begun[-1] if self._begun else ({}, {})
+        last, texts = self._begun[-1] if self._begun else ({}, _NO_TEXTS)
         if not _goes_on(last, more):
-            self._begun.append((more, {}))
+            self._begun.append((more, Texts(_MOST_TEXTS)))
             return size
         return sum(
             [
@@ -149,7 +147,7 @@ class _List:
 
     def whole(self) -> list[dict[str, Any]]:
         return [
-            begun | {name: _before(begun, name) + "".join(parts) for name, parts in texts.items()}
+            begun | {name: _before(begun, name) + text for name, text in texts.wholes().items()}
             for begun, texts in self._begun
         ]
 

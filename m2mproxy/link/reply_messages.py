@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from m2mproxy.link.parsed import loads
+from m2mproxy.link.parsed import Texts, loads
 
 # Blocks of a message, and names of texts of one.
 _MOST_BLOCKS, _MOST_TEXTS = 256, 16
@@ -25,7 +25,7 @@ class Blocks:
 
     def __init__(self) -> None:
         self._begun: dict[int, dict[str, Any]] = {}
-        self._texts: dict[int, dict[str, list[str]]] = {}
+        self._texts: dict[int, Texts] = {}
 
     def take(self, event: dict[str, Any], size: int) -> int:
         """Add one event, whose JSON has `size` bytes. Returns by how many bytes the reply grew."""
@@ -35,28 +35,20 @@ class Blocks:
         kind = event.get("type")
         if kind == "content_block_start" and isinstance(begun, dict):
             self._begun[number] = begun
-            self._texts[number] = {}
+            self._texts[number] = Texts(_MOST_TEXTS)
             return size
         if kind == "content_block_delta" and isinstance(more, dict) and number in self._begun:
             return sum(
-                self._add(self._texts[number], name, text)
+                self._texts[number].add(name, text)
                 for name, text in more.items()
                 if isinstance(text, str) and name != "type"
             )
         return 0
 
-    @staticmethod
-    def _add(texts: dict[str, list[str]], name: str, text: str) -> int:
-        if name not in texts and len(texts) >= _MOST_TEXTS:
-            return 0
-        texts.setdefault(name, []).append(text)
-        return len(text) + len(name)
-
     def messages(self) -> list[dict[str, Any]]:
         """The message, if there is one."""
-        return message_of(
-            [_whole(block, self._texts[number]) for number, block in sorted(self._begun.items())]
-        )
+        begun = sorted(self._begun.items())
+        return message_of([_whole(block, self._texts[number].wholes()) for number, block in begun])
 
 
 def message_of(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -64,10 +56,9 @@ def message_of(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"role": "assistant", "content": content}] if content else []
 
 
-def _whole(begun: dict[str, Any], texts: dict[str, list[str]]) -> dict[str, Any]:
+def _whole(begun: dict[str, Any], texts: dict[str, str]) -> dict[str, Any]:
     block = dict(begun)
-    for name, pieces in texts.items():
-        text = "".join(pieces)
+    for name, text in texts.items():
         if name == _ARGUMENTS:
             try:
                 block["input"] = loads(text.encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import tracemalloc
 from itertools import pairwise
 from typing import Any
 
@@ -586,6 +587,24 @@ def test_ids_are_looked_for_in_a_bounded_number_of_parts() -> None:
     for before, found in ((1000, 1), (2000, 0)):
         messages = [{"role": "assistant", "content": [*[item(32)] * before, call]}]
         assert len(secrets(messages)) == found
+
+
+@pytest.mark.parametrize(
+    "event", [delta(content="word"), went_on(0, "text", text="word")], ids=["chat", "messages"]
+)
+def test_words_take_as_much_memory_as_their_letters(event: object) -> None:
+    """They come one by one, and there may be thousands of streams: each took sixty bytes."""
+    reader = ReplyReader(True)
+    reader.feed(sse(began(0, type="text", text="")))
+    words = sse(event) * 1000
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for _ in range(10):
+        reader.feed(words)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 2 * 10 * 1000 * len("word")
+    assert "word" * 10_000 in json.dumps(reader.finish())
 
 
 def test_all_that_a_stream_has_counts_towards_its_bound() -> None:

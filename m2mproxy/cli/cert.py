@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any
 
-from m2mproxy.cli.options import EXIT_FAILURE, Parser, host
+from m2mproxy.cli.options import EXIT_FAILURE, Parser, host, whole_number
 
 # Where a client of this machine looks for a server.
 HERE = ("localhost", "127.0.0.1", "::1")
@@ -35,8 +35,9 @@ def add_cert(cert: Parser) -> None:
         "names", nargs="*", metavar="NAME", type=_name, help="another name or IP address it is for"
     )
     cert.add_argument("--out", default=".", metavar="DIR", help="where to write (default: .)")
+    days = whole_number("number of days", 1, MOST_DAYS)
     cert.add_argument(
-        "--days", type=_days, default=DEFAULT_DAYS, help=f"validity (default: {DEFAULT_DAYS})"
+        "--days", type=days, default=DEFAULT_DAYS, help=f"validity (default: {DEFAULT_DAYS})"
     )
     cert.set_defaults(run=_cert)
 
@@ -116,9 +117,3 @@ def _general_name(name: str) -> Any:
 def _name(text: str) -> str:
     """A host, or all hosts of a domain."""
     return f"*.{host(text[2:])}" if text.startswith("*.") else host(text)
-
-
-def _days(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_DAYS:
-        raise argparse.ArgumentTypeError(f'"{text}" is not a number of days from 1 to {MOST_DAYS}')
-    return int(text)

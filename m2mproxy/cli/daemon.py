@@ -52,7 +52,10 @@ def run(program: str, args: argparse.Namespace, default_file: str) -> int:
         for notice in notices:
             _tell(program, "warning", notice, as_json)
         if args.check:
-            _check(config)
+            from m2mproxy.service.upstream import parts
+
+            parts(config)
+            _loaded(config)
             return _say_valid(program, file or "flags and environment")
         return _serve(program, config)
     except ConfigError as error:
@@ -81,18 +84,6 @@ def _file(chosen: str | None, default: str) -> str | None:
     return chosen
 
 
-def _check(config: Config) -> None:
-    """What the program judges of a configuration, such as the provider's name."""
-    from m2mproxy.cli.guard import scanner
-    from m2mproxy.cli.vocabularies import configured, counter
-    from m2mproxy.service.upstream import parts
-
-    parts(config)
-    configured(config)
-    counter(config)
-    scanner(config)
-
-
 def _say_valid(program: str, source: str) -> int:
     if sys.stdout is None:  # whoever closed it wants the exit code
         return 0
@@ -105,17 +96,12 @@ def _say_valid(program: str, source: str) -> int:
 
 
 def _serve(program: str, config: Config) -> int:
-    from m2mproxy.cli.guard import scanner
-    from m2mproxy.cli.vocabularies import configured, counter
-    from m2mproxy.service.loaded import Loaded
     from m2mproxy.service.server import serve
 
     if config.security.enabled and sys.stderr is not None and sys.stderr.isatty():
         _say(program, "preparing the scanner ...")  # somebody looks, and it takes seconds
     try:
-        aead = _aead(config.peer.psk)
-        loaded = Loaded(configured(config), aead, counter(config), scanner(config))
-        return serve(config, loaded)
+        return serve(config, _loaded(config))
     except OSError as error:
         where = error.filename or ", ".join(map(str, config.listen))
         message = f"cannot listen on {where}: {_reason(error)}"
@@ -123,12 +109,18 @@ def _serve(program: str, config: Config) -> int:
         return EXIT_FAILURE
 
 
-def _aead(key: bytes) -> Any:
-    if not key:
-        return None
-    from m2mproxy.codec.sealed import AeadSeal  # ten megabytes that few need
+def _loaded(config: Config) -> Any:
+    """What the service is given (service/loaded.py). Raises ConfigError where it cannot be had."""
+    from m2mproxy.cli.guard import scanner
+    from m2mproxy.cli.vocabularies import configured, counter
+    from m2mproxy.service.loaded import Loaded
 
-    return AeadSeal(key)
+    aead = None
+    if config.peer.psk:
+        from m2mproxy.codec.sealed import AeadSeal  # ten megabytes that few need
+
+        aead = AeadSeal(config.peer.psk)
+    return Loaded(configured(config), aead, counter(config), scanner(config))
 
 
 def _reason(error: OSError) -> str:

@@ -5,7 +5,6 @@ The codecs are loaded when one of these commands runs, so that the others start 
 """
 
 import argparse
-from base64 import b64encode
 from typing import Any
 
 from m2mproxy.cli.data import (
@@ -15,11 +14,10 @@ from m2mproxy.cli.data import (
     key,
     read,
     say,
-    utf8,
     write,
     write_json,
 )
-from m2mproxy.cli.options import Parser
+from m2mproxy.cli.options import Parser, whole_number
 from m2mproxy.config import printable
 
 MOST_LEVEL = 19
@@ -29,8 +27,9 @@ _WIDTH = 18
 
 def add_compress(compress: Parser) -> None:
     _add_form(compress, "what to write: a form, or auto for the smallest (default: auto)")
+    level = whole_number("level", 0, MOST_LEVEL)
     compress.add_argument(
-        "--level", type=_level, metavar="N", help=f"how hard to try, 0 to {MOST_LEVEL}"
+        "--level", type=level, metavar="N", help=f"how hard to try, 0 to {MOST_LEVEL}"
     )
     compress.add_argument("--text", action="store_true", help="write a form that is text")
     _add_rest(compress)
@@ -71,12 +70,6 @@ def _add_rest(parser: Parser) -> None:
     add_input(parser)
 
 
-def _level(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > MOST_LEVEL:
-        raise argparse.ArgumentTypeError(f'"{text}" is not a level from 0 to {MOST_LEVEL}')
-    return int(text)
-
-
 def _seals(args: argparse.Namespace) -> Any:
     from m2mproxy.cli.formtable import seals
 
@@ -89,13 +82,14 @@ def _seals(args: argparse.Namespace) -> Any:
 
 def _compress(args: argparse.Namespace) -> int:
     from m2mproxy.cli.formtable import Writer
+    from m2mproxy.codec.forms import in_json, sizes
 
     writer = Writer(args.form, args.level, args.text, args.response, _seals(args))
     body = read(args)
     name, message = writer.encode(body)
     if args.json:
-        shown = _shown(message, utf8(message) if writer.is_text(name) else None)
-        write_json({**_sizes(name, len(body), len(message)), **shown}, args.output)
+        shown = in_json(message, writer.is_text(name))
+        write_json({**sizes(name, len(body), len(message)), **shown}, args.output)
         return 0
     write(message, args.output)
     if args.form == "auto":
@@ -114,6 +108,7 @@ def _chosen(name: str, plain: int, coded: int) -> str:
 
 def _decompress(args: argparse.Namespace) -> int:
     from m2mproxy.cli.formtable import Reader
+    from m2mproxy.codec.forms import in_json, sizes
 
     reader = Reader(args.form, args.response, _seals(args))
     message = read(args)
@@ -121,26 +116,9 @@ def _decompress(args: argparse.Namespace) -> int:
     if not args.json:
         write(body, args.output)
         return 0
-    about = {**_sizes(name, len(body), len(message)), **_shown(body, utf8(body))}
+    about = {**sizes(name, len(body), len(message)), **in_json(body)}
     write_json(about if header is None else {**about, "header": header}, args.output)
     return 0
-
-
-def _sizes(name: str, plain: int, coded: int) -> dict[str, object]:
-    """As /v1/compress says it."""
-    ratio = round(coded / plain, 4) if plain else 1.0
-    return {
-        "algorithm": name,
-        "original_bytes": plain,
-        "compressed_bytes": coded,
-        "ratio": ratio,
-    }
-
-
-def _shown(data: bytes, text: str | None) -> dict[str, object]:
-    if text is None:
-        return {"data": b64encode(data).decode(), "encoding": "base64"}
-    return {"data": text, "encoding": "text"}
 
 
 # ---- inspect ------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from m2mproxy import __version__
@@ -146,6 +146,17 @@ def _default(key: Key) -> str:
     elif isinstance(default, float):
         default = f"{default:g}"
     return f" (default: {default})" if default else ""
+
+
+def whole_number(what: str, least: int, most: int) -> Callable[[str], int]:
+    """The type of an argument that is a whole number; `what` it is called in an error."""
+
+    def number(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f'"{text}" is not a {what} from {least} to {most}')
+        return int(text)
+
+    return number
 
 
 def host(text: str) -> str:

@@ -132,8 +132,7 @@ def _peer(shown: Sequence[str]) -> dict[str, Any] | None:
 
 
 def _response(answer: Answer) -> dict[str, Any]:
-    headers = answer.response.headers
-    names = [name for name in headers.tokens(b"content-encoding") if name != b"identity"]
+    names = codings.applied(answer.response.headers)
     seen: dict[str, Any] = {
         "coding": b", ".join(names).decode("latin-1"),
         "bytes": len(answer.body),
@@ -148,11 +147,10 @@ def _response(answer: Answer) -> dict[str, Any]:
 
 def _said(answer: Answer) -> str:
     """What an error says of itself, in the form that OpenAI's have, or one of the usual others."""
-    names = answer.response.headers.tokens(b"content-encoding")
     if answer.response.status < 400 or answer.cut:
         return ""
     try:
-        said = json.loads(_decoded([name for name in names if name != b"identity"], answer.body))
+        said = json.loads(_decoded(codings.applied(answer.response.headers), answer.body))
     except (WireError, ValueError, RecursionError):
         return ""
     for key in ("error", "message", "detail"):

@@ -13,7 +13,7 @@ from m2mproxy import __version__
 from m2mproxy.cli import daemon
 from m2mproxy.cli.cert import add_cert
 from m2mproxy.cli.forms import add_compress, add_decompress, add_inspect
-from m2mproxy.cli.options import EXIT_USAGE, Parser, host
+from m2mproxy.cli.options import EXIT_USAGE, Parser, host, whole_number
 from m2mproxy.cli.probe import add_probe
 from m2mproxy.cli.scan import add_scan
 from m2mproxy.cli.tokens import add_count, add_models
@@ -80,7 +80,8 @@ class NotBuilt(argparse.Action):
 
 
 def add_proxy(proxy: Parser) -> None:
-    proxy.add_argument("--port", type=_port, help=f"port to listen on (default: {DEFAULT_PORT})")
+    port = whole_number("port", 0, 65535)
+    proxy.add_argument("--port", type=port, help=f"port to listen on (default: {DEFAULT_PORT})")
     proxy.add_argument("--host", type=host, help=f"host to listen on (default: {DEFAULT_HOST})")
     proxy.add_options(DEFAULT_FILE)
     later = "not built yet"
@@ -112,9 +113,3 @@ def _proxy(parser: Parser, args: argparse.Namespace) -> int:
         port = DEFAULT_PORT if args.port is None else args.port
         setattr(args, "proxy.listen", str(Listen(args.host or DEFAULT_HOST, port)))
     return daemon.run("m2m", args, os.path.expanduser(DEFAULT_FILE))
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f'"{text}" is not a port from 0 to 65535')
-    return int(text)

@@ -5,6 +5,7 @@ The one rule: what comes says by itself which form it is, and what is in no form
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -125,3 +126,23 @@ def _size(name: str, codec: Codec, body: bytes) -> Size:
         return Size(name, len(codec.encode(body)))
     except CannotEncode as refusal:
         return Size(name, None, str(refusal))
+
+
+def sizes(name: str, plain: int, coded: int) -> dict[str, object]:
+    """How large a body is plain and in the form of that name; values are such as JSON has."""
+    return {
+        "algorithm": name,
+        "original_bytes": plain,
+        "compressed_bytes": coded,
+        "ratio": round(coded / plain, 4) if plain else 1.0,
+    }
+
+
+def in_json(data: bytes, may_be_text: bool = True) -> dict[str, object]:
+    """`data` as a member of JSON: as text where it is UTF-8, and may be, else in base64."""
+    try:
+        if may_be_text:
+            return {"data": data.decode(), "encoding": "text"}
+    except UnicodeDecodeError:
+        pass
+    return {"data": b64encode(data).decode(), "encoding": "base64"}

@@ -5,7 +5,7 @@ The one rule: nothing here has a part in forwarding, and every failure is a sent
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qs
 
@@ -13,7 +13,7 @@ import orjson
 
 from m2mproxy.codec import frame, named
 from m2mproxy.codec.base import CannotEncode, Codec, Form, TooLarge, WireError, sniff
-from m2mproxy.codec.forms import NO_VOCABULARIES
+from m2mproxy.codec.forms import NO_VOCABULARIES, in_json, sizes
 from m2mproxy.codec.token_native import NoVocabulary, Vocabularies
 from m2mproxy.http.faults import ClientFault
 from m2mproxy.http.message import Response
@@ -106,7 +106,7 @@ def _compressed(data: bytes, algorithm: str, vocabularies: Vocabularies) -> dict
     except CannotEncode as refusal:
         raise ClientFault(400, "cannot_compress", str(refusal)) from None
     name, coded = min(made, key=lambda each: len(each[1]))
-    return {**_report(name, len(data), len(coded)), **_shown(coded)}
+    return {**sizes(name, len(data), len(coded)), **in_json(coded)}
 
 
 def _plain(data: bytes, algorithm: str, vocabularies: Vocabularies) -> dict[str, object]:
@@ -121,7 +121,7 @@ def _plain(data: bytes, algorithm: str, vocabularies: Vocabularies) -> dict[str,
         raise not_loaded(error) from None
     except WireError as error:
         raise ClientFault(400, "undecodable_body", f"this is no {name}: {error}") from None
-    report = {**_report(name, len(plain), len(data)), **_shown(plain)}
+    report = {**sizes(name, len(plain), len(data)), **in_json(plain)}
     return {**report, "header": header} if header is not None else report
 
 
@@ -140,19 +140,3 @@ def _name(algorithm: str, known: Mapping[str, Codec]) -> str:
         names = ", ".join(sorted(known))
         raise ClientFault(400, "unknown_algorithm", f"{algorithm[:40]!r} is none of: {names}")
     return name
-
-
-def _report(name: str, original: int, compressed: int) -> dict[str, object]:
-    return {
-        "algorithm": name,
-        "original_bytes": original,
-        "compressed_bytes": compressed,
-        "ratio": round(compressed / original, 4) if original else 1.0,
-    }
-
-
-def _shown(data: bytes) -> dict[str, object]:
-    try:
-        return {"data": data.decode(), "encoding": "text"}
-    except UnicodeDecodeError:
-        return {"data": b64encode(data).decode(), "encoding": "base64"}

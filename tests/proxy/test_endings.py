@@ -1,4 +1,5 @@
-"""How exchanges end before their time: who is told, what is cut, what is tried again."""
+"""How exchanges end before their time, over HTTP/1.1 and byte by byte: who is told, what is cut,
+what is tried again. What holds for all versions is in test_pairs_endings.py."""
 
 from __future__ import annotations
 
@@ -9,8 +10,6 @@ import pytest
 from link import Raw, Split
 from wire import is_complete
 from world import SSE_HEAD, World, chunk, get, post, reply, transport_of
-
-from m2mproxy.http.faults import UpstreamFault
 
 HEADER_BYTES = 8 << 10  # the most of a head where one is too long
 
@@ -55,15 +54,6 @@ def test_a_client_that_leaves_ends_the_upstreams_work(leave: str, stage: str) ->
     assert world.at_rest
     assert world.ended[-1].fault is not None
     assert world.ended[-1].fault.code == "client_gone"
-
-
-def test_a_client_that_leaves_while_it_uploads_ends_the_upstreams_work() -> None:
-    world = World()
-    client, upstream = begin(world, post(b"x" * 100)[:-50])
-    client.transport.close()
-    world.run()
-    assert upstream.is_gone
-    assert world.at_rest
 
 
 def test_a_client_that_leaves_while_we_dial_costs_nothing() -> None:
@@ -277,22 +267,6 @@ def reused(world: World) -> tuple[Raw, Raw]:
     return client, upstream
 
 
-def test_a_stale_connection_costs_the_client_nothing(split: Split) -> None:
-    world = World(split)
-    client, stale = reused(world)
-    client.send(post(b'{"again":1}'))
-    world.run()
-    stale.transport.die()
-    fresh = world.upstream()
-    assert fresh is not stale
-    assert fresh.take().endswith(b'{"again":1}')
-    fresh.send(reply(b"second"))
-    world.run()
-    assert client.take() == reply(b"second")
-    assert world.ended[-1].retried
-    assert world.at_rest
-
-
 def test_a_retry_is_made_once() -> None:
     world = World()
     client, stale = reused(world)
@@ -342,15 +316,6 @@ def test_a_request_that_an_upstream_was_at_work_on_is_not_done_twice(
         world.run()
         assert (ask.status, ask.body) == (200, b"second")
     assert world.at_rest
-
-
-def test_no_retry_on_a_connection_that_was_new() -> None:
-    world = World()
-    client, upstream = begin(world)
-    upstream.transport.die()
-    world.run()
-    assert client.take().startswith(b"HTTP/1.1 502 ")
-    assert len(world.upstreams) == 1
 
 
 def test_no_retry_of_a_body_that_is_no_longer_held() -> None:
@@ -403,51 +368,7 @@ def test_a_body_in_many_pieces_is_held_as_what_it_costs() -> None:
     assert client.take().startswith(b"HTTP/1.1 502 ")
 
 
-def test_a_retry_takes_what_was_still_to_come_along() -> None:
-    world = World()
-    client, stale = reused(world)
-    request = post(b"0123456789")
-    client.send(request[:-5])
-    world.run()
-    stale.transport.die()
-    fresh = world.upstream()
-    client.send(request[-5:])
-    world.run()
-    assert fresh.take().endswith(b"0123456789")
-
-
-def test_a_dial_that_fails_says_why() -> None:
-    world = World()
-    world.accepting = False
-    client = world.client()
-    client.send(post(b"{}"))
-    world.run()
-    world.refuse(UpstreamFault("connect", "http://upstream:9 cannot be reached: refused"))
-    world.run()
-    error = error_of(client.take())
-    assert error["code"] == "upstream_unreachable"
-    assert error["type"] == "upstream_error"
-    assert "upstream:9" in error["message"]
-    assert not client.is_gone
-    assert world.at_rest
-
-
 # -- early answers ------------------------------------------------------------------------------
-
-
-def test_an_early_answer_ends_the_upload() -> None:
-    world = World()
-    client = world.client()
-    client.half_open = True
-    client.send(post(b"x" * 500_000)[:200_000])
-    upstream = world.upstream()
-    upstream.take()
-    upstream.send(reply(b"too much", status=b"413 Content Too Large"))
-    world.run()
-    assert b"too much" in client.take()
-    assert upstream.is_gone
-    assert client.eof
-    assert world.at_rest
 
 
 def test_who_goes_on_sending_after_an_early_answer_is_read_and_let_go() -> None:

@@ -146,7 +146,9 @@ def test_no_upstream_is_502(pair: Pair) -> None:
     world.refuse(UpstreamFault("connect", "nobody there"))
     world.run()
     assert (ask.status, ask.complete) == (502, True)
-    assert json.loads(ask.body)["error"]["message"] == "nobody there"
+    error = json.loads(ask.body)["error"]
+    assert error["code"] == "upstream_unreachable"
+    assert (error["type"], error["message"]) == ("upstream_error", "nobody there")
 
 
 @pytest.mark.parametrize("size", [1000, 4 << 20])

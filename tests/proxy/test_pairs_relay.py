@@ -1,4 +1,5 @@
-"""Whole exchanges in memory, for every pair of versions: what goes in comes out."""
+"""Whole exchanges in memory, for every pair of versions: what goes in at one end comes out at the
+other."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import json
 
 import pytest
 from link import Split
-from world import Pair, World
+from world import Pair, World, post, reply
 
 BODY = b'{"model": "m",  "messages": [{"role":"user","content":"\\u00e9 \xc3\xa9"}]}\n'
 SSE = (b"content-type", b"text/event-stream")
@@ -36,6 +37,17 @@ def test_the_next_request_uses_the_same_connections(pair: Pair) -> None:
         world.run()
         assert ask.body == b"%d" % number
     assert len(world.upstreams) == len(world.askers) == 1
+
+
+def test_a_head_and_its_body_leave_in_one_write() -> None:
+    world = World()
+    client = world.client()
+    client.send(post(BODY))
+    upstream = world.upstream()
+    upstream.send(reply(b"{}"))
+    world.run()
+    assert upstream.transport.peer.writes == [2]
+    assert client.transport.peer.writes == [2]
 
 
 def test_every_event_leaves_in_the_turn_in_which_it_came(pair: Pair) -> None:

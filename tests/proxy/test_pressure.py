@@ -1,68 +1,13 @@
-"""Law 3: whoever does not read holds back whoever sends, at a few hundred KiB."""
+"""Law 3 over HTTP/1.1, beside what test_pairs_pressure.py tries: requests sent ahead, replies that
+close, chunks of a byte."""
 
 from __future__ import annotations
 
-import pytest
-from link import WIRE, Raw
-from wire import read_response
-from world import SSE_HEAD, World, chunk, get, post, reply
+from link import WIRE
+from world import World, chunk, get, post, reply
 
 BOUND = 400 * 1024
 MEGABYTES = b"z" * (8 << 20)
-
-
-def stalled(world: World, response: bytes) -> tuple[Raw, Raw]:
-    """A client that asks, then reads nothing of the answer."""
-    client = world.client()
-    client.send(get())
-    upstream = world.upstream()
-    client.transport.pause_reading()
-    upstream.send(response)
-    world.run()
-    return client, upstream
-
-
-@pytest.mark.parametrize(
-    "response",
-    [
-        reply(MEGABYTES),
-        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
-        + chunk(MEGABYTES)
-        + b"0\r\n\r\n",
-        SSE_HEAD + chunk(b"data: 0123456789\n\n") * 40_000 + b"0\r\n\r\n",
-    ],
-    ids=["counted", "one chunk", "events"],
-)
-def test_a_client_that_stops_reading_stops_the_upstream(response: bytes) -> None:
-    world = World()
-    client, upstream = stalled(world, response)
-    taken = len(response) - upstream.transport.under_way
-    assert 0 < taken < BOUND
-    client.transport.resume_reading()
-    world.run()
-    assert upstream.transport.under_way == 0
-    answer = client.take()
-    assert read_response(answer)[1] == read_response(response)[1]
-    assert answer.endswith(response[-5:])
-    assert world.at_rest
-
-
-def test_an_upstream_that_stops_reading_stops_the_client() -> None:
-    world = World()
-    client = world.client()
-    request = post(MEGABYTES)
-    client.send(request[:1000])
-    upstream = world.upstream()
-    upstream.transport.pause_reading()
-    client.send(request[1000:])
-    world.run()
-    assert len(request) - client.transport.under_way < BOUND
-    upstream.transport.resume_reading()
-    world.run()
-    assert upstream.take().partition(b"\r\n\r\n")[2] == MEGABYTES
-    upstream.send(reply(b"ok"))
-    world.run()
-    assert client.take() == reply(b"ok")
 
 
 def test_what_is_sent_ahead_is_bounded_and_not_lost() -> None:
@@ -77,16 +22,6 @@ def test_what_is_sent_ahead_is_bounded_and_not_lost() -> None:
         upstream.send(reply(b"ok"))
         world.run()
     assert client.take() == reply(b"ok") * 1000
-
-
-def test_one_stalled_client_costs_the_others_nothing() -> None:
-    world = World()
-    stalled(world, reply(MEGABYTES))
-    other = world.client()
-    other.send(get())
-    world.upstream().send(reply(b"[]"))
-    world.run()
-    assert other.take() == reply(b"[]")
 
 
 def test_an_upload_nobody_reads_any_more_does_not_pile_up() -> None:

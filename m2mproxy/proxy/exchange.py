@@ -36,20 +36,14 @@ from m2mproxy.proxy.proof import prove
 from m2mproxy.proxy.pump import Pump, too_large
 from m2mproxy.proxy.record import Record
 from m2mproxy.proxy.reply import send_reply
-from m2mproxy.proxy.request_coding import (
-    WATCHED,
-    Coded,
-    decode,
-    is_coded,
-    whole,
-)
+from m2mproxy.proxy.request_coding import WATCHED, Coded, decode, is_coded, whole
 from m2mproxy.proxy.response_coding import MARKS, NOT_SHARED, is_near
 from m2mproxy.proxy.routes import Local, Upstream
 from m2mproxy.proxy.scanning import Guard, Inspection
 from m2mproxy.proxy.sizing import Sizing, helps
 from m2mproxy.proxy.sse import is_event_stream
 from m2mproxy.proxy.tap import tap_of
-from m2mproxy.proxy.turn import Verdict, is_of_conversation, is_turn
+from m2mproxy.proxy.turn import is_of_conversation, is_turn
 
 
 def _nobody(_: Exchange) -> None:
@@ -273,7 +267,7 @@ class Exchange(Record):
                     raise
                 self.retried = True
                 continue
-            if turn is not None and turn.judge(response) is Verdict.AGAIN:
+            if turn is not None and turn.judge(response):
                 stream.reset()
                 self._refused(upload, response)
                 tries = Tries()

@@ -9,7 +9,6 @@ exchange: a body that was missed goes again, coded after nothing, and one that w
 
 from __future__ import annotations
 
-import enum
 from functools import partial
 from typing import Any
 
@@ -52,13 +51,6 @@ _AT_ONCE = 256 * 1024
 _REFUSED = (400, 409, 415, 422)
 # And of what has shown meanwhile that it is no core: some fail at what they cannot read.
 _REFUSED_BY_OTHERS = (*_REFUSED, 500)
-
-
-class Verdict(enum.Enum):
-    """What a response says of a coded request."""
-
-    READ = "read"
-    AGAIN = "again"
 
 
 def is_turn(request: Request, watched: Headers) -> bool:
@@ -161,27 +153,28 @@ class Turn:
     def _remember(self, edge: Edge, number: int, plan: Plan) -> None:
         self.entry = edge.sent(number, plan)
 
-    def judge(self, response: Response) -> Verdict:
-        """The response came; what it says of the link is for us and not for the client."""
+    def judge(self, response: Response) -> bool:
+        """The response came: whether it says that the request was not read, and has to go again.
+        What it says of the link is for us and not for the client."""
         if self._plan is None or self._edge is None:
-            return Verdict.READ
+            return False
         said = response.headers.get(FIELD)
         if said in (HAVE, HEARS):
             self.before = self.plain
             if self.entry is not None:
                 self._later(partial(self._edge.have, self.entry))
                 self.is_heard = said == HEARS
-            return Verdict.READ
+            return False
         self._edge.miss(self._plan if said == MISS else None, self.entry)
         self.entry = None
         if response.status not in (_REFUSED_BY_OTHERS if self._edge.is_given_up else _REFUSED):
-            return Verdict.READ
+            return False
         self._counts.misses += 1
         self.is_refused = self._fresh or said != MISS
         if self.is_refused:
             self._edge.give_up()
         self._fresh = True
-        return Verdict.AGAIN
+        return True
 
     def settle(self) -> None:
         """The request has its answer and is not sent again: let go of the body."""

@@ -169,7 +169,7 @@ class World:
         run, clock = self.inline.run, self.loop.time
         return Guard(config.security, scanner, run, clock, tenant, config.max_body)
 
-    def _refused(self, peer: str, fault: Fault) -> None:
+    def _refused(self, client: str, fault: Fault) -> None:
         self.refusals.append(fault)
 
     # -- the client's side ----------------------------------------------------------------------

@@ -35,8 +35,8 @@ class Forwarding:
         self._forwarded = forwarded
         self._watched = frozenset((b"upgrade", b"via")) | profile.credential_headers
 
-    def prepare(self, request: Request, peer: str) -> None:
-        """Complete `request.headers` for the upstream. `peer` is the client's address.
+    def prepare(self, request: Request, client: str) -> None:
+        """Complete `request.headers` for the upstream. `client` is its address.
 
         Raises:
             ClientFault: 501 for a protocol upgrade, 508 for a request that goes in circles.
@@ -51,7 +51,7 @@ class Forwarding:
         if self._forwarded:
             is_kept = len(request.authority) <= _LONGEST_HOST
             make = forwarded_element if is_kept else forwarded_element.__wrapped__
-            headers.append((b"forwarded", make(peer, request.authority, request.scheme)))
+            headers.append((b"forwarded", make(client, request.authority, request.scheme)))
         if self._key is not None and not has_credential(self._profile, marked):
             if marked:
                 headers.drop(self._profile.credential_headers)  # those that are empty
@@ -70,9 +70,9 @@ def _refuse(marked: list[Field]) -> None:
 
 
 @lru_cache(1024)
-def forwarded_element(peer: str, authority: bytes, scheme: bytes) -> bytes:
+def forwarded_element(client: str, authority: bytes, scheme: bytes) -> bytes:
     """One element of Forwarded (RFC 7239 4): for, host, proto."""
-    host, _, _ = peer.rpartition(":")
+    host, _, _ = client.rpartition(":")
     if not host:
         node = "unknown"
     elif host.startswith("["):

@@ -218,6 +218,6 @@ def _say(headers: Headers, names: list[bytes]) -> None:
             headers[at] = (name, b"W/" + value)  # RFC 9110 8.8.1: no longer the same bytes
 
 
-def is_near(peer: str) -> bool:
-    """Whether a client is on this machine, so that nothing between it and us costs anything."""
-    return peer == "unix" or peer.startswith(("127.", "[::1]", "[::ffff:127."))
+def is_near(client: str) -> bool:
+    """Whether a client, by its address, is on this machine, where bytes cost nothing to move."""
+    return client == "unix" or client.startswith(("127.", "[::1]", "[::ffff:127."))

@@ -29,7 +29,7 @@ class Asked:
 
     request: Request
     body: bytes
-    peer: str
+    client: str
 
 
 Answer = Callable[[Asked], Awaitable[tuple[Response, bytes]]]

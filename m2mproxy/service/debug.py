@@ -56,7 +56,7 @@ class Debug:
         return await self._answer(asked, _plain)
 
     async def _answer(self, asked: Asked, make: Make) -> Reply:
-        if self._who == "loopback" and not is_near(asked.peer):
+        if self._who == "loopback" and not is_near(asked.client):
             raise ClientFault(403, "loopback_only", "this path is for clients on the same machine")
         vocabularies = self._vocabularies
         # Elsewhere whatever its size is: 27 bytes of brotli can be 16 MiB, and here nobody minds

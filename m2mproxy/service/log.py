@@ -78,14 +78,14 @@ class Log:
         if self._access:
             self._writer.write(self._line(x))
 
-    def refusal(self, peer: str, fault: Fault) -> None:
+    def refusal(self, client: str, fault: Fault) -> None:
         """What never became an exchange."""
         if not self._access:
             return
         if self._json:
-            self._write_json({"client": peer, "status": fault.status, "error": fault.code})
+            self._write_json({"client": client, "status": fault.status, "error": fault.code})
         else:
-            self._write_text(f"client={peer} status={fault.status} error={fault.code}")
+            self._write_text(f"client={client} status={fault.status} error={fault.code}")
 
     def _write_text(self, text: str) -> None:
         # A path can have what ends a line, and bytes that are no text.

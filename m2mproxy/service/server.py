@@ -199,9 +199,9 @@ class Server:
         self._stats.record(exchange)
         self._accounts.ended(exchange)
 
-    def _refused(self, peer: str, fault: Fault) -> None:
+    def _refused(self, client: str, fault: Fault) -> None:
         self._stats.refused(fault)
-        self._log.refusal(peer, fault)
+        self._log.refusal(client, fault)
 
     def _not_counted(self) -> None:
         why = "the process that counts tokens has ended; none are counted any more"

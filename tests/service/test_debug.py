@@ -30,7 +30,7 @@ NAMES = ["m2m", "m2m-text", "t1", "m2m-v3", "zstd", "br", "gzip", "deflate", "st
 def ask(
     path: bytes,
     body: bytes,
-    peer: str = "127.0.0.1:1",
+    client: str = "127.0.0.1:1",
     who: str = "loopback",
     debug: Debug | None = None,
 ) -> Any:
@@ -38,7 +38,7 @@ def ask(
     target, _, _ = path.partition(b"?")
     request = Request(b"POST", path, b"h", Headers())
     debug = debug or Debug(who, Inline().run)
-    answer = debug.table()[target].answer(Asked(request, body, peer))
+    answer = debug.table()[target].answer(Asked(request, body, client))
     try:
         answer.send(None)  # type: ignore[attr-defined]
     except StopIteration as done:

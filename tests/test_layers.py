@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -193,3 +194,16 @@ def test_every_module_says_what_it_is_and_its_one_rule(module: str) -> None:
     assert said, MODULES[module]
     if MODULES[module].name not in ("__init__.py", "__main__.py"):
         assert "The one rule: " in said.replace("\n", " "), MODULES[module]
+
+
+def test_the_map_has_every_package_in_the_order_of_imports() -> None:
+    said = ast.get_docstring(tree(PACKAGE)) or ""
+    assert re.findall(r"^    ([a-z]+)  ", said, re.MULTILINE)[: len(MAY_IMPORT)] == list(MAY_IMPORT)
+
+
+@each_module
+def test_files_that_are_named_exist(module: str) -> None:
+    """In docstrings and comments, where a name without a folder is of the same package."""
+    here = MODULES[module].parent
+    for name in re.findall(r"(?<![\w./*{`])\w+\.py\b", MODULES[module].read_text()):
+        assert (here / name).exists() or (here.parent / name).exists(), name

@@ -1,1 +1,9 @@
-"""m2m-link: what two instances remember of a connection, so that each byte crosses once."""
+"""m2m-link: what two instances remember of a connection, so that each byte crosses once.
+
+Applications send the whole conversation again with every turn. On a link the edge (edge.py) sends
+only a reference to an earlier body and its reply, and what is new (use.py, message.py); the core
+(core.py) puts the body together again. Both keep the same entries (window.py), each within the
+scope of those who may refer to them (scope.py), and both make the same text of a reply, as the
+application will most likely send it back (reply.py). How the edge finds what to refer to is in
+index.py, borrow.py and match.py. m2m-link(7) is the specification.
+"""

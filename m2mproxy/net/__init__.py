@@ -1,1 +1,7 @@
-"""Bytes to streams and back: connections in both roles, and who may use them."""
+"""Bytes to streams and back: connections in both roles, and who may use them.
+
+connection.py says what every HTTP version and both roles promise. h1.py and h2.py are the two
+versions, each with a server's and a client's half beside it (h1_server.py, h2_client.py, ...);
+tcp.py joins them to asyncio, preface.py and TLS (tls.py) tell which one a client speaks. Upstream
+connections are opened by dial.py and owned by pool.py.
+"""

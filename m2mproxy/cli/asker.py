@@ -1,4 +1,4 @@
-"""How `m2m probe` asks an origin: over connections as a proxy's, one for each question.
+"""The HTTP client of `m2m probe`: the proxy's own pool and connections, one for each question.
 
 The one rule: a question is asked as an m2mproxy would ask it, and every answer is bounded in bytes
 and in time.

@@ -1,4 +1,4 @@
-"""What `m2m compress`, `decompress` and `inspect` do with the forms of codec.named.
+"""The work of `m2m compress`, `decompress` and `inspect`: one form, or the best (codec.named).
 
 The one rule: what is written is in the form that was asked for, or the reason why it cannot be is
 said.

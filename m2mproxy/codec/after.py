@@ -1,10 +1,10 @@
-"""Replies that repeat their request, and large events that do: coded after the request, which both
-ends of a link have.
+"""Replies coded after their own request, on a link, where both ends have it.
 
 The Responses API repeats the instructions and tools of each request up to three times: to one that
-crossed in some hundred bytes, the reply would take thousands. What precedes a piece is the end of
-the static dictionary's text, the beginning and the end of the request's body, and the earlier
-pieces; the last 160 KiB of that are the prefix of a frame, of which only the blocks cross.
+crossed in some hundred bytes, the reply would take thousands. So whole bodies, and large events of
+a stream, are zstd frames with a prefix: the end of the static dictionary's text, the beginning and
+the end of the request's body, and the pieces of the reply before; of all that the last 160 KiB. Of
+a frame only the blocks cross.
 
     piece   varint size | blocks
     body    varint size | u32 crc32, little-endian | blocks

@@ -1,4 +1,4 @@
-"""How much a decoder may still put out.
+"""The limit on what a decoder puts out: a few hundred coded bytes can hold gigabytes.
 
 The one rule: every piece is counted as it comes, before the next one is made, and no size that a
 sender declares is believed.

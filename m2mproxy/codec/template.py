@@ -1,9 +1,10 @@
-"""Events as what differs from an earlier one of the same shape: the step before deflate
-(events.py).
+"""The step before deflate in event streams (events.py): an event as its differences from an earlier
+one of the same shape.
 
-An event is cut at its quotes, and the last eight that were cut are kept. One that has as many
-pieces as a kept one, most of them the same, is written as the pieces that differ. Nothing is
-parsed: any bytes are cut at their quotes, and come back.
+Events of one stream have the same keys in the same order, and few values that change. An event is
+cut at its quotes, and the last eight that were cut are kept. One that has as many pieces as a kept
+one, most of them the same, is written as the pieces that differ. Nothing is parsed: any bytes are
+cut at their quotes, and come back.
 
 A batch becomes records, one an event:
 

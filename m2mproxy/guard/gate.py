@@ -1,8 +1,8 @@
-"""What of a text is worth a closer look: a first, cheap word on many windows of it at once.
+"""A cheap first model that decides which windows of a text are worth the full one.
 
-It is a model of its own: the sum of what each word and each pair of words counts, however often it
-occurs. It is taken over a window, which is then read as a whole; and over each few words in a row,
-of which the worst are then read by themselves, so that a short attack within a document is not
+It takes many windows at once. What it adds up is what each word and each pair of words counts,
+however often it occurs: over a window, which is then read as a whole; and over each few words in a
+row, of which the worst are then read by themselves, so that a short attack within a document is not
 outweighed by the document. Unknown words count for nothing, which is less harmless than what is
 known: what cannot be read is not passed over. What is coded is, if it is no text once it is
 decoded; and what has a few escapes in it is looked at as if it had none.

@@ -1,5 +1,5 @@
-"""Which windows may have another text in them that is not of words: encoded, escaped, unseen, or
-letter by letter.
+"""Tells which windows may hold a text that the gate, which counts words, cannot see: encoded,
+escaped, invisible, or written letter by letter.
 
 The one rule: this is no reading, and may well be wrong; it only keeps such windows from being
 passed over for their words alone.

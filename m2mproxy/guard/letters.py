@@ -1,4 +1,5 @@
-"""The plain text of long texts, and where places in them have moved to.
+"""Plain texts (words.plain_of) of long texts, made by table and not letter by letter; and where
+places in them have moved to.
 
 Nearly all characters become one byte or none, whatever stands beside them, so that a text is looked
 up in a table as a whole. The few that become several bytes are put in afterwards; a text that is

@@ -1,9 +1,10 @@
-"""What a body has in common with another conversation, so that it can be borrowed from there.
+"""Finds what a new body shares with other conversations, where it continues none that is known.
 
-Where the beginning is another one (a time in the system prompt, a history that was cut) the places
-where messages and texts begin are compared, by the block that follows each. A body's places are
-found when they are wanted first. All of a large scope is tens of milliseconds of work, so finding
-out is a step of its own, for a thread.
+Such are a first turn with the system prompt of another conversation, a prompt with the time of day
+in front, a history that was cut. Where the beginning differs, the places where messages and texts
+begin are compared, by the hash of the block that follows each. A body's places are looked for when
+they are wanted first. All of a large scope is tens of milliseconds of work, so that finding out is
+a step of its own (`Survey`), for a thread.
 
 The one rule: a survey touches nothing but itself, whatever becomes of the entries meanwhile; and no
 choice depends on less than a whole block, or it would tell whether a guess was partly right.

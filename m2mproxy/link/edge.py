@@ -1,10 +1,16 @@
-"""The edge's side of a link: codes bodies after what the core is known to have.
+"""The edge's side of a link: codes each request's body after what the core is known to have.
 
-For each request: `look` at the body, `Look.find` out about it, `choose` what to refer to; where the
-plan has a survey `Survey.find` out, and `borrow`; `Plan.encode`, `sent` when its stream has a
-number; then what the response says, `have` or `miss`, and `replied` once it is complete. What finds
-out or encodes is done in a thread, if it is much. A request that ends otherwise leaves an entry
-that is never referred to.
+The steps of a request, of which those that find out or encode are done in a thread if that is much:
+
+    look, Look.find      what of the body is known already, and what its scope and its marks are
+    choose               what to refer to: the entry that it continues, or
+    Survey.find, borrow  what it has in common with others, if the plan has a survey
+    Plan.encode          the message
+    sent                 the request's stream has a number: it becomes an entry
+    have or miss         what the head of the response says
+    replied              the response is complete, and becomes a part of the entry
+
+A request that ends otherwise leaves an entry that is never referred to.
 
 The one rule: an entry is referred to only by requests of its own scope, only after the core has
 said that it has it, and beyond its own conversation only in whole blocks, to its end with the

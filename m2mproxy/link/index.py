@@ -1,10 +1,10 @@
-"""Which entry a new body continues, or has most in common with.
+"""The edge's look-up tables: which entry a new body continues, or has most in common with.
 
-A body's chain is a hash for each of its first blocks, each over all that came before it, so the
-longest chain that two bodies share says how far they are the same, and it is nearly always with the
-conversation's last turn. Where the beginning is different the places where messages begin are
-compared instead (borrow.py). And a body that has the id of a tool call which only one reply had is
-of that conversation, whatever else was changed in it.
+By a body's chain: a hash for each of its first blocks, each over all that came before it, so that
+the longest chain which two bodies share says how far they are the same; that is nearly always with
+the conversation's last turn. By the places where messages begin, where the beginning differs
+(borrow.py). And by ids: a body that has the id of a tool call which only one reply had is of that
+conversation, whatever else was changed in it.
 
 The one rule: a hash only finds; what is found is compared (match.py).
 """

@@ -1,7 +1,9 @@
-"""How an application writes letters in JSON that others write as they are, as its request shows.
+"""Escapes the text that is made of a reply as the application's own JSON writer does, as far as its
+request shows that.
 
 Go, Rails, Gson and .NET escape what may stand in HTML, .NET the quote and some more, and PHP the
-slash. In code a model wrote, and in arguments of calls, these are every tenth letter.
+slash. In code that a model wrote, and in arguments of calls, these are every tenth letter, and each
+would have to cross again.
 
 The one rule: a letter is escaped if the request has it escaped, and nowhere as it is. What none of
 its texts has shows nothing, but that the three of HTML go together.

@@ -1,9 +1,11 @@
-"""What shows that the sender of a body got a reply: a text of it, or what nobody else can know.
+"""What in a request's body proves that its sender got an earlier reply: a long text of it, or
+something that nobody else can know.
 
-Of a reply that calls functions these are the random ids of its calls (reply.py). Whatever else it
-has, what the model has sealed in it does as well, to be sent back: its thoughts, and what proves
-them; and the random ids of what it did itself. By the last of these a body's conversation is found
-again, too, however the rest of the body has changed.
+Only such a sender's body may be coded after that reply, or its size would tell others what the
+reply says. Of a reply that calls functions the proof is one of the random ids of its calls
+(reply.py). Of any reply it is what the model has sealed in it, to be sent back: its thoughts, and
+what proves them; and the random ids of what it did itself. By the last of these a body's
+conversation is found again, too, however the rest of the body has changed.
 
 The one rule: what is shorter, or can be made up, shows nothing: it could be guessed.
 """

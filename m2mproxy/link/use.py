@@ -1,4 +1,5 @@
-"""What of an entry a body is coded after, and how a message says it.
+"""The reference with which a link's message begins: which entry its body is coded after, and which
+parts of that entry are meant.
 
 The first varint of a message is 0 for no entry, or half of what the entry's number is less than
 that of the stream, times 16, with the kind added:

@@ -1,4 +1,5 @@
-"""How fast a peer may send, and how slowly.
+"""The reading side of an HTTP/1 connection: backpressure for a peer that is too fast, a deadline
+for a client that is too slow.
 
 Law 3: whoever sends faster than its payload is taken is made to wait, by not reading its socket.
 A client that owes a body and sends it too slowly is too late: there is a time for its next byte,

@@ -1,4 +1,5 @@
-"""What a peer may do without getting anywhere.
+"""Token buckets against floods: how many frames that bring nothing, and how many resets, a peer may
+send.
 
 HTTP/2 lets a peer keep us busy at little cost: frames that carry nothing, streams that are opened
 and reset (CVE-2023-44487, CVE-2025-8671). An honest peer does all of it too, now and then.

@@ -1,4 +1,4 @@
-"""The h2 library, made fit to stand in the open.
+"""The h2 library's connection, corrected where a proxy needs it to act otherwise.
 
 It keeps HTTP/2's state machines, HPACK and flow control; the connection around it decides. Left
 alone it ends a whole connection over one bad message, forgets what it wanted to say when the other

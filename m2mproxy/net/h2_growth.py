@@ -1,4 +1,4 @@
-"""How much a peer may send on a stream before we have taken it: more where the way is long.
+"""Receive windows of HTTP/2 streams that grow with the bandwidth-delay product of the line.
 
 A window is what can be under way in a round trip: 128 KiB over 200 ms are 640 KB a second, whatever
 the line could carry. So where a window is used up within a round trip, and all of it is taken, it

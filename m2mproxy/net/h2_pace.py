@@ -1,4 +1,5 @@
-"""How much of what waits is handed to the kernel where the line is slow.
+"""Keeps the kernel's queue short on slow lines, so that the streams of a connection can pass one
+another.
 
 What the kernel has leaves in the order in which it came. Left to itself it takes 64 KiB that it
 cannot send yet, and the transport as much again: on a line of 64 kbit/s an event of one stream

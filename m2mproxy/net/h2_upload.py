@@ -1,4 +1,5 @@
-"""How slowly a client may send the body of a request over HTTP/2.
+"""Deadlines of request bodies over HTTP/2: a time for the next byte, and a pace to keep on average,
+as h1_intake.py has them for HTTP/1.
 
 The one rule: a client is slow by its own doing only. While we owe it room its time stands still.
 """

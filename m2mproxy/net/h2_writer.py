@@ -1,9 +1,11 @@
-"""Who may send next on an HTTP/2 connection, and how much.
+"""The send scheduler of an HTTP/2 connection: which stream may send next, and how much.
 
-To a peer that takes the bytes of a DATA frame as they come, small pieces of a stream can share one:
-a header says more than is there, and what comes next goes out as it is. Such a frame is filled up
-as soon as something else has to be said, so the more a stream has had to itself, the longer its
-next one: n bytes without headers save about 2n, and are worth filling up a few times the root of n.
+Streams take turns, a frame each, as far as the peer's windows and the transport's room go. To a
+peer that takes the bytes of a DATA frame as they come (READS_PIECES), small pieces of a stream can
+share one: a header says more than is there, and what comes next goes out as it is. Such a frame is
+filled up as soon as something else has to be said, so the more a stream has had to itself, the
+longer its next one: n bytes without headers save about 2n, and are worth filling up a few times the
+root of n.
 
 The one rule: a frame of each stream in turn. What cannot be sent waits in its stream and shuts that
 stream's gate, nobody else's. Payload is not copied: a frame is nine bytes of ours and a slice.

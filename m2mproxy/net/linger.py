@@ -1,4 +1,4 @@
-"""Closing so that the peer gets what was written last.
+"""Lingering close: a connection ends so that the peer gets what was written last (RFC 9112 9.6).
 
 The one rule: a peer is waited for as long as it takes something, and no longer.
 """

@@ -1,4 +1,5 @@
-"""What the kernel knows of the way to a peer: TCP_INFO (tcp(7), linux/tcp.h).
+"""What the kernel has measured of the way to a peer, read from TCP_INFO (tcp(7), linux/tcp.h): the
+round trip, the delivery rate, what is unsent and unacknowledged.
 
 The one rule: what is not known is not guessed. Where the kernel says nothing, there is no answer.
 """

@@ -1,4 +1,5 @@
-"""What the pool needs of others: a connection that takes streams, and who opens such connections.
+"""The pool's interfaces (a connection that takes streams, and who opens such ones), and when a
+request whose connection ended may be sent again.
 
 The one rule: nothing here says which HTTP version it is about.
 """

@@ -1,4 +1,4 @@
-"""Peers that are gone without a word: a cable was pulled, a radio lost, an address forgotten.
+"""Detects dead peers, gone without a word: a cable was pulled, a radio lost, an address forgotten.
 
 TCP says so after a quarter of an hour, while a model works on for nobody. Its own shorter limit,
 TCP_USER_TIMEOUT, would end those who only do not read, too. What tells the two apart is that a

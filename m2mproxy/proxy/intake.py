@@ -1,4 +1,5 @@
-"""Requests whose body has to be here before they can go on.
+"""Request bodies that have to be here as a whole before the request can go on: to be read for the
+model that routing needs, or by an endpoint of our own.
 
 The one rule: a client that waits to be asked for its body is asked once, by us or by the upstream.
 """

@@ -1,4 +1,4 @@
-"""What crossed each wire of an exchange, and in which form.
+"""The byte counts of one exchange: what crossed each wire, in which coding, and what it is plain.
 
 The one rule: bytes are counted where they cross a wire, coded as they are there; what would have
 crossed plain stands beside them, and a saving is the difference of the two and nothing else.

@@ -1,4 +1,5 @@
-"""One exchange's part in links: its client's connection can be one, its upstream's, or both.
+"""What links have to do with one exchange. Its client may be an edge, whose body is decoded here;
+its upstream may be a core, for which a Turn codes it; and on either the reply is remembered.
 
 The one rule: a body is remembered when it is known to be the sender's own, its reply when it is
 complete, and whatever goes wrong with a link is told to the edge, never to the application.

@@ -1,4 +1,4 @@
-"""What an upstream is asked before the first body goes to it, with `peer.required`.
+"""Has an upstream show that it has the key, before the first body goes to it, with `peer.required`.
 
 The one rule: the question has no body and no credential, and what it brings back is only what the
 upstream names in Accept-Encoding.

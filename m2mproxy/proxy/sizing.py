@@ -1,4 +1,4 @@
-"""How long a body is whose head does not say it: that is known once its end is here.
+"""Waits a moment for the end of a body of unknown length, so that its length becomes known.
 
 What an application sends chunked, or over HTTP/2 without content-length, is nearly always a JSON
 text that it has, and all of it is here within milliseconds. So its end is waited for, where the

@@ -1,7 +1,8 @@
-"""A request whose body is held, so that it can be coded after what its connection remembers.
+"""A request on its way over a link: its body is held, and coded for the connection that it gets.
 
-Which connection that is, is known only when the request has its stream, so the body is coded then,
-and again for another connection.
+What a body can be coded after is what that connection remembers, and which connection that is, is
+known only when the request has its stream. So the body is coded then, and again for another
+connection.
 
 The one rule: whatever becomes of the link, the upstream gets the client's bytes, in the same
 exchange: a body that was missed goes again, coded after nothing, and one that was refused plain.

@@ -1,5 +1,5 @@
-"""What messages cost besides their texts, by family of models: rows of numbers, measured on real
-usage.
+"""What a chat template adds to messages and tools, in tokens: a row of numbers for each family of
+models, measured on real usage.
 
 A template puts tokens of its own around messages, before them and after them, and shows tools in
 words of its own. The figures are those of ../shared/research/tokenizers.md, section 7, and of the

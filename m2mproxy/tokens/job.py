@@ -1,4 +1,5 @@
-"""What is left to be counted of an exchange whose reply did not report its tokens.
+"""A job for the process that counts: the bodies of an exchange whose reply did not report its
+tokens, and how they are counted.
 
 The one rule: a job refers to bytes that have passed, and costs nothing until somebody counts it.
 """

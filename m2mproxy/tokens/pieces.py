@@ -1,4 +1,4 @@
-"""How many tokens a text has in a vocabulary, whatever the text is.
+"""Counts a text's tokens in a vocabulary, in windows, so that no text is too much for it.
 
 tiktoken takes a text in one go, and fails on a million spaces in a row; so a text is encoded in
 windows. They end where every vocabulary we know begins a new word, so that as many tokens come out

@@ -27,9 +27,8 @@ class Edge(World):
         self.wires: list[Transport] = []
 
     def dial(self, origin: Any, owner: Any, report: Any, http2: bool = False) -> None:
-        known = (self.turn, self.loop, self.config.timeouts, self.config.limits)
         kind = H2Client if http2 or self.http == "2" else H1Client
-        near = Tcp(lambda _: kind(owner, *known))
+        near = Tcp(lambda _: kind(owner, self.runtime))
         self.wires.append(join(self.loop, near, self.core.proxy.accept())[0])
         self.loop.call_soon(lambda: report(near.connection))
 

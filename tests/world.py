@@ -26,7 +26,7 @@ from m2mproxy.http.faults import Fault, UpstreamFault
 from m2mproxy.http.flow import Signal
 from m2mproxy.http.message import Origin
 from m2mproxy.net import h1_client, h2_client
-from m2mproxy.net.connection import Owner, Turn
+from m2mproxy.net.connection import Owner, Runtime, Turn
 from m2mproxy.net.pool import Pool
 from m2mproxy.net.tcp import Dialled
 from m2mproxy.net.vigil import Vigil
@@ -94,10 +94,9 @@ class World:
         self.loop = loop or DrivenLoop()
         self.split = split
         self.config = _config(settings)
-        self.turn = Turn(self.loop)
-        self.pool = Pool(
-            self.loop, self, self.config.limits.upstream_connections, self.config.timeouts
-        )
+        limits = self.config.limits
+        self.runtime = Runtime(Turn(self.loop), self.loop, self.config.timeouts, limits)
+        self.pool = Pool(self.runtime, self, limits.upstream_connections)
         psk = self.config.peer.psk
         self.forms = forms_of(self.config, AeadSeal(psk) if psk else None, vocabularies)
         self.links = Links(self.config.link, self.loop.time, self.forms.seal is not None)
@@ -114,14 +113,13 @@ class World:
             self.tallies,
             self.guard,
             holds or Holds(),
-            later=self.turn.later,
+            later=self.runtime.turn.later,
         )
         self.ended: list[Exchange] = []
         self.refusals: list[Fault] = []
         self.proxy = Proxy(
             self.context,
-            self.turn,
-            self.loop,
+            self.runtime,
             self.ended.append,
             self._refused,
             self.links.announce if announce is None else announce,
@@ -236,13 +234,8 @@ class World:
         """Let the oldest dial succeed."""
         owner, report, http2 = self.dials.pop(0)
         end = self._upstream_end(http2)
-        known = (self.turn, self.loop, self.config.timeouts, self.config.limits)
-        protocol = Dialled(
-            lambda _: (
-                h2_client.H2Client(owner, *known) if http2 else h1_client.H1Client(owner, *known)
-            ),
-            self.vigil,
-        )
+        kind = h2_client.H2Client if http2 else h1_client.H1Client
+        protocol = Dialled(lambda _: kind(owner, self.runtime), self.vigil)
         join(self.loop, end, protocol, self.split)
         self.upstreams.append(end)
         report(protocol.connection)

@@ -15,8 +15,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from m2mproxy.config import Limits, Timeouts
 from m2mproxy.http.body import Body, Chunk, Gate
 from m2mproxy.http.faults import Fault
 from m2mproxy.http.flow import Signal
@@ -260,3 +261,12 @@ class Turn:
             if waiting or later:  # a bug in one is no reason to hold back the others
                 self._dirty += waiting
                 self._schedule()
+
+
+class Runtime(NamedTuple):
+    """What all connections of a process have in common."""
+
+    turn: Turn
+    loop: asyncio.AbstractEventLoop
+    timeouts: Timeouts
+    limits: Limits

@@ -17,10 +17,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from m2mproxy.config import Limits, Timeouts
 from m2mproxy.http.faults import Fault, TooLate, UpstreamFault
 from m2mproxy.http.message import Origin
-from m2mproxy.net.connection import Owner, Turn
+from m2mproxy.net.connection import Owner, Runtime
 from m2mproxy.net.h1_client import H1Client
 from m2mproxy.net.h2_client import H2Client
 from m2mproxy.net.tcp import Dialled, negotiated, tune_upstream
@@ -41,10 +40,7 @@ class Dialler:
 
     def __init__(
         self,
-        turn: Turn,
-        loop: asyncio.AbstractEventLoop,
-        timeouts: Timeouts,
-        limits: Limits,
+        runtime: Runtime,
         tls: ssl.SSLContext | None,
         http: str = "auto",
         vigil: Vigil | None = None,
@@ -52,10 +48,9 @@ class Dialler:
         """`tls` is the context for https origins; None when there are none. `http` is the version
         to speak: "1.1", "2", or "auto" for what TLS negotiates and 1.1 without TLS. `vigil`
         watches over what is open."""
-        self._turn = turn
-        self._loop = loop
-        self._timeouts = timeouts
-        self._limits = limits
+        self._runtime = runtime
+        self._loop = runtime.loop
+        self._timeouts = runtime.timeouts
         self._tls = tls
         self._http = http
         self._vigil = vigil
@@ -158,11 +153,10 @@ class Dialler:
         return sock, time.monotonic() - begun
 
     def _client(self, owner: Owner, transport: asyncio.Transport, http2: bool) -> Client:
-        known = (self._turn, self._loop, self._timeouts, self._limits)
         known_before = "h2" if http2 or self._http == "2" else ""
         if (negotiated(transport) or known_before) == "h2":
-            return H2Client(owner, *known)
-        return H1Client(owner, *known)
+            return H2Client(owner, self._runtime)
+        return H1Client(owner, self._runtime)
 
 
 def _close(task: asyncio.Task[tuple[socket.socket, float]]) -> None:

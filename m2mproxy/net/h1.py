@@ -13,12 +13,11 @@ from __future__ import annotations
 import asyncio
 from typing import ClassVar
 
-from m2mproxy.config import Limits, Timeouts
 from m2mproxy.http.body import Chunk, Gate
 from m2mproxy.http.headers import HOP_BY_HOP, Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.http.validate import Malformed
-from m2mproxy.net.connection import Owner, Turn
+from m2mproxy.net.connection import Owner, Runtime
 from m2mproxy.net.deadline import Deadline
 from m2mproxy.net.h1_intake import Intake
 from m2mproxy.net.h1_reader import MessageReader
@@ -40,28 +39,19 @@ class H1(MessageReader):
 
     _is_client: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        owner: Owner,
-        turn: Turn,
-        loop: asyncio.AbstractEventLoop,
-        timeouts: Timeouts,
-        limits: Limits,
-    ) -> None:
-        super().__init__(limits)
+    def __init__(self, owner: Owner, runtime: Runtime) -> None:
+        super().__init__(runtime.limits)
         self._owner = owner
-        self._turn = turn
-        self._loop = loop
-        self._timeouts = timeouts
+        self._turn, self._loop, self._timeouts, _ = runtime
         self._transport: asyncio.Transport | None = None
         self._client = ""
         self._certificate = b""
         self._secure = False
         self._gate = Gate()
         self._full = False  # the transport takes no more for now
-        self._writer = MessageWriter(turn, self, self._gate)
-        self._deadline = Deadline(loop, self._expired)
-        self._intake = Intake(loop, self._deadline, timeouts, limits)
+        self._writer = MessageWriter(runtime.turn, self, self._gate)
+        self._deadline = Deadline(runtime.loop, self._expired)
+        self._intake = Intake(runtime, self._deadline)
         # The exchange under way.
         self._stream: H1Stream | None = None
         self._request: Request | None = None

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 
-from m2mproxy.config import Limits, Timeouts
 from m2mproxy.http.body import Body
+from m2mproxy.net.connection import Runtime
 from m2mproxy.net.deadline import Deadline
 
 # Bytes that may wait for a reader before the transport is told to stop, and to go on.
@@ -35,17 +35,11 @@ class Intake:
         "transport",
     )
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        deadline: Deadline,
-        timeouts: Timeouts,
-        limits: Limits,
-    ) -> None:
-        self._loop = loop
+    def __init__(self, runtime: Runtime, deadline: Deadline) -> None:
+        self._loop = runtime.loop
         self._deadline = deadline
-        self._grace = timeouts.body
-        self._least = limits.body_rate
+        self._grace = runtime.timeouts.body
+        self._least = runtime.limits.body_rate
         self._paused = False
         self._since: float | None = None  # when the upload that is watched began
         self._bytes = 0

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 
-from m2mproxy.config import Limits, Timeouts
 from m2mproxy.http.body import Chunk
 from m2mproxy.http.faults import ClientFault, ClientGone, Fault
 from m2mproxy.http.message import Response
 from m2mproxy.http.validate import Malformed
 from m2mproxy.net import h1_message
-from m2mproxy.net.connection import Owner, Turn
+from m2mproxy.net.connection import Owner, Runtime
 from m2mproxy.net.h1 import H1
 from m2mproxy.net.h1_chunked import ChunkedReader
 from m2mproxy.net.h1_head import request_head
@@ -36,15 +35,8 @@ class H1Server(H1):
 
     __slots__ = ("_draining", "_invited", "_reading", "_repeated", "_scheme")
 
-    def __init__(
-        self,
-        owner: Owner,
-        turn: Turn,
-        loop: asyncio.AbstractEventLoop,
-        timeouts: Timeouts,
-        limits: Limits,
-    ) -> None:
-        super().__init__(owner, turn, loop, timeouts, limits)
+    def __init__(self, owner: Owner, runtime: Runtime) -> None:
+        super().__init__(owner, runtime)
         self._repeated: h1_message.RepeatedHead | None = None
         self._scheme = b"http"
         self._reading = False  # inside of `received`

@@ -29,9 +29,8 @@ from h2.events import (
     WindowUpdated,
 )
 
-from m2mproxy.config import Limits, Timeouts
 from m2mproxy.http.validate import Malformed
-from m2mproxy.net.connection import Owner, Session, Turn
+from m2mproxy.net.connection import Owner, Runtime, Session
 from m2mproxy.net.deadline import Deadline
 from m2mproxy.net.fields import check_size, read_trailers
 from m2mproxy.net.h2_budget import FrameBudget
@@ -91,17 +90,12 @@ class H2:
         self,
         client: bool,
         owner: Owner,
-        turn: Turn,
-        loop: asyncio.AbstractEventLoop,
-        timeouts: Timeouts,
-        limits: Limits,
+        runtime: Runtime,
         announce: Mapping[int, int],
     ) -> None:
         self._owner = owner
-        self._turn = turn
-        self._loop = loop
-        self._timeouts = timeouts
-        self._limits = limits
+        self._turn, loop, self._timeouts, limits = runtime
+        self._loop, self._limits = loop, limits
         self._transport: asyncio.Transport | None = None
         self._is_client = client
         self._client = ""

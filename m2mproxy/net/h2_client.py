@@ -6,7 +6,6 @@ or left without a word on a connection that had been at rest, and at once.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Mapping
 from typing import ClassVar
@@ -20,7 +19,6 @@ from h2.events import (
     StreamReset,
 )
 
-from m2mproxy.config import Limits, Timeouts
 from m2mproxy.http.faults import Fault, UpstreamFault
 from m2mproxy.http.headers import CREDENTIALS, Field
 from m2mproxy.http.message import Request, Response
@@ -32,7 +30,7 @@ from m2mproxy.net.connection import (
     NO_SETTINGS,
     TOO_MANY_INFORMATIONAL,
     Owner,
-    Turn,
+    Runtime,
 )
 from m2mproxy.net.h2 import H2
 from m2mproxy.net.h2_engine import MAX_STREAM_ID, MAX_STREAMS, READS_PIECES
@@ -65,14 +63,11 @@ class H2Client(H2):
     def __init__(
         self,
         owner: Owner,
-        turn: Turn,
-        loop: asyncio.AbstractEventLoop,
-        timeouts: Timeouts,
-        limits: Limits,
+        runtime: Runtime,
         announce: Mapping[int, int] = NO_SETTINGS,
     ) -> None:
         """`announce` are settings for the peer beyond those of RFC 9113, by code."""
-        super().__init__(True, owner, turn, loop, timeouts, limits, announce)
+        super().__init__(True, owner, runtime, announce)
         self._most = PROVISIONAL_STREAMS
         self._unsent: set[H2Stream] = set()  # opened by the pool, no request sent yet
         self._used = False  # whether it has served a request to its end

@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, PingAckReceived, RequestReceived, StreamReset
 
-from m2mproxy.config import Limits, Timeouts
 from m2mproxy.http.faults import ClientFault, ClientGone, Fault
 from m2mproxy.http.headers import Field
 from m2mproxy.http.message import Request, Response
 from m2mproxy.http.validate import Malformed
 from m2mproxy.net import fields
-from m2mproxy.net.connection import NO_SETTINGS, Owner, Turn
+from m2mproxy.net.connection import NO_SETTINGS, Owner, Runtime
 from m2mproxy.net.h2 import H2
 from m2mproxy.net.h2_budget import Budget
 from m2mproxy.net.h2_engine import MAX_STREAM_ID, MAX_STREAMS
@@ -50,18 +49,15 @@ class H2Server(H2):
     def __init__(
         self,
         owner: Owner,
-        turn: Turn,
-        loop: asyncio.AbstractEventLoop,
-        timeouts: Timeouts,
-        limits: Limits,
+        runtime: Runtime,
         announce: Mapping[int, int] = NO_SETTINGS,
     ) -> None:
         """`announce` are settings for the peer beyond those of RFC 9113, by code."""
-        super().__init__(False, owner, turn, loop, timeouts, limits, announce)
+        super().__init__(False, owner, runtime, announce)
         self._preface = PREFACE  # what of it is still to come
-        self._resets = Budget(loop.time, _RESETS, _RESETS_RATE)
+        self._resets = Budget(runtime.loop.time, _RESETS, _RESETS_RATE)
         self._repeated: fields.RepeatedSection | None = None
-        self._uploads = Uploads(timeouts, limits)
+        self._uploads = Uploads(runtime.timeouts, runtime.limits)
         self._begun = 0.0  # when the header block began that is not complete
         self._draining = False  # there are to be no further streams
         self._goodbye = False  # no further stream is taken

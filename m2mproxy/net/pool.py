@@ -7,17 +7,15 @@ connection for the next one.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import cast
 
-from m2mproxy.config import Timeouts
 from m2mproxy.http.faults import Busy, Fault
 from m2mproxy.http.flow import Signal
 from m2mproxy.http.message import Origin, Request
 from m2mproxy.net.attempt import Attempt
-from m2mproxy.net.connection import Connection, Session, Stream
+from m2mproxy.net.connection import Connection, Runtime, Session, Stream
 from m2mproxy.net.deadline import Deadline
 from m2mproxy.net.reusable import Dial, Reusable
 
@@ -47,11 +45,11 @@ class Destination:
     def __init__(
         self,
         origin: Origin,
-        loop: asyncio.AbstractEventLoop,
+        runtime: Runtime,
         dialler: Dial,
         limit: int,
-        timeouts: Timeouts,
     ) -> None:
+        loop, timeouts = runtime.loop, runtime.timeouts
         self.origin = origin
         self._loop = loop
         self._dialler = dialler
@@ -276,21 +274,18 @@ class Destination:
 class Pool:
     """A Destination for each origin."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, dialler: Dial, limit: int, timeouts: Timeouts
-    ) -> None:
+    def __init__(self, runtime: Runtime, dialler: Dial, limit: int) -> None:
         """`limit` is that of the connections to one origin."""
-        self._loop = loop
+        self._runtime = runtime
         self._dialler = dialler
         self._limit = limit
-        self._timeouts = timeouts
         self._destinations: dict[Origin, Destination] = {}
 
     def to(self, origin: Origin) -> Destination:
         """The connections to `origin`. Origins come from the configuration, so they are few."""
         found = self._destinations.get(origin)
         if found is None:
-            found = Destination(origin, self._loop, self._dialler, self._limit, self._timeouts)
+            found = Destination(origin, self._runtime, self._dialler, self._limit)
             self._destinations[origin] = found
         return found
 

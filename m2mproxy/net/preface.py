@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from m2mproxy.config import Timeouts
 from m2mproxy.http.faults import Fault
-from m2mproxy.net.connection import Owner, ServerConnection
+from m2mproxy.net.connection import Owner, Runtime, ServerConnection
 from m2mproxy.net.deadline import Deadline
 from m2mproxy.net.h2_server import PREFACE
 
@@ -23,16 +22,15 @@ class Undecided:
     def __init__(
         self,
         owner: Owner,
-        loop: asyncio.AbstractEventLoop,
-        timeouts: Timeouts,
+        runtime: Runtime,
         choose: Callable[[Undecided, bool], ServerConnection],
     ) -> None:
         """`choose` is called at most once, with this connection and whether it is HTTP/2; it
         returns the one that takes its place."""
         self._owner = owner
-        self._timeouts = timeouts
+        self._timeouts = runtime.timeouts
         self._choose = choose
-        self._deadline = Deadline(loop, self._expired)
+        self._deadline = Deadline(runtime.loop, self._expired)
         self._transport: asyncio.Transport | None = None
         self._data = b""
 

@@ -6,14 +6,19 @@ time, draining) is done here by going through it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import cast
 
 from m2mproxy.http.faults import Busy, Fault
 from m2mproxy.http.message import Request
-from m2mproxy.net.connection import NO_SETTINGS, Connection, ServerConnection, Stream, Turn
+from m2mproxy.net.connection import (
+    NO_SETTINGS,
+    Connection,
+    Runtime,
+    ServerConnection,
+    Stream,
+)
 from m2mproxy.net.h1_server import H1Server
 from m2mproxy.net.h2_server import H2Server
 from m2mproxy.net.preface import Undecided
@@ -37,8 +42,7 @@ class Proxy:
     def __init__(
         self,
         context: Context,
-        turn: Turn,
-        loop: asyncio.AbstractEventLoop,
+        runtime: Runtime,
         on_end: Callable[[Exchange], None],
         on_refusal: Callable[[str, Fault], None],
         announce: Mapping[int, int] = NO_SETTINGS,
@@ -49,8 +53,8 @@ class Proxy:
         RFC 9113, by code. `vigil` watches over connections."""
         self._vigil = vigil
         self._context = context
-        self._turn = turn
-        self._loop = loop
+        self._runtime = runtime
+        self._turn, self._loop = runtime.turn, runtime.loop
         self._on_end = on_end
         self._on_refusal = on_refusal
         self._announce = announce
@@ -94,7 +98,7 @@ class Proxy:
         config = self._context.config
         connection: ServerConnection
         if version is None:
-            connection = Undecided(self, self._loop, config.timeouts, choose)
+            connection = Undecided(self, self._runtime, choose)
         else:
             connection = self._speaking(version == "h2")
         self._connections.add(connection)
@@ -109,9 +113,9 @@ class Proxy:
         return connection
 
     def _speaking(self, http2: bool) -> ServerConnection:
-        config = self._context.config
-        known = (self._turn, self._loop, config.timeouts, config.limits)
-        return H2Server(self, *known, self._announce) if http2 else H1Server(self, *known)
+        if http2:
+            return H2Server(self, self._runtime, self._announce)
+        return H1Server(self, self._runtime)
 
     def closed(self, connection: Connection) -> None:
         """A downstream connection is gone."""

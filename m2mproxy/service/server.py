@@ -22,7 +22,7 @@ import uvloop
 from m2mproxy import __version__
 from m2mproxy.config import Config
 from m2mproxy.http.faults import Fault
-from m2mproxy.net.connection import Turn
+from m2mproxy.net.connection import Runtime, Turn
 from m2mproxy.net.dial import Dialler
 from m2mproxy.net.pool import Pool
 from m2mproxy.net.vigil import Vigil
@@ -116,14 +116,11 @@ class Server:
         self._stats = Stats()
         self._writer = Writer(loop, _STDERR)
         self._log = Log(config.logging, self._writer)
-        turn = Turn(loop)
+        runtime = Runtime(Turn(loop), loop, config.timeouts, config.limits)
         tls = built.client_tls.context if built.client_tls is not None else None
         self._vigil = Vigil(loop)
-        known = (config.timeouts, config.limits, tls, config.upstream_http, self._vigil)
-        self._dialler = Dialler(turn, loop, *known)
-        self._pool = Pool(
-            loop, self._dialler, config.limits.upstream_connections, config.timeouts
-        )
+        self._dialler = Dialler(runtime, tls, config.upstream_http, self._vigil)
+        self._pool = Pool(runtime, self._dialler, config.limits.upstream_connections)
         self._offload = Offload(loop)
         self._holds = Holds(read=max(MOST_READ, 2 * config.max_body))
         forms = forms_of(config, loaded.aead, loaded.vocabularies)
@@ -144,11 +141,12 @@ class Server:
             self._tallies,
             self._guard,
             self._holds,
-            turn.later,
+            runtime.turn.later,
         )
         announce = self._links.announce
-        told = (self._ended, self._refused)
-        self._proxy = Proxy(context, turn, loop, *told, announce, self._vigil)
+        self._proxy = Proxy(
+            context, runtime, self._ended, self._refused, announce, self._vigil
+        )
         self._tls = built.server_tls
         legs = [leg for leg in (built.server_tls, built.client_tls) if leg is not None]
         self._renewal = Renewal(loop, self._log, legs)

@@ -24,7 +24,7 @@ from m2mproxy.http.faults import Fault, TooLate, UpstreamFault
 from m2mproxy.http.flow import Signal
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Origin, Request, Response
-from m2mproxy.net.connection import Turn
+from m2mproxy.net.connection import Runtime, Turn
 from m2mproxy.net.dial import Dialler
 from m2mproxy.net.pool import Pool
 from m2mproxy.net.tls import client_context
@@ -86,10 +86,10 @@ class Bed:
         self, tls: ssl.SSLContext | None = None, connect: float = 10, http: str = "auto"
     ) -> None:
         self.loop = asyncio.get_running_loop()
-        turn = Turn(self.loop)
         timeouts = Timeouts(connect=connect, upstream_keepalive=4)
-        self.dialler = Dialler(turn, self.loop, timeouts, Limits(), tls, http)
-        self.pool = Pool(self.loop, self.dialler, 10, timeouts)
+        runtime = Runtime(Turn(self.loop), self.loop, timeouts, Limits())
+        self.dialler = Dialler(runtime, tls, http)
+        self.pool = Pool(runtime, self.dialler, 10)
 
     async def get(self, origin: Origin) -> Response:
         """A whole exchange, or the fault raised."""

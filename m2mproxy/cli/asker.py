@@ -68,7 +68,9 @@ class Asker:
 
     def __init__(self, config: Config, parts: Parts) -> None:
         loop = asyncio.get_running_loop()
+        self.parts = parts
         self._origin = parts.origin
+        self._fields = _own_fields(config, parts)
         self._seconds = config.timeouts.connect
         tls = parts.client_tls
         self.tls = Watched(ssl.PROTOCOL_TLS_CLIENT, tls.context) if tls is not None else None
@@ -81,15 +83,18 @@ class Asker:
         self._dialler.close()
         self._pool.close()
 
-    async def ask(self, method: bytes, target: bytes, fields: Headers, body: bytes = b"") -> Answer:
-        """One request and its answer.
+    async def ask(
+        self, method: bytes, target: bytes, *fields: Field, body: bytes = b""
+    ) -> Answer:
+        """One request with these `fields`, beside its own, and its answer.
 
         Raises:
             Fault: there is none.
         """
         origin = self._origin
         scheme = origin.scheme.encode()
-        request = Request(method, target, origin.authority, fields, len(body), scheme)
+        headers = Headers((*self._fields, *fields))
+        request = Request(method, target, origin.authority, headers, len(body), scheme)
         stream = await _known(self._pool.to(origin).stream(fresh=True))
         try:
             response = await self._head(stream, request, body)
@@ -160,10 +165,10 @@ async def _known(signal: Signal[T]) -> T:
     return signal.result()
 
 
-def fields_for(config: Config, parts: Parts, *more: Field) -> Headers:
-    """The header of a question: who asks, the configured key, and what `more` there is."""
+def _own_fields(config: Config, parts: Parts) -> list[Field]:
+    """What is said with every question: who asks, and the configured key."""
     agent = f"m2m/{__version__} (probe)".encode()
-    fields = Headers([(b"accept", b"application/json"), (b"user-agent", agent), *more])
+    fields = [(b"accept", b"application/json"), (b"user-agent", agent)]
     if config.api_key:
         fields.append(key_field(parts.profile, config.api_key.encode("ascii")))
     return fields

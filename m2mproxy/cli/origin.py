@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from m2mproxy.cli import offer
-from m2mproxy.cli.asker import MOST, Answer, Asker, Watched, fields_for
+from m2mproxy.cli.asker import MOST, Answer, Asker, Watched
 from m2mproxy.cli.trials import CHAT, try_codings
 from m2mproxy.codec import coding, static
 from m2mproxy.codec.base import Limits, WireError
@@ -36,9 +36,9 @@ async def look(config: Config, parts: Parts, trial: bool) -> dict[str, Any]:
     url = f"{parts.origin}{config.upstream.path}"  # a query may hold a key
     asker = Asker(config, parts)
     try:
-        seen = await _first(asker, config, parts)
+        seen = await _first(asker, config)
         if trial:
-            seen["trials"] = await try_codings(asker, config, parts)
+            seen["trials"] = await try_codings(asker)
         return {"url": url, "reachable": True, **seen}
     except Fault as fault:
         return {"url": url, "reachable": False, "error": fault.code, "message": fault.message}
@@ -49,12 +49,12 @@ async def look(config: Config, parts: Parts, trial: bool) -> dict[str, Any]:
 # ---- the first question -------------------------------------------------------------------------
 
 
-async def _first(asker: Asker, config: Config, parts: Parts) -> dict[str, Any]:
+async def _first(asker: Asker, config: Config) -> dict[str, Any]:
+    parts = asker.parts
     target = parts.router.target(_MODELS)
     # As for a client that takes nothing, of an upstream elsewhere.
     asked = b", ".join((*codings.peer_forms(), *codings.STANDARD))
-    fields = fields_for(config, parts, (b"accept-encoding", asked))
-    answer = await asker.ask(b"GET", target, fields)
+    answer = await asker.ask(b"GET", target, (b"accept-encoding", asked))
     headers = answer.response.headers
     weighed = weights(headers.values_of(b"accept-encoding")).items()
     shown = [name.decode("latin-1") for name, weight in weighed if weight > 0]

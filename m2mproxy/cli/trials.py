@@ -15,13 +15,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from m2mproxy.cli.asker import Asker, fields_for
+from m2mproxy.cli.asker import Asker
 from m2mproxy.codec import coding
-from m2mproxy.config import Config
 from m2mproxy.http.faults import Fault
 from m2mproxy.http.headers import Field
 from m2mproxy.proxy.router import DeploymentError
-from m2mproxy.service.upstream import Parts
 
 CHAT = b"/v1/chat/completions"
 _TRIED = (coding.ZSTD, coding.GZIP)
@@ -41,26 +39,24 @@ class _Heard:
         return str(self.status) if self.status else "no answer"
 
 
-async def try_codings(asker: Asker, config: Config, parts: Parts) -> list[dict[str, Any]]:
+async def try_codings(asker: Asker) -> list[dict[str, Any]]:
     """A verdict on each coding, and why, as JSON has it."""
     try:
-        target = parts.router.target(CHAT)
+        target = asker.parts.router.target(CHAT)
     except DeploymentError:
         why = "the URL has to name a deployment"
         return [_verdict(name, "not tried", why) for name in _TRIED]
-    plain = await _hear(asker, config, parts, target, _EMPTY)
-    return [await _trial(asker, config, parts, target, name, plain) for name in _TRIED]
+    plain = await _hear(asker, target, _EMPTY)
+    return [await _trial(asker, target, name, plain) for name in _TRIED]
 
 
-async def _trial(
-    asker: Asker, config: Config, parts: Parts, target: bytes, name: bytes, plain: _Heard
-) -> dict[str, Any]:
-    body = coding.encode(name, _EMPTY)
-    undeclared = await _hear(asker, config, parts, target, body)
+async def _trial(asker: Asker, target: bytes, name: bytes, plain: _Heard) -> dict[str, Any]:
+    body, profile = coding.encode(name, _EMPTY), asker.parts.profile
+    undeclared = await _hear(asker, target, body)
     said = [(b"content-encoding", name)]
-    if name in (*parts.profile.reads, *parts.profile.tries):
-        said += parts.profile.coded_headers
-    coded = await _hear(asker, config, parts, target, body, *said)
+    if name in (*profile.reads, *profile.tries):
+        said += profile.coded_headers
+    coded = await _hear(asker, target, body, *said)
     return {
         **_judged(name, plain, coded, undeclared),
         "plain_status": plain.status,
@@ -69,14 +65,11 @@ async def _trial(
     }
 
 
-async def _hear(
-    asker: Asker, config: Config, parts: Parts, target: bytes, body: bytes, *fields: Field
-) -> _Heard:
+async def _hear(asker: Asker, target: bytes, body: bytes, *fields: Field) -> _Heard:
     kind = (b"content-type", b"application/json")
     size = (b"content-length", str(len(body)).encode())
     try:
-        known = fields_for(config, parts, kind, size, *fields)
-        answer = await asker.ask(b"POST", target, known, body)
+        answer = await asker.ask(b"POST", target, kind, size, *fields, body=body)
     except Fault:
         return _Heard(0, b"")
     # Numbers of requests and times are of no interest.

@@ -32,17 +32,15 @@ from m2mproxy.net.tcp import Dialled
 from m2mproxy.net.vigil import Vigil
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.exchange import Exchange
-from m2mproxy.proxy.forwarding import Forwarding
 from m2mproxy.proxy.held import Holds
-from m2mproxy.proxy.links import Links, UpstreamLinks
+from m2mproxy.proxy.links import Links
 from m2mproxy.proxy.offload import Offload
-from m2mproxy.proxy.providers import profile_for
 from m2mproxy.proxy.proxy import Proxy
-from m2mproxy.proxy.router import Router
 from m2mproxy.proxy.routes import Routes, Upstream
 from m2mproxy.proxy.scanning import Guard, Scans
 from m2mproxy.proxy.tally import Submit
-from m2mproxy.proxy.wire import forms_of, request_coding, response_coding, tallies_of
+from m2mproxy.proxy.wire import forms_of, tallies_of
+from m2mproxy.service.upstream import parts, route
 
 Report = Callable[[Any], None]
 Pair = tuple[str, str]  # versions: the client's, the upstream's
@@ -105,7 +103,7 @@ class World:
         self.guard = self._guarded(scanner)
         self.context = Context(
             self.config,
-            self._routes(),
+            Routes(self._route(), {}),
             self.loop.time,
             self.inline,
             self.forms,
@@ -134,31 +132,11 @@ class World:
         self.calls: list[Call] = []
         self.upstream_settings: dict[int, int] = {}  # of HTTP/2, by code
 
-    def _routes(self) -> Routes:
-        upstream = self.config.upstream
-        origin = Origin(upstream.scheme, upstream.host, upstream.port)
-        path = f"{upstream.path}?{upstream.query}" if upstream.query else upstream.path
-        profile = profile_for(self.config.provider, upstream.host, upstream.port, path)
-        router = Router(profile, upstream.path, upstream.query, self.config.api_version)
-        destination = self.pool.to(origin)
-        self.upstream_links = UpstreamLinks(
-            self.links,
-            destination,
-            self.config.compression.requests == "auto",
-            self.config.upstream_http,
-        )
-        route = Upstream(
-            origin,
-            origin.authority,
-            upstream.scheme.encode(),
-            destination,
-            router,
-            Forwarding(profile, self.config.api_key, self.config.forwarded),
-            request_coding(self.config.compression, profile, self.loop.time, self.forms),
-            response_coding(self.config.compression, upstream.host, self.forms),
-            self.upstream_links,
-        )
-        return Routes(route, {})
+    def _route(self) -> Upstream:
+        built, clock = parts(self.config), self.loop.time
+        found = route(self.config, built, self.pool, self.links, self.forms, clock)
+        self.upstream_links = found.links
+        return found
 
     def _guarded(self, scanner: Scans | None) -> Guard | None:
         if scanner is None:

@@ -21,14 +21,14 @@ class Endpoints:
     """`/health`, `/health/ready`, `/stats`, `/stats/reset`."""
 
     def __init__(
-        self, snapshot: Callable[[], dict[str, object]], reset: Callable[[], None]
+        self,
+        snapshot: Callable[[], dict[str, object]],
+        reset: Callable[[], None],
+        upstream: Upstream,
     ) -> None:
+        """`upstream` is what readiness is about."""
         self._snapshot = snapshot
         self._reset_stats = reset
-        self._upstream: Upstream | None = None
-
-    def watch(self, upstream: Upstream) -> None:
-        """The upstream that readiness is about."""
         self._upstream = upstream
 
     def table(self) -> dict[bytes, Local]:
@@ -45,7 +45,6 @@ class Endpoints:
 
     async def _ready(self, _: Asked) -> Reply:
         """Ready when a connection to the upstream is there, or can be made."""
-        assert self._upstream is not None
         report: dict[str, object] = {"url": str(self._upstream.origin), "reachable": True}
         try:
             await self._upstream.destination.reached()

@@ -20,6 +20,7 @@ from typing import Any
 import uvloop
 
 from m2mproxy import __version__
+from m2mproxy.codec.token_native import Vocabularies
 from m2mproxy.config import Config
 from m2mproxy.http.faults import Fault
 from m2mproxy.net.connection import Runtime, Turn
@@ -28,14 +29,13 @@ from m2mproxy.net.pool import Pool
 from m2mproxy.net.vigil import Vigil
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.exchange import Exchange
-from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.held import MOST_READ, Holds
-from m2mproxy.proxy.links import Links, UpstreamLinks
+from m2mproxy.proxy.links import Links
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.proxy import Proxy
-from m2mproxy.proxy.routes import Routes, Upstream
+from m2mproxy.proxy.routes import Local, Routes
 from m2mproxy.proxy.scanning import Guard, Scans
-from m2mproxy.proxy.wire import forms_of, request_coding, response_coding, tallies_of
+from m2mproxy.proxy.wire import forms_of, tallies_of
 from m2mproxy.service import counting, files
 from m2mproxy.service.accounts import Accounts
 from m2mproxy.service.counting import Counting, Helper
@@ -46,7 +46,7 @@ from m2mproxy.service.local import Endpoints
 from m2mproxy.service.log import Log
 from m2mproxy.service.renewal import Renewal
 from m2mproxy.service.stats import Stats
-from m2mproxy.service.upstream import Parts, parts
+from m2mproxy.service.upstream import Parts, parts, route
 from m2mproxy.service.writer import Writer
 
 # Not sys.stderr, which Python may have replaced or left out.
@@ -108,11 +108,9 @@ class Server:
     ) -> None:
         """`helper` is the process that counts tokens, if one does."""
         self._config = config
-        self._vocabularies = loaded.vocabularies
         self._loop = loop
         self._listeners = listeners
         self._provider = built.profile.name
-        self._origin = built.origin
         self._stats = Stats()
         self._writer = Writer(loop, _STDERR)
         self._log = Log(config.logging, self._writer)
@@ -125,7 +123,9 @@ class Server:
         self._holds = Holds(read=max(MOST_READ, 2 * config.max_body))
         forms = forms_of(config, loaded.aead, loaded.vocabularies)
         self._links = Links(config.link, time.monotonic, forms.seal is not None)
-        routes = self._routes(built, forms)
+        self._upstream = route(config, built, self._pool, self._links, forms, time.monotonic)
+        self._upstream.links.tell = self._log.event
+        routes = Routes(self._upstream, self._local(loaded.vocabularies))
         self._accounts = Accounts(loop, config.tokens.table, self._log.exchange)
         self._counting = Counting(loop, helper.socket, self._not_counted) if helper else None
         submit = self._counting.submit if self._counting is not None else None
@@ -155,35 +155,14 @@ class Server:
         # Stopping need not go on: no connection is left, or a second signal came.
         self._over = asyncio.Event()
 
-    def _routes(self, built: Parts, forms: Forms) -> Routes:
-        endpoints = Endpoints(self._snapshot, self._reset)
-        self._requests = request_coding(
-            self._config.compression, built.profile, time.monotonic, forms
-        )
-        origin = built.origin
-        destination = self._pool.to(origin)
-        self._upstream_links = UpstreamLinks(
-            self._links,
-            destination,
-            self._config.compression.requests == "auto",
-            self._config.upstream_http,
-        )
-        self._upstream_links.tell = self._log.event
-        route = Upstream(
-            origin,
-            origin.authority,
-            origin.scheme.encode(),
-            destination,
-            built.router,
-            built.forwarding,
-            self._requests,
-            response_coding(self._config.compression, origin.host, forms),
-            self._upstream_links,
-        )
-        endpoints.watch(route)
+    def _local(self, vocabularies: Vocabularies) -> dict[bytes, Local]:
+        """The paths that we answer ourselves."""
+        endpoints = Endpoints(self._snapshot, self._reset, self._upstream)
         who = self._config.compression.endpoints
-        debug = Debug(who, self._offload.run, self._vocabularies)
-        return Routes(route, {**endpoints.table(), **debug.table()})
+        return {
+            **endpoints.table(),
+            **Debug(who, self._offload.run, vocabularies).table(),
+        }
 
     def _guarded(self, scanner: Scans | None) -> Guard | None:
         if scanner is None:
@@ -226,7 +205,7 @@ class Server:
     def _reset(self) -> None:
         self._stats.reset()
         self._accounts.reset()
-        self._upstream_links.counts.reset()
+        self._upstream.links.counts.reset()
         if self._guard is not None:
             self._guard.reset()
 
@@ -236,9 +215,12 @@ class Server:
             "open_streams": self._proxy.open_streams,
             "client_connections": self._proxy.connections,
             "upstream_connections": self._pool.counts(),
-            "upstream_reads": self._requests.readable.report(),
+            "upstream_reads": self._upstream.requests.readable.report(),
             "held_bodies": self._holds.report(),
-            "links": {**self._links.report(), str(self._origin): self._upstream_links.report()},
+            "links": {
+                **self._links.report(),
+                str(self._upstream.origin): self._upstream.links.report(),
+            },
             "tokens": {**self._accounts.snapshot(), **self._counts()},
             "guard": self._guard.report() if self._guard is not None else {},
             "tls_handshakes": self._tls.handshakes.counts() if self._tls else {},

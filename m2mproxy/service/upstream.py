@@ -6,14 +6,20 @@ and the place where it was given.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from m2mproxy.config import Config
 from m2mproxy.http.message import Origin
+from m2mproxy.net.pool import Pool
 from m2mproxy.net.tls import ClientTls, ServerTls
+from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.forwarding import Forwarding
+from m2mproxy.proxy.links import Links, UpstreamLinks
 from m2mproxy.proxy.providers import Profile, profile_for
 from m2mproxy.proxy.router import Router
+from m2mproxy.proxy.routes import Upstream
+from m2mproxy.proxy.wire import request_coding, response_coding
 from m2mproxy.service.tls import client_tls, server_tls
 
 
@@ -55,4 +61,23 @@ def parts(config: Config) -> Parts:
         Forwarding(profile, config.api_key, config.forwarded),
         client_tls(config),
         server_tls(config),
+    )
+
+
+def route(
+    config: Config, built: Parts, pool: Pool, links: Links, forms: Forms, clock: Callable[[], float]
+) -> Upstream:
+    """Where requests go: the upstream that was `built`, over connections of `pool`."""
+    origin, coding = built.origin, config.compression
+    destination = pool.to(origin)
+    return Upstream(
+        origin,
+        origin.authority,
+        origin.scheme.encode(),
+        destination,
+        built.router,
+        built.forwarding,
+        request_coding(coding, built.profile, clock, forms),
+        response_coding(coding, origin.host, forms),
+        UpstreamLinks(links, destination, coding.requests == "auto", config.upstream_http),
     )

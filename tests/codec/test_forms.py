@@ -46,6 +46,7 @@ FORMS = {
     "t1": Form.ABBREVIATED,
     "m2m-v3": Form.LEGACY,
 }
+FRAMES = ("m2m", "m2m-text")
 BINARY = {"m2m", "tk-c-binary", "tk-o-binary", "tk-l-binary"}
 
 
@@ -70,12 +71,43 @@ def test_every_form_reads_what_it_writes(name: str, body: bytes) -> None:
 
 @given(body=any_body)
 def test_any_body_in_every_form_comes_back_or_is_refused(body: bytes) -> None:
-    for codec in TABLE.values():
+    """Frames carry any bytes, the others text; and #T1| not every text."""
+    for name, codec in TABLE.items():
         try:
             message = codec.encode(body)
         except CannotEncode:
-            continue
-        assert codec.decode(message) == body
+            assert name == "t1" or (name not in FRAMES and not is_text(body))
+        else:
+            assert codec.decode(message) == body
+
+
+def is_text(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", ["m2m", "m2m-text", "t1", "m2m-v3"])
+def test_a_message_cut_anywhere_is_refused(name: str) -> None:
+    """Token ids do not say how many they are."""
+    codec = TABLE[name]
+    message = codec.encode(LONG_CHAT)
+    for size in range(len(message)):
+        with pytest.raises(WireError):
+            codec.decode(message[:size])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_limits_hold_to_the_byte(name: str) -> None:
+    codec = TABLE[name]
+    message = codec.encode(REPLY)
+    assert codec.decode(message, Limits(len(message), len(REPLY))) == REPLY
+    with pytest.raises(TooLarge):
+        codec.decode(message, Limits(len(message) - 1, len(REPLY)))
+    with pytest.raises(TooLarge):
+        codec.decode(message, Limits(len(message), len(REPLY) - 1))
 
 
 @given(body=any_body)

@@ -8,9 +8,9 @@ import brotli  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from json_texts import LONG_CHAT, any_body
+from json_texts import LONG_CHAT
 
-from m2mproxy.codec.base import CannotEncode, Limits, TooLarge, WireError
+from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.codec.legacy import decode, encode
 
 PREFIX = b"#M2M[v3.0]|DATA:"
@@ -39,17 +39,6 @@ def test_any_text_comes_back(text: str) -> None:
     assert message.isascii()
 
 
-@given(any_body)
-def test_any_body_comes_back_or_is_refused(body: bytes) -> None:
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        with pytest.raises(CannotEncode):
-            encode(body)
-    else:
-        assert decode(encode(body)) == body
-
-
 BROKEN = {
     "another prefix": b"#M2M[v2.0]|DATA:" + base64.b64encode(brotli.compress(b"x")),
     "nothing": b"",
@@ -67,22 +56,6 @@ BROKEN = {
 def test_what_is_broken_is_refused(message: bytes) -> None:
     with pytest.raises(WireError):
         decode(message)
-
-
-def test_a_message_cut_anywhere_is_refused() -> None:
-    message = encode(LONG_CHAT)
-    for size in range(len(message)):
-        with pytest.raises(WireError):
-            decode(message[:size])
-
-
-def test_the_limits_hold_to_the_byte() -> None:
-    message = encode(LONG_CHAT)
-    assert decode(message, Limits(len(message), len(LONG_CHAT))) == LONG_CHAT
-    with pytest.raises(TooLarge):
-        decode(message, Limits(len(message) - 1, len(LONG_CHAT)))
-    with pytest.raises(TooLarge):
-        decode(message, Limits(len(message), len(LONG_CHAT) - 1))
 
 
 def test_a_bomb_is_refused() -> None:

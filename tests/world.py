@@ -158,21 +158,9 @@ class World:
         self.run()
         return end
 
-    def ask(
-        self,
-        body: bytes = b"",
-        path: bytes = b"/v1/chat/completions",
-        *fields: tuple[bytes, bytes],
-        method: bytes = b"POST",
-        whole: bool = True,
-        counted: bool = True,
-        new: bool = False,
-    ) -> Ask:
-        """An exchange on a connection that is free, or on a new one; of the body only the head's
-        content-length is sent unless `whole`."""
-        ask = self.start(
-            body, path, *fields, method=method, whole=whole, counted=counted, new=new
-        )
+    def ask(self, body: bytes = b"", *about: Any, **more: Any) -> Ask:
+        """An exchange on a connection that is free, or on a new one, as `start` begins it."""
+        ask = self.start(body, *about, **more)
         self.run()
         return ask
 
@@ -186,7 +174,8 @@ class World:
         counted: bool = True,
         new: bool = False,
     ) -> Ask:
-        """`ask` without letting anything happen yet."""
+        """`ask` without letting anything happen yet. Of the body only the head's content-length is
+        sent unless `whole`."""
         self.neutral = True
         asker = next((each for each in self.askers if each.is_free and not new), None)
         if asker is None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import random
-import tracemalloc
 import zlib
 
 import pytest
+from allocations import allocating_at_most
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,26 +94,14 @@ def test_a_bomb_is_refused_in_flat_memory(claimed: int) -> None:
     frame = zstd.pack(bytes(200 * MiB), 3, dictionaries.request())
     assert len(frame) < 30_000
     message = write_varint(claimed) + bytes(4) + frame
-    tracemalloc.start()
-    try:
-        with pytest.raises(WireError):
-            static.decode(message, Way.REQUEST, 16 * MiB)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 2.5 * claimed + MiB
+    with allocating_at_most(2.5 * claimed + MiB), pytest.raises(WireError):
+        static.decode(message, Way.REQUEST, 16 * MiB)
 
 
 def test_what_is_declared_costs_nothing() -> None:
     message = write_varint(16 * MiB) + bytes(4) + zstd.pack(b"x", 3, dictionaries.request())
-    tracemalloc.start()
-    try:
-        with pytest.raises(WireError):
-            static.decode(message, Way.REQUEST, 16 * MiB)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < MiB
+    with allocating_at_most(MiB), pytest.raises(WireError):
+        static.decode(message, Way.REQUEST, 16 * MiB)
 
 
 # -- frames that continue another body, which the link makes of the same parts -------------------

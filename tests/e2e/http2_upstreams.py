@@ -2,9 +2,8 @@
 
 Each is a program on a port of its own that can be started again there. hypercorn serves
 `asgi_app.py`; nginx and Caddy stand in front of one that does, and tell it what they were spoken to
-in; nghttpd serves a file and echoes. All of them speak cleartext with prior knowledge.
-
-TLS with ALPN belongs here too: a certificate for each function of SERVERS, and `https` in `url`.
+in; nghttpd serves a file and echoes. All of them speak cleartext with prior knowledge;
+`test_http2_tls.py` has TLS with ALPN.
 """
 
 from __future__ import annotations

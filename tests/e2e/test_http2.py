@@ -2,8 +2,7 @@
 
 curl, nghttp, h2load and the OpenAI SDK on httpx; before a real llama.cpp, and before `asgi_app.py`
 where the test must say when an event leaves or see what arrived. All upstreams speak HTTP/1.1 here;
-`test_http2_upstreams.py` has the others. TLS with ALPN is not in this file yet: the same tests over
-https have their place below, as a parameter of the fixtures.
+`test_http2_upstreams.py` has the others, `test_http2_tls.py` TLS with ALPN.
 """
 
 from __future__ import annotations

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
+from allocations import allocating_at_most
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -61,17 +60,6 @@ def read(
 def coded(size: int, blocks: bytes, use: Use | None = None, is_one: bool = True) -> Coded:
     """Made up."""
     return Coded(use or Use(), size, is_one, 0, blocks)
-
-
-@contextmanager
-def allocating_at_most(size: int) -> Iterator[None]:
-    dictionaries.request()  # made once
-    tracemalloc.start()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < size
-    finally:
-        tracemalloc.stop()
 
 
 @given(some_bytes)

@@ -6,6 +6,7 @@ import json
 import tracemalloc
 
 import pytest
+from allocations import allocating_at_most
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -126,11 +127,8 @@ def test_a_body_in_which_a_key_may_be_anywhere_is_nobodys_but_its_own() -> None:
 @pytest.mark.parametrize("end", [b'"}', b""])
 def test_a_very_long_user_costs_no_more_than_itself(text: bytes, end: bytes) -> None:
     body = b'{"user":"' + text + end
-    tracemalloc.start()
-    scope(TENANT, body)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 4 * len(body)
+    with allocating_at_most(4 * len(body)):
+        scope(TENANT, body)
 
 
 @given(st.binary())

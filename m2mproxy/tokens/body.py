@@ -25,7 +25,7 @@ class Call:
 
 
 @dataclass(slots=True)
-class Turn:
+class Message:
     """A message."""
 
     role: str
@@ -50,7 +50,7 @@ class Tool:
 class Prompt:
     """What a model is to read."""
 
-    turns: list[Turn] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
     tools: list[Tool] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     """Texts without a message around them: prompts to be completed, texts to embed."""
@@ -94,10 +94,10 @@ def read(body: object) -> Prompt:
 
 def _chat(body: Json, prompt: Prompt) -> None:
     if "system" in body:  # Anthropic has it beside the messages
-        _turn("system", body["system"], prompt)
+        _add_message("system", body["system"], prompt)
     for message in _sequence(body["messages"]):
         if isinstance(message, Mapping):
-            _message(message, prompt)
+            _chat_message(message, prompt)
         else:
             prompt.is_partial = True
     _schema(body.get("response_format"), prompt)
@@ -105,13 +105,13 @@ def _chat(body: Json, prompt: Prompt) -> None:
     prompt.is_partial |= bool(body.get("mcp_servers"))  # whose tools only the server knows
 
 
-def _message(message: Json, prompt: Prompt) -> None:
-    turn = _turn(_text(message.get("role")), message.get("content"), prompt)
-    turn.name = _text(message.get("name"))
+def _chat_message(message: Json, prompt: Prompt) -> None:
+    added = _add_message(_text(message.get("role")), message.get("content"), prompt)
+    added.name = _text(message.get("name"))
     calls = [_json(each) for each in _sequence(message.get("tool_calls"))]
     called = [_json(each.get("function")) for each in calls]
-    turn.calls += [_call(each, "arguments") for each in (*called, message.get("function_call"))
-                   if isinstance(each, Mapping) and each]
+    added.calls += [_call(each, "arguments") for each in (*called, message.get("function_call"))
+                    if isinstance(each, Mapping) and each]
 
 
 def _call(call: Json, key: str) -> Call:
@@ -121,37 +121,37 @@ def _call(call: Json, key: str) -> Call:
     )
 
 
-def _turn(role: str, content: object, prompt: Prompt) -> Turn:
-    turn = Turn(role)
-    prompt.turns.append(turn)
-    _content(content, turn, prompt)
-    return turn
+def _add_message(role: str, content: object, prompt: Prompt) -> Message:
+    message = Message(role)
+    prompt.messages.append(message)
+    _content(content, message, prompt)
+    return message
 
 
-def _content(content: object, turn: Turn, prompt: Prompt) -> None:
+def _content(content: object, message: Message, prompt: Prompt) -> None:
     if isinstance(content, str):
-        turn.texts.append(content)
+        message.texts.append(content)
         return
     for part in _sequence(content):
         if isinstance(part, str):
-            turn.texts.append(part)
+            message.texts.append(part)
         elif isinstance(part, Mapping):
-            _part(part, turn, prompt)
+            _part(part, message, prompt)
 
 
-def _part(part: Json, turn: Turn, prompt: Prompt) -> None:
+def _part(part: Json, message: Message, prompt: Prompt) -> None:
     """A part of a message: text, or a call, or what a tool returned, or what is not text."""
     kind = part.get("type")
     if kind == "tool_use":
-        turn.calls.append(_call(part, "input"))
+        message.calls.append(_call(part, "input"))
         return
     if kind == "tool_result":
         result = part.get("content")
-        _content([result] if isinstance(result, str) else _flat(result), turn, prompt)
+        _content([result] if isinstance(result, str) else _flat(result), message, prompt)
         return
     for key in ("text", "refusal"):
         if isinstance(text := part.get(key), str):
-            turn.texts.append(text)
+            message.texts.append(text)
             return
     prompt.is_partial = True
 
@@ -184,11 +184,11 @@ def _input(body: Json, prompt: Prompt) -> None:
         return
     prompt.is_for_responses = True
     if text := _text(body.get("instructions")):  # an empty one is no message
-        _turn("system", text, prompt)
+        _add_message("system", text, prompt)
     if body.get("previous_response_id") or body.get("conversation") or body.get("prompt"):
         prompt.is_partial = True  # what the server has kept
     if isinstance(body["input"], str):
-        _turn("user", body["input"], prompt)
+        _add_message("user", body["input"], prompt)
     prompt.is_partial |= not isinstance(body["input"], str | list)
     for item in _sequence(body["input"]):
         if isinstance(item, Mapping):
@@ -200,11 +200,11 @@ def _item(item: Json, prompt: Prompt) -> None:
     """An item of the Responses API's input."""
     kind = item.get("type", "message")
     if kind == "message":
-        _turn(_text(item.get("role")), item.get("content"), prompt)
+        _add_message(_text(item.get("role")), item.get("content"), prompt)
     elif kind == "function_call":
-        prompt.turns.append(Turn("assistant", calls=[_call(item, "arguments")]))
+        prompt.messages.append(Message("assistant", calls=[_call(item, "arguments")]))
     elif kind == "function_call_output":
-        _turn("tool", item.get("output"), prompt)
+        _add_message("tool", item.get("output"), prompt)
     else:
         prompt.is_partial = True  # reasoning is kept sealed, references are the server's
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from m2mproxy.tokens import body as bodies
 from m2mproxy.tokens import pieces
-from m2mproxy.tokens.body import Prompt, Turn
+from m2mproxy.tokens.body import Message, Prompt
 from m2mproxy.tokens.estimate import OTHER, Classifier, features_of, targets
 from m2mproxy.tokens.frames import FRAMES, Frame, Shown
 from m2mproxy.tokens.known import KNOWN
@@ -103,13 +103,13 @@ class Counter:
         total = _Sum(prompt.tokens)
         for text in prompt.texts:
             self._add(text, about, total)
-        if prompt.turns:
+        if prompt.messages:
             total.tokens += frame.once
             total.doubt += frame.doubt
         parallel = False
-        for turn in prompt.turns:
-            parallel = len(turn.calls) > 1 or (parallel and turn.role == "tool")
-            self._turn(turn, frame, parallel, about, total)
+        for message in prompt.messages:
+            parallel = len(message.calls) > 1 or (parallel and message.role == "tool")
+            self._message(message, frame, parallel, about, total)
         if prompt.tools:
             self._tools(prompt, frame, about, total)
         if prompt.schema:
@@ -119,24 +119,24 @@ class Counter:
             total.doubt += _THINKING_DOUBT
         return total.result(not prompt.is_partial)
 
-    def _turn(
-        self, turn: Turn, frame: Frame, is_parallel: bool, model: Model, total: _Sum
+    def _message(
+        self, message: Message, frame: Frame, is_parallel: bool, model: Model, total: _Sum
     ) -> None:
         """A message; of several calls at once, or the result of one of them, if `is_parallel`."""
-        total.tokens += frame.message(turn.role)
+        total.tokens += frame.message(message.role)
         if frame.roles:
-            self._add(turn.role, model, total)
-        is_quoted = is_parallel and turn.role == "tool" and frame.quotes
-        is_answer = turn.role == "assistant"
+            self._add(message.role, model, total)
+        is_quoted = is_parallel and message.role == "tool" and frame.quotes
+        is_answer = message.role == "assistant"
         total.doubt += frame.answer_doubt * is_answer
-        for text in turn.texts:
+        for text in message.texts:
             if is_answer and frame.forgets_thoughts:
                 text = text.rpartition(_END_OF_THOUGHTS)[2]
             self._add(bodies.compact(text) if is_quoted else text, model, total)
-        if turn.name and frame.name:
+        if message.name and frame.name:
             total.tokens += frame.name
-            self._add(turn.name, model, total)
-        for call in turn.calls:
+            self._add(message.name, model, total)
+        for call in message.calls:
             total.tokens += frame.call
             total.doubt += frame.tools_doubt * (2 if is_parallel else 1)
             self._add(call.name, model, total)
@@ -163,7 +163,7 @@ class Counter:
     def _offer(prompt: Prompt, frame: Frame, total: _Sum) -> None:
         """That there are tools, for which a template may make a system message."""
         total.tokens += frame.tools
-        if any(turn.role in ("system", "developer") for turn in prompt.turns):
+        if any(message.role in ("system", "developer") for message in prompt.messages):
             total.tokens -= frame.tools_and_system
 
     def _schema(self, schema: str, frame: Frame, model: Model, total: _Sum) -> None:

@@ -101,15 +101,15 @@ def _chat(body: Json, prompt: Prompt) -> None:
         else:
             prompt.is_partial = True
     _schema(body.get("response_format"), prompt)
-    _schema(_json(body.get("output_config")).get("format"), prompt)  # Anthropic's
+    _schema(mapping(body.get("output_config")).get("format"), prompt)  # Anthropic's
     prompt.is_partial |= bool(body.get("mcp_servers"))  # whose tools only the server knows
 
 
 def _chat_message(message: Json, prompt: Prompt) -> None:
     added = _add_message(_text(message.get("role")), message.get("content"), prompt)
     added.name = _text(message.get("name"))
-    calls = [_json(each) for each in _sequence(message.get("tool_calls"))]
-    called = [_json(each.get("function")) for each in calls]
+    calls = [mapping(each) for each in _sequence(message.get("tool_calls"))]
+    called = [mapping(each.get("function")) for each in calls]
     added.calls += [_call(each, "arguments") for each in (*called, message.get("function_call"))
                     if isinstance(each, Mapping) and each]
 
@@ -193,7 +193,7 @@ def _input(body: Json, prompt: Prompt) -> None:
     for item in _sequence(body["input"]):
         if isinstance(item, Mapping):
             _item(item, prompt)
-    _schema(_json(body.get("text")).get("format"), prompt)
+    _schema(mapping(body.get("text")).get("format"), prompt)
 
 
 def _item(item: Json, prompt: Prompt) -> None:
@@ -240,14 +240,14 @@ def _tools(body: Json, prompt: Prompt) -> None:
 
 def _read_tools(tools: object, prompt: Prompt) -> Iterator[Tool]:
     for each in _sequence(tools):
-        whole = _json(each)
-        function = _json(whole.get("function")) or whole
+        whole = mapping(each)
+        function = mapping(whole.get("function")) or whole
         if not isinstance(function.get("name"), str) or not _is_function(whole):
             prompt.is_partial = True  # what servers bring themselves, as a web search
             continue
         schema = function.get("parameters", function.get("input_schema"))
         about = _text(function.get("description"))
-        yield Tool(_text(function["name"]), about, _json(schema), whole)
+        yield Tool(_text(function["name"]), about, mapping(schema), whole)
 
 
 def _is_function(tool: Json) -> bool:
@@ -256,8 +256,8 @@ def _is_function(tool: Json) -> bool:
 
 def _thinking(body: Json, prompt: Prompt) -> None:
     """By Anthropic's word for it, or by OpenAI's, which others have too."""
-    reasoning = _json(body.get("reasoning"))
-    prompt.thinks = _text(_json(body.get("thinking")).get("type"))
+    reasoning = mapping(body.get("reasoning"))
+    prompt.thinks = _text(mapping(body.get("thinking")).get("type"))
     if reasoning.get("enabled") is True or reasoning.get("effort", "none") not in ("none", None):
         prompt.thinks = "enabled"
     if reasoning.get("mode") not in (None, "standard"):
@@ -265,9 +265,9 @@ def _thinking(body: Json, prompt: Prompt) -> None:
 
 
 def _schema(form: object, prompt: Prompt) -> None:
-    about = _json(form)
+    about = mapping(form)
     if about.get("type") == "json_schema":
-        prompt.schema = compact((_json(about.get("json_schema")) or about).get("schema"))
+        prompt.schema = compact((mapping(about.get("json_schema")) or about).get("schema"))
 
 
 # ---- any JSON -----------------------------------------------------------------------------------
@@ -294,7 +294,8 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _json(value: object) -> Json:
+def mapping(value: object) -> Json:
+    """What is none is an empty one."""
     return value if isinstance(value, Mapping) else {}
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from m2mproxy.tokens.body import Json, Tool
+from m2mproxy.tokens.body import Json, Tool, mapping
 
 _DEPTH = 16
 _DEFINITIONS = ("#/$defs/", "#/definitions/")
@@ -50,7 +50,7 @@ class _Schema:
         names = required if isinstance(required, list) else ()
         needed = frozenset(each for each in names if isinstance(each, str))
         for name, each in properties.items() if isinstance(properties, Mapping) else ():
-            value = _mapping(each)
+            value = mapping(each)
             if isinstance(title := value.get("title"), str):
                 yield from (f"{indent}// {title}", f"{indent}//")
             yield from _comment(value.get("description"), indent)
@@ -65,7 +65,7 @@ class _Schema:
             return " | ".join(map(_literal, choices))
         for key in ("anyOf", "oneOf"):
             if isinstance(some := schema.get(key), list) and some:
-                kinds = (self._type(_mapping(each), indent, depth + 1) for each in some)
+                kinds = (self._type(mapping(each), indent, depth + 1) for each in some)
                 return " | ".join(kinds)
         named = schema.get("type")
         names = named if isinstance(named, list) else [named]
@@ -77,7 +77,7 @@ class _Schema:
         if kind == "integer":
             return "number"
         if kind == "array":
-            return f"{self._type(_mapping(schema.get('items')), indent, depth + 1)}[]"
+            return f"{self._type(mapping(schema.get('items')), indent, depth + 1)}[]"
         if kind == "object":
             members = "\n".join(self.members(schema, indent + "  ", depth + 1))
             return _object("", members) or "object"
@@ -91,8 +91,8 @@ class _Schema:
         self._shown.add(reference)
         for prefix in _DEFINITIONS:
             if reference.startswith(prefix):
-                section = _mapping(self._root.get(prefix[2:-1]))
-                return _mapping(section.get(reference.removeprefix(prefix)))
+                section = mapping(self._root.get(prefix[2:-1]))
+                return mapping(section.get(reference.removeprefix(prefix)))
         return schema
 
 
@@ -107,7 +107,3 @@ def _literal(value: object) -> str:
 
 def _is_plain(value: object) -> bool:
     return isinstance(value, str | bool | int | float | None)
-
-
-def _mapping(value: object) -> Json:
-    return value if isinstance(value, Mapping) else {}

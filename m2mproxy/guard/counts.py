@@ -37,7 +37,7 @@ def counted(data: bytes, sign: bytes) -> int:
 def counted_and(data: bytes, sign: bytes, pair: bytes) -> tuple[int, bool]:
     """How often there is a byte, and whether there are two others in a row."""
     if len(data) < _LARGE:
-        return data.count(sign), pair in data
+        return data.count(sign), data.find(pair) >= 0
     found, has_pair = 0, False
     for text in _pieces(data, 1):
         found += int(np.count_nonzero(text[:AT_ONCE] == ord(sign)))

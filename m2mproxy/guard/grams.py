@@ -77,9 +77,10 @@ def _edges(text: NDArray[np.uint8]) -> tuple[Places, Places]:
 def _hashes(data: bytes, starts: Places, stops: Places, lengths: Places) -> Hashes:
     """Of what is between some places and others."""
     around = b"".join((_MARGIN, data, _MARGIN))
+    # Put side by side once: what is taken of them while they overlap is put so at each take.
     eights: NDArray[np.uint64] = np.ndarray(
         (len(around) - _EIGHT + 1,), np.dtype("<u8"), around, 0, (1,)
-    )
+    ).copy()
     # What is beside a short word is shifted out.
     beside = _BESIDE.take(lengths, mode="clip")
     hashes = eights[_EIGHT:].take(starts)
@@ -93,11 +94,8 @@ def _hashes(data: bytes, starts: Places, stops: Places, lengths: Places) -> Hash
     return hashes.astype(np.uint32)
 
 
-def _hash(word: bytes) -> int:
-    """Of one word."""
-    size = len(word)
-    if size <= _EIGHT:
-        return (int.from_bytes(word, "little") * _WHOLE_BY[size] & _MASK_OF_EIGHT) >> 32
+def _hash_of_long(word: bytes) -> int:
+    """Of one of more than eight bytes."""
     begin = int.from_bytes(word[:_EIGHT], "little")
     end = int.from_bytes(word[-_EIGHT:], "little")
     return (begin * _BEGIN_BY + end * _END_BY & _MASK_OF_EIGHT) >> 32
@@ -262,6 +260,11 @@ class Table:
         """The weight of each, in steps."""
         return self._weights.take(buckets)
 
+    def of_words(self, hashes: Hashes) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+        """The weight of each word, and of each two in a row, in steps."""
+        values = self.of_each(bucket(np.concatenate((hashes, _pairs(hashes)))))
+        return values[: len(hashes)], values[len(hashes) :]
+
     def of_text(self, text: bytes, span: int) -> Summed:
         """The weights of a text's words and of pairs of them. It is at most LONGEST - 2 long."""
         if len(text) <= FEW:
@@ -273,8 +276,9 @@ class Table:
             return Summed(0, 0, 0, 0)
         lengths = stops - starts
         hashes = _hashes(data, starts, stops, lengths)
-        sums = self._weights.take(bucket(hashes)).astype(np.int32)
-        sums[1:] += self._weights.take(of_pairs(hashes))
+        values, pairs = self.of_words(hashes)
+        sums = values.astype(np.int32)
+        sums[1:] += pairs
         np.add.accumulate(sums, out=sums)
         highest = 0
         if count > span:
@@ -284,19 +288,24 @@ class Table:
 
     def _of_few(self, words: Sequence[bytes], span: int) -> Summed:
         """For a few words this is sooner done than an array made."""
-        held = self._held
-        total = before = 0
+        held, number, whole = self._held, int.from_bytes, _WHOLE_BY
+        total = before = longest = 0
         sums = [0]
         for word in words:
-            hashed = _hash(word)
-            value = held[(hashed * _SPREAD_BY & _MASK) >> _SHIFT_BY]
+            size = len(word)
+            if size > longest:
+                longest = size
+            if size <= _EIGHT:
+                hashed = (number(word, "little") * whole[size] & _MASK_OF_EIGHT) >> 32
+            else:
+                hashed = _hash_of_long(word)
+            total += held[(hashed * _SPREAD_BY & _MASK) >> _SHIFT_BY]
             if before:
-                value += held[((before + hashed) * _SPREAD_BY & _MASK) >> _SHIFT_BY]
-            total += value
+                total += held[((before + hashed) * _SPREAD_BY & _MASK) >> _SHIFT_BY]
             sums.append(total)
             before = hashed * _SECOND_BY | 1 << 64  # which falls away, and is not 0
         highest = max(map(sub, sums[span:], sums)) if len(words) > span else 0
-        return Summed(len(words), max(map(len, words), default=0), total, highest)
+        return Summed(len(words), longest, total, highest)
 
 
 def table(weights: Iterable[float]) -> Table:
@@ -335,9 +344,9 @@ class Windows:
 
     def _cut(self, starts: Places, stops: Places, first: Places) -> tuple[Places, Places]:
         """The words of each range, one range after the other."""
-        places = np.repeat(first - self._first, self.counts)
-        places += np.arange(len(places))
-        starts, stops = starts.take(places), stops.take(places)
+        ranges = list(map(slice, first.tolist(), (first + self.counts).tolist()))
+        starts = np.concatenate([starts[each] for each in ranges])
+        stops = np.concatenate([stops[each] for each in ranges])
         begin, end = self._first[self._some], self._last[self._some] - 1
         starts[begin] = np.maximum(starts[begin], self._lows[self._some])
         stops[end] = np.minimum(stops[end], self._highs[self._some])
@@ -380,12 +389,10 @@ class Windows:
 
     def values(self, weights: Table) -> Sums:
         """For each word the weight of it, and of it and the one before it in its range."""
-        values = weights.of_each(bucket(self.hashes)).astype(np.int32)
-        if len(values):
-            pairs = weights.of_each(of_pairs(self.hashes))
-            first = self._first[self._some[1:]]
-            pairs[first - 1] = 0
-            values[1:] += pairs
+        each, pairs = weights.of_words(self.hashes)
+        values = each.astype(np.int32)
+        pairs[self._first[self._some[1:]] - 1] = 0
+        values[1:] += pairs
         return values
 
     def highest(self, rows: Sums, span: int) -> Sums:

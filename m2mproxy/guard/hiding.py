@@ -28,12 +28,17 @@ _TWO_IN_A_ROW = bytes([2] * 11)
 _ONE_LETTER_IN_A_ROW = bytes([1] * 8)
 """The lengths of words that are letters or digits, fewer of which are enough beside a code."""
 _LETTERS = 12
+_IN_A_ROW = b"\1" * (_LETTERS - 2)
+"""Those within, of which it is known whether they are words by themselves: bytes beyond ASCII may
+stand before the first one and after the last."""
 _spelt = re.compile(rb"\b(?:[a-z] +){%d}[a-z]\b" % (_LETTERS - 1)).search
 """So many letters by themselves: what is in a row of them is a text."""
 _AS_LETTERS = bytes(97 if 97 <= each < 123 else each for each in range(256))
 _THREE_LETTERS = b"a a a "
 _FEW = 3
-_AND, _BACKSLASH = b"&\\"
+_PERCENT, _AND, _BACKSLASH, _ZERO = b"%&\\0"
+# What variation selectors and tags begin with in UTF-8.
+_FIRST_UNSEEN = (0xEF, 0xF3)
 _unseen = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4}|[\U000e0020-\U000e007e]{4}").search
 _unseen_8 = re.compile(rb"(?:\xef\xb8.|\xf3\xa0..){4}", re.DOTALL).search
 """More than that, in UTF-8 without its ASCII, which is soon looked through."""
@@ -58,9 +63,11 @@ def unreadable(
             for at in range(len(stretch.borders)):
                 if hides(stretch.window_text(at)):
                     found.setdefault(first + at, set()).add(how)
-    for at in seen.having(seen.lengths == 1, _LETTERS):
-        if _is_spelt(seen.text(at)):
-            found.setdefault(at, set()).add(SPACED)
+    letters = seen.lengths == 1
+    if letters.tobytes().find(_IN_A_ROW) >= 0:
+        for at in seen.having(letters, _LETTERS):
+            if _is_spelt(seen.text(at)):
+                found.setdefault(at, set()).add(SPACED)
     for at, ways in found.items():
         if _ONE_LETTER_IN_A_ROW in seen.sizes(at):
             ways.add(SPACED)
@@ -76,7 +83,7 @@ def _is_spelt(plain: bytes) -> bool:
     """Whether a text stands in it letter by letter. Most have no three such letters, which is seen
     in a tenth of the time."""
     letters = plain.translate(_AS_LETTERS)
-    if b" " + _THREE_LETTERS not in letters and not letters.startswith(_THREE_LETTERS):
+    if letters.find(b" " + _THREE_LETTERS) < 0 and not letters.startswith(_THREE_LETTERS):
         return False
     return _spelt(plain) is not None
 
@@ -89,14 +96,14 @@ def escapes(stretch: Stretch) -> bool:
 def _hiding(text: str, raw: bytes) -> Iterator[tuple[Callable[[str], bool], str]]:
     """What a part of a text, which in UTF-8 is `raw`, could hide something by, and how that is
     read. Of what is not there one byte is looked for, which is much faster than to count, or than
-    to ask each part."""
-    if b"%" in raw and counted(raw, b"%") >= _MANY:
+    to ask each part; by its number, for else an error is made and thrown away within `in`."""
+    if _PERCENT in raw and counted(raw, b"%") >= _MANY:
         yield _percents, ESCAPED
-    if b"&" in raw and max(followed(raw, _AND, b"#")) >= _FEW:
+    if _AND in raw and max(followed(raw, _AND, b"#")) >= _FEW:
         yield _entities, ESCAPED
-    if b"\\" in raw and max(followed(raw, _BACKSLASH, b"xu")) >= _FEW:
+    if _BACKSLASH in raw and max(followed(raw, _BACKSLASH, b"xu")) >= _FEW:
         yield _escapes, ESCAPED
-    beyond = len(raw) > len(text) and (b"\xef" in raw or b"\xf3" in raw)
+    beyond = len(raw) > len(text) and any([each in raw for each in _FIRST_UNSEEN])
     if beyond and _unseen_8(raw.translate(None, _ASCII)) is not None:
         yield _selectors, UNSEEN
 
@@ -120,7 +127,7 @@ def _selectors(text: str) -> bool:
 
 def _is_coded(word: bytes) -> bool:
     """Whether a long word has a digit, or is too long for one that people would write."""
-    return (b"0" in word or len(word) >= _LONGER) and not _is_digest(word)
+    return (_ZERO in word or len(word) >= _LONGER) and not _is_digest(word)
 
 
 def _is_digest(word: bytes) -> bool:

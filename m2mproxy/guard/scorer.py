@@ -97,7 +97,9 @@ class Scorer:
             return chain.from_iterable(starmap(windows_of, scored))
         return self._model.gate.through(list(chain.from_iterable(starmap(stretches_of, scored))))
 
-    def _read(self, windows: Iterable[Window], texts: int) -> list[tuple[Finding, ...]]:
+    def _read(self, windows: Sequence[Window], texts: int) -> list[tuple[Finding, ...]]:
+        if not windows:
+            return [()] * texts
         most: list[dict[Category, Finding]] = [{} for _ in range(texts)]
         for read in in_batches(self._readings(windows), _size, _BATCH):
             logits = self._model.logits([reading for _, reading in read])

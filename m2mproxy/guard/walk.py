@@ -113,11 +113,8 @@ _NO_KEYS: frozenset[str] = frozenset()
 Texts = dict[str, list[str]]  # whose: what
 
 
-class Said(NamedTuple):
-    """A text, and whose it is."""
-
-    role: str
-    text: str
+Said = tuple[str, str]
+"""Whose text it is, and the text: a plain tuple, since there are many."""
 
 
 class Part(NamedTuple):
@@ -167,7 +164,7 @@ class Contents:
         for whose, texts in found.items():
             text = "\n".join(texts)
             self.colons += text.count(":")
-            self.said.append(Said(whose, text))
+            self.said.append((whose, text))
 
     def _object(
         self, value: dict[str, Any], role: str, depth: int, means: int, found: Texts

@@ -44,12 +44,11 @@ MAX_DEPTH = 32
 MAX_VALUES = 500_000
 MAX_DIGITS = 200
 
-_BACKSLASH = 0x5C
 _BOM = b"\xef\xbb\xbf"
 # The `*+` go back nowhere. Where no quote ends a string the text is no JSON, and orjson says so.
 _strings = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL).sub
 _constant = re.compile(rb"-?(?:NaN|Infinity)\b").match
-_after_a_backslash = re.compile(rb"\\\\u003[aA]").finditer
+_COLONS = (b"\\u003a", b"\\u003A")
 # What numbers are written with becomes "0", everything else a space.
 _DIGITS = bytes(0x30 if each in b"0123456789.eE+-" else 0x20 for each in range(256))
 _TOO_LONG = b"0" * (MAX_DIGITS + 1)
@@ -106,7 +105,7 @@ def _values(text: bytes) -> int:
 
 def _endless(text: bytes) -> int:
     """Where a number has too many digits; -1 for nowhere."""
-    if _IN_A_ROW not in text[::_STRIDE].translate(_DIGITS):
+    if text[::_STRIDE].translate(_DIGITS).find(_IN_A_ROW) < 0:
         return -1
     if _TOO_LONG not in text.translate(_DIGITS):
         return -1
@@ -154,17 +153,9 @@ class Tally:
 
 
 def _escaped(text: bytes) -> int:
-    """How many colons are written as escapes."""
-    found = text.count(b"\\u003a") + text.count(b"\\u003A")
-    if not found:
+    """How many colons are written as escapes: most texts have none. A backslash that is escaped
+    begins none, and a run of backslashes begins with the first half of one or with an escape."""
+    if not any([each in text for each in _COLONS]):
         return 0
-    return found - sum(not _is_escape(text, each.end()) for each in _after_a_backslash(text))
-
-
-def _is_escape(text: bytes, end: int) -> bool:
-    """Whether the six bytes before `end` are an escape, rather than a backslash that is escaped
-    and what follows it: they end a run of an odd number of backslashes."""
-    start = at = end - 6
-    while start and text[start - 1] == _BACKSLASH:
-        start -= 1
-    return (at - start) & 1 == 0
+    bare = text.replace(b"\\\\", b" ")
+    return sum([bare.count(each) for each in _COLONS])

@@ -24,7 +24,7 @@ from m2mproxy.proxy.codings import Kind, media_type
 from m2mproxy.proxy.gather import change
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.intake import gathered, invite
-from m2mproxy.proxy.offload import Run
+from m2mproxy.proxy.offload import WORTH_A_THREAD, Run
 from m2mproxy.proxy.pump import too_large
 from m2mproxy.proxy.tap import Tap
 
@@ -34,6 +34,8 @@ _SCORING = 64
 _STEP = 32 * 1024
 # What a value takes, and a byte of a text that is not in ASCII, of bytes: 0.4 µs and 0.1.
 _VALUE, _BEYOND_ASCII = 32, 8
+# A value has one of these before it. In so many bytes there are few.
+_BEFORE_VALUES, _SHORT = (b",", b"[", b"{"), 4096
 # What is told of one request, of many findings.
 _MOST_TOLD = 5
 EMPTY, NOT_JSON, TOO_LARGE = "no body", "not JSON", "too large"
@@ -267,7 +269,10 @@ class Guard:
 def _reading(data: bytes) -> int:
     """What it takes to parse a body and look at its characters, as bytes that are coded: most of
     it depends on how many values there are, and how much is not ASCII."""
-    return len(data) * (1 if data.isascii() else _BEYOND_ASCII) + data.count(b",") * _VALUE
+    size = len(data) * (1 if data.isascii() else _BEYOND_ASCII)
+    if len(data) <= _SHORT or size > WORTH_A_THREAD:
+        return size  # whatever it consists of
+    return size + sum([data.count(each) for each in _BEFORE_VALUES]) * _VALUE
 
 
 def _blocked(verdict: Verdict) -> ClientFault:

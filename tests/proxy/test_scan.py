@@ -366,7 +366,8 @@ def test_work_is_weighed_before_it_is_done() -> None:
     """A text that is long, or of which much is to be read, is sent elsewhere sooner than what is
     only parsed, and one that was scored before is not."""
     world = guarded()
-    for expected in ([20_000, 64 * (19_987 + PER_TEXT)], [20_000, 0]):
+    read = 20_000 + 32  # and an object
+    for expected in ([read, 64 * (19_987 + PER_TEXT)], [read, 0]):
         world.inline.sizes.clear()
         ask(world, sized(20_000))
         world.call().reply(b"{}")
@@ -377,8 +378,9 @@ def test_work_is_weighed_before_it_is_done() -> None:
 def test_many_values_and_other_scripts_are_more_work_to_read() -> None:
     """So that what takes more than a millisecond is not done on the loop."""
     values = b'{"a":[' + b"{}," * 2047 + b"{}]}"
+    lists = b'{"a":[' + b"[[[[[[[[]]]]]]]]," * 300 + b"1]}"
     han = '{"a":"\u6f22\u5b57"}'.encode() + b" " * 8192
-    for body, least in ((values, 64 * 1024), (han, 64 * 1024), (CLEAN, 1)):
+    for body, least in ((values, 65_536), (lists, 65_536), (han, 65_536), (CLEAN, 1)):
         world = guarded()
         ask(world, body)
         assert least < world.inline.sizes[0] < 3 * max(least, 100)

@@ -344,9 +344,9 @@ class Windows:
 
     def _cut(self, starts: Places, stops: Places, first: Places) -> tuple[Places, Places]:
         """The words of each range, one range after the other."""
-        ranges = list(map(slice, first.tolist(), (first + self.counts).tolist()))
-        starts = np.concatenate([starts[each] for each in ranges])
-        stops = np.concatenate([stops[each] for each in ranges])
+        places = (first - self._first).repeat(self.counts)
+        places += np.arange(len(places))
+        starts, stops = starts.take(places), stops.take(places)
         begin, end = self._first[self._some], self._last[self._some] - 1
         starts[begin] = np.maximum(starts[begin], self._lows[self._some])
         stops[end] = np.minimum(stops[end], self._highs[self._some])

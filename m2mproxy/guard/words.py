@@ -47,6 +47,7 @@ _UNEVEN = re.compile("(?:[a-z]{1,2}[A-Z]{1,2}){2}")
 _CAPITALS = bytes(range(ord("A"), ord("Z") + 1))
 _FEWER = ((0, 4), (1, 8), (2, 16), (3, 32), (4, 64))
 _MOST_COUNTED = 64
+_OFTEN = 3
 _QUESTIONS = frozenset("?\uff1f\u061f")
 _SIGNS = ((6, "?"), (8, '"'), (9, "`"), (10, "{"), (11, "!"), (12, "\\"))
 _ASCII = bytes(range(128))
@@ -59,8 +60,25 @@ _SPELT = (
 ASCII is taken out."""
 
 
+def _kind(byte: int) -> bytes:
+    """What a byte of UTF-8 may be of: a Latin letter, the first half of a letter as in _MIXED, or
+    the other half of one."""
+    if byte < 0x80:
+        return b"l" if chr(byte).isalpha() else b" "
+    return b"o" if 0xCD <= byte <= 0xD6 else b"-" if byte < 0xC0 else b" "
+
+
+_KINDS = b"".join(map(_kind, range(256)))
+
+
+def _may_be_mixed(data: bytes) -> bool:
+    """Whether there may be letters of two alphabets side by side, which is soon counted."""
+    kinds = data.translate(_KINDS)
+    return kinds.count(b"lo") + kinds.count(b"o-l") >= _OFTEN
+
+
 def _often(pattern: re.Pattern[str], text: str) -> bool:
-    return sum(1 for _ in islice(pattern.finditer(text), 3)) == 3
+    return sum(1 for _ in islice(pattern.finditer(text), _OFTEN)) == _OFTEN
 
 
 def plain_of(folded: bytes) -> bytes:
@@ -94,5 +112,10 @@ def forms_of(text: str, words: bytes, size: int) -> list[int]:
     if not text.isascii():
         holds.append(13)
         rest = data.translate(None, _ASCII)
-        holds += [at for at, some, all in _SPELT if some.search(rest) and _often(all, text)]
+        may = [(at, all) for at, some, all in _SPELT if some.search(rest)]
+        holds += [
+            at
+            for at, all in may
+            if (all is not _MIXED or _may_be_mixed(data)) and _often(all, text)
+        ]
     return holds

@@ -1,4 +1,4 @@
-"""What every HTTP version and both roles promise: Connection, Stream, Session, and the Turn of
+"""What every HTTP version and both roles promise: Connection, Stream, Session, and the LoopTurn of
 writing.
 
 A Connection is one live transport. A Stream is one request with its response, seen from one side:
@@ -208,7 +208,7 @@ class Owner(Protocol):
         """The connection is gone."""
 
 
-class Turn:
+class LoopTurn:
     """One pass of the event loop, as far as writing goes.
 
     Whatever its callbacks write leaves when they are all done, before the loop waits again, in one
@@ -266,7 +266,7 @@ class Turn:
 class Runtime(NamedTuple):
     """What all connections of a process have in common."""
 
-    turn: Turn
+    turn: LoopTurn
     loop: asyncio.AbstractEventLoop
     timeouts: Timeouts
     limits: Limits

@@ -10,7 +10,7 @@ import asyncio
 
 from m2mproxy.http.body import Chunk, Gate
 from m2mproxy.http.headers import Headers
-from m2mproxy.net.connection import Connection, Turn
+from m2mproxy.net.connection import Connection, LoopTurn
 from m2mproxy.net.h1_chunked import frame, last_chunk
 from m2mproxy.net.tcp import write_joined
 
@@ -23,7 +23,7 @@ class MessageWriter:
 
     __slots__ = ("_chunked", "_connection", "_gate", "_left", "_out", "_size", "_turn")
 
-    def __init__(self, turn: Turn, connection: Connection, gate: Gate) -> None:
+    def __init__(self, turn: LoopTurn, connection: Connection, gate: Gate) -> None:
         """`gate` is shut when too much is written in one turn."""
         self._turn = turn
         self._connection = connection

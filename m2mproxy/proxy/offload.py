@@ -23,7 +23,7 @@ _THREADS = 2
 
 
 Later = Callable[[Callable[[], None]], None]
-"""Does something when what is being written has left (`Turn.later`)."""
+"""Does something when what is being written has left (`LoopTurn.later`)."""
 
 
 class Run(Protocol):

@@ -23,7 +23,7 @@ from m2mproxy import __version__
 from m2mproxy.codec.token_native import Vocabularies
 from m2mproxy.config import Config
 from m2mproxy.http.faults import Fault
-from m2mproxy.net.connection import Runtime, Turn
+from m2mproxy.net.connection import LoopTurn, Runtime
 from m2mproxy.net.dial import Dialler
 from m2mproxy.net.pool import Pool
 from m2mproxy.net.vigil import Vigil
@@ -114,7 +114,7 @@ class Server:
         self._stats = Stats()
         self._writer = Writer(loop, _STDERR)
         self._log = Log(config.logging, self._writer)
-        runtime = Runtime(Turn(loop), loop, config.timeouts, config.limits)
+        runtime = Runtime(LoopTurn(loop), loop, config.timeouts, config.limits)
         tls = built.client_tls.context if built.client_tls is not None else None
         self._vigil = Vigil(loop)
         self._dialler = Dialler(runtime, tls, config.upstream_http, self._vigil)

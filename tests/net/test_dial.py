@@ -24,7 +24,7 @@ from m2mproxy.http.faults import Fault, TooLate, UpstreamFault
 from m2mproxy.http.flow import Signal
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Origin, Request, Response
-from m2mproxy.net.connection import Runtime, Turn
+from m2mproxy.net.connection import LoopTurn, Runtime
 from m2mproxy.net.dial import Dialler
 from m2mproxy.net.pool import Pool
 from m2mproxy.net.tls import client_context
@@ -87,7 +87,7 @@ class Bed:
     ) -> None:
         self.loop = asyncio.get_running_loop()
         timeouts = Timeouts(connect=connect, upstream_keepalive=4)
-        runtime = Runtime(Turn(self.loop), self.loop, timeouts, Limits())
+        runtime = Runtime(LoopTurn(self.loop), self.loop, timeouts, Limits())
         self.dialler = Dialler(runtime, tls, http)
         self.pool = Pool(runtime, self.dialler, 10)
 

@@ -8,7 +8,7 @@ import pytest
 from clock import DrivenLoop
 from world import SSE_HEAD, World, chunk, get, post, reply
 
-from m2mproxy.net.connection import Turn
+from m2mproxy.net.connection import LoopTurn
 from m2mproxy.tokens.usage import UsageReader
 
 
@@ -27,7 +27,7 @@ class Written:
 
 def test_what_nobody_waits_for_is_done_when_all_is_written() -> None:
     loop, done = DrivenLoop(), []  # type: ignore[var-annotated]
-    turn = Turn(loop)
+    turn = LoopTurn(loop)
     one, other = Written(done), Written(done)
     turn.add(one)  # type: ignore[arg-type]
     turn.after(lambda: done.append("first"))
@@ -41,13 +41,13 @@ def test_what_nobody_waits_for_is_done_when_all_is_written() -> None:
 
 def test_it_is_done_at_once_where_nothing_is_written() -> None:
     done: list[str] = []
-    Turn(DrivenLoop()).after(lambda: done.append("now"))
+    LoopTurn(DrivenLoop()).after(lambda: done.append("now"))
     assert done == ["now"]
 
 
 def test_what_is_for_later_waits_for_what_is_still_to_be_written() -> None:
     loop, done = DrivenLoop(), []  # type: ignore[var-annotated]
-    turn = Turn(loop)
+    turn = LoopTurn(loop)
     turn.later(lambda: done.append("first"))
     one = Written(done)
     turn.add(one)  # type: ignore[arg-type]
@@ -82,7 +82,7 @@ def test_an_event_leaves_before_it_is_looked_at(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_bug_in_one_holds_back_no_other() -> None:
     loop, done = DrivenLoop(), []  # type: ignore[var-annotated]
-    turn = Turn(loop)
+    turn = LoopTurn(loop)
 
     def bug() -> None:
         done.append("bug")

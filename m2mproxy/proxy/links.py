@@ -56,7 +56,7 @@ _keys = re.compile(
 
 
 @dataclass(slots=True)
-class Counts:
+class LinkCounts:
     """What an upstream's links were worth: requests and their bytes, as they are and as they
     crossed."""
 
@@ -205,7 +205,7 @@ class UpstreamLinks:
         self._met: set[Session] = set()  # links, and what may turn out to be one
         self._expected: Offer | None = None  # what the last link offered, and until when it counts
         self._expected_until = 0.0
-        self.counts = Counts()
+        self.counts = LinkCounts()
         self.tell: Callable[[str, str], None] = lambda level, message: None
         """Called with what an operator wants to know, each time that it changes."""
         self._told = ""

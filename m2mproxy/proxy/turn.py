@@ -21,7 +21,7 @@ from m2mproxy.link.reply import others, render, secrets
 from m2mproxy.link.window import Entry
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.ledger import Ledger
-from m2mproxy.proxy.links import CODING, FIELD, HAVE, HEARS, MISS, Counts
+from m2mproxy.proxy.links import CODING, FIELD, HAVE, HEARS, MISS, LinkCounts
 from m2mproxy.proxy.offload import Later, Run
 from m2mproxy.proxy.request_coding import MOST_HELD
 
@@ -79,7 +79,7 @@ class Turn:
     """One request's body, its head as it is plain, and how it goes at the moment."""
 
     def __init__(
-        self, request: Request, plain: bytes, tenant: bytes, counts: Counts, later: Later
+        self, request: Request, plain: bytes, tenant: bytes, counts: LinkCounts, later: Later
     ) -> None:
         """`later` is for what nobody waits for."""
         self.plain = plain

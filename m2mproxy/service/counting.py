@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
 
-from m2mproxy.tokens.job import Chunk, Counts, Job, Result, Tokens, run
+from m2mproxy.tokens.job import Chunk, Job, Result, TokenCounter, Tokens, run
 
 # Jobs that are not answered yet. Their bytes are bounded by who keeps them (tally.Room).
 MOST_JOBS = 1024
@@ -64,7 +64,7 @@ class Helper:
         os.waitpid(self.pid, 0)
 
 
-def start(counter: Counts) -> Helper:
+def start(counter: TokenCounter) -> Helper:
     """Fork the process that counts with `counter`. To be called before there are threads, an event
     loop, or sockets that it should not have."""
     # Whoever started us may ignore it. Then a child could not be waited for, and once it has ended
@@ -91,7 +91,7 @@ def start(counter: Counts) -> Helper:
 # ---- in the other process ------------------------------------------------------------------------
 
 
-def serve(jobs: Readable, answer: Callable[[bytes], None], counter: Counts) -> None:
+def serve(jobs: Readable, answer: Callable[[bytes], None], counter: TokenCounter) -> None:
     """Count jobs in their order until there are no more."""
     while len(head := jobs.read(_JOB.size)) == _JOB.size:
         number, flags, name, asked, replied = _JOB.unpack(head)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from m2mproxy.codec.token_native import Vocabularies
 from m2mproxy.proxy.scanning import Scans
 from m2mproxy.proxy.sealing import BothSeal
-from m2mproxy.tokens.job import Counts
+from m2mproxy.tokens.job import TokenCounter
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Loaded:
     """Those that bodies in token ids are read with; none for most."""
     aead: BothSeal | None
     """The AEAD seal with the key of `peer.psk_file`."""
-    counter: Counts | None
+    counter: TokenCounter | None
     """What counts the tokens that replies do not report."""
     scanner: Scans | None
     """What scans requests."""

@@ -26,7 +26,7 @@ class Counted(Protocol):
     def is_exact(self) -> bool: ...
 
 
-class Counts(Protocol):
+class TokenCounter(Protocol):
     """See count.Counter."""
 
     def request(self, body: object, model: str) -> Counted: ...
@@ -74,7 +74,7 @@ class Result:
     output: Tokens | None = None
 
 
-def run(job: Job, counter: Counts) -> Result:
+def run(job: Job, counter: TokenCounter) -> Result:
     """Count. This takes as long as it takes, milliseconds for much text: never on the event loop.
 
     A request that is no JSON has no input tokens that could be known.

@@ -36,7 +36,7 @@ from m2mproxy.proxy.held import Holds
 from m2mproxy.proxy.links import Links
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.proxy import Proxy
-from m2mproxy.proxy.routes import Routes, Upstream
+from m2mproxy.proxy.routes import Routes, UpstreamRoute
 from m2mproxy.proxy.scanning import Guard, Scans
 from m2mproxy.proxy.tally import Submit
 from m2mproxy.proxy.wire import forms_of, tallies_of
@@ -132,7 +132,7 @@ class World:
         self.calls: list[Call] = []
         self.upstream_settings: dict[int, int] = {}  # of HTTP/2, by code
 
-    def _route(self) -> Upstream:
+    def _route(self) -> UpstreamRoute:
         built, clock = parts(self.config), self.loop.time
         found = route(self.config, built, self.pool, self.links, self.forms, clock)
         self.upstream_links = found.links

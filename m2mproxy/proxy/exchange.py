@@ -38,7 +38,7 @@ from m2mproxy.proxy.record import Record
 from m2mproxy.proxy.reply import send_reply
 from m2mproxy.proxy.request_coding import WATCHED, Coded, decode, is_coded, whole
 from m2mproxy.proxy.response_coding import MARKS, NOT_SHARED, is_near
-from m2mproxy.proxy.routes import Local, Upstream
+from m2mproxy.proxy.routes import LocalRoute, UpstreamRoute
 from m2mproxy.proxy.scanning import Guard, Inspection
 from m2mproxy.proxy.sizing import Sizing, helps
 from m2mproxy.proxy.sse import is_event_stream
@@ -111,7 +111,7 @@ class Exchange(Record):
     async def _run(self) -> None:
         try:
             route = self._context.routes.find(self.request)
-            if isinstance(route, Local):
+            if isinstance(route, LocalRoute):
                 self._reply(*await answered(route, self.request, self.downstream, self._held))
             else:
                 upload = await self._prepare(route)
@@ -126,7 +126,7 @@ class Exchange(Record):
         finally:
             self._release()
 
-    async def _prepare(self, route: Upstream) -> Pump:
+    async def _prepare(self, route: UpstreamRoute) -> Pump:
         """Turn the client's request into the upstream's; what comes back moves its body."""
         self.forwarded = True
         config, request, body = self._context.config, self.request, self.downstream.body
@@ -170,7 +170,7 @@ class Exchange(Record):
         inspection = self.inspection = Inspection(guard.reads_replies)
         return await guard.inspect(self.request, self.downstream, body, inspection, self._held)
 
-    def _address(self, route: Upstream, model: str | None) -> None:
+    def _address(self, route: UpstreamRoute, model: str | None) -> None:
         """Make target and fields those for the upstream."""
         request = self.request
         request.target = route.target(request.target, model)
@@ -186,14 +186,14 @@ class Exchange(Record):
         self._sizing = None
         return body
 
-    async def _kept_for_link(self, route: Upstream, body: Body) -> Body:
+    async def _kept_for_link(self, route: UpstreamRoute, body: Body) -> Body:
         """The body, held so that it can go on a link."""
         invite(self.request, self.downstream)
         linked = self._linked = self._linked or Linked(self._context.later)
         tenant = self._context.links.tenant(self.request, self.downstream.certificate)
         return await linked.take(self.request, body, tenant, route.links)
 
-    async def _coding(self, route: Upstream, body: Body, watched: Headers) -> Pump:
+    async def _coding(self, route: UpstreamRoute, body: Body, watched: Headers) -> Pump:
         """Code the body for the upstream, link or not, if that reads it."""
         considered = route.requests.considers(self.request, watched)
         if considered:
@@ -218,7 +218,7 @@ class Exchange(Record):
             self._context.later(partial(self._finder.feed, held.plain))
         return upload
 
-    async def _decoded(self, route: Upstream, body: Body) -> Body:
+    async def _decoded(self, route: UpstreamRoute, body: Body) -> Body:
         """What the client coded, in plain; left as it is where the upstream reads that very coding,
         and neither a link nor the scanner needs the plain bytes."""
         links, limit = self._context.links, self._context.config.max_body
@@ -236,7 +236,7 @@ class Exchange(Record):
         self.ledger = Ledger()
         return await decode(self.request, body, limit, self.ledger, run, forms, held)
 
-    async def _response(self, route: Upstream, upload: Pump) -> Response:
+    async def _response(self, route: UpstreamRoute, upload: Pump) -> Response:
         """Send the request and wait for the head of the response: again, where nobody has
         looked at it (`Tries`), and plain, when the upstream refuses it coded."""
         tries, refused = Tries(), None
@@ -292,7 +292,7 @@ class Exchange(Record):
             self._held.free()
             self._put_away(upload)
 
-    async def _without_link(self, route: Upstream, linked: Linked, upload: Pump) -> Pump:
+    async def _without_link(self, route: UpstreamRoute, linked: Linked, upload: Pump) -> Pump:
         """The connection is none: the body goes as it would have gone without links."""
         upload.close()
         body = linked.leave(self.request)
@@ -306,13 +306,13 @@ class Exchange(Record):
         self.ledger.refused(upload.moved, response.status)
 
     def _plain_again(
-        self, route: Upstream, coded: Coded, upload: Pump, response: Response
+        self, route: UpstreamRoute, coded: Coded, upload: Pump, response: Response
     ) -> Pump:
         self._refused(upload, response)
         route.requests.readable.learn(response.headers)
         return self._uploading(coded.undo(self.request))
 
-    async def _stream(self, route: Upstream, fresh: bool) -> Stream:
+    async def _stream(self, route: UpstreamRoute, fresh: bool) -> Stream:
         full = route.destination.is_full
         wait = self._wait = route.destination.stream(fresh)
         if not wait.done:
@@ -323,7 +323,7 @@ class Exchange(Record):
         stream.on_informational = passing(self.downstream.send_response)
         return stream
 
-    def _coder(self, route: Upstream, response: Response) -> Coder | None:
+    def _coder(self, route: UpstreamRoute, response: Response) -> Coder | None:
         """What changes the response's coding."""
         taken, coding = self._accepted, route.responses
         if taken is None:
@@ -340,7 +340,7 @@ class Exchange(Record):
         shared = self._linked.shared(response) if self._linked is not None else NOT_SHARED
         return coding.plan(self.request, taken, near, response, self.ledger, shared)
 
-    def _relay(self, route: Upstream, response: Response) -> None:
+    def _relay(self, route: UpstreamRoute, response: Response) -> None:
         """Begin to pass the response on. `_done` tells when it has passed."""
         assert self.upstream is not None
         clock = self._context.clock

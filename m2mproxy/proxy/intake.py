@@ -13,7 +13,7 @@ from m2mproxy.net.connection import Stream
 from m2mproxy.proxy.gather import again, chunks
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.model import model_of
-from m2mproxy.proxy.routes import Asked, Local
+from m2mproxy.proxy.routes import Asked, LocalRoute
 
 
 def invite(request: Request, downstream: Stream) -> None:
@@ -48,7 +48,7 @@ async def named(
 
 
 async def answered(
-    route: Local, request: Request, source: Stream, held: Held
+    route: LocalRoute, request: Request, source: Stream, held: Held
 ) -> tuple[Response, bytes]:
     """What a route of our own answers."""
     body = b""

@@ -10,13 +10,13 @@ from m2mproxy.http.faults import UpstreamFault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request
 from m2mproxy.net.connection import Stream
-from m2mproxy.proxy.routes import Upstream
+from m2mproxy.proxy.routes import UpstreamRoute
 
 # A path of the API that every core forwards, so that its answer shows what the core reads.
 _ASKED = b"/v1/models"
 
 
-async def prove(stream: Stream, route: Upstream) -> None:
+async def prove(stream: Stream, route: UpstreamRoute) -> None:
     """Ask over `stream`, which is used up.
 
     Raises:

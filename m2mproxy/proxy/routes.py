@@ -36,7 +36,7 @@ Answer = Callable[[Asked], Awaitable[tuple[Response, bytes]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
+class LocalRoute:
     """A path that the proxy itself answers. `reads` is the largest body that it takes, in bytes; 0
     for one that is not looked at."""
 
@@ -46,7 +46,7 @@ class Local:
 
 
 @dataclass(frozen=True, slots=True)
-class Upstream:
+class UpstreamRoute:
     """Where requests go: the origin, its connections, how targets and fields are made for it."""
 
     origin: Origin
@@ -74,12 +74,12 @@ class Upstream:
 class Routes:
     """All paths. There is one upstream; more will be a matter of this file."""
 
-    def __init__(self, upstream: Upstream, local: Mapping[bytes, Local]) -> None:
+    def __init__(self, upstream: UpstreamRoute, local: Mapping[bytes, LocalRoute]) -> None:
         self.upstream = upstream
         self._local = local
         self._within = tuple(path for path in local if path.startswith(b"/v1/"))
 
-    def find(self, request: Request) -> Local | Upstream:
+    def find(self, request: Request) -> LocalRoute | UpstreamRoute:
         """Who serves `request`.
 
         Raises:
@@ -112,7 +112,7 @@ class Routes:
         return target.partition(b"?")[0] == _ALIAS or self.upstream.router.is_native(target)
 
 
-def _allowed(local: Local, request: Request) -> Local:
+def _allowed(local: LocalRoute, request: Request) -> LocalRoute:
     if request.method not in local.methods:
         raise WrongMethod(b", ".join(local.methods))
     return local

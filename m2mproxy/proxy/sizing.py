@@ -22,7 +22,7 @@ from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.intake import invite
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.request_coding import MOST_HELD, set_length
-from m2mproxy.proxy.routes import Upstream
+from m2mproxy.proxy.routes import UpstreamRoute
 from m2mproxy.proxy.turn import is_turn
 
 # Whoever waits for the reply to begin, or for anything else, before it sends the rest sends nothing
@@ -34,7 +34,7 @@ SILENCE = 0.5
 LONGEST = 2.0
 
 
-def helps(route: Upstream, request: Request, watched: Headers) -> bool:
+def helps(route: UpstreamRoute, request: Request, watched: Headers) -> bool:
     """Whether `request` is likely to be coded once the length of its body is known."""
     if route.links.is_open and is_turn(request, watched):
         return True

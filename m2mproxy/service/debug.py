@@ -21,7 +21,7 @@ from m2mproxy.proxy.errors import not_loaded
 from m2mproxy.proxy.offload import Run
 from m2mproxy.proxy.reply import json_reply
 from m2mproxy.proxy.response_coding import is_near
-from m2mproxy.proxy.routes import Asked, Local
+from m2mproxy.proxy.routes import Asked, LocalRoute
 
 Reply = tuple[Response, bytes]
 Make = Callable[[bytes, str, Vocabularies], dict[str, object]]
@@ -40,13 +40,13 @@ class Debug:
         self._run = run
         self._vocabularies = vocabularies
 
-    def table(self) -> dict[bytes, Local]:
+    def table(self) -> dict[bytes, LocalRoute]:
         """Path to endpoint."""
         if self._who == "off":
             return {}
         return {
-            b"/v1/compress": Local((b"POST",), self._compress, _MOST),
-            b"/v1/decompress": Local((b"POST",), self._decompress, _MOST),
+            b"/v1/compress": LocalRoute((b"POST",), self._compress, _MOST),
+            b"/v1/decompress": LocalRoute((b"POST",), self._decompress, _MOST),
         }
 
     async def _compress(self, asked: Asked) -> Reply:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from m2mproxy.http.faults import Fault
 from m2mproxy.http.message import Response
 from m2mproxy.proxy.reply import json_reply
-from m2mproxy.proxy.routes import Asked, Local, Upstream
+from m2mproxy.proxy.routes import Asked, LocalRoute, UpstreamRoute
 
 Reply = tuple[Response, bytes]
 
@@ -24,20 +24,20 @@ class Endpoints:
         self,
         snapshot: Callable[[], dict[str, object]],
         reset: Callable[[], None],
-        upstream: Upstream,
+        upstream: UpstreamRoute,
     ) -> None:
         """`upstream` is what readiness is about."""
         self._snapshot = snapshot
         self._reset_stats = reset
         self._upstream = upstream
 
-    def table(self) -> dict[bytes, Local]:
+    def table(self) -> dict[bytes, LocalRoute]:
         """Path to endpoint."""
         return {
-            b"/health": Local(_READ, self._health),
-            b"/health/ready": Local(_READ, self._ready),
-            b"/stats": Local(_READ, self._stats),
-            b"/stats/reset": Local((b"POST",), self._reset),
+            b"/health": LocalRoute(_READ, self._health),
+            b"/health/ready": LocalRoute(_READ, self._ready),
+            b"/stats": LocalRoute(_READ, self._stats),
+            b"/stats/reset": LocalRoute((b"POST",), self._reset),
         }
 
     async def _health(self, _: Asked) -> Reply:

@@ -33,7 +33,7 @@ from m2mproxy.proxy.held import MOST_READ, Holds
 from m2mproxy.proxy.links import Links
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.proxy import Proxy
-from m2mproxy.proxy.routes import Local, Routes
+from m2mproxy.proxy.routes import LocalRoute, Routes
 from m2mproxy.proxy.scanning import Guard, Scans
 from m2mproxy.proxy.wire import forms_of, tallies_of
 from m2mproxy.service import counting, files
@@ -155,7 +155,7 @@ class Server:
         # Stopping need not go on: no connection is left, or a second signal came.
         self._over = asyncio.Event()
 
-    def _local(self, vocabularies: Vocabularies) -> dict[bytes, Local]:
+    def _local(self, vocabularies: Vocabularies) -> dict[bytes, LocalRoute]:
         """The paths that we answer ourselves."""
         endpoints = Endpoints(self._snapshot, self._reset, self._upstream)
         who = self._config.compression.endpoints

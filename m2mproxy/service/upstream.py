@@ -18,7 +18,7 @@ from m2mproxy.proxy.forwarding import Forwarding
 from m2mproxy.proxy.links import Links, UpstreamLinks
 from m2mproxy.proxy.providers import Profile, profile_for
 from m2mproxy.proxy.router import Router
-from m2mproxy.proxy.routes import Upstream
+from m2mproxy.proxy.routes import UpstreamRoute
 from m2mproxy.proxy.wire import request_coding, response_coding
 from m2mproxy.service.tls import client_tls, server_tls
 
@@ -66,11 +66,11 @@ def parts(config: Config) -> Parts:
 
 def route(
     config: Config, built: Parts, pool: Pool, links: Links, forms: Forms, clock: Callable[[], float]
-) -> Upstream:
+) -> UpstreamRoute:
     """Where requests go: the upstream that was `built`, over connections of `pool`."""
     origin, coding = built.origin, config.compression
     destination = pool.to(origin)
-    return Upstream(
+    return UpstreamRoute(
         origin,
         origin.authority,
         origin.scheme.encode(),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from m2mproxy.codec.base import Transform
 from m2mproxy.http.body import Chunk
-from m2mproxy.proxy.ledger import Way
+from m2mproxy.proxy.ledger import Direction
 from m2mproxy.proxy.tap import Tap
 
 # Coded bytes that are decoded at a time. A hostile sender makes megabytes of a few hundred bytes,
@@ -40,8 +40,8 @@ class Coder:
         self,
         decoder: Transform | None,
         encoder: Transform | None,
-        out_of: Way,
-        into: Way,
+        out_of: Direction,
+        into: Direction,
     ) -> None:
         """`out_of` and `into` are told what came and what left."""
         self._decoder = decoder

@@ -9,7 +9,7 @@ from __future__ import annotations
 IDENTITY = "identity"
 
 
-class Way:
+class Direction:
     """One direction of one leg: payload bytes as they crossed, and as they are plain."""
 
     __slots__ = ("coding", "plain", "wire")
@@ -25,7 +25,7 @@ class Way:
         self.plain += plain
 
 
-def _words(request: Way, response: Way) -> str:
+def _words(request: Direction, response: Direction) -> str:
     if request.coding == response.coding == IDENTITY:
         return IDENTITY
     return f"{request.coding},{response.coding}"
@@ -46,10 +46,10 @@ class Ledger:
     )
 
     def __init__(self) -> None:
-        self.client_in = Way()
-        self.upstream_out = Way()
-        self.upstream_in = Way()
-        self.client_out = Way()
+        self.client_in = Direction()
+        self.upstream_out = Direction()
+        self.upstream_in = Direction()
+        self.client_out = Direction()
         self.why = ""
         self.reference = ""  # what the request's body was coded after, on a link
         self._plain: int | None = None  # of the request, where it goes coded
@@ -60,7 +60,7 @@ class Ledger:
         self._plain = plain
 
     @property
-    def ways(self) -> tuple[Way, Way, Way, Way]:
+    def directions(self) -> tuple[Direction, Direction, Direction, Direction]:
         """From the client, to it, to the upstream, from it."""
         return (self.client_in, self.client_out, self.upstream_out, self.upstream_in)
 
@@ -78,8 +78,8 @@ class Ledger:
     @property
     def saved(self) -> int:
         """Bytes that did not cross to the upstream and from it."""
-        ways = (self.upstream_out, self.upstream_in)
-        return sum(way.plain - way.wire for way in ways)
+        directions = (self.upstream_out, self.upstream_in)
+        return sum(each.plain - each.wire for each in directions)
 
     def refused(self, wire: int, status: int) -> None:
         """The upstream refused what was coded: it crossed for nothing, and plain goes after it."""

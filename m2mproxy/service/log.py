@@ -109,7 +109,7 @@ class Log:
         coding = client_coding = b"identity"
         reference, saved, path = b"-", 0, _path(x.target)
         if x.ledger is not None:
-            sizes = tuple(way.wire for way in x.ledger.ways)
+            sizes = tuple(each.wire for each in x.ledger.directions)
             # An upstream names its codings as it likes.
             coding = _word(x.ledger.upstream_coding)
             client_coding = _word(x.ledger.client_coding)
@@ -141,7 +141,7 @@ class Log:
         up, down = x.bytes_up, x.bytes_down
         sizes: tuple[int, ...] = (up, down, up, down)
         if x.ledger is not None:
-            sizes = tuple(way.wire for way in x.ledger.ways)
+            sizes = tuple(each.wire for each in x.ledger.directions)
         fields: dict[str, object] = {
             "time": self._stamp().decode(),
             "client": x.downstream.client,

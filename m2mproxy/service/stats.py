@@ -104,16 +104,16 @@ class Stats:
             self._retries += 1
 
     def _coded(self, ledger: Ledger) -> None:
-        for at, (leg, way) in enumerate(zip(_LEGS, ledger.ways, strict=True)):
-            self._wire[at] += way.wire
-            self._plain[at] += way.plain
-            if way.coding != IDENTITY and (
-                (leg, way.coding) in self._codings or len(self._codings) < _MOST_CODINGS
+        for at, (leg, each) in enumerate(zip(_LEGS, ledger.directions, strict=True)):
+            self._wire[at] += each.wire
+            self._plain[at] += each.plain
+            if each.coding != IDENTITY and (
+                (leg, each.coding) in self._codings or len(self._codings) < _MOST_CODINGS
             ):
-                counts = self._codings.setdefault((leg, way.coding), [0, 0, 0])
+                counts = self._codings.setdefault((leg, each.coding), [0, 0, 0])
                 counts[0] += 1
-                counts[1] += way.plain
-                counts[2] += way.wire
+                counts[1] += each.plain
+                counts[2] += each.wire
 
     def refused(self, fault: Fault) -> None:
         """Count what never became an exchange: no request, or one too many."""

@@ -81,10 +81,10 @@ def _seals(args: argparse.Namespace) -> Any:
 
 
 def _compress(args: argparse.Namespace) -> int:
-    from m2mproxy.cli.formtable import Writer
+    from m2mproxy.cli.formtable import FormWriter
     from m2mproxy.codec.forms import in_json, sizes
 
-    writer = Writer(args.form, args.level, args.text, args.response, _seals(args))
+    writer = FormWriter(args.form, args.level, args.text, args.response, _seals(args))
     body = read(args)
     name, message = writer.encode(body)
     if args.json:
@@ -107,10 +107,10 @@ def _chosen(name: str, plain: int, coded: int) -> str:
 
 
 def _decompress(args: argparse.Namespace) -> int:
-    from m2mproxy.cli.formtable import Reader
+    from m2mproxy.cli.formtable import FormReader
     from m2mproxy.codec.forms import in_json, sizes
 
-    reader = Reader(args.form, args.response, _seals(args))
+    reader = FormReader(args.form, args.response, _seals(args))
     message = read(args)
     name, body, header = reader.decode(message)
     if not args.json:

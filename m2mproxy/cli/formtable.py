@@ -83,7 +83,7 @@ def _reason(name: str, error: ValueError) -> str:
 # ---- writing ------------------------------------------------------------------------------------
 
 
-class Writer:
+class FormWriter:
     """One form, or the smallest of several."""
 
     def __init__(
@@ -167,7 +167,7 @@ def _static_body(message: bytes) -> bytes | None:
     return None
 
 
-class Reader:
+class FormReader:
     """Reads one form, or whatever comes."""
 
     def __init__(

@@ -39,7 +39,7 @@ from m2mproxy.net.h2_frames import FrameError, FrameReader
 from m2mproxy.net.h2_growth import Growth
 from m2mproxy.net.h2_pace import SMALL, Pace
 from m2mproxy.net.h2_stream import H2Stream
-from m2mproxy.net.h2_writer import Writer
+from m2mproxy.net.h2_writer import FrameWriter
 from m2mproxy.net.linger import Linger
 from m2mproxy.net.tcp import WRITE_HIGH, client_name, negotiated, write_joined
 
@@ -108,7 +108,7 @@ class H2:
         budget = FrameBudget(loop.time, _IDLE_FRAMES, _IDLE_FRAMES_RATE)
         self._frames = FrameReader(budget, limits.header_bytes, in_pieces=client)
         self._frames_seen = 0
-        self._writer = Writer(self._engine, budget, loop.time, self._settle)
+        self._writer = FrameWriter(self._engine, budget, loop.time, self._settle)
         self._deadline = Deadline(loop, self._expired)
         self._streams: dict[int, H2Stream] = {}
         self._reading = self._writable = True

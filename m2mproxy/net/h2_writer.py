@@ -27,7 +27,7 @@ from m2mproxy.net.h2_stream import H2Stream
 _MOST_SHARED = 1024  # bytes of a frame for what is not there yet
 
 
-class Writer:
+class FrameWriter:
     """What has been framed in this turn, and the streams that have more."""
 
     __slots__ = (

@@ -39,7 +39,7 @@ _FAILED = 1 << 4
 _LONGEST_NAME = 1000
 
 
-class Readable(Protocol):
+class SupportsRead(Protocol):
     """A file, as far as it is read from."""
 
     def read(self, size: int, /) -> bytes:
@@ -91,7 +91,7 @@ def start(counter: TokenCounter) -> Helper:
 # ---- in the other process ------------------------------------------------------------------------
 
 
-def serve(jobs: Readable, answer: Callable[[bytes], None], counter: TokenCounter) -> None:
+def serve(jobs: SupportsRead, answer: Callable[[bytes], None], counter: TokenCounter) -> None:
     """Count jobs in their order until there are no more."""
     while len(head := jobs.read(_JOB.size)) == _JOB.size:
         number, flags, name, asked, replied = _JOB.unpack(head)

@@ -19,7 +19,7 @@ from m2mproxy.http.faults import Fault, TooLate, UpstreamFault
 from m2mproxy.proxy.record import Record
 from m2mproxy.proxy.scanning import Inspection
 from m2mproxy.proxy.tally import Tally
-from m2mproxy.service.writer import Writer
+from m2mproxy.service.writer import LineWriter
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _LONGEST_PATH, _LONGEST_METHOD, _LONGEST_REASON = 512, 32, 256
@@ -45,9 +45,9 @@ _is_plain = re.compile(r"[!#-~]+").fullmatch
 
 
 class Log:
-    """Formats lines for a Writer."""
+    """Formats lines for a LineWriter."""
 
-    def __init__(self, config: Logging, writer: Writer) -> None:
+    def __init__(self, config: Logging, writer: LineWriter) -> None:
         self._json = config.format == "json"
         self._least = _LEVELS[config.level]
         self._access = config.access

@@ -47,7 +47,7 @@ from m2mproxy.service.log import Log
 from m2mproxy.service.renewal import Renewal
 from m2mproxy.service.stats import Stats
 from m2mproxy.service.upstream import Parts, parts, route
-from m2mproxy.service.writer import Writer
+from m2mproxy.service.writer import LineWriter
 
 # Not sys.stderr, which Python may have replaced or left out.
 _STDERR = 2
@@ -112,7 +112,7 @@ class Server:
         self._listeners = listeners
         self._provider = built.profile.name
         self._stats = Stats()
-        self._writer = Writer(loop, _STDERR)
+        self._writer = LineWriter(loop, _STDERR)
         self._log = Log(config.logging, self._writer)
         runtime = Runtime(LoopTurn(loop), loop, config.timeouts, config.limits)
         tls = built.client_tls.context if built.client_tls is not None else None

@@ -25,7 +25,7 @@ _LAST_WAIT = 0.5
 _PIPE_BUF = select.PIPE_BUF
 
 
-class Writer:
+class LineWriter:
     """Writes whole lines to a descriptor. `dropped` counts those that nobody took."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, descriptor: int) -> None:

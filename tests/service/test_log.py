@@ -23,7 +23,7 @@ STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 
 class Lines(list[bytes]):
-    """Stands in for the Writer."""
+    """Stands in for the LineWriter."""
 
     write = list.append
 

@@ -17,7 +17,7 @@ import pytest
 import uvloop
 
 from m2mproxy.service import writer as module
-from m2mproxy.service.writer import Writer
+from m2mproxy.service.writer import LineWriter
 
 LINE = b"x" * 99 + b"\n"
 KEPT = 256 * 1024
@@ -87,7 +87,7 @@ def test_lines_arrive_whole_and_in_order(ends: Ends) -> None:
     lines = [b"%d\n" % number for number in range(100)]
 
     async def test(loop: asyncio.AbstractEventLoop) -> None:
-        writer = Writer(loop, ends.out)
+        writer = LineWriter(loop, ends.out)
         for line in lines:
             writer.write(line)
         writer.flush()
@@ -99,7 +99,7 @@ def test_lines_arrive_whole_and_in_order(ends: Ends) -> None:
 
 def test_a_line_is_written_soon(ends: Ends) -> None:
     async def test(loop: asyncio.AbstractEventLoop) -> None:
-        writer = Writer(loop, ends.out)
+        writer = LineWriter(loop, ends.out)
         writer.write(LINE)
         assert ends.read() == b""
         arrived = asyncio.Event()
@@ -114,7 +114,7 @@ def test_a_line_is_written_soon(ends: Ends) -> None:
 
 def test_many_lines_do_not_wait_for_the_moment_to_be_over(ends: Ends) -> None:
     async def test(loop: asyncio.AbstractEventLoop) -> None:
-        writer = Writer(loop, ends.out)
+        writer = LineWriter(loop, ends.out)
         for _ in range(400):
             writer.write(LINE)
         assert ends.read()
@@ -125,7 +125,7 @@ def test_many_lines_do_not_wait_for_the_moment_to_be_over(ends: Ends) -> None:
 
 def test_when_nobody_reads_what_fits_is_kept_and_the_rest_counted(ends: Ends) -> None:
     async def test(loop: asyncio.AbstractEventLoop) -> None:
-        writer = Writer(loop, ends.out)
+        writer = LineWriter(loop, ends.out)
         written = 0
         while not writer.dropped:
             writer.write(b"%099d\n" % written)
@@ -150,7 +150,7 @@ def test_when_nobody_reads_what_fits_is_kept_and_the_rest_counted(ends: Ends) ->
 def test_those_who_share_the_descriptor_find_it_as_it_was(ends: Ends) -> None:
     async def test(loop: asyncio.AbstractEventLoop) -> None:
         before = fcntl.fcntl(ends.out, fcntl.F_GETFL)
-        writer = Writer(loop, ends.out)
+        writer = LineWriter(loop, ends.out)
         writer.write(LINE)
         writer.close()
         assert fcntl.fcntl(ends.out, fcntl.F_GETFL) == before
@@ -165,7 +165,7 @@ def test_when_the_reader_is_gone_lines_are_counted(kind: str) -> None:
     ends.close[0]()
 
     async def test(loop: asyncio.AbstractEventLoop) -> None:
-        writer = Writer(loop, ends.out)
+        writer = LineWriter(loop, ends.out)
         for number in (1, 2):
             writer.write(LINE + LINE)
             writer.flush()
@@ -180,7 +180,7 @@ def test_the_end_waits_for_a_reader_that_lags(ends: Ends) -> None:
     received = []
 
     async def test(loop: asyncio.AbstractEventLoop) -> None:
-        writer = Writer(loop, ends.out)
+        writer = LineWriter(loop, ends.out)
         for _ in range(2000):
             writer.write(LINE)
         reader = threading.Thread(target=lambda: received.append(read_lines(ends, 2000)))
@@ -204,7 +204,7 @@ def test_the_end_does_not_wait_for_long(ends: Ends, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "_LAST_WAIT", 0.05)
 
     async def test(loop: asyncio.AbstractEventLoop) -> None:
-        writer = Writer(loop, ends.out)
+        writer = LineWriter(loop, ends.out)
         for _ in range(2600):
             writer.write(LINE)
         begun = loop.time()
@@ -222,7 +222,7 @@ def test_a_file_takes_everything(tmp_path: Path) -> None:
 
     async def test(loop: asyncio.AbstractEventLoop) -> None:
         with path.open("ab") as file:
-            writer = Writer(loop, file.fileno())
+            writer = LineWriter(loop, file.fileno())
             for _ in range(20_000):  # more than is kept, without a turn of the loop
                 writer.write(LINE)
             writer.close()
@@ -234,7 +234,7 @@ def test_a_file_takes_everything(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_survived() -> None:
     async def test(loop: asyncio.AbstractEventLoop) -> None:
-        writer = Writer(loop, full)
+        writer = LineWriter(loop, full)
         for number in (1, 2):
             writer.write(LINE)
             writer.flush()

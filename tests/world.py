@@ -29,7 +29,7 @@ from m2mproxy.net import h1_client, h2_client
 from m2mproxy.net.connection import LoopTurn, Owner, Runtime
 from m2mproxy.net.pool import Pool
 from m2mproxy.net.tcp import Dialled
-from m2mproxy.net.vigil import Vigil
+from m2mproxy.net.watchdog import Watchdog
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.exchange import Exchange
 from m2mproxy.proxy.held import Holds
@@ -79,15 +79,15 @@ class World:
         scanner: Scans | None = None,
         elsewhere: bool = False,
         holds: Holds | None = None,
-        vigil: Vigil | None = None,
+        watchdog: Watchdog | None = None,
         **settings: Any,
     ) -> None:
         """`pair` are the versions of the ends that `ask` and `call` speak for; `loop` is another
         world's, which this one is part of; `announce` is what the proxy tells clients; `submit`
         takes what is to be counted; `scanner` scans requests; what a thread would do takes turns of
-        the loop if `elsewhere`; `holds` has the room for bodies; `vigil` watches over
+        the loop if `elsewhere`; `holds` has the room for bodies; `watchdog` watches over
         connections."""
-        self.vigil = vigil
+        self.watchdog = watchdog
         self.pair = pair
         self.loop = loop or DrivenLoop()
         self.split = split
@@ -121,7 +121,7 @@ class World:
             self.ended.append,
             self._refused,
             self.links.announce if announce is None else announce,
-            vigil,
+            watchdog,
         )
         self.upstreams: list[Raw] = []
         self.clients: list[Raw] = []
@@ -202,7 +202,7 @@ class World:
         owner, report, http2 = self.dials.pop(0)
         end = self._upstream_end(http2)
         kind = h2_client.H2Client if http2 else h1_client.H1Client
-        protocol = Dialled(lambda _: kind(owner, self.runtime), self.vigil)
+        protocol = Dialled(lambda _: kind(owner, self.runtime), self.watchdog)
         join(self.loop, end, protocol, self.split)
         self.upstreams.append(end)
         report(protocol.connection)

@@ -23,7 +23,7 @@ from m2mproxy.net.connection import Owner, Runtime
 from m2mproxy.net.h1_client import H1Client
 from m2mproxy.net.h2_client import H2Client
 from m2mproxy.net.tcp import Dialled, negotiated, tune_upstream
-from m2mproxy.net.vigil import Vigil
+from m2mproxy.net.watchdog import Watchdog
 
 Client = H1Client | H2Client
 Report = Callable[[Client | Fault], None]
@@ -43,17 +43,17 @@ class Dialler:
         runtime: Runtime,
         tls: ssl.SSLContext | None,
         http: str = "auto",
-        vigil: Vigil | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         """`tls` is the context for https origins; None when there are none. `http` is the version
-        to speak: "1.1", "2", or "auto" for what TLS negotiates and 1.1 without TLS. `vigil`
+        to speak: "1.1", "2", or "auto" for what TLS negotiates and 1.1 without TLS. `watchdog`
         watches over what is open."""
         self._runtime = runtime
         self._loop = runtime.loop
         self._timeouts = runtime.timeouts
         self._tls = tls
         self._http = http
-        self._vigil = vigil
+        self._watchdog = watchdog
         self._dials: set[asyncio.Task[None]] = set()
 
     def dial(self, origin: Origin, owner: Owner, report: Report, http2: bool = False) -> None:
@@ -97,7 +97,7 @@ class Dialler:
             try:
                 transport, protocol = await self._loop.create_connection(
                     lambda: Dialled(
-                        lambda transport: self._client(owner, transport, http2), self._vigil
+                        lambda transport: self._client(owner, transport, http2), self._watchdog
                     ),
                     sock=sock,
                     ssl=self._tls if secure else None,

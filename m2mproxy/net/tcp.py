@@ -15,7 +15,7 @@ from typing import cast
 
 from m2mproxy.http.body import Chunk
 from m2mproxy.net.connection import Connection
-from m2mproxy.net.vigil import Vigil
+from m2mproxy.net.watchdog import Watchdog
 
 # Room in user space before a writer is told to stop, and to go on.
 WRITE_HIGH = 64 * 1024
@@ -41,14 +41,14 @@ class Tcp(asyncio.Protocol):
     """One transport. `make` builds the connection once the transport is there, which knows what
     TLS has negotiated; another may take its place later."""
 
-    __slots__ = ("_make", "_vigil", "connection", "transport")
+    __slots__ = ("_make", "_watchdog", "connection", "transport")
 
     def __init__(
-        self, make: Callable[[asyncio.Transport], Connection], vigil: Vigil | None = None
+        self, make: Callable[[asyncio.Transport], Connection], watchdog: Watchdog | None = None
     ) -> None:
-        """`vigil` ends the transport if its peer is gone without a word."""
+        """`watchdog` ends the transport if its peer is gone without a word."""
         self._make = make
-        self._vigil = vigil
+        self._watchdog = watchdog
         self.transport: asyncio.Transport
         self.connection: Connection
 
@@ -58,8 +58,8 @@ class Tcp(asyncio.Protocol):
         self.connection = self._make(stream)
         del self._make  # it may know us
         self.transport = stream
-        if self._vigil is not None:
-            self._vigil.begin(self)
+        if self._watchdog is not None:
+            self._watchdog.begin(self)
         self.connection.attach(stream)
 
     def data_received(self, data: bytes) -> None:
@@ -69,8 +69,8 @@ class Tcp(asyncio.Protocol):
         self.connection.eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._vigil is not None:
-            self._vigil.end(self)
+        if self._watchdog is not None:
+            self._watchdog.end(self)
         self.connection.lost(exc)
 
     def give_up(self) -> None:

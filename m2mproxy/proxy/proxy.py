@@ -23,7 +23,7 @@ from m2mproxy.net.h1_server import H1Server
 from m2mproxy.net.h2_server import H2Server
 from m2mproxy.net.preface import Undecided
 from m2mproxy.net.tcp import Tcp, negotiated
-from m2mproxy.net.vigil import Vigil
+from m2mproxy.net.watchdog import Watchdog
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.errors import fault_reply
 from m2mproxy.proxy.exchange import Exchange
@@ -46,12 +46,12 @@ class Proxy:
         on_end: Callable[[Exchange], None],
         on_refusal: Callable[[str, Fault], None],
         announce: Mapping[int, int] = NO_SETTINGS,
-        vigil: Vigil | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         """`on_end` is told of each exchange that ended, `on_refusal` (with the client's address) of
         what never became one. `announce` are settings that HTTP/2 clients are told beside those of
-        RFC 9113, by code. `vigil` watches over connections."""
-        self._vigil = vigil
+        RFC 9113, by code. `watchdog` watches over connections."""
+        self._watchdog = watchdog
         self._context = context
         self._runtime = runtime
         self._turn, self._loop = runtime.turn, runtime.loop
@@ -84,7 +84,7 @@ class Proxy:
 
     def accept(self) -> Tcp:
         """The protocol of a new downstream connection."""
-        tcp = Tcp(lambda transport: self._connection(tcp, negotiated(transport)), self._vigil)
+        tcp = Tcp(lambda transport: self._connection(tcp, negotiated(transport)), self._watchdog)
         return tcp
 
     def _connection(self, tcp: Tcp, version: str | None) -> ServerConnection:

@@ -26,7 +26,7 @@ from m2mproxy.http.faults import Fault
 from m2mproxy.net.connection import LoopTurn, Runtime
 from m2mproxy.net.dial import Dialler
 from m2mproxy.net.pool import Pool
-from m2mproxy.net.vigil import Vigil
+from m2mproxy.net.watchdog import Watchdog
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.exchange import Exchange
 from m2mproxy.proxy.held import MOST_READ, Holds
@@ -116,8 +116,8 @@ class Server:
         self._log = Log(config.logging, self._writer)
         runtime = Runtime(LoopTurn(loop), loop, config.timeouts, config.limits)
         tls = built.client_tls.context if built.client_tls is not None else None
-        self._vigil = Vigil(loop)
-        self._dialler = Dialler(runtime, tls, config.upstream_http, self._vigil)
+        self._watchdog = Watchdog(loop)
+        self._dialler = Dialler(runtime, tls, config.upstream_http, self._watchdog)
         self._pool = Pool(runtime, self._dialler, config.limits.upstream_connections)
         self._offload = Offload(loop)
         self._holds = Holds(read=max(MOST_READ, 2 * config.max_body))
@@ -145,7 +145,7 @@ class Server:
         )
         announce = self._links.announce
         self._proxy = Proxy(
-            context, runtime, self._ended, self._refused, announce, self._vigil
+            context, runtime, self._ended, self._refused, announce, self._watchdog
         )
         self._tls = built.server_tls
         legs = [leg for leg in (built.server_tls, built.client_tls) if leg is not None]
@@ -362,7 +362,7 @@ class Server:
     async def _close(self) -> None:
         self._stop_accepting()
         self._renewal.close()
-        self._vigil.close()
+        self._watchdog.close()
         self._dialler.close()
         self._pool.close()
         self._offload.close()

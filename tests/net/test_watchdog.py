@@ -11,7 +11,7 @@ from link import Raw, Transport, join
 from world import SSE_HEAD, World, chunk, post
 
 from m2mproxy.net.tcp import Tcp
-from m2mproxy.net.vigil import PATIENCE, Vigil
+from m2mproxy.net.watchdog import PATIENCE, Watchdog
 
 
 def says(sent: int, delivered: int) -> bytes:
@@ -37,9 +37,9 @@ class Recorder:
 class Watched:
     """One connection, watched over."""
 
-    def __init__(self, vigil: Vigil, loop: DrivenLoop) -> None:
+    def __init__(self, watchdog: Watchdog, loop: DrivenLoop) -> None:
         self.made = Recorder()
-        _, near = join(loop, Raw(), Tcp(lambda _: self.made, vigil))  # type: ignore[arg-type, return-value]
+        _, near = join(loop, Raw(), Tcp(lambda _: self.made, watchdog))  # type: ignore[arg-type, return-value]
         self.transport = near
         loop.run()
 
@@ -49,7 +49,7 @@ class Watched:
 
 def test_who_acknowledges_nothing_of_what_is_under_way_is_gone() -> None:
     loop = DrivenLoop()
-    watched = Watched(Vigil(loop), loop)
+    watched = Watched(Watchdog(loop), loop)
     watched.say(says(sent=3, delivered=1000))
     loop.advance(PATIENCE)
     assert not watched.made.is_lost
@@ -62,7 +62,7 @@ def test_who_acknowledges_nothing_of_what_is_under_way_is_gone() -> None:
 def test_who_is_there_stays(sent: int) -> None:
     """A reader that has stopped is there: with a window of 0 nothing is under way."""
     loop = DrivenLoop()
-    watched = Watched(Vigil(loop), loop)
+    watched = Watched(Watchdog(loop), loop)
     for second in range(0, 600, 30):
         watched.say(says(sent, second if sent else 7))
         loop.advance(30)
@@ -71,7 +71,7 @@ def test_who_is_there_stays(sent: int) -> None:
 
 def test_a_minute_of_silence_before_is_not_counted() -> None:
     loop = DrivenLoop()
-    watched = Watched(Vigil(loop), loop)
+    watched = Watched(Watchdog(loop), loop)
     watched.say(says(sent=0, delivered=1000))
     loop.advance(600)
     watched.say(says(sent=1, delivered=1000))
@@ -81,7 +81,7 @@ def test_a_minute_of_silence_before_is_not_counted() -> None:
 
 def test_what_the_kernel_does_not_say_is_no_silence() -> None:
     loop = DrivenLoop()
-    watched = Watched(Vigil(loop), loop)
+    watched = Watched(Watchdog(loop), loop)
     watched.say(b"")
     loop.advance(600)
     assert not watched.made.is_lost
@@ -89,20 +89,20 @@ def test_what_the_kernel_does_not_say_is_no_silence() -> None:
 
 def test_many_are_looked_at_in_turn() -> None:
     loop = DrivenLoop()
-    vigil = Vigil(loop)
-    all_of_them = [Watched(vigil, loop) for _ in range(450)]
+    watchdog = Watchdog(loop)
+    all_of_them = [Watched(watchdog, loop) for _ in range(450)]
     for each in all_of_them[::2]:
         each.say(says(sent=1, delivered=0))
     loop.advance(PATIENCE + 11)
     assert [each.made.is_lost for each in all_of_them] == [True, False] * 225
-    vigil.close()
+    watchdog.close()
     assert loop.timers == 0
 
 
 def test_who_comes_back_later_is_told() -> None:
     """The kernel would keep what is unsent for minutes, and say meanwhile that all is well."""
     loop = DrivenLoop()
-    watched = Watched(Vigil(loop), loop)
+    watched = Watched(Watchdog(loop), loop)
     watched.say(says(sent=3, delivered=1000))
     loop.advance(PATIENCE + 11)
     assert (socket.SOL_SOCKET, socket.SO_LINGER) in watched.transport.socket.options
@@ -115,7 +115,7 @@ def ours(end: Raw) -> Transport:
 
 def test_a_model_is_stopped_that_works_for_a_client_which_is_gone() -> None:
     loop = DrivenLoop()
-    world = World(loop=loop, vigil=Vigil(loop))
+    world = World(loop=loop, watchdog=Watchdog(loop))
     client = world.client()
     client.send(post(b"{}"))
     upstream = world.upstream()
@@ -132,7 +132,7 @@ def test_a_model_is_stopped_that_works_for_a_client_which_is_gone() -> None:
 
 def test_a_client_is_told_when_the_upstream_is_gone() -> None:
     loop = DrivenLoop()
-    world = World(loop=loop, vigil=Vigil(loop))
+    world = World(loop=loop, watchdog=Watchdog(loop))
     client = world.client()
     client.send(post(b"{}"))
     ours(world.upstream()).socket.said = says(sent=1, delivered=0)

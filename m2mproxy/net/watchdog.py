@@ -32,7 +32,7 @@ class Watched(Protocol):
         """Its peer is gone."""
 
 
-class Vigil:
+class Watchdog:
     """All TCP connections of a process."""
 
     __slots__ = ("_loop", "_rest", "_timer", "_under_way", "_watched")

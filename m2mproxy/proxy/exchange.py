@@ -26,8 +26,8 @@ from m2mproxy.proxy.coder import Coder
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.errors import fault_reply
 from m2mproxy.proxy.held import Held
+from m2mproxy.proxy.injector import Injector
 from m2mproxy.proxy.intake import answered, invite, named
-from m2mproxy.proxy.interjection import Interjection
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.linked import Linked, hear, is_linked, passing
 from m2mproxy.proxy.model import ModelFinder
@@ -54,7 +54,7 @@ class Exchange(Record):
     """One request on its way, and what became of it."""
 
     __slots__ = (
-        "_accepted", "_coded", "_context", "_done", "_flow", "_held", "_interjection", "_is_coded",
+        "_accepted", "_coded", "_context", "_done", "_flow", "_held", "_injector", "_is_coded",
         "_linked", "_offers_link", "_on_end", "_patience", "_sizing", "_wait", "request",
     )
 
@@ -80,7 +80,7 @@ class Exchange(Record):
         self._linked: Linked | None = None  # where a link has to do with it
         self._offers_link = False  # the client could have one on another connection
         self._is_coded = False  # the response, as it came
-        self._interjection: Interjection | None = None  # for an event stream
+        self._injector: Injector | None = None  # for an event stream
         self._patience = Patience(context.config.timeouts, self.started)
         self._flow = Flow(self._run(), self._ended)
 
@@ -101,8 +101,8 @@ class Exchange(Record):
         if fault is not None:
             self._flow.throw(fault)
             return
-        if self._interjection is not None:
-            self._interjection.keep_alive(self._patience, now)
+        if self._injector is not None:
+            self._injector.keep_alive(self._patience, now)
         if self._sizing is not None:
             self._sizing.check(now)
 
@@ -357,8 +357,8 @@ class Exchange(Record):
             self._linked.say(response)
         if is_event_stream(response) or (coder is not None and coder.carries_events):
             every = self._context.config.sse_keepalive
-            self._interjection = Interjection(download, self.downstream, every)
-        boundary = self._interjection.boundary.feed if self._interjection is not None else None
+            self._injector = Injector(download, self.downstream, every)
+        boundary = self._injector.boundary.feed if self._injector is not None else None
         (coder or download).tap = tap_of(boundary, taps, self._context.later)
         self.response = response
         self.downstream.send_response(response)
@@ -399,8 +399,8 @@ class Exchange(Record):
             return
         if self.response is None:
             self._reply(*fault_reply(fault, self._context.forms))
-        elif self._interjection is not None:
-            self._interjection.fault(fault, self.target)
+        elif self._injector is not None:
+            self._injector.fault(fault, self.target)
 
     def _release(self) -> None:
         self._held.free()

@@ -13,7 +13,7 @@ from m2mproxy.proxy.pump import Pump
 from m2mproxy.proxy.sse import COMMENT, Boundary
 
 
-class Interjection:
+class Injector:
     """Speaks between the events of one download. `boundary` has to see the plain bytes pass."""
 
     __slots__ = ("_every", "_out", "_pump", "boundary")

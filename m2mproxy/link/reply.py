@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import orjson
 
-from m2mproxy.link.letters import spell
+from m2mproxy.link.escapes import spell
 from m2mproxy.link.parsed import dicts, loads
 from m2mproxy.link.reply_chat import MOST_CALLS, Choice
 from m2mproxy.link.reply_gemini import MOST_CONTENTS, Contents, contents_of
@@ -243,7 +243,7 @@ def _is_random(name: str, function: str) -> bool:
 
 def render(messages: list[dict[str, Any]], request: bytes) -> bytes:
     """`messages` as the writer of `request` writes JSON: with or without spaces, in UTF-8 or ASCII,
-    with the letters escaped that it escapes (letters.py).
+    with the letters escaped that it escapes (escapes.py).
 
     The text begins in the midst of a list, where the application will put it. There is none for
     what is nested too deeply to be written.

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2mproxy.link import letters
-from m2mproxy.link.letters import spell
+from m2mproxy.link import escapes
+from m2mproxy.link.escapes import spell
 from m2mproxy.link.reply import render
 
 CODE = "if a < b && c > d: print('x' + `y`, \"=\", 'a/b')"
@@ -83,7 +83,7 @@ def test_what_is_seen_as_it_is_stays_so(request_body: bytes) -> None:
 
 def test_only_the_end_of_a_request_is_looked_at() -> None:
     """Which bounds what it takes."""
-    most = letters._MOST_SEEN
+    most = escapes._MOST_SEEN
     assert spell(b'"<"', b'"\\u003c' + b" " * (most - 6)) == b'"\\u003c"'
     assert spell(b'"<"', b'"\\u003c' + b" " * (most - 5)) == b'"<"'
     assert spell(b'"<"', b'"< \\u003c' + b" " * (most - 6)) == b'"\\u003c"'

@@ -43,7 +43,7 @@ def add_probe(probe: Parser) -> None:
 def _probe(args: argparse.Namespace) -> int:
     import asyncio
 
-    from m2mproxy.cli.origin import look
+    from m2mproxy.cli.probe_origin import look
     from m2mproxy.service.upstream import parts
 
     try:

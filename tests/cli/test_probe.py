@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from certificates import Authority
 
-from m2mproxy.cli import offer, tool
+from m2mproxy.cli import probe_link, tool
 from m2mproxy.cli.probe import _link as report_of_link
 from m2mproxy.codec import coding, dictionaries, static
 from m2mproxy.codec.base import WireError
@@ -328,7 +328,7 @@ OURS = int(dictionaries.version(), 16)
     ],
 )
 def test_what_settings_offer(settings, seen, says):
-    link = offer.of_session(Session(settings, lambda: None, lambda says: None), offer.SETTINGS)
+    link = probe_link.of_session(Session(settings, lambda: None, lambda says: None), probe_link.SETTINGS)
     assert link == {"learnt": "settings", **seen}
     assert report_of_link(link, "2", None) == says
 

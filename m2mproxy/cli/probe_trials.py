@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from m2mproxy.cli.asker import Asker
+from m2mproxy.cli.probe_client import ProbeClient
 from m2mproxy.codec import coding
 from m2mproxy.http.faults import Fault
 from m2mproxy.http.headers import Field
@@ -39,24 +39,24 @@ class _Heard:
         return str(self.status) if self.status else "no answer"
 
 
-async def try_codings(asker: Asker) -> list[dict[str, Any]]:
+async def try_codings(client: ProbeClient) -> list[dict[str, Any]]:
     """A verdict on each coding, and why, as JSON has it."""
     try:
-        target = asker.parts.router.target(CHAT)
+        target = client.parts.router.target(CHAT)
     except DeploymentError:
         why = "the URL has to name a deployment"
         return [_verdict(name, "not tried", why) for name in _TRIED]
-    plain = await _hear(asker, target, _EMPTY)
-    return [await _trial(asker, target, name, plain) for name in _TRIED]
+    plain = await _hear(client, target, _EMPTY)
+    return [await _trial(client, target, name, plain) for name in _TRIED]
 
 
-async def _trial(asker: Asker, target: bytes, name: bytes, plain: _Heard) -> dict[str, Any]:
-    body, profile = coding.encode(name, _EMPTY), asker.parts.profile
-    undeclared = await _hear(asker, target, body)
+async def _trial(client: ProbeClient, target: bytes, name: bytes, plain: _Heard) -> dict[str, Any]:
+    body, profile = coding.encode(name, _EMPTY), client.parts.profile
+    undeclared = await _hear(client, target, body)
     said = [(b"content-encoding", name)]
     if name in (*profile.reads, *profile.tries):
         said += profile.coded_headers
-    coded = await _hear(asker, target, body, *said)
+    coded = await _hear(client, target, body, *said)
     return {
         **_judged(name, plain, coded, undeclared),
         "plain_status": plain.status,
@@ -65,11 +65,11 @@ async def _trial(asker: Asker, target: bytes, name: bytes, plain: _Heard) -> dic
     }
 
 
-async def _hear(asker: Asker, target: bytes, body: bytes, *fields: Field) -> _Heard:
+async def _hear(client: ProbeClient, target: bytes, body: bytes, *fields: Field) -> _Heard:
     kind = (b"content-type", b"application/json")
     size = (b"content-length", str(len(body)).encode())
     try:
-        answer = await asker.ask(b"POST", target, kind, size, *fields, body=body)
+        answer = await client.ask(b"POST", target, kind, size, *fields, body=body)
     except Fault:
         return _Heard(0, b"")
     # Numbers of requests and times are of no interest.

@@ -63,7 +63,7 @@ class Watched(ssl.SSLContext):
         return self.last
 
 
-class Asker:
+class ProbeClient:
     """Sends requests to one origin, each over a connection of its own."""
 
     def __init__(self, config: Config, parts: Parts) -> None:

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from m2mproxy.cli import offer
-from m2mproxy.cli.asker import MOST, Answer, Asker, Watched
-from m2mproxy.cli.trials import CHAT, try_codings
+from m2mproxy.cli import probe_link
+from m2mproxy.cli.probe_client import MOST, Answer, ProbeClient, Watched
+from m2mproxy.cli.probe_trials import CHAT, try_codings
 from m2mproxy.codec import coding, static
 from m2mproxy.codec.base import Limits, WireError
 from m2mproxy.codec.forms import decode_any
@@ -34,27 +34,27 @@ _DICTIONARIES = re.compile(r"m2m-[0-9a-f]{8}")
 async def look(config: Config, parts: Parts, trial: bool) -> dict[str, Any]:
     """Everything that is found out, as JSON has it; `reachable` is there always."""
     url = f"{parts.origin}{config.upstream.path}"  # a query may hold a key
-    asker = Asker(config, parts)
+    client = ProbeClient(config, parts)
     try:
-        seen = await _first(asker, config)
+        seen = await _first(client, config)
         if trial:
-            seen["trials"] = await try_codings(asker)
+            seen["trials"] = await try_codings(client)
         return {"url": url, "reachable": True, **seen}
     except Fault as fault:
         return {"url": url, "reachable": False, "error": fault.code, "message": fault.message}
     finally:
-        asker.close()
+        client.close()
 
 
 # ---- the first question -------------------------------------------------------------------------
 
 
-async def _first(asker: Asker, config: Config) -> dict[str, Any]:
-    parts = asker.parts
+async def _first(client: ProbeClient, config: Config) -> dict[str, Any]:
+    parts = client.parts
     target = parts.router.target(_MODELS)
     # As for a client that takes nothing, of an upstream elsewhere.
     asked = b", ".join((*codings.peer_forms(), *codings.STANDARD))
-    answer = await asker.ask(b"GET", target, (b"accept-encoding", asked))
+    answer = await client.ask(b"GET", target, (b"accept-encoding", asked))
     headers = answer.response.headers
     weighed = weights(headers.values_of(b"accept-encoding")).items()
     shown = [name.decode("latin-1") for name, weight in weighed if weight > 0]
@@ -68,7 +68,7 @@ async def _first(asker: Asker, config: Config) -> dict[str, Any]:
         "said": _said(answer),
         "server": (headers.get(b"server") or b"").decode("latin-1"),
         "http": answer.http,
-        "tls": _tls(asker.tls, not config.tls.insecure),
+        "tls": _tls(client.tls, not config.tls.insecure),
         "m2mproxy": _peer(shown),
         "link": await _link(answer, config, parts),
         "shown": shown,
@@ -87,19 +87,19 @@ async def _link(answer: Answer, config: Config, parts: Parts) -> dict[str, Any]:
     """Where a response over HTTP/1.1 says that there is a link, it is looked for as a proxy does:
     on a connection of its own, with prior knowledge."""
     if answer.session is not None:
-        return offer.of_session(answer.session, offer.SETTINGS)
+        return probe_link.of_session(answer.session, probe_link.SETTINGS)
     said = answer.response.headers.get(links.FIELD) == links.OFFER
     if not said or parts.origin.scheme != "http":
-        return offer.unseen()
+        return probe_link.unseen()
     if config.upstream_http == "1.1":
-        return offer.unseen("HTTP/2 was not to be asked for")
-    asker = Asker(replace(config, upstream_http="2"), parts)
+        return probe_link.unseen("HTTP/2 was not to be asked for")
+    client = ProbeClient(replace(config, upstream_http="2"), parts)
     try:
-        return offer.of_session(await asker.session(), offer.PRIOR_KNOWLEDGE)
+        return probe_link.of_session(await client.session(), probe_link.PRIOR_KNOWLEDGE)
     except Fault as fault:
-        return offer.unseen(fault.message)
+        return probe_link.unseen(fault.message)
     finally:
-        asker.close()
+        client.close()
 
 
 def _path(target: bytes) -> str:

@@ -115,7 +115,7 @@ def can_read_reply(name: bytes) -> bool:
 
 
 def is_quick(names: Sequence[bytes], body: bytes) -> bool:
-    """Whether `read_request` keeps the event loop no longer than a body of that size should."""
+    """Whether `decode_request` keeps the event loop no longer than a body of that size should."""
     if M2M in names[:-1]:
         return False  # what is inside another coding may be token ids
     if names and names[-1] != M2M:
@@ -123,7 +123,7 @@ def is_quick(names: Sequence[bytes], body: bytes) -> bool:
     return sniff(body) is not Form.TOKENS or len(body) <= _MOST_TOKENS
 
 
-def read_request(
+def decode_request(
     names: Sequence[bytes],
     body: bytes,
     limit: int,
@@ -140,15 +140,15 @@ def read_request(
     """
     for name in reversed(names):
         if name == M2M:
-            body = _read_frame(body, limit, seals, vocabularies)
+            body = _decode_frame(body, limit, seals, vocabularies)
         elif name == static_form():
             body = static.decode(body, static.Way.REQUEST, limit)
         else:
             body = coding.decode(name, body, limit)
-    return body if names else _read_frame(body, limit, seals, vocabularies)
+    return body if names else _decode_frame(body, limit, seals, vocabularies)
 
 
-def _read_frame(
+def _decode_frame(
     body: bytes, limit: int, seals: Sequence[frame.Seal], vocabularies: Vocabularies
 ) -> bytes:
     if sniff(body) is None:
@@ -163,13 +163,13 @@ def rivals(chosen: bytes, shown: frozenset[bytes]) -> tuple[bytes, ...]:
     return (chosen,)
 
 
-def write_request(names: Sequence[bytes], body: bytes, level: int) -> tuple[bytes, bytes]:
+def encode_request(names: Sequence[bytes], body: bytes, level: int) -> tuple[bytes, bytes]:
     """The smallest of these codings of `body`, and its name."""
-    made = [(name, _write(name, body, level)) for name in names]
+    made = [(name, _encode(name, body, level)) for name in names]
     return min(made, key=lambda each: len(each[1]))
 
 
-def _write(name: bytes, body: bytes, level: int) -> bytes:
+def _encode(name: bytes, body: bytes, level: int) -> bytes:
     if name == static_form():
         return static.encode(body, static.Way.REQUEST)
     return frame.encode(body) if name == M2M else coding.encode(name, body, level)
@@ -184,7 +184,7 @@ def after_request(names: Sequence[bytes], kind: Kind, size: int | None) -> list[
     return [LINK] if names == [static_form()] and is_whole else list(names)
 
 
-def writer(
+def encoder(
     name: bytes, kind: Kind, size: int | None, level: int, request: bytes = b""
 ) -> Transform:
     """What codes a response of `size` bytes, None where nobody knows. `request` is the body of its
@@ -213,8 +213,8 @@ def filler(names: Sequence[bytes], kind: Kind) -> bytes:
     return FILLER if has_one else b""
 
 
-def reader(name: bytes, kind: Kind, head: bytes = b"", request: bytes = b"") -> Transform:
-    """What decodes a response; `head` as of `coding.decoder`, `request` as of `writer`."""
+def decoder(name: bytes, kind: Kind, head: bytes = b"", request: bytes = b"") -> Transform:
+    """What decodes a response; `head` as of `coding.decoder`, `request` as of `encoder`."""
     if name == LINK:
         request = after.of_request(request)
         if kind is Kind.EVENTS:

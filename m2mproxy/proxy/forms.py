@@ -90,7 +90,7 @@ class Forms:
 
     # -- requests -------------------------------------------------------------------------------
 
-    def read_request(self, names: Sequence[bytes], body: bytes, limit: int) -> bytes:
+    def decode_request(self, names: Sequence[bytes], body: bytes, limit: int) -> bytes:
         """A request's body, decoded; `names` in the order in which they were applied.
 
         Raises:
@@ -98,20 +98,20 @@ class Forms:
             WireError: it cannot be decoded, or does not open.
         """
         if not names:
-            return self._read_here((), body, limit)
+            return self._decode_here((), body, limit)
         for at, name in reversed(list(enumerate(names))):
             if self.seal is not None and name == self.seal.name:
                 body = self.seal.open(body, Schema.REQUEST, names[:at], limit)
             else:
-                body = self._read_here((name,), body, limit)
+                body = self._decode_here((name,), body, limit)
         return body
 
-    def _read_here(self, names: Sequence[bytes], body: bytes, limit: int) -> bytes:
+    def _decode_here(self, names: Sequence[bytes], body: bytes, limit: int) -> bytes:
         if self.seal is not None:
-            return codings.read_request(names, body, limit, self.seal.opened, self.vocabularies)
+            return codings.decode_request(names, body, limit, self.seal.opened, self.vocabularies)
         if names in ((), (codings.M2M,)):
             _refuse_secured(body, limit)
-        return codings.read_request(names, body, limit, _ONLY_PLAIN, self.vocabularies)
+        return codings.decode_request(names, body, limit, _ONLY_PLAIN, self.vocabularies)
 
     def seal_request(self, body: bytes, shrinks: bool) -> tuple[list[bytes], bytes]:
         """The codings and the sealed body; one that `shrinks` is coded with the static dictionary
@@ -125,7 +125,7 @@ class Forms:
 
     # -- responses ------------------------------------------------------------------------------
 
-    def writer(
+    def encoder(
         self,
         names: Sequence[bytes],
         kind: Kind,
@@ -134,28 +134,28 @@ class Forms:
         request: bytes = b"",
     ) -> Transform:
         """What codes a response of that size. `names` has a coding, or the key's, or both;
-        `request` as of `codings.writer`."""
+        `request` as of `codings.encoder`."""
         inner = [name for name in names if name not in self.sealed]
-        steps = [codings.writer(name, kind, size, level, request) for name in inner]
+        steps = [codings.encoder(name, kind, size, level, request) for name in inner]
         if self.seal is not None and self.seal.name in names:
             whole = kind is Kind.BODY and size is not None and size <= codings.MOST_WAITING
             steps.append(self.seal.sealer(whole, inner))
         return steps[0] if len(steps) == 1 else Steps(steps)
 
-    def reader(
+    def decoder(
         self, names: Sequence[bytes], kind: Kind, head: bytes = b"", request: bytes | None = None
     ) -> Transform:
         """What decodes a response; `names` in the order in which they were applied; `head` is how
         it begins, see `coding.decoder`; `request` is what it may be coded after, on a link."""
         if request is not None and names == [codings.LINK]:
-            return codings.reader(codings.LINK, kind, request=request)
-        steps = [self._reader(names, at, kind, head) for at in reversed(range(len(names)))]
+            return codings.decoder(codings.LINK, kind, request=request)
+        steps = [self._decoder(names, at, kind, head) for at in reversed(range(len(names)))]
         return steps[0] if len(steps) == 1 else Steps(steps)
 
-    def _reader(self, names: Sequence[bytes], at: int, kind: Kind, head: bytes) -> Transform:
+    def _decoder(self, names: Sequence[bytes], at: int, kind: Kind, head: bytes) -> Transform:
         if self.seal is not None and names[at] == self.seal.name:
             return self.seal.opener(names[:at], _MOST_OPENED)
-        return codings.reader(names[at], kind, head if at == len(names) - 1 else b"")
+        return codings.decoder(names[at], kind, head if at == len(names) - 1 else b"")
 
     def check_response(self, headers: Headers) -> None:
         """A response with a body came from the upstream.

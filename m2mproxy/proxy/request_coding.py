@@ -102,7 +102,7 @@ async def _read(
     """Here if it is not much, however little it looks: a few KiB can make many MiB."""
 
     def read(limit: int) -> bytes:
-        return forms.read_request(names, coded, limit)
+        return forms.decode_request(names, coded, limit)
 
     if len(coded) <= _AT_ONCE and codings.is_quick(names, coded):
         with contextlib.suppress(TooLarge):
@@ -268,7 +268,7 @@ class RequestCoding:
         taken = await chunks(body, size)
         plain = b"".join(taken)
         also = codings.rivals(choice.coding, self.readable.shown)
-        coding, coded = await run(size, lambda: codings.write_request(also, plain, self._level))
+        coding, coded = await run(size, lambda: codings.encode_request(also, plain, self._level))
         if len(coded) + len(coding) + _FIELD >= size:
             ledger.why = "no gain"
             return again(taken, body.trailers), None

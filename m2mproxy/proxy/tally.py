@@ -271,7 +271,7 @@ class Tally:
             taps.append(self._replied.add)
         if is_plain:
             return taps
-        make = partial(forms.reader, names, Kind.of(response))
+        make = partial(forms.decoder, names, Kind.of(response))
         self._opened = Opened(make, names, self._all.room, all_of(taps), self._unseen)
         return [self._opened.feed]
 

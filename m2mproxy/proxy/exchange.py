@@ -29,7 +29,7 @@ from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.injector import Injector
 from m2mproxy.proxy.intake import answered, invite, named
 from m2mproxy.proxy.ledger import Ledger
-from m2mproxy.proxy.linked import Linked, hear, is_linked, passing
+from m2mproxy.proxy.linked import Linked, is_linked, take_link_field, without_link_field
 from m2mproxy.proxy.model import ModelFinder
 from m2mproxy.proxy.patience import Patience, Phase
 from m2mproxy.proxy.proof import prove
@@ -146,7 +146,7 @@ class Exchange(Record):
             source, held = self.downstream, self._held
             model, body = await named(request, source, body, config.max_body, held)
         self._address(route, model)
-        route.responses.ask(request, watched, self._accepted)
+        route.responses.add_accept_encoding(request, watched, self._accepted)
         if request.length != 0 and (self.tally is not None or config.logging.access):
             self._finder = self.tally.finder() if self.tally is not None else ModelFinder()
         if route.requests.is_unproven(request):
@@ -191,7 +191,7 @@ class Exchange(Record):
         invite(self.request, self.downstream)
         linked = self._linked = self._linked or Linked(self._context.later)
         tenant = self._context.links.tenant(self.request, self.downstream.certificate)
-        return await linked.take(self.request, body, tenant, route.links)
+        return await linked.hold(self.request, body, tenant, route.links)
 
     async def _coding(self, route: UpstreamRoute, body: Body, watched: Headers) -> Pump:
         """Code the body for the upstream, link or not, if that reads it."""
@@ -248,7 +248,7 @@ class Exchange(Record):
             if linked is not None and turn is not None:
                 edge = route.links.edge(stream.session)
                 if edge is not None or turn.is_refused:
-                    await turn.dress(self.request, edge, self._context.offload.run)
+                    await turn.encode(self.request, edge, self._context.offload.run)
                 else:
                     upload, turn = await self._without_link(route, linked, upload), None
             stream.send_request(self.request)
@@ -295,7 +295,7 @@ class Exchange(Record):
     async def _without_link(self, route: UpstreamRoute, linked: Linked, upload: Pump) -> Pump:
         """The connection is none: the body goes as it would have gone without links."""
         upload.close()
-        body = linked.leave(self.request)
+        body = linked.leave_link(self.request)
         return await self._coding(route, body, self.request.headers.named(WATCHED))
 
     def _refused(self, upload: Pump, response: Response) -> None:
@@ -320,7 +320,7 @@ class Exchange(Record):
         stream = self.upstream = await wait
         self._patience.enter(Phase.CONNECT, self._context.clock())  # coding may take a while
         route.links.edge(stream.session)  # known from now on, should it be one
-        stream.on_informational = passing(self.downstream.send_response)
+        stream.on_informational = without_link_field(self.downstream.send_response)
         return stream
 
     def _coder(self, route: UpstreamRoute, response: Response) -> Coder | None:
@@ -333,7 +333,7 @@ class Exchange(Record):
         if marks:
             self._is_coded = marks.get(b"content-encoding") is not None
             route.requests.readable.learn(marks)
-            hear(response, marks, route.links)
+            take_link_field(response, marks, route.links)
         if not coding.may_change(taken, near, response, marks, self._offers_link):
             return None
         self.ledger = self.ledger or Ledger()
@@ -354,7 +354,7 @@ class Exchange(Record):
         if self.tally is not None:
             taps += self.tally.taps(response, is_plain, self._context.forms)
         if self._linked is not None:
-            self._linked.say(response)
+            self._linked.acknowledge(response)
         if is_event_stream(response) or (coder is not None and coder.carries_events):
             every = self._context.config.sse_keepalive
             self._injector = Injector(download, self.downstream, every)
@@ -390,7 +390,7 @@ class Exchange(Record):
     def _reply(self, response: Response, body: bytes) -> None:
         self.response = response
         if self._linked is not None:
-            self._linked.say(response)
+            self._linked.acknowledge(response)
         send_reply(self.downstream, self.method, response, body)
 
     def _answer(self, fault: Fault) -> None:

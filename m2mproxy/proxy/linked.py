@@ -52,15 +52,15 @@ def is_linked(headers: Headers) -> bool:
     return headers.values_of(b"content-encoding") == [CODING]
 
 
-def hear(response: Response, marks: Headers, links: UpstreamLinks) -> None:
+def take_link_field(response: Response, marks: Headers, links: UpstreamLinks) -> None:
     """What a response says of links is for us and not for the client."""
     said = marks.get(FIELD)
     if said is not None:
         response.headers.drop((FIELD,))
-        links.heard(said)
+        links.learn(said)
 
 
-def passing(send: Callable[[Response], None]) -> Callable[[Response], None]:
+def without_link_field(send: Callable[[Response], None]) -> Callable[[Response], None]:
     """What passes informational responses on, without what they say of links."""
 
     def passed(response: Response) -> None:
@@ -95,7 +95,7 @@ class Linked:
         self._kept: Entry | None = None
         self._reader: ReplyReader | None = None
 
-    async def take(
+    async def hold(
         self, request: Request, body: Body, tenant: bytes, upstream: UpstreamLinks
     ) -> Body:
         """Hold the body of a request that may go on a link. One with trailers does not: they would
@@ -107,11 +107,11 @@ class Linked:
         self.turn = Turn(request, plain, tenant, upstream.counts, self._later)
         return whole(plain)  # not the chunks it came in, or it would be held twice
 
-    def leave(self, request: Request) -> Body:
+    def leave_link(self, request: Request) -> Body:
         """The request goes by no link after all: its body as it is plain; `request` says so."""
         turn, self.turn = self.turn, None
         assert turn is not None
-        turn.undress(request)
+        turn.make_plain(request)
         return whole(turn.plain)
 
     async def receive(
@@ -178,7 +178,7 @@ class Linked:
         self._kept = core.keep(number, tenant, scope, received, body, names)
         events.expect()
 
-    def say(self, response: Response) -> None:
+    def acknowledge(self, response: Response) -> None:
         """The response is about to leave, in whatever coding: tell the edge that its body was read,
         so that it is not sent again whatever the answer is."""
         self._before = None  # not needed any more, however long the response is

@@ -206,9 +206,9 @@ class UpstreamLinks:
         self._expected: Offer | None = None  # what the last link offered, and until when it counts
         self._expected_until = 0.0
         self.counts = LinkCounts()
-        self.tell: Callable[[str, str], None] = lambda level, message: None
+        self.on_news: Callable[[str, str], None] = lambda level, message: None
         """Called with what an operator wants to know, each time that it changes."""
-        self._told = ""
+        self._last_news = ""
 
     def edge(self, session: Session | None) -> Edge | None:
         """What a connection remembers; None where it is no link, as far as is known, or none any
@@ -253,11 +253,11 @@ class UpstreamLinks:
             session.idle_seconds = min(offered.seconds, self._links.seconds)
             session.set_direct({READS_AFTER: 1})
         if known:
-            self._say(session, offered)
+            self._report_state(session, offered)
             self._expected = offered
             self._expected_until = self._links.clock() + self._links.seconds
 
-    def _say(self, session: Session, offered: Offer | None) -> None:
+    def _report_state(self, session: Session, offered: Offer | None) -> None:
         origin, why = self._destination.origin, self._links.unusable(session)
         if offered is not None:
             kept = f"{size_text(offered.memory)} for {offered.seconds} s"
@@ -266,12 +266,12 @@ class UpstreamLinks:
             level, news = "warning", f"no link to {origin}: {why}"
         else:
             return
-        self._news(level, news)
+        self._report(level, news)
 
-    def _news(self, level: str, news: str) -> None:
-        if news != self._told and self._wanted:
-            self._told = news
-            self.tell(level, news)
+    def _report(self, level: str, news: str) -> None:
+        if news != self._last_news and self._wanted:
+            self._last_news = news
+            self.on_news(level, news)
 
     def _lost(self, session: Session) -> None:
         self._met.discard(session)
@@ -294,11 +294,11 @@ class UpstreamLinks:
     def _has_one(self) -> bool:
         return bool(self._met) and any([self.edge(each) is not None for each in self._met])
 
-    def heard(self, value: bytes) -> None:
+    def learn(self, value: bytes) -> None:
         """A response says that the upstream could have a link on another connection."""
         if value != OFFER and _is_offer(value):
             other = f"it has {value.decode()} of m2m-link, and this is {OFFER.decode()}"
-            self._news("warning", f"no link to {self._destination.origin}: {other}")
+            self._report("warning", f"no link to {self._destination.origin}: {other}")
         if value == OFFER and self._wanted and self._may_choose:
             self._destination.try_http2(lambda session: self.edge(session) is not None)
 

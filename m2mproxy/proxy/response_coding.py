@@ -39,7 +39,7 @@ class ResponseCoding:
     upstream_is_near: bool
     forms: Forms
 
-    def ask(self, request: Request, watched: Headers, accepted: Accepted) -> None:
+    def add_accept_encoding(self, request: Request, watched: Headers, accepted: Accepted) -> None:
         """Tell the upstream what can be read here, beside what the client can read."""
         only_sealed = self.responses == "off" or watched.get(b"range") is not None
         peers = self.forms.sealed if only_sealed else self.forms.peers
@@ -47,7 +47,7 @@ class ResponseCoding:
             return
         headers = request.headers
         none_else = only_sealed or self.upstream_is_near
-        field = (b"accept-encoding", _asked(accepted, none_else, peers))
+        field = (b"accept-encoding", _accept_encoding(accepted, none_else, peers))
         if len(accepted.values) == 1:
             headers[headers.index((b"accept-encoding", accepted.values[0]))] = field
             return
@@ -134,7 +134,7 @@ class ResponseCoding:
         encoder = None
         if into:
             encoder = self.forms.encoder(into, kind, size, self.level, shared.goes or b"")
-        _say(headers, into)
+        _rewrite_head(headers, into)
         response.length = None
         if into:
             ledger.client_out.coding = self.forms.label(into)
@@ -191,7 +191,7 @@ def _transforms(headers: Headers) -> bool:
 
 
 @lru_cache(256)
-def _asked(accepted: Accepted, near: bool, peers: tuple[bytes, ...]) -> bytes:
+def _accept_encoding(accepted: Accepted, near: bool, peers: tuple[bytes, ...]) -> bytes:
     """Accept-Encoding for the upstream. What the client takes stays as it is; where it takes
     nothing we decode, if the upstream is elsewhere."""
     ours = [form for form in peers if not accepted.takes(form)]
@@ -206,7 +206,7 @@ def is_peer(accepted: Accepted, peers: tuple[bytes, ...]) -> bool:
     return any(accepted.takes(form) for form in peers)
 
 
-def _say(headers: Headers, names: list[bytes]) -> None:
+def _rewrite_head(headers: Headers, names: list[bytes]) -> None:
     """Make the head true for the body as it will be."""
     headers.drop(_ABOUT_BYTES)
     if names:

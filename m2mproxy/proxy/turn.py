@@ -103,15 +103,15 @@ class Turn:
         self.is_refused = False
         """Whether it goes plain, since a core that should have read it did not."""
 
-    def undress(self, request: Request) -> None:
+    def make_plain(self, request: Request) -> None:
         """Make the request plain."""
         request.headers = Headers(self._headers)
         request.length = len(self.plain)
         self._edge = self._plan = self._coded = self.entry = None
 
-    async def dress(self, request: Request, edge: Edge | None, run: Run) -> None:
+    async def encode(self, request: Request, edge: Edge | None, run: Run) -> None:
         """Code the body for the connection that `edge` remembers, if it is a link."""
-        self.undress(request)
+        self.make_plain(request)
         if edge is None or self.is_refused:
             self._why = "refused"
             return

@@ -124,7 +124,7 @@ class Server:
         forms = forms_of(config, loaded.aead, loaded.vocabularies)
         self._links = Links(config.link, time.monotonic, forms.seal is not None)
         self._upstream = route(config, built, self._pool, self._links, forms, time.monotonic)
-        self._upstream.links.tell = self._log.event
+        self._upstream.links.on_news = self._log.event
         routes = Routes(self._upstream, self._local(loaded.vocabularies))
         self._accounts = Accounts(loop, config.tokens.table, self._log.exchange)
         self._counting = Counting(loop, helper.socket, self._not_counted) if helper else None

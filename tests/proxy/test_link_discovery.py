@@ -171,7 +171,7 @@ def test_a_core_offers_one_connection_no_more_than_all_may_take() -> None:
 def test_what_is_told_of_a_link_and_once(changed: dict[int, int], level: str, news: str) -> None:
     edge = two({**World().links.announce, **changed})
     told: list[tuple[str, str]] = []
-    edge.upstream_links.tell = lambda *what: told.append(what)
+    edge.upstream_links.on_news = lambda *what: told.append(what)
     for body, message in conversation(3):
         turn(edge, body, message)
         lose(edge)
@@ -182,7 +182,7 @@ def test_what_is_told_of_a_link_and_once(changed: dict[int, int], level: str, ne
 def test_of_a_link_of_another_version_the_response_is_enough() -> None:
     world = World(**ON)
     told: list[tuple[str, str]] = []
-    world.upstream_links.tell = lambda *what: told.append(what)
+    world.upstream_links.on_news = lambda *what: told.append(what)
     for value in (b"v=3", b"v=3", b"have", b"v=\xe9", b"v=3333"):
         ask = world.ask(b"{}", b"/v1/chat/completions", JSON)
         world.call().reply(b"{}", (b"m2m-link", value))

@@ -15,7 +15,7 @@ from m2mproxy.cli.options import EXIT_FAILURE, EXIT_USAGE, Parser, emit
 from m2mproxy.config import printable
 from m2mproxy.config.keyfile import MOST_KEY, key_of
 
-# What a decoder takes and gives (codec.base.Limits); more could not be read back.
+# What a decoder takes and gives (codec.base.DecodeLimits); more could not be read back.
 MOST = 16 << 20
 STANDARD = "-"  # input or output, in place of a file
 

@@ -13,7 +13,7 @@ from m2mproxy.cli.options import EXIT_USAGE
 from m2mproxy.cli.vocabularies import OnDemand
 from m2mproxy.codec import dictionaries, forms, frame, static
 from m2mproxy.codec.base import DEFAULT_LIMITS, CannotEncode, Codec, WireError
-from m2mproxy.codec.header import Security
+from m2mproxy.codec.header import FrameSecurity
 from m2mproxy.codec.named import (
     AUTO,
     CANDIDATES,
@@ -72,7 +72,7 @@ def _reason(name: str, error: ValueError) -> str:
     text = f"{name}: {error}"
     if isinstance(error, NoVocabulary):
         text += "; m2mproxy[llama] brings it"  # the others come with m2mproxy
-    if isinstance(error, frame.NotAccepted) and error.security is not Security.NONE:
+    if isinstance(error, frame.NotAccepted) and error.security is not FrameSecurity.NONE:
         text += f"; --{error.security.name.lower()}-key-file opens it"
     if name == STATIC:
         version = dictionaries.version()

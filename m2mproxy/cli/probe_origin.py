@@ -17,7 +17,7 @@ from m2mproxy.cli import probe_link
 from m2mproxy.cli.probe_client import MOST, Answer, ProbeClient, Watched
 from m2mproxy.cli.probe_trials import CHAT, try_codings
 from m2mproxy.codec import coding, static
-from m2mproxy.codec.base import Limits, WireError
+from m2mproxy.codec.base import DecodeLimits, WireError
 from m2mproxy.codec.forms import decode_any
 from m2mproxy.config import Config
 from m2mproxy.http.faults import Fault
@@ -164,7 +164,7 @@ def _decoded(names: Sequence[bytes], body: bytes) -> bytes:
         if not codings.can_read(name):
             raise WireError("the coding is not known here")
         if name == codings.M2M:
-            body = decode_any(body, Limits(decoded=MOST))[1]
+            body = decode_any(body, DecodeLimits(decoded=MOST))[1]
         elif name == codings.static_form():
             body = static.decode(body, static.Way.RESPONSE, MOST)
         else:

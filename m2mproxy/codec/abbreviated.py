@@ -18,7 +18,7 @@ from m2mproxy.codec.base import (
     ABBREVIATED_PREFIX,
     DEFAULT_LIMITS,
     CannotEncode,
-    Limits,
+    DecodeLimits,
     WireError,
 )
 from m2mproxy.codec.jsontext import read_json
@@ -105,7 +105,7 @@ _token = re.compile(rb'"((?:[^"\\]++|\\.)*+)"([ \t\r\n]*+:)?|[{}\[\]]', re.DOTAL
 _OPENING = (b"{", b"[")
 
 
-def encode(body: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
+def encode(body: bytes, limits: DecodeLimits = DEFAULT_LIMITS) -> bytes:
     """The message that carries `body`, JSON of any spelling.
 
     Args:
@@ -126,7 +126,7 @@ def encode(body: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
     return message
 
 
-def decode(message: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
+def decode(message: bytes, limits: DecodeLimits = DEFAULT_LIMITS) -> bytes:
     """The body that `message` carries.
 
     The crate's messages are read as it reads them, with one exception: it adds the parameters that
@@ -143,7 +143,7 @@ def decode(message: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
     return _renamed(text, _LENGTHEN, limits)
 
 
-def _renamed(text: bytes, tables: _Tables, limits: Limits) -> bytes:
+def _renamed(text: bytes, tables: _Tables, limits: DecodeLimits) -> bytes:
     """`text`, which is JSON, with the names of `tables` in place of those that they name.
 
     Raises:
@@ -216,5 +216,5 @@ class AbbreviatedCodec:
     def encode(self, body: bytes) -> bytes:
         return encode(body)
 
-    def decode(self, message: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    def decode(self, message: bytes, limits: DecodeLimits = DEFAULT_LIMITS) -> bytes:
         return decode(message, limits)

@@ -42,7 +42,7 @@ class Form(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class DecodeLimits:
     """What a decoder accepts: bytes of a message, bytes it decodes to, levels of JSON."""
 
     message: int = 16 * MiB
@@ -68,7 +68,7 @@ class Limits:
             raise TooLarge(f"the message decodes to more than {self.decoded} bytes")
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = DecodeLimits()
 
 M2M_PREFIX = b"#M2M|1|"
 TOKENS_PREFIX = b"#TK|"
@@ -140,7 +140,7 @@ class Codec(Protocol):
         """
         ...
 
-    def decode(self, message: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    def decode(self, message: bytes, limits: DecodeLimits = DEFAULT_LIMITS) -> bytes:
         """The body that `message` carries.
 
         Raises:

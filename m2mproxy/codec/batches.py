@@ -29,7 +29,7 @@ from typing import Protocol, Self
 
 from m2mproxy.codec.allowance import Allowance
 from m2mproxy.codec.base import M2M_PREFIX, WireError
-from m2mproxy.codec.header import Security, write_header
+from m2mproxy.codec.header import FrameSecurity, write_header
 from m2mproxy.codec.routing import Routing, Schema
 from m2mproxy.codec.varint import read_prefixed, write_varint
 
@@ -61,7 +61,7 @@ class StreamSeal(Protocol):
     """What can seal streams: one mode with one key."""
 
     @property
-    def security(self) -> Security:
+    def security(self) -> FrameSecurity:
         """The mode, as the header says it."""
         ...
 

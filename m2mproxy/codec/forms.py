@@ -14,8 +14,8 @@ from m2mproxy.codec.base import (
     DEFAULT_LIMITS,
     CannotEncode,
     Codec,
+    DecodeLimits,
     Form,
-    Limits,
     WireError,
     sniff,
 )
@@ -51,7 +51,7 @@ def codecs(
 
 def decode_any(
     body: bytes,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: DecodeLimits = DEFAULT_LIMITS,
     seals: Sequence[frame.Seal] = (frame.PLAIN,),
     vocabularies: token_native.Vocabularies = NO_VOCABULARIES,
 ) -> tuple[Form | None, bytes]:
@@ -72,7 +72,7 @@ def decode_any(
 def _decode(
     form: Form,
     body: bytes,
-    limits: Limits,
+    limits: DecodeLimits,
     seals: Sequence[frame.Seal],
     vocabularies: token_native.Vocabularies,
 ) -> bytes:
@@ -87,7 +87,7 @@ def _decode(
 
 def inspect(
     body: bytes,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: DecodeLimits = DEFAULT_LIMITS,
     seals: Sequence[frame.Seal] = (frame.PLAIN,),
     vocabularies: token_native.Vocabularies = NO_VOCABULARIES,
 ) -> dict[str, object]:

@@ -20,13 +20,20 @@ from m2mproxy.codec.base import (
     DEFAULT_LIMITS,
     M2M_PREFIX,
     CannotEncode,
+    DecodeLimits,
     Form,
-    Limits,
     WireError,
     sniff,
 )
 from m2mproxy.codec.batches import Batches, HmacBatches, derive, stream_key
-from m2mproxy.codec.header import FIXED, MAX_HEADER, Header, Security, read_header, write_header
+from m2mproxy.codec.header import (
+    FIXED,
+    MAX_HEADER,
+    FrameSecurity,
+    Header,
+    read_header,
+    write_header,
+)
 from m2mproxy.codec.routing import Routing, Schema, describe
 
 _section = struct.Struct("<II")  # payload length, crc32 of the body
@@ -41,7 +48,7 @@ _TAG = 32
 class NotAccepted(WireError):
     """The frame is secured in a way that is not among the accepted ones."""
 
-    def __init__(self, security: Security) -> None:
+    def __init__(self, security: FrameSecurity) -> None:
         super().__init__(f"security {security.name} is not accepted here")
         self.security = security
 
@@ -50,7 +57,7 @@ class Seal(Protocol):
     """How frames are secured: one mode with one key."""
 
     @property
-    def security(self) -> Security:
+    def security(self) -> FrameSecurity:
         """The mode, as the header says it."""
         ...
 
@@ -75,7 +82,7 @@ class Seal(Protocol):
 class Plain:
     """No security: what follows the header is the section itself."""
 
-    security = Security.NONE
+    security = FrameSecurity.NONE
 
     def close(self, head: bytes, section: bytes) -> bytes:
         return section
@@ -90,7 +97,7 @@ PLAIN = Plain()
 class HmacSeal:
     """HMAC-SHA256 (RFC 2104) of header and section, after both."""
 
-    security = Security.HMAC
+    security = FrameSecurity.HMAC
 
     def __init__(self, key: bytes) -> None:
         """`key` is at least 16 bytes, and a secret.
@@ -161,7 +168,7 @@ def encode(
 
 
 def decode(
-    frame: bytes, limits: Limits = DEFAULT_LIMITS, seals: Sequence[Seal] = (PLAIN,)
+    frame: bytes, limits: DecodeLimits = DEFAULT_LIMITS, seals: Sequence[Seal] = (PLAIN,)
 ) -> bytes:
     """The body that `frame`, binary or text, carries.
 
@@ -254,5 +261,5 @@ class FrameCodec:
     def encode(self, body: bytes) -> bytes:
         return encode(body, text=self.is_text, seal=self.seals[0], quality=self.quality)
 
-    def decode(self, message: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    def decode(self, message: bytes, limits: DecodeLimits = DEFAULT_LIMITS) -> bytes:
         return decode(message, limits, self.seals)

@@ -34,7 +34,7 @@ from m2mproxy.codec.routing import (
 from m2mproxy.codec.varint import read_varint, write_varint
 
 
-class Security(enum.IntEnum):
+class FrameSecurity(enum.IntEnum):
     """How a frame is secured."""
 
     NONE = 0
@@ -52,7 +52,7 @@ COMPRESSED = 1 << 24
 EXTENSIONS = 1 << 25
 
 _SCHEMAS = {schema.value: schema for schema in Schema}
-_SECURITIES = {security.value: security for security in Security}
+_SECURITIES = {security.value: security for security in FrameSecurity}
 _FINISHES = {finish.value: finish for finish in Finish}
 
 
@@ -66,7 +66,7 @@ class Header:
 
     size: int
     schema: Schema
-    security: Security
+    security: FrameSecurity
     flags: int
     fields: RequestFields | ResponseFields | None
 
@@ -116,7 +116,7 @@ def _fields_as_dict(fields: RequestFields | ResponseFields | None) -> dict[str, 
 # ---- Writing ----
 
 
-def write_header(routing: Routing, security: Security, compressed: bool) -> bytes:
+def write_header(routing: Routing, security: FrameSecurity, compressed: bool) -> bytes:
     """The header that says `routing`; one too long for its length field says nothing instead."""
     variable = _write_fields(routing.fields)
     if FIXED + len(variable) > MAX_HEADER:  # a quarter of a million messages

@@ -13,7 +13,7 @@ from m2mproxy.codec.base import (
     DEFAULT_LIMITS,
     LEGACY_PREFIX,
     CannotEncode,
-    Limits,
+    DecodeLimits,
     WireError,
     check_text,
 )
@@ -32,7 +32,7 @@ def encode(body: bytes, quality: int = brotli.DEFAULT_LEVEL) -> bytes:
     return LEGACY_PREFIX + binascii.b2a_base64(brotli.compress(body, quality), newline=False)
 
 
-def decode(message: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
+def decode(message: bytes, limits: DecodeLimits = DEFAULT_LIMITS) -> bytes:
     """The body that `message` carries.
 
     Raises:
@@ -63,5 +63,5 @@ class LegacyCodec:
     def encode(self, body: bytes) -> bytes:
         return encode(body, self.quality)
 
-    def decode(self, message: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    def decode(self, message: bytes, limits: DecodeLimits = DEFAULT_LIMITS) -> bytes:
         return decode(message, limits)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from m2mproxy.codec import coding, dictionaries, forms, frame, static
-from m2mproxy.codec.base import DEFAULT_LIMITS, Codec, Form, Limits, sniff
+from m2mproxy.codec.base import DEFAULT_LIMITS, Codec, DecodeLimits, Form, sniff
 from m2mproxy.codec.brotli import DEFAULT_LEVEL as BROTLI_LEVEL
 from m2mproxy.codec.token_native import Vocabularies
 
@@ -36,7 +36,7 @@ class _Coding:
     def encode(self, body: bytes) -> bytes:
         return coding.encode(self.name, body, self.level)
 
-    def decode(self, message: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    def decode(self, message: bytes, limits: DecodeLimits = DEFAULT_LIMITS) -> bytes:
         limits.check_message(len(message))
         return coding.decode(self.name, message, limits.decoded)
 
@@ -54,7 +54,7 @@ class StaticCodec:
     def encode(self, body: bytes) -> bytes:
         return static.encode(body, self.way)
 
-    def decode(self, message: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    def decode(self, message: bytes, limits: DecodeLimits = DEFAULT_LIMITS) -> bytes:
         limits.check_message(len(message))
         return static.decode(message, self.way, limits.decoded)
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from m2mproxy.codec.base import WireError
 from m2mproxy.codec.batches import CHANGED, NUMBER, Batches, derive, stream_key
-from m2mproxy.codec.header import Security
+from m2mproxy.codec.header import FrameSecurity
 
 _NONCE = 12
 _TAG = 16
@@ -24,7 +24,7 @@ _TAG = 16
 class AeadSeal:
     """The header in clear but authenticated; everything after it encrypted. A `Seal`."""
 
-    security = Security.AEAD
+    security = FrameSecurity.AEAD
 
     def __init__(self, key: bytes, random: Callable[[int], bytes] = os.urandom) -> None:
         """`key` is 32 bytes, and a secret. `random` gives nonces; only tests pass their own.

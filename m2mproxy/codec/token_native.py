@@ -16,7 +16,7 @@ from m2mproxy.codec.base import (
     DEFAULT_LIMITS,
     TOKENS_PREFIX,
     CannotEncode,
-    Limits,
+    DecodeLimits,
     WireError,
     check_text,
 )
@@ -92,7 +92,9 @@ def _pack(text: str, vocabulary: Vocabulary) -> bytes:
     return write_tokens(ids)
 
 
-def decode(message: bytes, vocabularies: Vocabularies, limits: Limits = DEFAULT_LIMITS) -> bytes:
+def decode(
+    message: bytes, vocabularies: Vocabularies, limits: DecodeLimits = DEFAULT_LIMITS
+) -> bytes:
     """The body that the text form carries.
 
     Raises:
@@ -113,7 +115,7 @@ def decode(message: bytes, vocabularies: Vocabularies, limits: Limits = DEFAULT_
 
 
 def decode_binary(
-    message: bytes, vocabularies: Vocabularies, limits: Limits = DEFAULT_LIMITS
+    message: bytes, vocabularies: Vocabularies, limits: DecodeLimits = DEFAULT_LIMITS
 ) -> bytes:
     """The body that the binary variant carries; as `decode`."""
     limits.check_message(len(message))
@@ -132,7 +134,7 @@ def _vocabulary(letter: str, vocabularies: Vocabularies) -> Vocabulary:
     return vocabulary
 
 
-def _body(packed: bytes | memoryview, vocabulary: Vocabulary, limits: Limits) -> bytes:
+def _body(packed: bytes | memoryview, vocabulary: Vocabulary, limits: DecodeLimits) -> bytes:
     pieces: list[bytes] = []
     size = 0
     for ids in _batches(packed):
@@ -175,6 +177,6 @@ class TokenCodec:
         vocabulary = _vocabulary(self.letter, self.vocabularies)
         return encode(body, vocabulary, self.letter, self.binary)
 
-    def decode(self, message: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    def decode(self, message: bytes, limits: DecodeLimits = DEFAULT_LIMITS) -> bytes:
         read = decode_binary if self.binary else decode
         return read(message, self.vocabularies, limits)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 
 from m2mproxy.codec import after, coding, dictionaries, frame, static
-from m2mproxy.codec.base import Form, Limits, Transform, WireError, sniff
+from m2mproxy.codec.base import DecodeLimits, Form, Transform, WireError, sniff
 from m2mproxy.codec.events import FILLER, EventsDecoder, EventsEncoder
 from m2mproxy.codec.forms import NO_VOCABULARIES, decode_any
 from m2mproxy.codec.routing import Schema
@@ -153,7 +153,7 @@ def _decode_frame(
 ) -> bytes:
     if sniff(body) is None:
         raise WireError("it begins like none of the M2M forms")
-    return decode_any(body, Limits(limit, limit), seals, vocabularies)[1]
+    return decode_any(body, DecodeLimits(limit, limit), seals, vocabularies)[1]
 
 
 def rivals(chosen: bytes, shown: frozenset[bytes]) -> tuple[bytes, ...]:
@@ -234,7 +234,7 @@ def decoder(name: bytes, kind: Kind, head: bytes = b"", request: bytes = b"") ->
 def _response_of(message: bytes) -> bytes:
     if sniff(message) not in (Form.M2M, Form.M2M_TEXT):
         raise WireError("it is no M2M frame")
-    return decode_any(message, Limits(message=_MOST_WHOLE, decoded=_MOST_WHOLE))[1]
+    return decode_any(message, DecodeLimits(message=_MOST_WHOLE, decoded=_MOST_WHOLE))[1]
 
 
 class Steps:

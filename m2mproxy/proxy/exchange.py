@@ -36,7 +36,7 @@ from m2mproxy.proxy.proof import prove
 from m2mproxy.proxy.pump import Pump, too_large
 from m2mproxy.proxy.record import Record
 from m2mproxy.proxy.reply import send_reply
-from m2mproxy.proxy.request_coding import WATCHED, Coded, decode, is_coded, whole
+from m2mproxy.proxy.request_coding import WATCHED, CodedRequest, decode, is_coded, whole
 from m2mproxy.proxy.response_coding import MARKS, NOT_SHARED, is_near
 from m2mproxy.proxy.routes import LocalRoute, UpstreamRoute
 from m2mproxy.proxy.scanning import Guard, Inspection
@@ -76,7 +76,7 @@ class Exchange(Record):
         self._accepted: Accepted | None = None
         self._held = Held(context.holds)
         self._sizing: Sizing | None = None  # while the end of the body is waited for
-        self._coded: Coded | None = None
+        self._coded: CodedRequest | None = None
         self._linked: Linked | None = None  # where a link has to do with it
         self._offers_link = False  # the client could have one on another connection
         self._is_coded = False  # the response, as it came
@@ -306,7 +306,7 @@ class Exchange(Record):
         self.ledger.refused(upload.moved, response.status)
 
     def _plain_again(
-        self, route: UpstreamRoute, coded: Coded, upload: Pump, response: Response
+        self, route: UpstreamRoute, coded: CodedRequest, upload: Pump, response: Response
     ) -> Pump:
         self._refused(upload, response)
         route.requests.readable.learn(response.headers)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from m2mproxy.codec import coding, frame, static
 from m2mproxy.codec.base import Form, Transform, WireError, sniff
-from m2mproxy.codec.header import Security
+from m2mproxy.codec.header import FrameSecurity
 from m2mproxy.codec.routing import Schema
 from m2mproxy.codec.token_native import Vocabularies
 from m2mproxy.http.faults import UpstreamFault
@@ -176,5 +176,5 @@ def _refuse_secured(body: bytes, limit: int) -> None:
     if len(body) > limit or sniff(body) not in (Form.M2M, Form.M2M_TEXT):
         return
     security = frame.peek(body).security
-    if security is not Security.NONE:
+    if security is not FrameSecurity.NONE:
         raise WireError(f"it is secured with {security.name}, and this proxy has no key")

@@ -31,7 +31,7 @@ def _named(values: tuple[bytes, ...]) -> frozenset[bytes]:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class CodingChoice:
     """A coding and what speaks for it, or b"" and what speaks against any."""
 
     coding: bytes
@@ -78,7 +78,7 @@ class Readable:
             self._shown = frozenset()
         return self._shown
 
-    def choose(self, path: bytes, wanted: Sequence[bytes], large: bool) -> Choice:
+    def choose(self, path: bytes, wanted: Sequence[bytes], large: bool) -> CodingChoice:
         """The first of `wanted` that is read at `path`; `large` bodies are worth a trial."""
         shown, why = self.shown, "not shown"
         for coding in wanted:
@@ -86,15 +86,15 @@ class Readable:
             if status:
                 why = f"refused with {status}"
             elif coding in self._configured:
-                return Choice(coding, "configured")
+                return CodingChoice(coding, "configured")
             elif coding in shown:
-                return Choice(coding, "shown")
+                return CodingChoice(coding, "shown")
             elif coding in self._known:
-                return Choice(coding, "profile")
+                return CodingChoice(coding, "profile")
             elif coding in self._trials and coding not in self._tried and large:
                 self._tried.add(coding)
-                return Choice(coding, "trial")
-        return Choice(b"", why)
+                return CodingChoice(coding, "trial")
+        return CodingChoice(b"", why)
 
     def accepted(self, coding: bytes) -> None:
         """A request in `coding` was answered with what a plain one would have been."""

@@ -132,7 +132,7 @@ def set_length(request: Request, size: int) -> None:
 
 
 @dataclass(slots=True)
-class Coded:
+class CodedRequest:
     """A request as it is coded for the upstream, and as it was."""
 
     coding: bytes
@@ -233,7 +233,7 @@ class RequestCoding:
         ledger: Ledger,
         run: Run,
         held: Held,
-    ) -> tuple[Body, Coded]:
+    ) -> tuple[Body, CodedRequest]:
         """`body` sealed, and made smaller before where that is wanted and can be read."""
         seal = self._forms.seal
         assert seal is not None
@@ -245,14 +245,14 @@ class RequestCoding:
         names, sealed = await run(size, lambda: self._forms.seal_request(plain, shrinks))
         ledger.why = "shown"
         ledger.coded(seal.label, size)
-        before = Coded(seal.name, plain, Headers(request.headers))
+        before = CodedRequest(seal.name, plain, Headers(request.headers))
         set_length(request, len(sealed))
         request.headers.append((b"content-encoding", b", ".join(names)))
         return whole(sealed), before
 
     async def encode(
         self, request: Request, body: Body, ledger: Ledger, run: Run, held: Held
-    ) -> tuple[Body, Coded | None]:
+    ) -> tuple[Body, CodedRequest | None]:
         """The body for the upstream, sealed if it has our key, else coded if that is read, makes it
         smaller, and may be `held`."""
         if self._seals(request):
@@ -273,7 +273,7 @@ class RequestCoding:
             ledger.why = "no gain"
             return again(taken, body.trailers), None
         ledger.coded(coding.decode(), size)
-        before = Coded(coding, plain, Headers(request.headers))
+        before = CodedRequest(coding, plain, Headers(request.headers))
         set_length(request, len(coded))
         request.headers.append((b"content-encoding", coding))
         request.headers.extend(self._extra)
@@ -304,7 +304,7 @@ class RequestCoding:
         """The plain request was answered as the coded one: the coding is not to blame."""
         self.readable.forgive(request.path, coding)
 
-    def judge(self, request: Request, coded: Coded, response: Response) -> bool:
+    def judge(self, request: Request, coded: CodedRequest, response: Response) -> bool:
         """The upstream answered a coded request: whether the plain one has to be sent after all.
         Never where the key is required, nor when the answer, being sealed, shows that it was
         opened."""

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from m2mproxy.codec import frame
-from m2mproxy.codec.base import M2M_PREFIX, Limits, Transform, WireError
+from m2mproxy.codec.base import M2M_PREFIX, DecodeLimits, Transform, WireError
 from m2mproxy.codec.batches import BatchOpener, BatchSealer, StreamSeal
 from m2mproxy.codec.brotli import DEFAULT_LEVEL as BROTLI_LEVEL
 from m2mproxy.codec.routing import Routing, Schema
@@ -86,7 +86,7 @@ class PeerSeal:
             TooLarge: more than `limit` bytes.
             WireError: it does not open.
         """
-        limits = Limits(message=limit + _SEALED_MORE, decoded=limit)
+        limits = DecodeLimits(message=limit + _SEALED_MORE, decoded=limit)
         return frame.decode(message, limits, (self._of(way, inner),))
 
     def sealer(self, whole: bool, inner: Sequence[bytes]) -> Transform:

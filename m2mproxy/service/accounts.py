@@ -16,7 +16,7 @@ from collections.abc import Callable
 from m2mproxy.config import Price, Prices
 from m2mproxy.proxy.record import Record
 from m2mproxy.proxy.tally import Tally
-from m2mproxy.tokens.job import Tokens
+from m2mproxy.tokens.job import TokenCount
 
 # Models that have figures of their own; clients name what they like.
 MOST_MODELS = 64
@@ -89,7 +89,7 @@ class _Model:
         }
 
 
-def _by(tokens: Tokens) -> int:
+def _by(tokens: TokenCount) -> int:
     return COUNTED if tokens.is_exact else ESTIMATED
 
 

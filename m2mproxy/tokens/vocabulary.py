@@ -19,7 +19,7 @@ from unicodedata import normalize
 import tiktoken
 
 from m2mproxy.tokens import sentencepiece, tekken, tokenizer_json
-from m2mproxy.tokens.known import KNOWN, Carried, Format, Known
+from m2mproxy.tokens.known import KNOWN, Carried, Format, KnownVocabulary
 from m2mproxy.tokens.packed import pieces_of_text, unpack
 from m2mproxy.tokens.pieces import NONE, Encoding
 
@@ -95,7 +95,7 @@ class _Prepared:
 # ---- how one is made ----------------------------------------------------------------------------
 
 
-def _build(name: str, known: Known) -> tuple[tiktoken.Encoding, _Prepare]:
+def _build(name: str, known: KnownVocabulary) -> tuple[tiktoken.Encoding, _Prepare]:
     """The vocabulary, and what is to be done to a text."""
     ranks = ranks_of(name)
     prepare: _Prepare = str
@@ -109,7 +109,7 @@ def _build(name: str, known: Known) -> tuple[tiktoken.Encoding, _Prepare]:
     return encoding, prepare
 
 
-def _is_sentencepiece(known: Known) -> bool:
+def _is_sentencepiece(known: KnownVocabulary) -> bool:
     return isinstance(known.source, Carried) and known.source.format is Format.SENTENCEPIECE
 
 

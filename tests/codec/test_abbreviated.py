@@ -10,7 +10,7 @@ from hypothesis import given
 from json_texts import CHAT, REPLY, json_texts
 
 from m2mproxy.codec.abbreviated import decode, encode
-from m2mproxy.codec.base import CannotEncode, Limits, TooLarge, WireError
+from m2mproxy.codec.base import CannotEncode, DecodeLimits, TooLarge, WireError
 from m2mproxy.codec.jsontext import MAX_VALUES
 
 
@@ -131,7 +131,7 @@ def test_32_levels_are_not_too_deep() -> None:
     body = b'{"content":' * 32 + b"1" + b"}" * 32
     assert decode(encode(body)) == body
     with pytest.raises(CannotEncode):
-        encode(body, Limits(depth=31))
+        encode(body, DecodeLimits(depth=31))
 
 
 @given(json_texts)
@@ -192,4 +192,4 @@ def test_what_is_broken_is_refused(message: bytes) -> None:
 def test_what_grows_is_stopped_before_it_has_grown() -> None:
     message = b"#T1|[" + b",".join([b'{"f":0}'] * 100_000) + b"]"
     with pytest.raises(TooLarge):
-        decode(message, Limits(decoded=len(message) + 100))
+        decode(message, DecodeLimits(decoded=len(message) + 100))

@@ -12,8 +12,8 @@ from vocabulary import VOCABULARIES, SmallVocabulary
 from m2mproxy.codec.base import (
     SNIFF_BYTES,
     CannotEncode,
+    DecodeLimits,
     Form,
-    Limits,
     TooLarge,
     WireError,
     sniff,
@@ -103,11 +103,11 @@ def test_a_message_cut_anywhere_is_refused(name: str) -> None:
 def test_the_limits_hold_to_the_byte(name: str) -> None:
     codec = TABLE[name]
     message = codec.encode(REPLY)
-    assert codec.decode(message, Limits(len(message), len(REPLY))) == REPLY
+    assert codec.decode(message, DecodeLimits(len(message), len(REPLY))) == REPLY
     with pytest.raises(TooLarge):
-        codec.decode(message, Limits(len(message) - 1, len(REPLY)))
+        codec.decode(message, DecodeLimits(len(message) - 1, len(REPLY)))
     with pytest.raises(TooLarge):
-        codec.decode(message, Limits(len(message), len(REPLY) - 1))
+        codec.decode(message, DecodeLimits(len(message), len(REPLY) - 1))
 
 
 @given(body=any_body)
@@ -154,7 +154,7 @@ def test_what_begins_as_a_form_is_one_or_refused(body: bytes) -> None:
 @pytest.mark.parametrize("body", [CHAT, *(TABLE[name].encode(CHAT) for name in FORMS)])
 def test_the_limit_on_a_message_holds_for_all(body: bytes) -> None:
     with pytest.raises(TooLarge):
-        decode_any(body, Limits(message=len(body) - 1), vocabularies=ALL)
+        decode_any(body, DecodeLimits(message=len(body) - 1), vocabularies=ALL)
 
 
 # ---- For a person ----

@@ -19,7 +19,7 @@ from json_texts import CHAT, LONG_CHAT, REPLY, any_body
 
 from m2mproxy.codec.base import WireError
 from m2mproxy.codec.frame import PLAIN, FrameCodec, HmacSeal, decode, encode, peek
-from m2mproxy.codec.header import Security
+from m2mproxy.codec.header import FrameSecurity
 from m2mproxy.codec.routing import RequestFields, Routing, Schema
 
 KEY = bytes(range(32))
@@ -130,7 +130,7 @@ def test_peek_reads_the_header_and_needs_nothing_else(text: bool) -> None:
 
 def test_peek_reads_secured_frames_without_a_key() -> None:
     header = peek(encode(CHAT, seal=HmacSeal(KEY)))
-    assert header.security is Security.HMAC
+    assert header.security is FrameSecurity.HMAC
     assert header.fields == RequestFields("gpt-4o", b"\x01", 2)
 
 

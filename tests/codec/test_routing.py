@@ -15,7 +15,7 @@ from m2mproxy.codec.header import (
     COMPRESSED,
     EXTENSIONS,
     FIXED,
-    Security,
+    FrameSecurity,
     pack_roles,
     read_header,
     unpack_roles,
@@ -190,11 +190,11 @@ RESPONSE = Routing(
 
 
 def test_a_request_header_byte_by_byte() -> None:
-    assert write_header(REQUEST, Security.NONE, compressed=True) == REQUEST_HEADER
+    assert write_header(REQUEST, FrameSecurity.NONE, compressed=True) == REQUEST_HEADER
     header = read_header(REQUEST_HEADER + b"payload")
     assert header.size == 34
     assert header.schema is Schema.REQUEST
-    assert header.security is Security.NONE
+    assert header.security is FrameSecurity.NONE
     assert header.flags == 0x51 | COMPRESSED
     assert header.fields == REQUEST.fields
     assert header.as_dict() == {
@@ -212,9 +212,9 @@ def test_a_request_header_byte_by_byte() -> None:
 
 
 def test_a_response_header_byte_by_byte() -> None:
-    assert write_header(RESPONSE, Security.HMAC, compressed=False) == RESPONSE_HEADER
+    assert write_header(RESPONSE, FrameSecurity.HMAC, compressed=False) == RESPONSE_HEADER
     header = read_header(RESPONSE_HEADER)
-    assert header.security is Security.HMAC
+    assert header.security is FrameSecurity.HMAC
     assert header.fields == RESPONSE.fields
     assert header.as_dict() == {
         "schema": "response",
@@ -303,7 +303,7 @@ def test_a_cost_that_is_no_number_is_not_shown() -> None:
 )
 def test_a_long_model_name_is_cut_between_characters(model: str, kept: int) -> None:
     body = orjson.dumps({"model": model, "messages": []})
-    header = read_header(write_header(describe(body), Security.NONE, False))
+    header = read_header(write_header(describe(body), FrameSecurity.NONE, False))
     assert isinstance(header.fields, RequestFields)
     assert header.fields.model == model.encode()[:kept].decode()
 
@@ -311,7 +311,7 @@ def test_a_long_model_name_is_cut_between_characters(model: str, kept: int) -> N
 def test_more_messages_than_a_header_holds() -> None:
     body = b'{"messages":[' + b"1," * 270_000 + b"1]}"
     assert len(getattr(describe(body).fields, "roles")) == 270_001  # noqa: B009
-    header = read_header(write_header(describe(body), Security.NONE, True))
+    header = read_header(write_header(describe(body), FrameSecurity.NONE, True))
     assert header.schema is Schema.CUSTOM
     assert header.size == FIXED
     assert header.flags == COMPRESSED
@@ -329,7 +329,7 @@ def test_any_body_is_described_and_its_header_comes_back(
     body: bytes, schema: Schema | None
 ) -> None:
     routing = describe(body, schema)
-    header = read_header(write_header(routing, Security.AEAD, False))
+    header = read_header(write_header(routing, FrameSecurity.AEAD, False))
     assert (header.schema, header.flags, header.fields) == (
         routing.schema,
         routing.flags,

@@ -14,7 +14,7 @@ from json_texts import CHAT, REPLY, any_body
 
 from m2mproxy.codec.base import WireError
 from m2mproxy.codec.frame import PLAIN, HmacSeal, decode, encode, peek
-from m2mproxy.codec.header import Security
+from m2mproxy.codec.header import FrameSecurity
 from m2mproxy.codec.routing import RequestFields
 from m2mproxy.codec.sealed import AeadSeal
 
@@ -44,7 +44,7 @@ def test_the_body_is_not_readable_but_the_header_is() -> None:
     frame = encode(CHAT, seal=SEAL)
     assert b"messages" not in frame
     header = peek(frame)
-    assert header.security is Security.AEAD
+    assert header.security is FrameSecurity.AEAD
     assert header.fields == RequestFields("gpt-4o", b"\x01", 2)
 
 

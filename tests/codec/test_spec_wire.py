@@ -11,7 +11,7 @@ import pytest
 from m2mproxy.codec import abbreviated, base, legacy, token_native
 from m2mproxy.codec.batches import BatchOpener, BatchSealer
 from m2mproxy.codec.frame import PLAIN, HmacSeal, Seal, decode, encode, peek
-from m2mproxy.codec.header import Security
+from m2mproxy.codec.header import FrameSecurity
 from m2mproxy.codec.routing import REQUEST_FLAGS, RESPONSE_FLAGS, Finish, Schema
 from m2mproxy.codec.sealed import AeadSeal
 from m2mproxy.tokens import vocabulary
@@ -72,9 +72,9 @@ def test_the_prefixes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "numbers"), [("schemas", Schema), ("securities", Security), ("finishes", Finish)]
+    ("name", "numbers"), [("schemas", Schema), ("securities", FrameSecurity), ("finishes", Finish)]
 )
-def test_the_numbers(name: str, numbers: type[Schema | Security | Finish]) -> None:
+def test_the_numbers(name: str, numbers: type[Schema | FrameSecurity | Finish]) -> None:
     said = {int(tag, 16): word for tag, word in items(name)}
     assert said == {number.value: number.name.lower() for number in numbers}
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from json_texts import CHAT, LONG_CHAT
 from vocabulary import LAST_ID, SPECIAL, VOCABULARIES, LossyVocabulary, SmallVocabulary
 
-from m2mproxy.codec.base import CannotEncode, Limits, TooLarge, WireError
+from m2mproxy.codec.base import CannotEncode, DecodeLimits, TooLarge, WireError
 from m2mproxy.codec.token_native import TokenCodec, decode, decode_binary
 from m2mproxy.codec.varint import write_tokens
 
@@ -154,7 +154,7 @@ def test_a_bomb_costs_what_the_limit_allows() -> None:
     """A million ids of 26 bytes each. All text would be 26 MB, the objects of all ids 36 MB."""
     message = b"\x00" + write_tokens([256 * 7] * 1_000_000)
     with allocating_at_most(2 * (1 << 20)), pytest.raises(TooLarge):
-        decode_binary(message, VOCABULARIES, Limits(decoded=1 << 20))
+        decode_binary(message, VOCABULARIES, DecodeLimits(decoded=1 << 20))
 
 
 def test_a_real_tokenizer_has_what_a_vocabulary_needs() -> None:

@@ -13,7 +13,7 @@ from mutation import fuzzed, mutated
 from vocabulary import VOCABULARIES
 
 from m2mproxy.codec import abbreviated, frame, legacy, token_native
-from m2mproxy.codec.base import Limits, WireError, sniff
+from m2mproxy.codec.base import DecodeLimits, WireError, sniff
 from m2mproxy.codec.forms import codecs, decode_any, inspect
 from m2mproxy.codec.header import read_header
 from m2mproxy.codec.routing import describe
@@ -21,7 +21,7 @@ from m2mproxy.codec.sealed import AeadSeal
 
 KEY = bytes(range(32))
 SEALS = (frame.PLAIN, frame.HmacSeal(KEY), AeadSeal(KEY))
-LIMITS = Limits(message=4096, decoded=4096)
+LIMITS = DecodeLimits(message=4096, decoded=4096)
 
 BODIES = [b"", b"{}", CHAT, LONG_CHAT, REPLY, b'{"error":"no"}', b"\xff" * 120, b"a" * 5000]
 TABLES = [codecs([seal], VOCABULARIES) for seal in SEALS]

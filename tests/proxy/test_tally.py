@@ -23,7 +23,7 @@ from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.room import Room
 from m2mproxy.proxy.sealing import PeerSeal
 from m2mproxy.proxy.tally import MOST_KEPT, Kept, Opened, Tallies, Tally
-from m2mproxy.tokens.job import Tokens
+from m2mproxy.tokens.job import TokenCount
 
 SSE = (b"content-type", b"text/event-stream")
 JSON = (b"content-type", b"application/json")
@@ -69,7 +69,7 @@ def test_the_usage_of_a_reply(pair: Any) -> None:
     world.run()
     assert ask.body == ANSWER
     tally = tally_of(world)
-    assert (tally.input, tally.output) == (Tokens(20, True), Tokens(5, True))
+    assert (tally.input, tally.output) == (TokenCount(20, True), TokenCount(5, True))
     assert (tally.cached, tally.reasoning, tally.is_reported) == (16, 3, (True, True))
     assert (tally.model, tally.is_due) == ("m", True)
 
@@ -176,7 +176,7 @@ def test_a_coded_reply_that_cannot_be_looked_at_is_passed_on_and_unknown(
     assert world.tallies is not None
     assert world.tallies.unread == 1
     assert nothing_kept(world)
-    assert (tally.input, tally.is_reported) == (Tokens(103, False), (False, False))
+    assert (tally.input, tally.is_reported) == (TokenCount(103, False), (False, False))
 
 
 CODED = gzip.compress(ANSWER, mtime=0)
@@ -298,7 +298,7 @@ def test_a_reply_without_usage_is_counted(pair: Any) -> None:
     world.ask(ASKED)
     world.call().reply(SILENT, JSON)
     tally = tally_of(world)
-    assert (tally.input, tally.output) == (Tokens(103, False), Tokens(2, False))
+    assert (tally.input, tally.output) == (TokenCount(103, False), TokenCount(2, False))
     assert (tally.is_reported, tally.is_pending) == ((False, False), False)
     assert nothing_kept(world)
 
@@ -308,7 +308,7 @@ def test_what_a_model_is_yet_to_write_is_not_counted_as_nothing() -> None:
     world.ask(ASKED, b"/v1/responses")
     world.call().reply(b'{"background":true,"status":"queued","output":[],"usage":null}', JSON)
     tally = tally_of(world)
-    assert (tally.input, tally.output) == (Tokens(103, False), None)
+    assert (tally.input, tally.output) == (TokenCount(103, False), None)
     assert nothing_kept(world)
 
 
@@ -323,7 +323,7 @@ def test_a_stream_without_usage_is_counted(pair: Any) -> None:
         world.run()
     call.end()
     tally = tally_of(world)
-    assert (tally.input, tally.output) == (Tokens(103, True), Tokens(3, True))
+    assert (tally.input, tally.output) == (TokenCount(103, True), TokenCount(3, True))
     assert tally.is_reported == (False, False)
 
 
@@ -369,8 +369,8 @@ def test_half_of_a_message_is_reported_and_half_counted(count: str, output: int)
     world.run()
     ask.abort()
     tally = tally_of(world)
-    assert (tally.input, tally.cached) == (Tokens(10, True), 3)
-    assert tally.output == Tokens(output, False)
+    assert (tally.input, tally.cached) == (TokenCount(10, True), 3)
+    assert tally.output == TokenCount(output, False)
     assert tally.is_reported == (True, False)
     assert all(job.asked is None for job in jobs.taken)  # nobody counts what is known
 
@@ -382,8 +382,8 @@ def test_embeddings_put_nothing_out(said: bool) -> None:
     usage = b',"usage":{"prompt_tokens":9,"total_tokens":9}' if said else b""
     world.call().reply(b'{"data":[]' + usage + b"}", JSON)
     tally = tally_of(world)
-    assert tally.input == (Tokens(9, True) if said else Tokens(102, False))
-    assert tally.output == Tokens(0, True)
+    assert tally.input == (TokenCount(9, True) if said else TokenCount(102, False))
+    assert tally.output == TokenCount(0, True)
 
 
 def test_a_request_that_is_no_json_is_not_known() -> None:

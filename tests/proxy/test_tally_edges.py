@@ -17,7 +17,7 @@ from m2mproxy.proxy.coder import SLICE
 from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.room import Room
 from m2mproxy.proxy.tally import Tallies, Tally
-from m2mproxy.tokens.job import Tokens
+from m2mproxy.tokens.job import TokenCount
 
 JSON = (b"content-type", b"application/json")
 ASKED = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "one two three"}]})
@@ -51,7 +51,8 @@ def test_a_stream_is_one_however_its_type_is_written(kind: bytes) -> None:
     world.call().reply(reply, (b"content-type", kind))
     world.run()
     tally = world.ended[0].tally
-    assert tally is not None and (tally.input, tally.output) == (Tokens(9, True), Tokens(4, True))
+    assert tally is not None
+    assert (tally.input, tally.output) == (TokenCount(9, True), TokenCount(4, True))
 
 
 def test_a_type_of_json_in_capitals_is_json() -> None:
@@ -93,7 +94,7 @@ def test_a_coded_piece_of_several_slices_is_opened_once() -> None:
     world.call().reply(coded, JSON, (b"content-encoding", b"gzip"))
     world.run()
     tally: Any = world.ended[0].tally
-    assert (tally.input, tally.is_reported) == (Tokens(20, True), (True, True))
+    assert (tally.input, tally.is_reported) == (TokenCount(20, True), (True, True))
 
 
 def test_a_usage_makes_due_what_is_asked_of_no_path_of_a_model() -> None:
@@ -112,7 +113,7 @@ def test_a_half_that_a_reply_does_not_say_is_not_reported() -> None:
     world.run()
     tally = world.ended[0].tally
     assert tally is not None
-    assert (tally.input, tally.output) == (None, Tokens(3, True))
+    assert (tally.input, tally.output) == (None, TokenCount(3, True))
     assert tally.is_reported == (False, True)
 
 
@@ -122,4 +123,4 @@ def test_embeddings_have_no_output_whatever_the_query() -> None:
     world.call().reply(b'{"data":[{"embedding":[0.5]}]}', JSON)
     world.run()
     tally = world.ended[0].tally
-    assert tally is not None and tally.output == Tokens(0, True)
+    assert tally is not None and tally.output == TokenCount(0, True)

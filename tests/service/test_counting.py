@@ -16,7 +16,7 @@ from tallies import WordCounter
 
 from m2mproxy.service import counting
 from m2mproxy.service.counting import MOST_JOBS, Counting
-from m2mproxy.tokens.job import Job, Result, Tokens
+from m2mproxy.tokens.job import Job, Result, TokenCount
 
 ASKED = b'{"messages":[{"content":"one two"}]}'
 REPLIED = b'{"choices":[{"text":"three"}]}'
@@ -101,13 +101,16 @@ class Setup:
 
 
 JOBS = [
-    (Job.of("exact", [ASKED], [REPLIED], False), Result(Tokens(102, True), Tokens(1, True))),
-    (Job.of("m", [ASKED[:9], memoryview(ASKED)[9:]], None, False), Result(Tokens(102, False))),
-    (Job.of("m", None, [REPLIED], False), Result(None, Tokens(1, False))),
-    (Job.of("m", None, [b"data: ", REPLIED, b"\n\n"], True), Result(None, Tokens(1, False))),
-    (Job.of("m", None, [], True), Result(None, Tokens(0, False))),
+    (
+        Job.of("exact", [ASKED], [REPLIED], False),
+        Result(TokenCount(102, True), TokenCount(1, True)),
+    ),
+    (Job.of("m", [ASKED[:9], memoryview(ASKED)[9:]], None, False), Result(TokenCount(102, False))),
+    (Job.of("m", None, [REPLIED], False), Result(None, TokenCount(1, False))),
+    (Job.of("m", None, [b"data: ", REPLIED, b"\n\n"], True), Result(None, TokenCount(1, False))),
+    (Job.of("m", None, [], True), Result(None, TokenCount(0, False))),
     (Job.of("", [b"no json"], None, False), Result(None, None)),
-    (Job.of("日本" * 200, [ASKED], None, False), Result(Tokens(102, False), None)),
+    (Job.of("日本" * 200, [ASKED], None, False), Result(TokenCount(102, False), None)),
 ]
 
 
@@ -222,7 +225,7 @@ def test_a_bug_of_the_counter_is_that_jobs_alone_and_shows() -> None:
     setup.end.answers.append(out.getvalue())
     assert setup.loop.reader is not None
     setup.loop.reader()
-    counted = Result(Tokens(102, False), None)
+    counted = Result(TokenCount(102, False), None)
     assert setup.results == [counted, None, counted]
     assert (setup.counting.counted, setup.counting.failed, setup.counting.waiting) == (2, 1, 0)
 
@@ -254,7 +257,7 @@ def test_a_process() -> None:
                 setup.loop.writer()
             if readable and setup.loop.reader is not None:
                 setup.loop.reader()
-        assert setup.results == [Result(Tokens(100_100, True), None), JOBS[0][1]]
+        assert setup.results == [Result(TokenCount(100_100, True), None), JOBS[0][1]]
         assert os.getpriority(os.PRIO_PROCESS, helper.pid) == 19
     finally:
         helper.end()

@@ -24,7 +24,7 @@ from m2mproxy.codec.base import CannotEncode, WireError
 from m2mproxy.codec.token_native import NAMES, TokenCodec, Vocabularies
 from m2mproxy.codec.varint import write_tokens
 from m2mproxy.tokens import vocabulary
-from m2mproxy.tokens.known import KNOWN, Carried, Format, Known
+from m2mproxy.tokens.known import KNOWN, Carried, Format, KnownVocabulary
 from m2mproxy.tokens.packed import unpack
 from m2mproxy.tokens.pieces import NONE
 from m2mproxy.tokens.sentencepiece import PATTERN
@@ -257,7 +257,7 @@ def test_a_package_with_a_file_of_another_format(
     data = json.dumps(FILES[form]).encode()
     package.write_bytes(data)
     digest = hashlib.sha256(data).hexdigest()
-    known = Known(digest, Carried("carrier", "model", "x", form), r"\S+|\s+")
+    known = KnownVocabulary(digest, Carried("carrier", "model", "x", form), r"\S+|\s+")
     monkeypatch.setattr(vocabulary, "KNOWN", {"x": known})
     assert load_to_count.__wrapped__("x").encode("abb") == [2, 1]
 
@@ -270,7 +270,7 @@ def test_a_package_with_a_model_of_sentencepiece(
     data = b"".join(b"\x0a%c%b" % (len(inner), inner) for inner in fields)
     package.write_bytes(data)
     carried = Carried("carrier", "model", "x", Format.SENTENCEPIECE)
-    known = Known(hashlib.sha256(data).hexdigest(), carried, PATTERN, prefix=" ")
+    known = KnownVocabulary(hashlib.sha256(data).hexdigest(), carried, PATTERN, prefix=" ")
     monkeypatch.setattr(vocabulary, "KNOWN", {"x": known})
     encoding = load_to_count.__wrapped__("x")
     assert [len(encoding.encode(text)) for text in (" a", " abé", " è", "\x01")] == [1, 3, 3, 1]

@@ -328,7 +328,8 @@ OURS = int(dictionaries.version(), 16)
     ],
 )
 def test_what_settings_offer(settings, seen, says):
-    link = probe_link.of_session(Session(settings, lambda: None, lambda says: None), probe_link.SETTINGS)
+    session = Session(settings, lambda: None, lambda says: None)
+    link = probe_link.of_session(session, probe_link.SETTINGS)
     assert link == {"learnt": "settings", **seen}
     assert report_of_link(link, "2", None) == says
 

@@ -232,9 +232,13 @@ class Engine(H2Connection):
                 if self._is_idle(frame.stream_id):
                     raise ProtocolError("RST_STREAM of a stream that was never open")
                 return []
-            if isinstance(frame, HeadersFrame) and self._was_reset_by_us(frame.stream_id):
-                _decode_headers(self.decoder, frame.data)  # for what it adds to the table
-                return [_again(frame)]
+            if isinstance(frame, HeadersFrame):
+                if self._ours and not frame.stream_id & 1:
+                    # RFC 9113 5.1.1. The library would take it for a request, and keep it.
+                    raise ProtocolError("a server opened a stream that was not promised")
+                if self._was_reset_by_us(frame.stream_id):
+                    _decode_headers(self.decoder, frame.data)  # for what it adds to the table
+                    return [_again(frame)]
             events: list[Event] = self._receive_frame(frame)
             return events
         except ProtocolError as error:

@@ -270,6 +270,9 @@ def test_a_broken_reply_never_looks_whole_and_costs_only_its_stream(case: str) -
         raw(1, 4, 1, b"\xff\xff\xff\xff\xff\xff"),
         raw(6, 0, 0, b"short"),
         raw(0, 0, 1, b"", size=20_000),
+        raw(1, 4, 2, b"\x88"),  # HEADERS on a stream of its own
+        raw(1, 0x24, 2, b"\0\0\0\0\0\x88"),  # with a priority
+        raw(1, 0, 2, b"") + raw(9, 4, 2, b"\x88"),  # in two frames
     ],
 )
 def test_a_broken_connection_fails_all_its_streams(frame: bytes) -> None:

@@ -6,6 +6,8 @@ The one rule: bytes of our own (a comment, a last error) go between events, neve
 
 from __future__ import annotations
 
+import re
+
 from m2mproxy.http.body import Chunk
 from m2mproxy.http.message import Response
 
@@ -13,9 +15,10 @@ from m2mproxy.http.message import Response
 _ENDS = (b"\n\n", b"\r\r", b"\n\r\n")
 
 COMMENT = b":\n\n"
-# How servers tell an error within a stream, and so do we (errors.py).
-_ERRORS = (b'data: {"error":', b"event: error\n")
-# Chunks of this size are looked at when they end the stream; no error event of ours is longer.
+# How servers tell an error within a stream, and so do we (errors.py). Some have "error":null in
+# events that tell none.
+_is_error = re.compile(rb'data: \{"error": ?+(?!null\b)|event: error\n').match
+# So much of the end is looked at when a stream breaks; no error event of ours is longer.
 _KEPT = 2048
 
 
@@ -41,8 +44,10 @@ class Boundary:
 
     def feed(self, chunk: Chunk) -> None:
         """`chunk` passed."""
-        last = bytes(chunk if len(chunk) <= _KEPT else chunk[-3:])  # no view, which keeps a buffer
-        self._last = last if len(last) >= 3 else self._last[-3:] + last
+        last = bytes(chunk[-_KEPT:])  # no view, which keeps a buffer
+        # Most chunks are whole events, and of a long one nothing before its end is asked for.
+        is_enough = len(chunk) > _KEPT or (len(last) >= 3 and self.between_events)
+        self._last = last if is_enough else self._last[-_KEPT:] + last
 
     @property
     def between_events(self) -> bool:
@@ -53,4 +58,4 @@ class Boundary:
     def has_told(self) -> bool:
         """Whether the last that passed is an event that tells an error."""
         last = self._last
-        return last.endswith(b"\n\n") and last[:-2].rpartition(b"\n\n")[2].startswith(_ERRORS)
+        return last.endswith(b"\n\n") and _is_error(last[:-2].rpartition(b"\n\n")[2]) is not None

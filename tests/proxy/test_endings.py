@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from link import Raw, Split
-from wire import is_complete
+from link import Raw, Split, bytewise, randomly, whole
+from wire import is_complete, read_response
 from world import SSE_HEAD, World, chunk, get, post, reply, transport_of
 
 HEADER_BYTES = 8 << 10  # the most of a head where one is too long
@@ -112,23 +112,36 @@ def test_messages_streams_get_their_own_kind_of_error() -> None:
 
 
 @pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/messages"])
-def test_an_error_that_has_been_told_is_not_told_again(path: bytes) -> None:
-    """An edge gets the error of its core, and then the cut."""
+@pytest.mark.parametrize("split", [whole, bytewise, randomly(1), randomly(2), randomly(3)])
+def test_an_error_that_has_been_told_is_not_told_again(path: bytes, split: Split) -> None:
+    """An edge gets the error of its core, and then the cut, in whatever pieces."""
     core = World()
     client, upstream = begin(core, post(b"{}", path))
     upstream.send(SSE_HEAD + chunk(b"data: 1\n\n"))
     upstream.transport.close()
     core.run()
     sent = client.take()
-    edge = World()
+    edge = World(split=split)
     client, upstream = begin(edge, post(b"{}", path))
     upstream.send(sent)
     upstream.transport.close()
     edge.run()
-    answer = client.take()
-    assert answer.count(b"upstream_disconnected") == 1
-    assert answer.endswith(sent.partition(b"\r\n\r\n")[2])
+    answer, last = client.take(), b"0\r\n\r\n"
+    assert not is_complete(answer)
+    body = read_response(answer + last)[1]
+    assert body == read_response(sent + last)[1]
+    assert body.count(b"upstream_disconnected") == 1
     assert client.eof
+
+
+@pytest.mark.parametrize("colon", [b":", b": "])
+def test_an_event_that_has_no_error_does_not_hide_that_the_stream_was_cut(colon: bytes) -> None:
+    world = World()
+    client, upstream = begin(world)
+    upstream.send(SSE_HEAD + chunk(b'data: {"error"%bnull,"id":"1"}\n\n' % colon))
+    upstream.transport.close()
+    world.run()
+    assert b"upstream_disconnected" in client.take()
 
 
 def test_an_event_after_an_error_does_not_hide_that_the_stream_was_cut() -> None:

@@ -105,6 +105,7 @@ class Core:
             use = head.use.within(entry.body, entry.reply, entry.tail)
         except WireError:
             raise Miss from None
+        self._window.use(entry)  # now, as the edge did: what comes meanwhile goes by that
         known = Known(entry.body, entry.reply, entry.tail, entry.take_ready())
         return Received(head, data, entry, use, known, entry.names)
 
@@ -120,8 +121,6 @@ class Core:
         """Remember the body that was decoded, and passed `check`, if it is not too large, and the
         `names` in it."""
         before = received.entry
-        if before is not None:
-            self._window.use(before)
         known, tail = names.to_keep(body), received.use.tail
         entry = Entry(number, scope, body, tenant, names=known, tail=tail)
         if before is not None and received.use.replaces:

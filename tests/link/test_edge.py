@@ -423,6 +423,25 @@ def test_damage_is_a_miss_with_a_reference_and_an_error_without() -> None:
     assert core.size == size
 
 
+def test_an_entry_is_used_by_any_message_that_refers_to_it() -> None:
+    """m2m-link(7), what is remembered: whatever becomes of the message after step 5."""
+    link = ends()
+    old, entry, other = link.exchange(turn(1)), link.exchange(turn(2)), link.exchange(b"x" * 100)
+    assert old.kept is not None and entry.kept is not None and other.kept is not None
+    text = turn(2)
+    with pytest.raises(Miss):  # step 5
+        link.core.receive(7, ONE, encode(text, Use(True), Known(text, b"reply")).message(4))
+    assert old.kept.body
+    link.clock.now += Bounds().seconds / 2
+    damaged = encode(text, Use(), Known(text)).message(4)[:-1]
+    with pytest.raises(Miss):
+        link.core.receive(7, ONE, damaged).decode(LIMIT)
+    assert not old.kept.body
+    link.clock.now += Bounds().seconds * 3 / 4
+    assert receive(link.core, 9, ONE, encode(text, Use(), Known(text)).message(6)) == text
+    assert not other.kept.body
+
+
 def test_an_entry_is_held_while_its_reference_is_decoded() -> None:
     """Others may push it out meanwhile."""
     link = ends(Bounds(scope=14_000, connection=14_000))

@@ -100,6 +100,7 @@ class CoreLink:
                 stream,
                 content,
                 lambda number: self._lookup(number, fields, target, now),
+                lambda number: self._memory.use(number, now, drop_replaced=True),
                 self._largest,
             )
             scope = memory.scope(fields, target, body)
@@ -121,7 +122,6 @@ class CoreLink:
         entry = self._memory[number]
         if memory.credentials(fields, target) != entry.scope.credentials:
             raise message.Miss("other credentials")
-        self._memory.use(number, now, drop_replaced=True)
         return entry
 
     def ended(self, stream: int, answer: Answer) -> None:

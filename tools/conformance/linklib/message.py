@@ -205,12 +205,13 @@ def read(
     stream: int,
     message: bytes,
     lookup: Callable[[int], Entry],
+    use: Callable[[int], None],
     largest: int,
 ) -> tuple[bytes, Reference | None, Entry | None]:
     """What a core does, steps 3 to 7: the body, and what it continued.
 
-    `lookup` gives the entry of a number, or raises Miss. Raises Broken (400), Miss (409) and
-    TooLarge (413).
+    `lookup` gives the entry of a number, or raises Miss; `use` is told of it after step 5. Raises
+    Broken (400), Miss (409) and TooLarge (413).
     """
     reader = Reader(message)
     reference = read_reference(reader, stream)
@@ -222,6 +223,7 @@ def read(
         if reference.is_insertion:
             at = place_of(reference, entry)
             before, after = entry.body[:at], entry.body[at:]
+        use(reference.entry)
     if (size >> 1) + len(before) + len(after) > largest:
         raise TooLarge
     try:

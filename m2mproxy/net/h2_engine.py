@@ -26,6 +26,7 @@ from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, DataReceived, Event, StreamEnded, StreamReset
 from h2.exceptions import (
     InvalidBodyLengthError,
+    NoSuchStreamError,
     ProtocolError,
     StreamClosedError,
 )
@@ -245,7 +246,7 @@ class Engine(H2Connection):
             if not self._concerns_one_stream(frame, error):
                 coded = isinstance(error.__cause__, HPACKError)  # RFC 9113 4.3
                 code = ErrorCodes.COMPRESSION_ERROR if coded else error.error_code
-                raise FrameError(code, str(error)) from None
+                raise FrameError(code, _reason(error)) from None
         # RFC 9113 8.1.1: a malformed message is its stream's error.
         stream_id = frame.stream_id
         self.reset_stream(stream_id, ErrorCodes.PROTOCOL_ERROR)
@@ -341,6 +342,13 @@ class Engine(H2Connection):
 def _has_begun(machine: H2StreamStateMachine) -> bool:
     """Whether payload may come on a stream."""
     return machine.state in _BRINGS and bool(machine.headers_received)
+
+
+def _reason(error: ProtocolError) -> str:
+    """For people. Of a stream that is not there the library says only the number."""
+    if isinstance(error, NoSuchStreamError):
+        return f"a frame came on stream {error.stream_id}, which is not open"
+    return str(error)
 
 
 def _again(frame: Frame) -> StreamReset:

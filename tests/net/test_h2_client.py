@@ -511,3 +511,12 @@ def test_a_client_that_does_not_read_letters_one_by_one_holds_them_back_and_gets
     say(world, data(call.id, b"", True))  # type: ignore[attr-defined]
     assert (ask.body, ask.complete) == (first + words, True)
     assert world.at_rest
+
+
+def test_a_frame_on_a_stream_that_is_over_is_told_as_such() -> None:
+    world = World(pair=PAIR)
+    world.ask(new=True)
+    world.ask(new=True)
+    say(world, head(OK, 1, end=True) + head(OK, 1))
+    assert code(world) == "upstream_protocol_error"
+    assert "stream 1, which is not open" in str(world.ended[-1].fault)

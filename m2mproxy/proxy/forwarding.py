@@ -51,7 +51,8 @@ class Forwarding:
         if self._forwarded:
             is_kept = len(request.authority) <= _LONGEST_HOST
             make = forwarded_element if is_kept else forwarded_element.__wrapped__
-            headers.append((b"forwarded", make(client, request.authority, request.scheme)))
+            host = client.rpartition(":")[0]  # without the port, which no two connections share
+            headers.append((b"forwarded", make(host, request.authority, request.scheme)))
         if self._key is not None and not has_credential(self._profile, marked):
             if marked:
                 headers.drop(self._profile.credential_headers)  # those that are empty
@@ -70,9 +71,9 @@ def _refuse(marked: list[Field]) -> None:
 
 
 @lru_cache(1024)
-def forwarded_element(client: str, authority: bytes, scheme: bytes) -> bytes:
-    """One element of Forwarded (RFC 7239 4): for, host, proto."""
-    host, _, _ = client.rpartition(":")
+def forwarded_element(host: str, authority: bytes, scheme: bytes) -> bytes:
+    """One element of Forwarded (RFC 7239 4): for, host, proto. `host` is the client's, in brackets
+    where it is one of IPv6; "" where it is not known."""
     if not host:
         node = "unknown"
     elif host.startswith("["):

@@ -7,6 +7,8 @@ from link import Raw, Split
 from wire import read_request
 from world import HOST, World, chunk, get, post, reply
 
+from m2mproxy.http.headers import Headers
+from m2mproxy.http.message import Request
 from m2mproxy.proxy.forwarding import forwarded_element
 
 
@@ -119,6 +121,16 @@ def test_a_host_that_is_longer_than_any_is_told_and_not_kept() -> None:
     seen, _ = exchange(World(), request, reply(b"[]"))
     assert lines(seen)[-1] == b'forwarded: for=192.0.2.7;host="%b";proto=http' % host
     assert forwarded_element.cache_info().currsize == kept
+
+
+def test_what_is_told_of_a_host_is_remembered_once_whatever_its_port() -> None:
+    forwarding = World().context.routes.upstream.forwarding
+    kept = forwarded_element.cache_info().currsize
+    for port in (40001, 40002, 40003):
+        request = Request(b"GET", b"/v1/models", b"one-of-many", Headers())
+        forwarding.prepare(request, f"192.0.2.9:{port}")
+        assert request.headers.get(b"forwarded") == b'for=192.0.2.9;host="one-of-many";proto=http'
+    assert forwarded_element.cache_info().currsize == kept + 1
 
 
 def test_forwarded_can_be_left_out() -> None:

@@ -27,6 +27,7 @@ from m2mproxy.http.flow import Signal
 from m2mproxy.http.message import Origin
 from m2mproxy.net import h1_client, h2_client
 from m2mproxy.net.connection import LoopTurn, Owner, Runtime
+from m2mproxy.net.deadline import Deadlines
 from m2mproxy.net.pool import Pool
 from m2mproxy.net.tcp import Dialled
 from m2mproxy.net.watchdog import Watchdog
@@ -93,7 +94,8 @@ class World:
         self.split = split
         self.config = _config(settings)
         limits = self.config.limits
-        self.runtime = Runtime(LoopTurn(self.loop), self.loop, self.config.timeouts, limits)
+        turn, deadlines = LoopTurn(self.loop), Deadlines(self.loop)
+        self.runtime = Runtime(turn, self.loop, self.config.timeouts, limits, deadlines)
         self.pool = Pool(self.runtime, self, limits.upstream_connections)
         psk = self.config.peer.psk
         self.forms = forms_of(self.config, AeadSeal(psk) if psk else None, vocabularies)

@@ -19,6 +19,7 @@ from m2mproxy.http.flow import Signal
 from m2mproxy.http.headers import Field, Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.net.connection import LoopTurn, Runtime, Session, Stream
+from m2mproxy.net.deadline import Deadlines
 from m2mproxy.net.dial import Dialler
 from m2mproxy.net.pool import Pool
 from m2mproxy.proxy.providers import key_field
@@ -74,7 +75,8 @@ class ProbeClient:
         self._seconds = config.timeouts.connect
         tls = parts.client_tls
         self.tls = Watched(ssl.PROTOCOL_TLS_CLIENT, tls.context) if tls is not None else None
-        runtime = Runtime(LoopTurn(loop), loop, config.timeouts, config.limits)
+        turn, deadlines = LoopTurn(loop), Deadlines(loop)
+        runtime = Runtime(turn, loop, config.timeouts, config.limits, deadlines)
         self._dialler = Dialler(runtime, self.tls, config.upstream_http)
         self._pool = Pool(runtime, self._dialler, _CONNECTIONS)
 

@@ -23,6 +23,7 @@ from m2mproxy.http.faults import Fault
 from m2mproxy.http.flow import Signal
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
+from m2mproxy.net.deadline import Deadlines
 
 # 1xx responses before the last one; nobody needs as many, and they wait for no reader.
 MOST_INFORMATIONAL = 100
@@ -270,3 +271,4 @@ class Runtime(NamedTuple):
     loop: asyncio.AbstractEventLoop
     timeouts: Timeouts
     limits: Limits
+    deadlines: Deadlines

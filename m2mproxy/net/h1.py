@@ -42,7 +42,7 @@ class H1(MessageReader):
     def __init__(self, owner: Owner, runtime: Runtime) -> None:
         super().__init__(runtime.limits)
         self._owner = owner
-        self._turn, self._loop, self._timeouts, _ = runtime
+        self._turn, self._loop, self._timeouts = runtime.turn, runtime.loop, runtime.timeouts
         self._transport: asyncio.Transport | None = None
         self._client = ""
         self._certificate = b""
@@ -50,7 +50,7 @@ class H1(MessageReader):
         self._gate = Gate()
         self._full = False  # the transport takes no more for now
         self._writer = MessageWriter(runtime.turn, self, self._gate)
-        self._deadline = Deadline(runtime.loop, self._expired)
+        self._deadline = Deadline(runtime.loop, self._expired, runtime.deadlines)
         self._intake = Intake(runtime, self._deadline)
         # The exchange under way.
         self._stream: H1Stream | None = None

@@ -94,7 +94,7 @@ class H2:
         announce: Mapping[int, int],
     ) -> None:
         self._owner = owner
-        self._turn, loop, self._timeouts, limits = runtime
+        self._turn, loop, self._timeouts, limits, deadlines = runtime
         self._loop, self._limits = loop, limits
         self._transport: asyncio.Transport | None = None
         self._is_client = client
@@ -109,7 +109,7 @@ class H2:
         self._frames = FrameReader(budget, limits.header_bytes, in_pieces=client)
         self._frames_seen = 0
         self._writer = FrameWriter(self._engine, budget, loop.time, self._settle)
-        self._deadline = Deadline(loop, self._expired)
+        self._deadline = Deadline(loop, self._expired, deadlines)
         self._streams: dict[int, H2Stream] = {}
         self._reading = self._writable = True
         self._queued = False

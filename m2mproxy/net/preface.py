@@ -30,7 +30,7 @@ class Undecided:
         self._owner = owner
         self._timeouts = runtime.timeouts
         self._choose = choose
-        self._deadline = Deadline(runtime.loop, self._expired)
+        self._deadline = Deadline(runtime.loop, self._expired, runtime.deadlines)
         self._transport: asyncio.Transport | None = None
         self._data = b""
 

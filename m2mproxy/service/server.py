@@ -24,6 +24,7 @@ from m2mproxy.codec.token_native import Vocabularies
 from m2mproxy.config import Config
 from m2mproxy.http.faults import Fault
 from m2mproxy.net.connection import LoopTurn, Runtime
+from m2mproxy.net.deadline import Deadlines
 from m2mproxy.net.dial import Dialler
 from m2mproxy.net.pool import Pool
 from m2mproxy.net.watchdog import Watchdog
@@ -114,7 +115,8 @@ class Server:
         self._stats = Stats()
         self._writer = LineWriter(loop, _STDERR)
         self._log = Log(config.logging, self._writer)
-        runtime = Runtime(LoopTurn(loop), loop, config.timeouts, config.limits)
+        turn, deadlines = LoopTurn(loop), Deadlines(loop)
+        runtime = Runtime(turn, loop, config.timeouts, config.limits, deadlines)
         tls = built.client_tls.context if built.client_tls is not None else None
         self._watchdog = Watchdog(loop)
         self._dialler = Dialler(runtime, tls, config.upstream_http, self._watchdog)

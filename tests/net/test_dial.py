@@ -25,6 +25,7 @@ from m2mproxy.http.flow import Signal
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Origin, Request, Response
 from m2mproxy.net.connection import LoopTurn, Runtime
+from m2mproxy.net.deadline import Deadlines
 from m2mproxy.net.dial import Dialler
 from m2mproxy.net.pool import Pool
 from m2mproxy.net.tls import client_context
@@ -87,7 +88,9 @@ class Bed:
     ) -> None:
         self.loop = asyncio.get_running_loop()
         timeouts = Timeouts(connect=connect, upstream_keepalive=4)
-        runtime = Runtime(LoopTurn(self.loop), self.loop, timeouts, Limits())
+        runtime = Runtime(
+            LoopTurn(self.loop), self.loop, timeouts, Limits(), Deadlines(self.loop)
+        )
         self.dialler = Dialler(runtime, tls, http)
         self.pool = Pool(runtime, self.dialler, 10)
 

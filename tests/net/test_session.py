@@ -18,6 +18,7 @@ from m2mproxy.http.faults import Fault, UpstreamFault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.net.connection import Connection, LoopTurn, Runtime, Session, Stream
+from m2mproxy.net.deadline import Deadlines
 from m2mproxy.net.h1_client import H1Client
 from m2mproxy.net.h2_client import ASK_AFTER, GIVE_UP_AFTER, H2Client
 from m2mproxy.net.h2_server import H2Server
@@ -34,7 +35,9 @@ class Bed:
         self.streams: list[Stream] = []
         self.events: list[str] = []
         self.end = Raw()
-        runtime = Runtime(LoopTurn(self.loop), self.loop, Timeouts(), Limits())
+        runtime = Runtime(
+            LoopTurn(self.loop), self.loop, Timeouts(), Limits(), Deadlines(self.loop)
+        )
         tcp = Tcp(lambda _: role(self, runtime))
         join(self.loop, self.end, tcp, split)
         self.loop.run()

@@ -114,8 +114,8 @@ class Exchange(Record):
             if isinstance(route, LocalRoute):
                 self._reply(*await answered(route, self.request, self.downstream, self._held))
             else:
-                upload = await self._prepare(route)
-                self._relay(route, await self._response(route, upload))
+                # No name for the upload, which would hold it as long as the response lasts.
+                self._relay(route, await self._response(route, await self._prepare(route)))
                 await self._done
         except Fault as fault:
             self.fault = fault
@@ -291,6 +291,7 @@ class Exchange(Record):
         if upload.ended:
             self._held.free()
             self._put_away(upload)
+            self.request.headers.clear()
 
     async def _without_link(self, route: UpstreamRoute, linked: Linked, upload: Pump) -> Pump:
         """The connection is none: the body goes as it would have gone without links."""
@@ -318,6 +319,7 @@ class Exchange(Record):
         if not wait.done:
             self._patience.enter(Phase.POOL if full else Phase.CONNECT, self._context.clock())
         stream = self.upstream = await wait
+        self._wait = None
         self._patience.enter(Phase.CONNECT, self._context.clock())  # coding may take a while
         route.links.edge(stream.session)  # known from now on, should it be one
         stream.on_informational = without_link_field(self.downstream.send_response)
@@ -343,6 +345,7 @@ class Exchange(Record):
     def _relay(self, route: UpstreamRoute, response: Response) -> None:
         """Begin to pass the response on. `_done` tells when it has passed."""
         assert self.upstream is not None
+        self.upstream.on_informational = None
         clock = self._context.clock
         self.answered = clock()
         self._patience.enter(Phase.IDLE, self.answered)

@@ -18,6 +18,7 @@ COMMENT = b":\n\n"
 # How servers tell an error within a stream, and so do we (errors.py). Some have "error":null in
 # events that tell none.
 _is_error = re.compile(rb'data: \{"error": ?+(?!null\b)|event: error\n').match
+_IN_ERRORS = b"error"
 # So much of the end is looked at when a stream breaks; no error event of ours is longer.
 _KEPT = 2048
 
@@ -47,7 +48,11 @@ class Boundary:
         last = bytes(chunk[-_KEPT:])  # no view, which keeps a buffer
         # Most chunks are whole events, and of a long one nothing before its end is asked for.
         is_enough = len(chunk) > _KEPT or (len(last) >= 3 and self.between_events)
-        self._last = last if is_enough else self._last[-_KEPT:] + last
+        if not is_enough:
+            last = self._last[-_KEPT:] + last
+        # A stream can stay at its last event for long: all of it only where it may tell an error.
+        may_go = last.endswith(_ENDS) and last.find(_IN_ERRORS) < 0
+        self._last = last[-3:] if may_go else last
 
     @property
     def between_events(self) -> bool:

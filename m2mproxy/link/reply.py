@@ -17,7 +17,7 @@ import json
 import re
 from collections.abc import Iterator
 from itertools import chain, islice
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -29,6 +29,8 @@ from m2mproxy.link.reply_messages import Blocks, message_of
 
 # A reply of which there is more is not remembered: neither it nor what is left of an event.
 MOST = 512 * 1024
+# Of each reply so many bytes take no room: the limit of requests is their bound.
+_UNCOUNTED = 64 * 1024
 # A reply of more messages is none, and of so many parts of it the ids are known: each takes 2 µs.
 _MOST_MESSAGES = _MOST_PARTS = 1024
 # Choices (`n`) of which the texts are kept apart.
@@ -45,14 +47,27 @@ _escaped = re.compile(rb"\\u(?!00)[0-9A-Fa-f]{4}").search
 _digit, _letter = re.compile("[0-9]"), re.compile("[A-Za-z]")
 
 
+class Room(Protocol):
+    """Memory that all readers share, in bytes."""
+
+    def take(self, size: int) -> bool:
+        """Take so much; False, and none taken, where there is less."""
+
+    def give(self, size: int) -> None:
+        """Give so much back."""
+
+
 class ReplyReader:
-    """Reads one response as it passes. `feed` never fails: what is not understood is no reply."""
+    """Reads one response as it passes. `feed` never fails: what is not understood is no reply, nor
+    is what there is no room for. Whoever does not come to `finish` has to `drop` it."""
 
-    __slots__ = ("_events", "_given_up", "_held", "_of")
+    __slots__ = ("_events", "_given_up", "_held", "_of", "_room", "_taken")
 
-    def __init__(self, events: bool) -> None:
+    def __init__(self, events: bool, room: Room | None = None) -> None:
         """`events` tells an event stream from a JSON body."""
         self._events = events
+        self._room = room
+        self._taken = _UNCOUNTED
         self._held = bytearray()  # the line, or the body, so far
         self._of: _Stream | None = None  # made for the first event
         self._given_up = False
@@ -69,8 +84,17 @@ class ReplyReader:
             self._held = bytearray(lines[-1])
         else:
             self._held += chunk
-        if len(self._held) > MOST:
-            self._give_up()
+        size = len(self._held) + (self._of.size if self._of is not None else 0)
+        if len(self._held) > MOST or (size > self._taken and not self._grow(size)):
+            self.drop()
+
+    def _grow(self, size: int) -> bool:
+        """Whether there is room for `size` bytes in all. It is asked for in steps."""
+        more = size - self._taken + _UNCOUNTED
+        if self._room is not None and not self._room.take(more):
+            return False
+        self._taken += more
+        return True
 
     @property
     def _stream(self) -> _Stream:
@@ -78,21 +102,27 @@ class ReplyReader:
             self._of = _Stream()
         return self._of
 
-    def _give_up(self) -> None:
+    def drop(self) -> None:
+        """Hold nothing any more: there is no reply."""
         self._given_up = True
         self._held, self._of = bytearray(), None
+        if self._room is not None:
+            self._room.give(self._taken - _UNCOUNTED)
+        self._taken = _UNCOUNTED
 
     def _line(self, line: bytes) -> None:
         if len(line) > MOST or self._stream.size > MOST:
-            self._give_up()
+            self.drop()
         elif line.startswith(_EVENT) and not self._given_up:
             self._stream.take(_parsed(line[len(_EVENT) :]), len(line))
 
     def finish(self) -> list[dict[str, Any]]:
         """The response is complete: its messages, or what else the application sends back."""
         if self._given_up or self._stream.size > MOST:
+            self.drop()
             return []
         messages = self._stream.messages() if self._events else _of_body(_parsed(self._held))
+        self.drop()
         return messages if len(messages) <= _MOST_MESSAGES else []
 
 

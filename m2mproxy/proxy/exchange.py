@@ -167,7 +167,8 @@ class Exchange(Record):
 
     async def _scanned(self, guard: Guard, body: Body) -> Body:
         """The body, if the scanner lets it pass."""
-        inspection = self.inspection = Inspection(guard.reads_replies)
+        room = self._context.holds.replies
+        inspection = self.inspection = Inspection(guard.reads_replies, room)
         return await guard.inspect(self.request, self.downstream, body, inspection, self._held)
 
     def _address(self, route: UpstreamRoute, model: str | None) -> None:
@@ -186,10 +187,13 @@ class Exchange(Record):
         self._sizing = None
         return body
 
+    def _new_linked(self) -> Linked:
+        return Linked(self._context.later, self._context.holds.replies)
+
     async def _kept_for_link(self, route: UpstreamRoute, body: Body) -> Body:
         """The body, held so that it can go on a link."""
         invite(self.request, self.downstream)
-        linked = self._linked = self._linked or Linked(self._context.later)
+        linked = self._linked = self._linked or self._new_linked()
         tenant = self._context.links.tenant(self.request, self.downstream.certificate)
         return await linked.hold(self.request, body, tenant, route.links)
 
@@ -224,7 +228,7 @@ class Exchange(Record):
         links, limit = self._context.links, self._context.config.max_body
         run, forms, held = self._context.offload.run, self._context.forms, self._held
         if is_linked(self.request.headers):
-            self.ledger, self._linked = Ledger(), Linked(self._context.later)
+            self.ledger, self._linked = Ledger(), self._new_linked()
             return await self._linked.receive(
                 self.downstream, self.request, limit, self.ledger, links, run, held
             )
@@ -407,6 +411,9 @@ class Exchange(Record):
 
     def _release(self) -> None:
         self._held.free()
+        for reader in (self._linked, self.inspection):
+            if reader is not None:
+                self._context.later(reader.leave)  # behind `_seen`, which may be to come
         if self._wait is not None:
             self._wait.leave()
         for pump in (self._upload, self._download):

@@ -1,6 +1,7 @@
-"""Room for request bodies that are in memory as a whole: those that are read before they go on, to
-be decoded or scanned, and those that are held until the head of the response shows that they need
-not be sent again, since they went on a link, or coded.
+"""Room for bodies that are in memory as a whole. Of requests: those that are read before they go
+on, to be decoded or scanned, and those that are held until the head of the response shows that they
+need not be sent again, since they went on a link, or coded. Of replies: those that are read as they
+pass, to be remembered or scanned.
 
 The one rule: all of them together take no more than their room, and an exchange gives back what it
 took, however it ends. A request that there is no room to hold passes as it is; one that there is no
@@ -26,6 +27,8 @@ class Holds:
         """In bytes: `most` of what is held, `read` of what is read."""
         self.room = Room(most)
         self.reading = Room(read)
+        self.replies = Room(most)
+        """For the replies of all exchanges, which go on unread where there is none left."""
         self.most = most
         self.refused = 0
         """Requests that were not held, since the start."""

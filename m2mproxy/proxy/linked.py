@@ -17,7 +17,7 @@ from m2mproxy.http.faults import ClientFault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.link.core import Core, Miss, Received
-from m2mproxy.link.reply import ReplyReader, render
+from m2mproxy.link.reply import ReplyReader, Room, render
 from m2mproxy.link.scope import Names, names_in, scope
 from m2mproxy.link.window import Entry
 from m2mproxy.net.connection import Stream
@@ -82,11 +82,12 @@ def _read(received: Received, tenant: bytes, limit: int) -> tuple[bytes, bytes, 
 class Linked:
     """What is remembered of an exchange."""
 
-    __slots__ = ("_before", "_core", "_kept", "_later", "_reader", "_was_read", "turn")
+    __slots__ = ("_before", "_core", "_kept", "_later", "_reader", "_room", "_was_read", "turn")
 
-    def __init__(self, later: Later) -> None:
-        """`later` is for what nobody waits for."""
+    def __init__(self, later: Later, room: Room) -> None:
+        """`later` is for what nobody waits for, `room` for the replies that are read."""
         self._later = later
+        self._room = room
         self.turn: Turn | None = None
         """The request, as it goes to an upstream."""
         self._was_read = False  # the body, whether it is remembered or not
@@ -201,7 +202,9 @@ class Linked:
         """What shall see the plain bytes of the response as they pass."""
         if not self.wants(response):
             return []
-        self._reader = ReplyReader(codings.Kind.of(response) is codings.Kind.EVENTS)
+        self._reader = ReplyReader(
+            codings.Kind.of(response) is codings.Kind.EVENTS, self._room
+        )
         return [self._reader.feed]
 
     def complete(self) -> None:
@@ -215,3 +218,9 @@ class Linked:
             self.turn.replied(messages)
         if self._core is not None and self._kept is not None:
             self._core.replied(self._kept, render(messages, self._kept.body))
+
+    def leave(self) -> None:
+        """The exchange is over: what was read of a response that is not complete is none."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.drop()

@@ -18,7 +18,7 @@ from m2mproxy.config import Security
 from m2mproxy.http.body import Body, Chunk
 from m2mproxy.http.faults import ClientFault
 from m2mproxy.http.message import Request, Response
-from m2mproxy.link.reply import ReplyReader
+from m2mproxy.link.reply import ReplyReader, Room
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy.codings import Kind, media_type
 from m2mproxy.proxy.gather import change
@@ -112,11 +112,14 @@ class Inspection:
         links: in the reply, that look as if they carried data away; None where nobody looked.
     """
 
-    __slots__ = ("_reader", "_reads_reply", "links", "model", "refused", "skipped", "verdict")
+    __slots__ = (
+        "_reader", "_reads_reply", "_room", "links", "model", "refused", "skipped", "verdict",
+    )  # fmt: skip
 
-    def __init__(self, reads_reply: bool) -> None:
-        """`reads_reply` is whether the reply is looked through."""
+    def __init__(self, reads_reply: bool, room: Room) -> None:
+        """`reads_reply` is whether the reply is looked through, which takes `room`."""
         self._reads_reply = reads_reply
+        self._room = room
         self.skipped = ""
         self.verdict: Verdict | None = None
         self.model = ""
@@ -128,13 +131,19 @@ class Inspection:
         """What shall see the plain bytes of the response as they pass."""
         if not self._reads_reply:
             return []
-        self._reader = ReplyReader(Kind.of(response) is Kind.EVENTS)
+        self._reader = ReplyReader(Kind.of(response) is Kind.EVENTS, self._room)
         return [self._reader.feed]
 
     def reply(self) -> list[dict[str, Any]]:
         """The messages of the response, which is complete, as far as they were read."""
         reader, self._reader = self._reader, None
         return reader.finish() if reader is not None else []
+
+    def leave(self) -> None:
+        """The exchange is over, whether the response is complete or not."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.drop()
 
 
 class Guard:

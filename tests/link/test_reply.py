@@ -17,6 +17,7 @@ from openai.types.chat import ChatCompletionMessage
 
 from m2mproxy.link import reply
 from m2mproxy.link.reply import ReplyReader, render, secrets
+from m2mproxy.proxy.room import Room
 
 Messages = list[dict[str, Any]]
 
@@ -785,3 +786,32 @@ def test_a_random_id_is_a_secret(name: str) -> None:
 def test_the_id_of_what_is_no_call_is_no_secret() -> None:
     assert secrets([{"id": "msg_abc123DEF456", "type": "message", "role": "assistant"}]) == []
     assert secrets([{"content": [{"id": "srv_abc123DEF456", "type": "text"}]}]) == []
+
+
+@pytest.mark.parametrize("events", [True, False])
+def test_what_there_is_no_room_for_is_no_reply(events: bool) -> None:
+    room, texts = Room(300_000), ["x" * 50_000] * 4
+    if events:
+        pieces = [sse(delta(content=text)) for text in texts]
+    else:
+        whole = json.dumps({"choices": [{"message": {"content": "".join(texts)}}]}).encode()
+        pieces = [whole[:100_000], whole[100_000:]]
+    first, second = ReplyReader(events, room), ReplyReader(events, room)
+    for reader in (first, second):
+        for piece in pieces:
+            reader.feed(piece)
+    assert 100_000 < 300_000 - room.free < 220_000
+    assert second.finish() == []
+    assert first.finish()[0]["content"] == "".join(texts)
+    assert room.free == 300_000
+
+
+def test_one_that_is_dropped_gives_its_room_back_once() -> None:
+    room = Room(1 << 20)
+    reader = ReplyReader(False, room)
+    reader.feed(b" " * 200_000)
+    assert room.free <= (1 << 20) - 136_000
+    reader.drop()
+    reader.feed(b" " * 200_000)
+    assert reader.finish() == []
+    assert room.free == 1 << 20

@@ -17,6 +17,7 @@ from m2mproxy.proxy.held import Held, Holds
 
 KIB = 1024
 JSON = (b"content-type", b"application/json")
+KEY = (b"authorization", b"Bearer key")
 EACH_CLIENT = pytest.mark.parametrize("pair", [("1.1", "1.1"), ("2", "1.1")], ids="-".join)
 
 
@@ -110,3 +111,27 @@ def test_what_a_few_coded_bytes_make_counts() -> None:
     world.call().reply(b"{}")
     world.run()
     assert holds.reading.free == 300 * KIB
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["to its end", "cut"])
+def test_a_reply_that_a_link_reads_takes_room_on_both_sides_and_gives_it_back(whole: bool) -> None:
+    there, here = Holds(), Holds()
+    edge = Edge(World(holds=there, **ON), "2", holds=here)
+    body = json.dumps({"messages": [{"role": "user", "content": "x" * 100}]}).encode()
+    edge.exchange(body, b"{}", KEY)  # from here on there is a link
+    free = there.replies.free
+    ask = edge.ask(body, b"/v1/chat/completions", JSON, KEY)
+    call = edge.core.call()
+    call.respond(200, JSON)
+    call.send(sized(300 * KIB)[:-1])
+    edge.run()
+    assert 300 * KIB < free - there.replies.free + 64 * KIB < 400 * KIB
+    assert 300 * KIB < free - here.replies.free + 64 * KIB < 400 * KIB
+    if whole:
+        call.send(b"}")
+        call.end()
+    else:
+        call.abort()
+    edge.run()
+    assert ask.broken is not whole
+    assert there.replies.free == here.replies.free == free

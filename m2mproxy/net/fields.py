@@ -217,22 +217,24 @@ def _take_out(request: Request | None, headers: Headers) -> bytes | None:
     """
     host: bytes | None = None
     special = [field for field in headers if field[0] in _LOOKED_AT]
-    for field in special:
-        name, value = field
+    gone: set[bytes] = set()
+    for name, value in special:
         if name in _CONNECTION_FIELDS:
             raise Malformed(f"{name.decode()} belongs to HTTP/1 connections")
         if name == b"te":
             if request is None or value.lower() != b"trailers":
                 raise Malformed('te may only say "trailers"')
             request.takes_trailers = True
-            headers.remove(field)
+            gone.add(name)
         elif name == b"host" and request is not None:
             if host is not None:
                 raise Malformed("host occurs more than once")
             host = value
-            headers.remove(field)
+            gone.add(name)
         elif name.startswith(b"proxy-"):
-            headers.remove(field)  # for us alone (RFC 9110 11.7)
+            gone.add(name)  # for us alone (RFC 9110 11.7)
+    if gone:
+        headers.drop(gone)
     if sum(name == b"cookie" for name, _ in special) > 1:
         _join_cookies(headers)
     return host

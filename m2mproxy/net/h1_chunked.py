@@ -28,13 +28,16 @@ LAST_CHUNK = b"0\r\n\r\n"
 class ChunkedReader:
     """One chunked body. Feed it until it is `done`."""
 
-    __slots__ = ("_after", "_held", "_left", "_max_fields", "_max_trailers", "done", "trailers")
+    __slots__ = (
+        "_after", "_held", "_left", "_max_fields", "_max_trailers", "_searched", "done", "trailers",
+    )
 
     def __init__(self, max_trailers: int, max_fields: int) -> None:
         """`max_trailers` bounds the trailer section in bytes, `max_fields` its fields."""
         self._left = 0  # payload still to come in this chunk
         self._after = False  # the CRLF after the payload is still to come
         self._held = b""  # the start of a line or of the trailer section
+        self._searched = 0  # bytes of what is held in which the trailer section does not end
         self._max_trailers = max_trailers
         self._max_fields = max_fields
         self.done = False
@@ -85,12 +88,13 @@ class ChunkedReader:
         if data.startswith(b"\r\n", position):
             self.done = True
             return data[position + 2 :]
-        end = data.find(b"\r\n\r\n", position)
+        end = data.find(b"\r\n\r\n", max(position, self._searched - 3))
         if end < 0:
             # Three bytes more may be the beginning of the section's end.
             if len(data) - position > self._max_trailers + 3:
                 raise Malformed("the trailer section is too large", 431)
             self._held = data[start:]
+            self._searched = len(self._held)
             return b""
         if end - position > self._max_trailers:
             raise Malformed("the trailer section is too large", 431)

@@ -100,19 +100,21 @@ class _Special:
         self.chunked = self.te = False
         self.upgrade = b""
         self.close = minor == 0
-        for field in [field for field in fields if field[0] in _LOOKED_AT]:
-            name, value = field
+        gone = _TAKEN_OUT
+        for name, value in [field for field in fields if field[0] in _LOOKED_AT]:
             if name == b"content-length":
                 if self.length is not None:
                     raise Malformed("content-length occurs more than once")
                 self.length = parse_length(value)
-                continue
-            if name == b"host":
+            elif name == b"host":
                 if self.host is not None:
                     raise Malformed("host occurs more than once")
                 self.host = value
             elif name == b"connection":
-                self._options(fields, value)
+                if value != b"keep-alive":
+                    options = tokens(value)
+                    self.close = self.close or b"close" in options
+                    gone |= nominated(options) - _LOOKED_AT
             elif name == b"transfer-encoding":
                 check_chunked(fields, minor)
                 self.chunked = True
@@ -120,14 +122,7 @@ class _Special:
                 self.te = self.te or b"trailers" in tokens(value)
             elif name == b"upgrade":
                 self.upgrade = value
-            fields.remove(field)
-
-    def _options(self, fields: Headers, value: bytes) -> None:
-        if value == b"keep-alive":
-            return
-        options = tokens(value)
-        self.close = self.close or b"close" in options
-        fields.drop(nominated(options) - _LOOKED_AT)
+        fields.drop(gone)  # at once: each by itself would be looked for in all of them
 
 
 def read_request(head: RequestHead) -> tuple[Request, bool]:

@@ -20,19 +20,20 @@ from m2mproxy.net.h1_chunked import ChunkedReader
 
 _MAX_EMPTY_LINES = 8
 _CR = 0x0D
-# A method, or "HTTP".
+# A method, or "HTTP", of which the first letter is enough.
 _begins = re.compile(TOKEN).match
 
 
 class MessageReader:
     """Reads one message after the other. Subclasses fill in the `on_` methods."""
 
-    __slots__ = ("_chunks", "_held", "_left", "_limits", "_read")
+    __slots__ = ("_chunks", "_held", "_left", "_limits", "_read", "_searched")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._read: Callable[[bytes], bytes] = self._read_head
         self._held = b""
+        self._searched = 0  # bytes of a head that comes in pieces, in which its end is not
         self._left = 0
         self._chunks: ChunkedReader | None = None
 
@@ -121,35 +122,36 @@ class MessageReader:
     # -- states ---------------------------------------------------------------------------------
 
     def _read_head(self, data: bytes) -> bytes:
-        end = data.find(b"\r\n\r\n")
+        searched, self._searched = self._searched, 0
+        end = data.find(b"\r\n\r\n", max(searched - 3, 0))
         if end <= 0 or data[0] == _CR:
-            return self._incomplete_head(data)
+            return self._incomplete_head(data, searched)
         if end > self._limits.header_bytes:
             raise Malformed("the header section is too large", 431)
         self.on_head(data[:end])
         return data[end + 4 :]
 
-    def _incomplete_head(self, data: bytes) -> bytes:
+    def _incomplete_head(self, data: bytes, searched: int) -> bytes:
         # RFC 9112 2.2: some clients end a body with a line end of their own.
         for _ in range(_MAX_EMPTY_LINES):
             if not data.startswith(b"\r\n"):
                 break
-            data = data[2:]
+            data, searched = data[2:], 0
         else:
             raise Malformed("empty lines instead of a head")
         if data[:1] == b"\r" and len(data) > 1:
             raise Malformed("a carriage return without line feed")
-        if data[:1] not in b"\r" and not _begins(data):  # TLS, most likely: say it at once
+        if data[:1] not in b"\r" and not _begins(data, 0, 1):  # TLS, most likely: say it at once
             raise Malformed("what was sent is not HTTP/1")
-        if b"\r\n\r\n" in data:
+        if data.find(b"\r\n\r\n", max(searched - 3, 0)) >= 0:
             return data
         # Three bytes more than the limit may be the beginning of the head's end.
         if len(data) > self._limits.header_bytes + 3:
             raise Malformed("the header section is too large", 431)
         # A head with bare line feeds would never end: see it now, not at the deadline.
-        if data.count(b"\n") != data.count(b"\r\n"):
+        if data.count(b"\n", searched) != data.count(b"\r\n", max(searched - 1, 0)):
             raise Malformed("the header section has a line feed without carriage return")
-        self._held = data
+        self._held, self._searched = data, len(data)
         if data:
             self.on_head_begun()
         return b""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from link import Split
+from link import Split, bytewise
 
 from m2mproxy.http.body import Chunk
 from m2mproxy.http.headers import Headers
@@ -147,6 +147,16 @@ def test_trailers_cannot_change_what_the_message_is(name: bytes, split: Split) -
 def test_trailers_may_be_as_large_as_the_limit(split: Split) -> None:
     reading = Reading().feed(b"0\r\nx: " + b"v" * (LIMIT - 3) + b"\r\n\r\n", split)
     assert reading.reader.done
+
+
+def test_large_trailers_may_come_byte_by_byte() -> None:
+    reader = ChunkedReader(1 << 20, 100_000)
+    trailers = b"x: y\r\n" * (128 << 10 >> 3)
+    for byte in bytewise(b"0\r\n" + trailers + b"\r\n"):
+        assert not reader.done
+        reader.feed(byte, bool)
+    assert reader.done
+    assert reader.trailers == [(b"x", b"y")] * (128 << 10 >> 3)
 
 
 @pytest.mark.parametrize("end", [b"\r\n\r\n", b"vvvv"])

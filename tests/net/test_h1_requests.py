@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from link import Split
+from link import Split, bytewise
 from world import HOST, World, get, post, reply, transport_of
 
 ALL_BYTES = range(256)
@@ -131,6 +131,35 @@ def test_a_head_may_be_as_large_as_the_limit(split: Split) -> None:
     client = world.client()
     client.send(head_of_size(1024))
     assert world.upstream().take().startswith(b"GET /v1/x ")
+
+
+def test_a_large_head_may_come_byte_by_byte() -> None:
+    world = World(bytewise, limits_header_bytes=128 << 10)
+    client = world.client()
+    client.send(head_of_size(128 << 10))
+    assert world.upstream().take().startswith(b"GET /v1/x ")
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 3])
+def test_a_line_feed_alone_is_seen_wherever_the_head_was_cut(at: int) -> None:
+    world = World()
+    client = world.client()
+    start = b"GET /v1/x HTTP/1.1\r\nx: y"
+    for piece in (start, b"\r\nz: 1\n"[: at + 1], b"\r\nz: 1\n"[at + 1 :]):
+        client.send(piece)
+        world.run()
+    assert client.take().startswith(b"HTTP/1.1 400 ")
+
+
+def test_many_fields_that_end_here_are_taken_out_at_once() -> None:
+    world = World(limits_header_count=10_000, limits_header_bytes=1 << 20)
+    client = world.client()
+    fields = [*[b"te: a"] * 4000, *[b"connection: x%d" % at for at in range(4000)], b"x7: y"]
+    client.send(get(b"/v1/x", *fields, b"y: z"))
+    sent = world.upstream().take()
+    assert b"\r\ny: z\r\n" in sent
+    assert b"x7" not in sent
+    assert b"\r\nte: a" not in sent
 
 
 def test_a_head_over_the_limit_is_refused(split: Split) -> None:

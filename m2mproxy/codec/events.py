@@ -157,15 +157,16 @@ class EventsEncoder:
         """One batch, or several where there is a large event."""
         if self._history is None or len(plain) < after.LEAST:
             return self._small(plain)
-        out, small = b"", b""
+        out, done, at = b"", 0, 0
         for event in events_of(plain):
+            at += len(event)
             if len(event) < after.LEAST:
-                small += event
                 continue
-            if small:
-                out, small = out + self._small(small), b""
+            if done < at - len(event):
+                out += self._small(plain[done : at - len(event)])
             out += self._large(event) if self._history is not None else self._small(event)
-        return out + self._small(small) if small else out
+            done = at
+        return out + self._small(plain[done:]) if done < at else out
 
     def _large(self, event: bytes) -> bytes:
         assert self._history is not None

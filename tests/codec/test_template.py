@@ -150,3 +150,17 @@ def test_what_is_used_again_may_not_grow_without_bound() -> None:
     decoder.decode(b'\x1f\x03"a"', MOST)
     with pytest.raises(WireError):
         decoder.decode(b"\x10\x01\x01" + b"x" * 5000 + b'"', MOST)
+
+
+@pytest.mark.parametrize("event", [b"\n\n", b"\r\n\r\n", b":\n\n", b"data:\n\n", b'""\n\n'])
+def test_many_events_of_next_to_nothing_are_one_record(event: bytes) -> None:
+    batch = event * 1000
+    (written,) = there_and_back([batch])
+    assert written[0] == 0x1E
+    assert written.endswith(batch)
+
+
+def test_short_events_among_others_are_told_apart() -> None:
+    batch = b"".join(chunk("a") + b":\n\n" for _ in range(20))
+    (written,) = there_and_back([batch])
+    assert len(written) < len(batch) / 10

@@ -140,7 +140,9 @@ _usage: Callable[[tuple[object, ...]], Usage] = partial(tuple.__new__, Usage)
 class UsageReader:
     """Looks at one reply's plain bytes."""
 
-    __slots__ = ("_after", "_broken", "_events", "_held", "_last", "_said", "_seen", "_timings")
+    __slots__ = (
+        "_after", "_broken", "_deeper", "_events", "_held", "_last", "_said", "_seen", "_timings",
+    )
 
     def __init__(self, events: bool) -> None:
         """`events` tells an event stream, whose events may each say a part, from a JSON body, where
@@ -150,6 +152,8 @@ class UsageReader:
         # What came after the last usage, behind as many spaces as that has bytes, as far as it is
         # looked at to see how deep the next one is; None before there is one.
         self._after: bytes | None = None
+        # How much deeper than the last usage it was where what is kept of that begins.
+        self._deeper = 0
         self._said: dict[str, Any] = {}
         self._last = b""  # of a body, the last usage; it is parsed when somebody asks
         self._timings = b""  # the last object of that name, for where there is no usage
@@ -231,24 +235,26 @@ class UsageReader:
         if self._after is not None:
             self._pass(text, seen, start)
             if (depth := self._depth()) > 0:
-                self._after = b"{" * depth
+                self._deeper, self._after = depth, b""
                 return
         if self._take(whole):
-            self._after = b" " * size
+            self._deeper, self._after = 0, b" " * size
 
     def _pass(self, text: bytes, start: int, end: int) -> None:
         """No usage is between the two."""
         after = self._after or b""
-        self._after = after + text[start : min(end, start + MOST - len(after))]
+        room = max(MOST - self._deeper - len(after), 0)
+        self._after = after + text[start : min(end, start + room)]
 
     def _depth(self) -> int:
         """How much deeper we are than the last usage; 0, too, where that began far away, or is in
         another event."""
         after = self._after or b""
-        if len(after) >= MOST or (self._events and after.find(b"\n") >= 0):
+        is_far = self._deeper + len(after) >= MOST
+        if is_far or (self._events and after.find(b"\n") >= 0):
             return 0
         bare = _string.sub(b"", after)
-        return bare.count(b"{") - bare.count(b"}")
+        return self._deeper + bare.count(b"{") - bare.count(b"}")
 
     def _take(self, text: bytes) -> bool:
         """Whether it says something."""

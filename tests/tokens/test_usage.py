@@ -408,3 +408,11 @@ def test_a_count_is_read_as_json_reads_it(counts: dict[str, Any]) -> None:
         assert usage.input == said.get("prompt_tokens", said.get("input_tokens"))
 
 
+@pytest.mark.parametrize("step", [7, 64 << 10])
+def test_usages_that_lie_ever_deeper_are_told_from_the_first(step: int) -> None:
+    first = b'{"usage":{"prompt_tokens":1,"completion_tokens":2}'
+    text = first + b',"x":{"usage":{"prompt_tokens":7,"completion_tokens":8}' * 2000
+    reader = UsageReader(events=False)
+    for at in range(0, len(text), step):
+        reader.feed(text[at : at + step])
+    assert reader.usage == Usage(1, 2, None, None, True)

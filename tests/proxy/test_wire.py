@@ -146,13 +146,17 @@ def test_token_ids_of_no_vocabulary(letter: str) -> None:
     assert (ask.status, json.loads(ask.body)["error"]["code"]) == (400, "undecodable_body")
 
 
-def test_many_token_ids_are_read_off_the_loop() -> None:
-    """Inside of another coding they cannot be told."""
+def test_what_is_slow_to_read_is_read_off_the_loop_where_there_is_much_of_it() -> None:
+    """Inside of another coding it cannot be told."""
     short, long = tokens(BODY[:2000], "C"), tokens(BODY * 3, "C")
+    few, many = (b'#T1|{"M":[%b]}' % b",".join([b'"a"'] * count) for count in (2000, 3000))
     assert len(short) < 8192 < len(long)
+    assert len(few) < 8192 < len(many)
     for body, coding_name, away in (
         (short, b"m2m", 0),
         (long, b"m2m", 1),
+        (few, b"m2m", 0),
+        (many, b"m2m", 1),
         (coding.encode(b"gzip", short), b"m2m, gzip", 1),
         (coding.encode(b"gzip", BODY * 3), b"gzip", 0),
         (frame.encode(BODY * 3), b"m2m", 0),

@@ -79,7 +79,7 @@ class ReplyReader:
         if self._events and b"\n" in (piece := bytes(chunk)):
             first, *lines = piece.split(b"\n")
             self._line(bytes(self._held + first) if self._held else first)
-            for line in lines[:-1]:
+            for line in filter(None, lines[:-1]):
                 self._line(line)
             self._held = bytearray(lines[-1])
         else:

@@ -35,8 +35,9 @@ _as_text = re.compile(
     rb'|\[\{"text": ?("[^"\\]*+(?:\\.[^"\\]*+)*+"), ?"type": ?"text"\}\]',
     re.DOTALL,
 ).sub
-# How far the beginnings of messages lie apart at least, and how many of them are looked at.
-_LEAST_APART, _MOST_STARTS = 48, 2048
+# How far the beginnings of messages lie apart at least, and how many of them are looked at: some,
+# and one for so many bytes of the body.
+_LEAST_APART, _MOST_STARTS, _SOME_STARTS, _PER_START = 48, 2048, 16, 64
 # The same of texts.
 _LEAST_OF_TEXT = 256
 # And how much of a body is searched for them.
@@ -205,7 +206,7 @@ def _has_spaces(body: bytes) -> bool:
 
 def _behind(body: bytes, seam: bytes, least_apart: int) -> Iterator[int]:
     found = body.find(seam, 0, MOST_SEARCHED)
-    for _ in range(_MOST_STARTS):
+    for _ in range(min(_MOST_STARTS, _SOME_STARTS + len(body) // _PER_START)):
         if found < 0:
             return
         at = found + len(seam)

@@ -51,14 +51,16 @@ class Measured(NamedTuple):
         return self.seconds * 1e6 / (self.size / KiB)
 
 
-def cases() -> Iterator[Case]:
-    """All of them."""
+def cases(is_short: bool) -> Iterator[Case]:
+    """All of them, or those that need nothing loaded for seconds."""
     for of in (
         growth_net.http1, growth_net.http2, growth_codec.streams, growth_codec.forms,
         growth_link.link, growth_link.replies, growth_link.whole, growth_rest.tokens,
         growth_rest.small, growth_rest.guard,
     ):  # fmt: skip
         yield from of()
+    if not is_short:
+        yield from growth_rest.scorer()
 
 
 def _seconds(case: Case, fed: object, rounds: int) -> float:
@@ -119,7 +121,7 @@ def main() -> int:
     size, rounds = (4 * KiB, 1) if options.short else (16 * KiB, 5)
     wanted = (
         case
-        for case in cases()
+        for case in cases(options.short)
         if not options.names or any(name in case.name for name in options.names)
     )
     print(f"{'µs/KiB':>9} {'x 4':>6} {'KiB':>6}  case")

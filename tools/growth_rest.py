@@ -29,6 +29,9 @@ from m2mproxy.tokens.estimate import features_of
 from m2mproxy.tokens.models import row_of
 from m2mproxy.tokens.pieces import count, windows
 
+# Bytes of texts that are scored at a time.
+_STEP = 32 * KiB
+
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
@@ -105,3 +108,19 @@ def guard() -> Iterator[Case]:
     for name, reading in READINGS.items():
         yield from every(f"guard reads {name}", TEXTS, reading, _text)
     yield from every("guard walk", JSON, lambda body: Scanner(Nothing()).read(body))
+
+
+def scorer() -> Iterator[Case]:
+    """All that the scanner does with a body, which takes seconds to load."""
+    from m2mproxy.cli.guard import build
+    from m2mproxy.config import Security
+    from m2mproxy.guard.scanner import Scanner
+
+    scores = build(Security())._scorer
+
+    def scan(body: bytes) -> None:
+        reading = Scanner(scores).read(body)
+        while reading.advance(_STEP) is None:
+            pass
+
+    yield from every("guard", JSON, scan, most=64 * KiB)

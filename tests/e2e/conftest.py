@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import pytest
 from http2_upstreams import Server
@@ -26,11 +27,26 @@ class Program:
     process: subprocess.Popen[str]
     url: str
     lines: list[str] = field(default_factory=list)
+    more: threading.Condition = field(default_factory=threading.Condition)
+
+    def line(self, pattern: str) -> str:
+        """The last line in which that pattern is. It is waited for: lines are written when replies
+        have left."""
+
+        def found() -> str | None:
+            return next((line for line in reversed(self.lines) if re.search(pattern, line)), None)
+
+        with self.more:
+            line = self.more.wait_for(found, 20)
+        assert line is not None, self.lines
+        return line
 
 
-def _lines(stream: object, into: list[str]) -> None:
-    for line in stream:  # type: ignore[attr-defined]
-        into.append(line)
+def _read(stream: IO[str], program: Program) -> None:
+    for line in stream:
+        with program.more:
+            program.lines.append(line)
+            program.more.notify_all()
 
 
 def end(process: subprocess.Popen[str]) -> int:
@@ -83,7 +99,7 @@ def _start(upstream: str, flags: tuple[str, ...], environment: dict[str, str]) -
         assert line, said  # it has ended
         said += line
     program = Program(process, found[1])
-    threading.Thread(target=_lines, args=(process.stderr, program.lines), daemon=True).start()
+    threading.Thread(target=_read, args=(process.stderr, program), daemon=True).start()
     return program
 
 

@@ -66,7 +66,7 @@ def test_a_conversation_crosses_once_although_its_cache_marks_move(
     told = links(edge)
     # The first request is the connection's first, too, before which nothing is known of the core.
     assert (told["turns"], told["misses"]) == (len(QUESTIONS) - 1, 0)
-    third = next(line for line in edge.lines if re.search(r" ref=\d+r ", line))
+    third = edge.line(r" ref=\d+r ")
     crossed = re.search(r" upstream_out=(\d+) ", third)
     assert crossed is not None and int(crossed[1]) < 100, third
 

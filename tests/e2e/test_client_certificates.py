@@ -128,4 +128,4 @@ def test_an_edge_without_a_certificate_is_told_so(
         status, body = curl(*KIND, "--data-binary", "{}", f"{edge.url}/chat/completions")
         assert (status, json.loads(body)["error"]["code"]) == (502, "upstream_disconnected")
         assert "certificate required" in json.loads(body)["error"]["message"]
-    assert any("certificate required" in line for line in edge.lines)
+    assert edge.line("certificate required")

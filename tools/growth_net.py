@@ -100,7 +100,7 @@ class _Reader(MessageReader):
         pass
 
 
-def _readin_pieces(pieces: list[bytes]) -> None:
+def _read_in_pieces(pieces: list[bytes]) -> None:
     reader = _Reader(Limits())
     for piece in pieces:
         reader.feed(piece)
@@ -125,12 +125,12 @@ def http1() -> Iterator[Case]:
         lambda fields: b"HTTP/1.1 200 OK" + fields,
     )
     pieces = partial(in_pieces, size=1400)
-    yield from every("h1 head in segments", _HEADS, _readin_pieces, pieces, 64 * KiB)
+    yield from every("h1 head in segments", _HEADS, _read_in_pieces, pieces, 64 * KiB)
     long = {"long target": _HEADS["long target"], "many fields": _HEADS["many fields"]}
     by_byte = partial(in_pieces, size=1)
-    yield from every("h1 head by byte", long, _readin_pieces, by_byte, 64 * KiB)
+    yield from every("h1 head by byte", long, _read_in_pieces, by_byte, 64 * KiB)
     pipelined = {"pipelined": repeated(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")}
-    yield from every("h1 heads", pipelined, _readin_pieces, lambda text: [text], 256 * KiB)
+    yield from every("h1 heads", pipelined, _read_in_pieces, lambda text: [text], 256 * KiB)
     yield from every("h1 chunks", _CHUNKS, _read_chunks, lambda text: [text])
     yield from every("h1 chunks in segments", _CHUNKS, _read_chunks, pieces)
     yield from every("h1 chunks by byte", _CHUNKS, _read_chunks, by_byte, 64 * KiB)

@@ -83,6 +83,7 @@ _VERSIONS = ((1, 0), (1, 1))
 
 _TAKEN_OUT = HOP_BY_HOP | {b"host"}
 _LOOKED_AT = _TAKEN_OUT | {b"content-length"}
+_FEW = 8
 
 
 class _Special:
@@ -100,8 +101,9 @@ class _Special:
         self.chunked = self.te = False
         self.upgrade = b""
         self.close = minor == 0
+        special = [field for field in fields if field[0] in _LOOKED_AT]
         gone = _TAKEN_OUT
-        for name, value in [field for field in fields if field[0] in _LOOKED_AT]:
+        for name, value in special:
             if name == b"content-length":
                 if self.length is not None:
                     raise Malformed("content-length occurs more than once")
@@ -122,7 +124,12 @@ class _Special:
                 self.te = self.te or b"trailers" in tokens(value)
             elif name == b"upgrade":
                 self.upgrade = value
-        fields.drop(gone)  # at once: each by itself would be looked for in all of them
+        if gone is not _TAKEN_OUT or len(special) > _FEW:
+            fields.drop(gone)
+            return
+        for field in special:  # each is looked for in all; for so few that is the quicker way
+            if field[0] in gone:
+                fields.remove(field)
 
 
 def read_request(head: RequestHead) -> tuple[Request, bool]:

@@ -107,6 +107,7 @@ class Engine(H2Connection):
             )
         )
         self.state_machine = _Connection()
+        self._is_client = client
         self._ours = AllowedStreamIDs(client)
         self._theirs = AllowedStreamIDs(not client)
         self._most_streams = self.remote_settings.max_concurrent_streams
@@ -167,7 +168,7 @@ class Engine(H2Connection):
         stream.state_machine.process_input(StreamInputs.SEND_HEADERS)
         if end:
             stream.state_machine.process_input(StreamInputs.SEND_END_STREAM)
-        if self._ours:
+        if self._is_client:
             stream.request_method = fields[0][1]  # that the response to HEAD has no body
         block = self.encoder.encode(fields)
         self._data_to_send += head_frames(stream_id, block, end)
@@ -234,7 +235,7 @@ class Engine(H2Connection):
                     raise ProtocolError("RST_STREAM of a stream that was never open")
                 return []
             if isinstance(frame, HeadersFrame):
-                if self._ours and not frame.stream_id & 1:
+                if self._is_client and not frame.stream_id & 1:
                     # RFC 9113 5.1.1. The library would take it for a request, and keep it.
                     raise ProtocolError("a server opened a stream that was not promised")
                 if self._was_reset_by_us(frame.stream_id):

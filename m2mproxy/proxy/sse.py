@@ -38,26 +38,22 @@ class Boundary:
     """Watches a stream's bytes pass and knows whether an event is half out, and whether the last
     one was an error."""
 
-    __slots__ = ("_last",)
+    __slots__ = ("_last", "between_events")
 
     def __init__(self) -> None:
         self._last = b"\n\n"
+        self.between_events = True
+        """Whether what passed so far ends with an empty line, or nothing passed."""
 
     def feed(self, chunk: Chunk) -> None:
         """`chunk` passed."""
         last = bytes(chunk[-_KEPT:])  # no view, which keeps a buffer
-        # Most chunks are whole events, and of a long one nothing before its end is asked for.
-        is_enough = len(chunk) > _KEPT or (len(last) >= 3 and self.between_events)
-        if not is_enough:
+        if len(last) < 3 or not self.between_events:
             last = self._last[-_KEPT:] + last
+        self.between_events = last.endswith(_ENDS)
         # A stream can stay at its last event for long: all of it only where it may tell an error.
-        may_go = last.endswith(_ENDS) and last.find(_IN_ERRORS) < 0
-        self._last = last[-3:] if may_go else last
-
-    @property
-    def between_events(self) -> bool:
-        """Whether what passed so far ends with an empty line, or nothing passed."""
-        return self._last.endswith(_ENDS)
+        may_tell = not self.between_events or last.find(_IN_ERRORS) >= 0
+        self._last = last if may_tell else last[-3:]
 
     @property
     def has_told(self) -> bool:

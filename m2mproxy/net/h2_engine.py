@@ -75,6 +75,7 @@ _STEADY = (
     ConnectionInputs.RECV_HEADERS,
     ConnectionInputs.RECV_WINDOW_UPDATE,
 )
+_RESET = (StreamClosedBy.SEND_RST_STREAM, StreamClosedBy.RECV_RST_STREAM)
 _BRINGS = (StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL)
 
 
@@ -238,9 +239,8 @@ class Engine(H2Connection):
                 if self._is_client and not frame.stream_id & 1:
                     # RFC 9113 5.1.1. The library would take it for a request, and keep it.
                     raise ProtocolError("a server opened a stream that was not promised")
-                if self._was_reset_by_us(frame.stream_id):
-                    _decode_headers(self.decoder, frame.data)  # for what it adds to the table
-                    return [_again(frame)]
+                if self._was_reset(frame.stream_id):
+                    return self._receive_late_headers(frame)
             events: list[Event] = self._receive_frame(frame)
             return events
         except ProtocolError as error:
@@ -272,9 +272,21 @@ class Engine(H2Connection):
             and self.is_open(frame.stream_id)
         )
 
+    def _was_reset(self, stream_id: int) -> bool:
+        return self._stream_closed_by(stream_id) in _RESET
+
     def _was_reset_by_us(self, stream_id: int) -> bool:
         closed_by: StreamClosedBy | None = self._stream_closed_by(stream_id)
         return closed_by is StreamClosedBy.SEND_RST_STREAM
+
+    def _receive_late_headers(self, frame: HeadersFrame) -> list[Event]:
+        """HEADERS of a stream that was reset. Of one that we have reset they were under way; who
+        has reset it himself is told that it is closed (RFC 9113 5.1)."""
+        _decode_headers(self.decoder, frame.data)  # for what it adds to the table
+        if not self._was_reset_by_us(frame.stream_id):
+            closed = RstStreamFrame(frame.stream_id, ErrorCodes.STREAM_CLOSED)
+            self._prepare_for_sending([closed])
+        return [_again(frame)]
 
     def _handle_data_on_closed_stream(
         self, events: list[Event], error: StreamClosedError, frame: DataFrame

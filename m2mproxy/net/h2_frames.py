@@ -161,7 +161,8 @@ class FrameReader:
     def _frame(self, raw: bytes) -> Frame | None:
         frame = _ordinary(raw) or _parsed(raw)
         self._started = True
-        self._account(raw[3], raw[4], len(raw) - _HEADER)
+        size = len(frame.data) if isinstance(frame, DataFrame) else len(raw) - _HEADER
+        self._account(raw[3], raw[4], size)  # padding brings nothing
         if isinstance(frame, ContinuationFrame):
             return self._continued(frame)
         if isinstance(frame, HeadersFrame | PushPromiseFrame) and "END_HEADERS" not in frame.flags:

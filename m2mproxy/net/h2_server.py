@@ -232,6 +232,10 @@ class H2Server(H2):
         if not self._resets.spend():
             self.fail(ErrorCodes.ENHANCE_YOUR_CALM, "too many streams were reset")
 
+    def _reset(self, stream: H2Stream, code: ErrorCodes, reason: str) -> None:
+        super()._reset(stream, code, reason)
+        self._count_reset()
+
     def _broken(self, stream: H2Stream, reason: str) -> None:
         self._fault(stream, ClientFault(400, "bad_request", f"the request is broken: {reason}"))
 

@@ -67,8 +67,29 @@ def test_rapid_reset(  # CVE-2023-44487
 MADE = {
     "window overflow": lambda i: window(i, 2**31 - 1),
     "more data than declared": lambda i: data(i, b"xx"),
-    "malformed trailers": lambda i: raw(1, 4, i, b"\x82"),
+    "trailers that do not end it": lambda i: raw(1, 4, i, b"\x82"),
+    "malformed trailers": lambda i: data(i, b"x") + raw(1, 5, i, b"\x82"),
 }
+
+
+MADE_ON_ENDED = {
+    "DATA after its end": lambda client, i: data(i, b"x"),
+    "HEADERS after its end": lambda client, i: client.headers(i),
+}
+
+
+@pytest.mark.parametrize("how", list(MADE_ON_ENDED))
+def test_streams_that_the_client_has_ended_and_makes_us_reset(how: str) -> None:
+    world = World()
+    client = FrameClient(world)
+
+    def piece(number: int) -> bytes:
+        stream_id = 2 * number + 1
+        return client.headers(stream_id, POST) + MADE_ON_ENDED[how](client, stream_id)
+
+    assert attack(client, piece) <= 200
+    assert client.goaway == CALM
+    assert world.at_rest
 
 
 @pytest.mark.parametrize("how", list(MADE))
@@ -178,6 +199,7 @@ LATE = {
     "DATA of a stream that is complete": lambda client: data(1, b"x" * 100),
     "HEADERS of a stream that we have reset": lambda client: client.headers(3),
     "DATA of a stream that it has reset": lambda client: data(5, b"x" * 100),
+    "HEADERS of a stream that it has reset": lambda client: client.headers(5),
 }
 
 
@@ -205,6 +227,7 @@ FLOODS = {
     "RST_STREAM of a closed stream": rst(1),
     "WINDOW_UPDATE": window(0, 1),
     "empty DATA": data(3),
+    "DATA that is all padding": raw(0, 8, 3, b"\xff" + bytes(255)),
     "PING answers nobody asked for": ping(ack=True),
 }
 

@@ -1,8 +1,8 @@
 """HTTP/2 (RFC 9113): what both roles have in common; h2_server.py and h2_client.py add their own.
 
-A stream ends when both messages are complete, or when either side resets it. The library keeps the
-protocol's state (h2_engine.py); what it leaves to others is decided here: who is told what, what is
-too much, when to stop.
+A stream ends when both messages are complete, or when either side resets it. What a frame means
+the engine knows (h2_engine.py); what follows is decided here: who is told what, what is too much,
+when to stop.
 
 The one rule: an error ends as little as the protocol allows, a stream before its connection, and
 what was cut never looks complete.
@@ -34,7 +34,7 @@ from m2mproxy.net.connection import Owner, Runtime, Session
 from m2mproxy.net.deadline import Deadline
 from m2mproxy.net.fields import check_size, read_trailers
 from m2mproxy.net.h2_budget import FrameBudget
-from m2mproxy.net.h2_engine import STREAM_WINDOW, Engine
+from m2mproxy.net.h2_engine import STREAM_WINDOW, Engine, StreamBroken
 from m2mproxy.net.h2_frames import FrameError, FrameReader
 from m2mproxy.net.h2_growth import Growth
 from m2mproxy.net.h2_pace import SMALL, Pace
@@ -43,7 +43,7 @@ from m2mproxy.net.h2_writer import FrameWriter
 from m2mproxy.net.linger import Linger
 from m2mproxy.net.tcp import WRITE_HIGH, client_name, negotiated, write_joined
 
-# Bytes taken from a stream before the library is told: it grants room in larger steps anyhow.
+# Bytes taken from a stream before the engine is told: it grants room in larger steps anyhow.
 _CREDIT_STEP = 16 * 1024
 # What a stream may make us hold, in bytes of memory, before its chunks are joined: a first window
 # in very small frames, and what it has grown by.
@@ -62,6 +62,7 @@ _HANDLERS: dict[type[Event], str] = {
     RemoteSettingsChanged: "_on_settings",
     RequestReceived: "_on_request",
     ResponseReceived: "_on_response",
+    StreamBroken: "_on_broken",
     StreamReset: "_on_reset",
     TrailersReceived: "_on_trailers",
     WindowUpdated: "_on_window",
@@ -74,7 +75,7 @@ class H2:
     _handlers: ClassVar[dict[type[Event], Callable[[Any, Any], None]]]
 
     def __init_subclass__(cls) -> None:
-        # What a role does not handle, the library has refused: a response to a server.
+        # What a role does not handle, the engine does not bring it: a response to a server.
         cls._handlers = {
             event: getattr(cls, name) for event, name in _HANDLERS.items() if hasattr(cls, name)
         }
@@ -103,7 +104,7 @@ class H2:
         self._engine = Engine(client, limits.header_bytes, announce)
         self._growth = Growth(self._engine)
         self.session = Session(
-            self._engine.other_settings, self._idle_time_changed, self._nobody_between
+            self._engine.peer.others, self._idle_time_changed, self._nobody_between
         )
         budget = FrameBudget(loop.time, _IDLE_FRAMES, _IDLE_FRAMES_RATE)
         self._frames = FrameReader(budget, limits.header_bytes, in_pieces=client)
@@ -211,21 +212,34 @@ class H2:
 
     def _on_data(self, event: DataReceived) -> None:
         stream = self._streams.get(event.stream_id)
-        data, length = event.data, event.flow_controlled_length
+        data, size = event.data, event.flow_controlled_length
         if stream is None:
-            self._engine.acknowledge_received_data(length, event.stream_id)
+            self._engine.taken(size, event.stream_id)
             return
-        if length > len(data):  # padding is nobody's to take
-            self._engine.acknowledge_received_data(length - len(data), stream.id)
+        ended = event.stream_ended is not None
+        if size > len(data):  # padding is nobody's to take
+            self._engine.taken(size - len(data), stream.id)
+        stream.arrived += len(data)
+        if stream.length is not None and not self._is_in_length(stream, ended):
+            return
         if data:
-            stream.arrived += len(data)
             stream.body.feed(data)
             if not stream.body.held:
                 self.credit(stream)
             elif stream.body.weight > _MAX_WEIGHT + stream.window:
                 stream.body.join()  # a few letters at a time, for one who reads slowly
-        if event.stream_ended is not None and not stream.over:
+        if ended and not stream.over:
             self._received_all(stream)
+
+    def _is_in_length(self, stream: H2Stream, ended: bool) -> bool:
+        """Whether as much has arrived as `stream.length` says. If not, it is malformed (RFC 9113
+        8.1.1)."""
+        length = stream.length
+        if length is None or stream.arrived == length or (stream.arrived < length and not ended):
+            return True
+        reason = "its body is not what content-length says"
+        self._reset(stream, ErrorCodes.PROTOCOL_ERROR, reason)
+        return False
 
     def _received_all(self, stream: H2Stream) -> None:
         """The peer's message is complete."""
@@ -245,7 +259,8 @@ class H2:
             stream.trailers_in = read_trailers(section)
         except Malformed as error:
             self._reset(stream, ErrorCodes.PROTOCOL_ERROR, f"its trailers are broken: {error}")
-        else:
+            return
+        if self._is_in_length(stream, True):
             self._received_all(stream)
 
     def _on_window(self, event: WindowUpdated) -> None:
@@ -267,7 +282,7 @@ class H2:
         taken = stream.arrived - stream.credited - stream.body.held
         if taken >= _CREDIT_STEP or (stream.over and taken):
             stream.credited += taken
-            self._engine.acknowledge_received_data(taken, stream.id)
+            self._engine.taken(taken, stream.id)
             if not (stream.over or stream.ended_in):
                 self._growth.took(stream)
             if self._engine.output_size():
@@ -295,7 +310,6 @@ class H2:
         self._growth.forget(stream)
         stream.end()
         self.credit(stream)
-        self._engine.forget(stream.id)
 
     def give_up(self, stream: H2Stream) -> None:
         """The owner of `stream` resets it. What is complete stays as it is."""
@@ -307,6 +321,11 @@ class H2:
             self._engine.reset_stream(stream.id, code)
             self._wake()
         self._broken(stream, reason)
+
+    def _on_broken(self, event: StreamBroken) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is not None:
+            self._broken(stream, event.reason)
 
     def _broken(self, stream: H2Stream, reason: str) -> None:
         """`stream` was reset because of what the peer sent."""

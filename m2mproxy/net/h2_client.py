@@ -152,8 +152,7 @@ class H2Client(H2):
         if ended:
             stream.ended_in = True
             stream.body.end()
-        elif response.length == 0:
-            self._engine.expect_no_body(stream.id)
+        stream.length = response.length
         stream.head.set(response)
         self._settle(stream)
 
@@ -243,7 +242,7 @@ class H2Client(H2):
     # -- the upstream breaks off ----------------------------------------------------------------
 
     def _on_settings(self, event: RemoteSettingsChanged) -> None:
-        self._most = min(self._engine.remote_settings.max_concurrent_streams, MAX_STREAMS)
+        self._most = min(self._engine.peer.most_streams, MAX_STREAMS)
         super()._on_settings(event)
         if self._known and self.is_usable:
             self._owner.idle(self)
@@ -252,9 +251,7 @@ class H2Client(H2):
         stream = self._streams.get(event.stream_id)
         if stream is None:
             return
-        if not event.remote_reset:
-            self._broken(stream, "its body is not what content-length says")
-        elif event.error_code == ErrorCodes.REFUSED_STREAM:  # RFC 9113 8.7
+        if event.error_code == ErrorCodes.REFUSED_STREAM:  # RFC 9113 8.7
             self._fault(stream, _refused("refused the stream"))
         elif stream.ended_in:
             self._over(stream)  # it has answered, the rest of the request is not wanted

@@ -1,369 +1,433 @@
-"""The h2 library's connection, corrected where a proxy needs it to act otherwise.
+"""The state of an HTTP/2 connection (RFC 9113): its streams, its windows, its settings.
 
-It keeps HTTP/2's state machines, HPACK and flow control; the connection around it decides. Left
-alone it ends a whole connection over one bad message, forgets what it wanted to say when the other
+Frames come in, and become events, in the words of the h2 library; what is to be said goes out as
+bytes. What a frame means is decided here, what to do about it by the connection around this. The
+library's own connection is the judge (tests/fuzz/test_engine_against_h2.py), but no base for this:
+it ends a whole connection over one bad message, drops what it wanted to say when the other
 side says GOAWAY, and counts streams against a limit that the other side may not have seen yet.
 
-The one rule: private names of the library are used in this file only, and its test tells when one
-of them changes.
+The one rule: whatever comes is an event, an error of its stream or an error of the connection, and
+what is over is forgotten, but for how it ended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
 
-from h2.config import H2Configuration
-from h2.connection import (
-    AllowedStreamIDs,
-    ConnectionInputs,
-    ConnectionState,
-    H2Connection,
-    H2ConnectionStateMachine,
-    _decode_headers,
-)
 from h2.errors import ErrorCodes
-from h2.events import ConnectionTerminated, DataReceived, Event, StreamEnded, StreamReset
-from h2.exceptions import (
-    InvalidBodyLengthError,
-    NoSuchStreamError,
-    ProtocolError,
-    StreamClosedError,
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    InformationalResponseReceived,
+    PingAckReceived,
+    RemoteSettingsChanged,
+    RequestReceived,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    TrailersReceived,
+    WindowUpdated,
 )
-from h2.settings import SettingCodes, Settings
-from h2.stream import H2StreamStateMachine, StreamClosedBy, StreamInputs, StreamState
+from h2.settings import SettingCodes
 
 from m2mproxy.http.headers import Field
 from m2mproxy.net.h2_frames import (
-    DataFrame,
-    Frame,
+    MAX_FRAME,
+    SETTINGS_ACK,
+    AnyFrame,
+    Data,
+    FieldBlock,
     FrameError,
     GoAwayFrame,
-    HeadersFrame,
-    PlainData,
-    PlainHeaders,
-    PlainReset,
-    RstStreamFrame,
+    PingFrame,
+    PushPromiseFrame,
+    Reset,
     SettingsFrame,
-    WholeSettings,
+    WindowUpdateFrame,
+    data_frame,
+    go_away_frame,
     head_frames,
+    ping_frame,
+    reset_frame,
+    settings_frame,
+    window_frame,
 )
 from m2mproxy.net.h2_hpack import FieldDecoder, FieldEncoder, HPACKError
+from m2mproxy.net.h2_settings import TABLE_SIZE, PeerSettings
+from m2mproxy.net.h2_window import FIRST_ROOM, MOST_ROOM, Window
 
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 # Bytes of one stream that a peer may send before we have taken them.
 STREAM_WINDOW = 128 * 1024
 # Streams that a peer may have open, and that we open on one connection.
 MAX_STREAMS = 100
 # So that streams whose readers are slow never hold up the others.
 CONNECTION_WINDOW = STREAM_WINDOW * MAX_STREAMS
-
-# How so many of the streams that are over have ended is remembered, for frames that come late.
-_CLOSED_STREAMS = 1000
-# Settings that the library knows, and so many others of a peer that are kept (RFC 9113 6.5.2).
-_KNOWN = frozenset(SettingCodes)
-_MAX_OTHERS = 16
-_UNLIMITED = 2**31 - 1
 # A setting of ours: who sends it takes the bytes of a DATA frame as they come (m2m-link(7)).
 READS_PIECES = 0x4D36
 MAX_STREAM_ID = 2**31 - 1
 
-# What leaves an open connection as it is, and a stream that may bring payload.
-_OPEN = (ConnectionState.CLIENT_OPEN, ConnectionState.SERVER_OPEN)
-_STEADY = (
-    ConnectionInputs.RECV_DATA,
-    ConnectionInputs.SEND_HEADERS,
-    ConnectionInputs.RECV_HEADERS,
-    ConnectionInputs.RECV_WINDOW_UPDATE,
-)
-_RESET = (StreamClosedBy.SEND_RST_STREAM, StreamClosedBy.RECV_RST_STREAM)
-_BRINGS = (StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL)
+# How so many of the streams that are over have ended is remembered, for frames that come late.
+_CLOSED_STREAMS = 1000
 
 
-class _Connection(H2ConnectionStateMachine):
-    """The connection's states, where what nearly always happens changes none."""
+class _End(Enum):
+    """How a stream ended."""
 
-    def process_input(self, input_: ConnectionInputs) -> list[Event]:
-        if input_ in _STEADY and self.state in _OPEN:
-            return []
-        events: list[Event] = super().process_input(input_)
-        return events
+    COMPLETE = 1
+    RESET_BY_US = 2
+    RESET_BY_PEER = 3
 
 
-class Engine(H2Connection):
+@dataclass(kw_only=True)
+class StreamBroken(Event):
+    """The peer broke the rules on a stream. If that was open, it was reset."""
+
+    stream_id: int
+    reason: str
+
+
+class _Stream:
+    """One that is open."""
+
+    __slots__ = ("ended_in", "ended_out", "has_head", "room", "window")
+
+    def __init__(self, has_head: bool, room: int) -> None:
+        self.has_head = has_head  # the peer's message has begun
+        self.ended_in = self.ended_out = False  # the peer's message, and ours
+        self.room = room  # bytes that the peer takes
+        self.window = Window(STREAM_WINDOW)
+
+
+class Engine:
     """One connection's state. Headers are bytes, and are not validated here (net/fields.py)."""
 
-    MAX_CLOSED_STREAMS = _CLOSED_STREAMS
+    __slots__ = (
+        "_closed", "_is_client", "_out", "_streams", "_window", "decoder", "encoder",
+        "highest_inbound_stream_id", "highest_outbound_stream_id", "peer", "room",
+    )
 
     def __init__(self, client: bool, header_bytes: int, announce: Mapping[int, int]) -> None:
         """`header_bytes` is the largest field section that the peer is told to send; `announce`
-        are settings for it that the library does not know, by code (16 bits; 32 each)."""
-        super().__init__(
-            H2Configuration(
-                client_side=client,
-                header_encoding=None,
-                validate_inbound_headers=False,
-                normalize_inbound_headers=False,
-                validate_outbound_headers=False,
-                normalize_outbound_headers=False,
-            )
-        )
-        self.state_machine = _Connection()
+        are settings for it beyond those of RFC 9113, by code (16 bits; 32 each)."""
         self._is_client = client
-        self._ours = AllowedStreamIDs(client)
-        self._theirs = AllowedStreamIDs(not client)
-        self._most_streams = self.remote_settings.max_concurrent_streams
-        self.other_settings: dict[int, int] = {}
-        """Those of the peer that the library does not know, by code; the first of them."""
+        self._streams: dict[int, _Stream] = {}
+        self._closed: OrderedDict[int, _End] = OrderedDict()
+        self._window = Window(FIRST_ROOM)
+        self.room = FIRST_ROOM
+        """Bytes of DATA that the peer takes, on all streams together."""
+        self.highest_inbound_stream_id = self.highest_outbound_stream_id = 0
+        self.peer = PeerSettings(client)
         self.encoder, self.decoder = FieldEncoder(), FieldDecoder()
-        self._frame_dispatch_table[PlainData] = self._receive_plain_data
-        self._frame_dispatch_table[PlainHeaders] = self._receive_plain_headers
-        self._frame_dispatch_table[PlainReset] = self._receive_rst_stream_frame
-        offer = {
-            SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
-            SettingCodes.MAX_HEADER_LIST_SIZE: header_bytes,
-            SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
-            SettingCodes.ENABLE_PUSH: 0,
-        }
-        self.local_settings = Settings(client, offer)
-        del self.local_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL]
-        if not client:
-            del self.local_settings[SettingCodes.ENABLE_PUSH]  # a client's to say (RFC 9113 6.5.2)
-        self.initiate_connection()
-        if announce:
-            self._announce(announce)
-        # From here on the library only needs what it acts on. The limit of streams is enforced by
-        # the connection, stream by stream: the peer may not have heard of it yet.
-        offer[SettingCodes.MAX_CONCURRENT_STREAMS] = _UNLIMITED
-        self.local_settings = Settings(client, offer)
         # A little too much is refused with 431, much too much ends the connection.
         self.decoder.max_header_list_size = 2 * header_bytes
-        self.increment_flow_control_window(CONNECTION_WINDOW - 65535)
+        offer: dict[int, int] = {
+            SettingCodes.HEADER_TABLE_SIZE: TABLE_SIZE,
+            SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+            SettingCodes.MAX_FRAME_SIZE: MAX_FRAME,
+            SettingCodes.MAX_HEADER_LIST_SIZE: header_bytes,
+            SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
+        }
+        if client:  # RFC 9113 6.5.2: a client's to say
+            offer[SettingCodes.ENABLE_PUSH] = 0
+        self._out = bytearray(PREFACE if client else b"")
+        self.tell(offer | dict(announce))
+        self.widen(CONNECTION_WINDOW - FIRST_ROOM)
 
-    def _announce(self, more: Mapping[int, int]) -> None:
-        """Add to the SETTINGS that wait; the library would write eight bits of a code."""
-        known = dict(self.local_settings)
-        size = len(SettingsFrame(0, known).serialize())
-        self._data_to_send[-size:] = WholeSettings(0, known | dict(more)).serialize()
-
-    def tell(self, says: Mapping[int, int]) -> None:
-        """Send settings that the library does not know."""
-        self._data_to_send += WholeSettings(0, dict(says)).serialize()
+    # -- what is said ---------------------------------------------------------------------------
 
     def output_size(self) -> int:
         """Bytes that wait in `data_to_send`."""
-        return len(self._data_to_send)
+        return len(self._out)
 
-    def open(self, fields: list[Field], end: bool) -> int:
-        """Send HEADERS on a new stream. Returns its number, 0 when the peer takes no more."""
-        if len(self.streams) >= self._most_streams:
-            return 0
-        stream_id: int = (self.highest_outbound_stream_id or -1) + 2
-        self.send_head(stream_id, fields, end)
-        return stream_id
+    def data_to_send(self) -> bytes:
+        """What is to be said, once."""
+        data, self._out = bytes(self._out), bytearray()
+        return data
 
-    def send_head(self, stream_id: int, fields: list[Field], end: bool) -> None:
-        """Send the HEADERS of a request, or of a response that is not informational: what
-        `send_headers` does for a first section, without looking for what is not in it."""
-        self.state_machine.process_input(ConnectionInputs.SEND_HEADERS)
-        stream = self._get_or_create_stream(stream_id, self._ours)
-        stream.state_machine.process_input(StreamInputs.SEND_HEADERS)
-        if end:
-            stream.state_machine.process_input(StreamInputs.SEND_END_STREAM)
-        if self._is_client:
-            stream.request_method = fields[0][1]  # that the response to HEAD has no body
-        block = self.encoder.encode(fields)
-        self._data_to_send += head_frames(stream_id, block, end)
+    def tell(self, settings: Mapping[int, int]) -> None:
+        """Send settings."""
+        self._out += settings_frame(settings)
+
+    def ping(self, data: bytes) -> None:
+        """Ask for an answer that has the same eight bytes."""
+        self._out += ping_frame(data)
 
     def go_away(self, last: int, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
         """Say GOAWAY and go on with the streams up to `last` (RFC 9113 6.8)."""
-        self._prepare_for_sending([GoAwayFrame(0, last_stream_id=last, error_code=code)])
+        self._out += go_away_frame(last, code)
+
+    def open(self, fields: Iterable[Field], end: bool) -> int:
+        """Send HEADERS on a new stream. Returns its number, 0 when the peer takes no more."""
+        if len(self._streams) >= self.peer.most_streams:
+            return 0
+        stream_id = (self.highest_outbound_stream_id or -1) + 2
+        self.highest_outbound_stream_id = stream_id
+        self._streams[stream_id] = _Stream(False, self.peer.stream_room)
+        self.send_headers(stream_id, fields, end)
+        return stream_id
+
+    def send_headers(self, stream_id: int, fields: Iterable[Field], end: bool = False) -> None:
+        """Send HEADERS on an open stream: a head or trailers."""
+        self._out += head_frames(stream_id, self.encoder.encode(fields), end)
+        if end:
+            self.ended(stream_id)
+
+    def end_stream(self, stream_id: int) -> None:
+        """End our message with an empty DATA frame."""
+        self._out += data_frame(stream_id, 0, True)
+        self.ended(stream_id)
+
+    def ended(self, stream_id: int) -> None:
+        """A frame that is not made here ends our message."""
+        stream = self._streams[stream_id]
+        stream.ended_out = True
+        if stream.ended_in:
+            self._close(stream_id, _End.COMPLETE)
+
+    def reset_stream(self, stream_id: int, code: ErrorCodes) -> None:
+        """Send RST_STREAM; the stream is over."""
+        self._close(stream_id, _End.RESET_BY_US)
+        self._out += reset_frame(stream_id, code)
+
+    # -- windows --------------------------------------------------------------------------------
 
     def window_of(self, stream_id: int) -> int:
         """Bytes of DATA that may be sent on a stream now."""
-        window: int = self.streams[stream_id].outbound_flow_control_window
-        return min(window, self.outbound_flow_control_window)
+        return min(self._streams[stream_id].room, self.room)
 
     def take_window(self, stream_id: int, size: int) -> None:
         """`size` bytes of DATA are sent, in frames that are not made here."""
-        self.streams[stream_id].outbound_flow_control_window -= size
-        self.outbound_flow_control_window -= size
+        self._streams[stream_id].room -= size
+        self.room -= size
 
     def widen(self, by: int, stream_id: int = 0) -> None:
         """Let the peer send `by` bytes more before they are taken: on a stream, or with 0 on all
         streams together."""
-        if stream_id:
-            manager = self.streams[stream_id]._inbound_window_manager
-        else:
-            manager = self._inbound_flow_control_window_manager
-        manager.max_window_size += by  # the library would count only what is not under way
-        self.increment_flow_control_window(by, stream_id or None)
+        window = self._streams[stream_id].window if stream_id else self._window
+        window.widen(by)
+        self._out += window_frame(stream_id, by)
 
-    def expect_no_body(self, stream_id: int) -> None:
-        """The response on a stream has none, whatever its content-length says (RFC 9110 6.4.1): the
-        library knows that of HEAD, and not of 204 and 304."""
-        self.streams[stream_id]._expected_content_length = 0
+    def taken(self, size: int, stream_id: int) -> None:
+        """So many bytes of what came on a stream, padding included, are out of the way."""
+        self._grant(self._window, size, 0)
+        stream = self._streams.get(stream_id)
+        if stream is not None and not stream.ended_in:
+            self._grant(stream.window, size, stream_id)
 
-    def is_open(self, stream_id: int) -> bool:
-        """Whether a stream is open in either direction."""
-        stream = self.streams.get(stream_id)
-        return stream is not None and stream.open
+    def _grant(self, window: Window, size: int, stream_id: int) -> None:
+        by = window.taken(size)
+        if by:
+            self._out += window_frame(stream_id, by)
 
-    def ended(self, stream_id: int) -> None:
-        """A DATA frame that is not made here ends our side of a stream."""
-        self.streams[stream_id].state_machine.process_input(StreamInputs.SEND_END_STREAM)
+    # -- what comes -----------------------------------------------------------------------------
 
-    def forget(self, stream_id: int) -> None:
-        """A stream is over. The library would look for such ones among all, with each new one."""
-        stream = self.streams.get(stream_id)
-        if stream is not None and stream.closed:
-            del self.streams[stream_id]
-            self._closed_streams[stream_id] = stream.closed_by
-
-    def reset_stream(self, stream_id: int, error_code: ErrorCodes | int = 0) -> None:
-        """Send RST_STREAM; the stream is over."""
-        super().reset_stream(stream_id, error_code)
-        self.forget(stream_id)
-
-    def receive(self, frame: Frame) -> list[Event]:
-        """What a frame from the peer brings.
+    def receive(self, frame: AnyFrame) -> list[Event]:
+        """What a frame from the peer brings. Whatever has no meaning brings nothing (RFC 9113
+        5.5), as PRIORITY has none any more (5.3.2).
 
         Raises:
             FrameError: the connection has to end.
         """
-        try:
-            if isinstance(frame, RstStreamFrame) and not self.is_open(frame.stream_id):
-                if self._is_idle(frame.stream_id):
-                    raise ProtocolError("RST_STREAM of a stream that was never open")
-                return []
-            if isinstance(frame, HeadersFrame):
-                if self._is_client and not frame.stream_id & 1:
-                    # RFC 9113 5.1.1. The library would take it for a request, and keep it.
-                    raise ProtocolError("a server opened a stream that was not promised")
-                if self._was_reset(frame.stream_id):
-                    return self._receive_late_headers(frame)
-            events: list[Event] = self._receive_frame(frame)
-            return events
-        except ProtocolError as error:
-            if not self._concerns_one_stream(frame, error):
-                coded = isinstance(error.__cause__, HPACKError)  # RFC 9113 4.3
-                code = ErrorCodes.COMPRESSION_ERROR if coded else error.error_code
-                raise FrameError(code, _reason(error)) from None
-        # RFC 9113 8.1.1: a malformed message is its stream's error.
-        stream_id = frame.stream_id
-        self.reset_stream(stream_id, ErrorCodes.PROTOCOL_ERROR)
-        if isinstance(frame, DataFrame):
-            self.acknowledge_received_data(frame.flow_controlled_length, stream_id)
-        return [StreamReset(stream_id=stream_id, remote_reset=False)]
+        handler = _HANDLERS.get(type(frame))
+        return handler(self, frame) if handler is not None else []
+
+    def is_open(self, stream_id: int) -> bool:
+        """Whether a stream is open in either direction."""
+        return stream_id in self._streams
 
     def _is_idle(self, stream_id: int) -> bool:
         """Whether a stream was never opened (RFC 9113 5.1)."""
-        if self._stream_id_is_outbound(stream_id):
-            return stream_id > self.highest_outbound_stream_id
-        return stream_id > self.highest_inbound_stream_id
+        is_ours = bool(stream_id & 1) is self._is_client
+        highest = self.highest_outbound_stream_id if is_ours else self.highest_inbound_stream_id
+        return stream_id > highest
 
-    def _concerns_one_stream(self, frame: Frame, error: ProtocolError) -> bool:
-        if isinstance(error, InvalidBodyLengthError):
-            return True
-        # What is left of an open stream's HEADERS once the state machine has passed them.
-        return (
-            isinstance(frame, HeadersFrame)
-            and type(error) is ProtocolError
-            and not isinstance(error.__cause__, HPACKError)
-            and self.is_open(frame.stream_id)
-        )
+    def _refuse_idle(self, stream_id: int) -> None:
+        if self._is_idle(stream_id):
+            raise _error(f"a frame came on stream {stream_id}, which is not open")
 
-    def _was_reset(self, stream_id: int) -> bool:
-        return self._stream_closed_by(stream_id) in _RESET
+    def _close(self, stream_id: int, how: _End) -> None:
+        del self._streams[stream_id]
+        self._closed[stream_id] = how
+        if len(self._closed) > _CLOSED_STREAMS:
+            self._closed.popitem(last=False)
 
-    def _was_reset_by_us(self, stream_id: int) -> bool:
-        closed_by: StreamClosedBy | None = self._stream_closed_by(stream_id)
-        return closed_by is StreamClosedBy.SEND_RST_STREAM
+    def _break(self, stream_id: int, code: ErrorCodes, reason: str) -> list[Event]:
+        """RFC 9113 5.4.2: an error of an open stream."""
+        self.reset_stream(stream_id, code)
+        return [StreamBroken(stream_id=stream_id, reason=reason)]
 
-    def _receive_late_headers(self, frame: HeadersFrame) -> list[Event]:
-        """HEADERS of a stream that was reset. Of one that we have reset they were under way; who
-        has reset it himself is told that it is closed (RFC 9113 5.1)."""
-        _decode_headers(self.decoder, frame.data)  # for what it adds to the table
-        if not self._was_reset_by_us(frame.stream_id):
-            closed = RstStreamFrame(frame.stream_id, ErrorCodes.STREAM_CLOSED)
-            self._prepare_for_sending([closed])
-        return [_again(frame)]
+    def _late(self, stream_id: int, is_free: bool) -> list[Event]:
+        """A frame on a stream that is over. Who has reset or ended it himself is told that it is
+        closed (RFC 9113 5.1); if we have reset it, it was under way, which `is_free` or not."""
+        if self._closed.get(stream_id) is not _End.RESET_BY_US:
+            self._out += reset_frame(stream_id, ErrorCodes.STREAM_CLOSED)
+        elif is_free:
+            return []
+        return [StreamBroken(stream_id=stream_id, reason="a frame came after the stream's end")]
 
-    def _handle_data_on_closed_stream(
-        self, events: list[Event], error: StreamClosedError, frame: DataFrame
-    ) -> tuple[list[Frame], list[Event]]:
-        """RFC 9113 5.1: what was under way when we reset the stream is ignored, not answered."""
-        if not self._was_reset_by_us(frame.stream_id) or error._events:
-            frames, events = super()._handle_data_on_closed_stream(events, error, frame)
-            return frames, events or [_again(frame)]
-        self.acknowledge_received_data(frame.flow_controlled_length, frame.stream_id)
-        return [], events
+    def _end_in(self, stream_id: int, stream: _Stream) -> StreamEnded:
+        """The peer's message is complete."""
+        stream.ended_in = True
+        if stream.ended_out:
+            self._close(stream_id, _End.COMPLETE)
+        return StreamEnded(stream_id=stream_id)
 
-    def _receive_plain_headers(
-        self, frame: PlainHeaders
-    ) -> tuple[list[Frame], list[Event]]:
-        """What the library does with HEADERS that have no priority, but for its limit of streams,
-        which is none (see above)."""
-        section = _decode_headers(self.decoder, frame.data)
-        self.state_machine.process_input(ConnectionInputs.RECV_HEADERS)
-        stream = self._get_or_create_stream(frame.stream_id, self._theirs)
-        frames, events = stream.receive_headers(section, frame.ends, None)
-        return frames, events
-
-    def _receive_plain_data(self, frame: PlainData) -> tuple[list[Frame], list[Event]]:
-        """What the library does with DATA of a message that has begun; it does the rest."""
-        stream = self.streams.get(frame.stream_id)
-        if stream is None or not _has_begun(stream.state_machine):
-            frames, events = self._receive_data_frame(frame)
-            return frames, events
-        self.state_machine.process_input(ConnectionInputs.RECV_DATA)
-        number, data, size = frame.stream_id, frame.data, len(frame.data)
-        self._inbound_flow_control_window_manager.window_consumed(size)
-        stream._inbound_window_manager.window_consumed(size)
-        stream._track_content_length(size, frame.ends)
-        event = DataReceived(stream_id=number, data=data, flow_controlled_length=size)
+    def _receive_data(self, frame: Data) -> list[Event]:
+        stream_id, size = frame.stream_id, frame.size
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            self._refuse_idle(stream_id)
+        self._window.came(size)
+        if stream is None or stream.ended_in or not stream.has_head:
+            return self._receive_astray(frame, stream)
+        stream.window.came(size)
+        event = DataReceived(stream_id=stream_id, data=frame.data, flow_controlled_length=size)
         if frame.ends:
-            (ended,) = stream.state_machine.process_input(StreamInputs.RECV_END_STREAM)
-            event.stream_ended = cast(StreamEnded, ended)
-        return [], [event]
+            event.stream_ended = self._end_in(stream_id, stream)
+        return [event]
 
-    def _receive_settings_frame(
-        self, frame: SettingsFrame
-    ) -> tuple[list[Frame], list[Event]]:
-        """The library would keep all 65,536 that a peer can invent, and go through them again with
-        each frame."""
-        others = self.other_settings
-        for code in [code for code in frame.settings if code not in _KNOWN]:
-            value = frame.settings.pop(code)
-            if code in others or len(others) < _MAX_OTHERS:
-                others[code] = value
-        frames, events = super()._receive_settings_frame(frame)
-        self._most_streams = self.remote_settings.max_concurrent_streams
-        return frames, events
+    def _receive_astray(self, frame: Data, stream: _Stream | None) -> list[Event]:
+        """DATA that belongs to no message."""
+        stream_id = frame.stream_id
+        self._grant(self._window, frame.size, 0)
+        if stream is None:
+            return self._late(stream_id, True)
+        if stream.ended_in:
+            return self._break(stream_id, ErrorCodes.STREAM_CLOSED, "DATA came after its end")
+        return self._break(stream_id, ErrorCodes.PROTOCOL_ERROR, "DATA came before its head")
 
-    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
-        """The library would forget what waits to be sent and stop; streams may go on, though."""
+    def _receive_fields(self, frame: FieldBlock) -> list[Event]:
+        try:
+            fields = self.decoder.decode(frame.block)  # always: for what it adds to the table
+        except HPACKError as error:
+            reason = f"a field section is broken: {error}"
+            raise _error(reason, ErrorCodes.COMPRESSION_ERROR) from None
+        stream_id, ends = frame.stream_id, frame.ends
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return self._receive_first(stream_id, fields, ends)
+        if stream.ended_in:
+            return self._break(stream_id, ErrorCodes.STREAM_CLOSED, "HEADERS came after its end")
+        event: ResponseReceived | TrailersReceived
+        if stream.has_head:
+            if not ends:
+                reason = "trailers are not its end"  # RFC 9113 8.1
+                return self._break(stream_id, ErrorCodes.PROTOCOL_ERROR, reason)
+            event = TrailersReceived(stream_id=stream_id, headers=fields)
+        elif _is_informational(fields):
+            if ends:
+                reason = "an informational response is its end"
+                return self._break(stream_id, ErrorCodes.PROTOCOL_ERROR, reason)
+            return [InformationalResponseReceived(stream_id=stream_id, headers=fields)]
+        else:
+            stream.has_head = True
+            event = ResponseReceived(stream_id=stream_id, headers=fields)
+        if ends:
+            event.stream_ended = self._end_in(stream_id, stream)
+        return [event]
+
+    def _receive_first(self, stream_id: int, fields: list[Any], ends: bool) -> list[Event]:
+        """HEADERS on a stream that is not open: a request, or late."""
+        if not self._is_idle(stream_id):
+            how = self._closed.get(stream_id)
+            if how is _End.COMPLETE:
+                reason = f"HEADERS came on stream {stream_id}, which is not open any more"
+                raise _error(reason, ErrorCodes.STREAM_CLOSED)
+            if how is None:  # it was left out, or was so long ago that nobody knows
+                raise _error(f"stream {stream_id} begins after a later one")
+            return self._late(stream_id, False)
+        if self._is_client or not stream_id & 1:  # RFC 9113 5.1.1; we take no pushed streams
+            raise _error(f"stream {stream_id} is not the peer's to open")
+        self.highest_inbound_stream_id = stream_id
+        stream = self._streams[stream_id] = _Stream(True, self.peer.stream_room)
+        event = RequestReceived(stream_id=stream_id, headers=fields)
+        if ends:
+            event.stream_ended = self._end_in(stream_id, stream)
+        return [event]
+
+    def _receive_reset(self, frame: Reset) -> list[Event]:
+        stream_id = frame.stream_id
+        if stream_id not in self._streams:
+            self._refuse_idle(stream_id)
+            return []
+        self._close(stream_id, _End.RESET_BY_PEER)
+        return [StreamReset(stream_id=stream_id, error_code=_code(frame.code))]
+
+    def _receive_window(self, frame: WindowUpdateFrame) -> list[Event]:
+        stream_id, by = frame.stream_id, frame.window_increment
+        if not stream_id:
+            self.room += by
+            if self.room > MOST_ROOM:
+                raise _error("its window is too large", ErrorCodes.FLOW_CONTROL_ERROR)
+        else:
+            stream = self._streams.get(stream_id)
+            if stream is None:
+                self._refuse_idle(stream_id)
+                return []
+            stream.room += by
+            if stream.room > MOST_ROOM:
+                reason = "its window is too large"
+                return self._break(stream_id, ErrorCodes.FLOW_CONTROL_ERROR, reason)
+        return [WindowUpdated(stream_id=stream_id, delta=by)]
+
+    def _receive_settings(self, frame: SettingsFrame) -> list[Event]:
+        if "ACK" in frame.flags:
+            return []  # what we say does not change
+        room = self.peer.stream_room
+        self.peer.update(frame.settings)
+        self.encoder.header_table_size = self.peer.table_size
+        for stream in self._streams.values():  # RFC 9113 6.9.2: it may become negative
+            stream.room += self.peer.stream_room - room
+            if stream.room > MOST_ROOM:
+                raise _error("a window is too large", ErrorCodes.FLOW_CONTROL_ERROR)
+        self._out += SETTINGS_ACK
+        return [RemoteSettingsChanged()]
+
+    def _receive_ping(self, frame: PingFrame) -> list[Event]:
+        if "ACK" in frame.flags:
+            return [PingAckReceived(ping_data=frame.opaque_data)]
+        self._out += ping_frame(frame.opaque_data, ack=True)
+        return []
+
+    def _receive_go_away(self, frame: GoAwayFrame) -> list[Event]:
         event = ConnectionTerminated()
-        event.error_code = frame.error_code
+        event.error_code = _code(frame.error_code)
         event.last_stream_id = frame.last_stream_id
-        return [], [event]
+        return [event]
 
-    def _receive_unknown_frame(self, frame: Any) -> tuple[list[Frame], list[Event]]:
-        """RFC 9113 5.5: ignored, without an event to be made and looked at."""
-        return [], []
-
-
-def _has_begun(machine: H2StreamStateMachine) -> bool:
-    """Whether payload may come on a stream."""
-    return machine.state in _BRINGS and bool(machine.headers_received)
+    def _receive_push(self, frame: PushPromiseFrame) -> list[Event]:
+        raise _error("PUSH_PROMISE, which was forbidden")  # RFC 9113 8.4
 
 
-def _reason(error: ProtocolError) -> str:
-    """For people. Of a stream that is not there the library says only the number."""
-    if isinstance(error, NoSuchStreamError):
-        return f"a frame came on stream {error.stream_id}, which is not open"
-    return str(error)
+_HANDLERS: dict[type, Callable[[Engine, Any], list[Event]]] = {
+    Data: Engine._receive_data,
+    FieldBlock: Engine._receive_fields,
+    GoAwayFrame: Engine._receive_go_away,
+    PingFrame: Engine._receive_ping,
+    PushPromiseFrame: Engine._receive_push,
+    Reset: Engine._receive_reset,
+    SettingsFrame: Engine._receive_settings,
+    WindowUpdateFrame: Engine._receive_window,
+}
 
 
-def _again(frame: Frame) -> StreamReset:
-    """A frame came on a stream that is over: what the peer may make of that is counted."""
-    return StreamReset(stream_id=frame.stream_id, remote_reset=False)
+def _error(reason: str, code: ErrorCodes = ErrorCodes.PROTOCOL_ERROR) -> FrameError:
+    return FrameError(code, reason)
+
+
+def _code(code: int) -> ErrorCodes | int:
+    try:
+        return ErrorCodes(code)
+    except ValueError:  # RFC 9113 7: it means nothing in particular
+        return code
+
+
+def _is_informational(fields: list[Any]) -> bool:
+    """Whether a response is followed by another (RFC 9110 15.2)."""
+    return bool(fields) and fields[0][0] == b":status" and fields[0][1][:1] == b"1"

@@ -6,8 +6,8 @@ header are there, before anything of it is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from h2.errors import ErrorCodes
 from hyperframe.exceptions import HyperframeError, InvalidFrameError
@@ -17,45 +17,80 @@ from hyperframe.frame import (
     Frame,
     GoAwayFrame,
     HeadersFrame,
+    PingFrame,
     PushPromiseFrame,
-    RstStreamFrame,
     SettingsFrame,
+    WindowUpdateFrame,
 )
 
 from m2mproxy.net.h2_budget import FrameBudget
 
 __all__ = [
     "MAX_FRAME",
-    "DataFrame",
-    "Frame",
+    "SETTINGS_ACK",
+    "AnyFrame",
+    "Data",
+    "FieldBlock",
     "FrameError",
     "FrameReader",
     "GoAwayFrame",
-    "HeadersFrame",
-    "PlainData",
-    "PlainHeaders",
-    "PlainReset",
-    "RstStreamFrame",
+    "PingFrame",
+    "PushPromiseFrame",
+    "Reset",
     "SettingsFrame",
-    "WholeSettings",
+    "WindowUpdateFrame",
     "data_frame",
+    "go_away_frame",
     "head_frames",
+    "ping_frame",
+    "reset_frame",
+    "settings_frame",
+    "window_frame",
     "worth",
 ]
 
 # RFC 9113 6.5.2: the least that everybody must accept, and all that we do.
 MAX_FRAME = 16384
 
-_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 3, 4, 8, 9
+_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = (
+    0, 1, 3, 4, 6, 7, 8, 9,
+)
 _HEADER = 9
 _ACK = END_STREAM = 0x1
 _END_HEADERS = 0x4
-_NONE: Any = frozenset()
-_END: Any = frozenset(("END_STREAM",))
-_WHOLE: Any = frozenset(("END_HEADERS",))
-_WHOLE_AND_END: Any = _WHOLE | _END
 # DATA of fewer bytes than these is not worth the frames that grant room for it.
 _WORTH = 32
+
+
+@dataclass(slots=True)
+class Data:
+    """DATA, or as much of it as is there. `size` counts against the windows: padding does."""
+
+    stream_id: int
+    data: bytes
+    size: int
+    ends: bool
+
+
+@dataclass(slots=True)
+class FieldBlock:
+    """HEADERS, together with its CONTINUATIONs."""
+
+    stream_id: int
+    block: bytes
+    ends: bool
+
+
+@dataclass(slots=True)
+class Reset:
+    """RST_STREAM."""
+
+    stream_id: int
+    code: int
+
+
+# What nobody sends often is as the library reads it.
+AnyFrame = Data | FieldBlock | Reset | Frame
 
 
 class FrameError(Exception):
@@ -70,8 +105,8 @@ class FrameReader:
     """Cuts a peer's bytes into frames; HEADERS come with their CONTINUATIONs joined."""
 
     __slots__ = (
-        "_block", "_block_size", "_budget", "_header_bytes", "_in_pieces", "_left", "_of",
-        "_rest", "_started",
+        "_block", "_block_of", "_block_size", "_budget", "_header_bytes", "_in_pieces", "_left",
+        "_of", "_rest", "_started",
     )
 
     def __init__(self, budget: FrameBudget, header_bytes: int, in_pieces: bool) -> None:
@@ -85,8 +120,9 @@ class FrameReader:
         self._of = (0, False)
         self._rest = bytearray()
         self._started = False
-        # HEADERS and its CONTINUATIONs so far.
-        self._block: list[HeadersFrame | PushPromiseFrame | ContinuationFrame] = []
+        # A header block so far, of this stream, which it may end.
+        self._block: list[bytes] = []
+        self._block_of = (0, False)
         self._block_size = 0
 
     @property
@@ -94,7 +130,7 @@ class FrameReader:
         """Whether a header block has begun and not ended."""
         return bool(self._block)
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    def feed(self, data: bytes) -> Iterator[AnyFrame]:
         """The frames that are complete now.
 
         Raises:
@@ -152,37 +188,36 @@ class FrameReader:
         self._account(_DATA, header[4], size)
         return True
 
-    def _piece(self, data: bytes) -> Frame:
+    def _piece(self, data: bytes) -> Data:
         """The next bytes of the DATA frame that has begun."""
         self._left -= len(data)
         stream_id, ends = self._of
-        return PlainData(stream_id, data, ends and not self._left)
+        return Data(stream_id, data, len(data), ends and not self._left)
 
-    def _frame(self, raw: bytes) -> Frame | None:
+    def _frame(self, raw: bytes) -> AnyFrame | None:
         frame = _ordinary(raw) or _parsed(raw)
         self._started = True
-        size = len(frame.data) if isinstance(frame, DataFrame) else len(raw) - _HEADER
+        size = len(frame.data) if isinstance(frame, Data) else len(raw) - _HEADER
         self._account(raw[3], raw[4], size)  # padding brings nothing
         if isinstance(frame, ContinuationFrame):
             return self._continued(frame)
-        if isinstance(frame, HeadersFrame | PushPromiseFrame) and "END_HEADERS" not in frame.flags:
-            self._block = [frame]
+        if isinstance(frame, HeadersFrame):
+            self._block = [frame.data]
+            self._block_of = (frame.stream_id, "END_STREAM" in frame.flags)
             self._block_size = len(raw)
             return None
         return frame
 
-    def _continued(self, frame: ContinuationFrame) -> Frame | None:
-        first = self._block[0]
-        if frame.stream_id != first.stream_id:
+    def _continued(self, frame: ContinuationFrame) -> FieldBlock | None:
+        stream_id, ends = self._block_of
+        if frame.stream_id != stream_id:
             raise FrameError(ErrorCodes.PROTOCOL_ERROR, "a frame inside of a header block")
-        self._block.append(frame)
+        self._block.append(frame.data)
         self._block_size += len(frame.data)
         if "END_HEADERS" not in frame.flags:
             return None
-        first.data = b"".join([each.data for each in self._block])
-        first.flags.add("END_HEADERS")
-        self._block = []
-        return first
+        whole, self._block = b"".join(self._block), []
+        return FieldBlock(stream_id, whole, ends)
 
     def _account(self, kind: int, flags: int, size: int) -> None:
         """Frames that bring nothing are paid for by those that do."""
@@ -198,76 +233,23 @@ class FrameReader:
             raise FrameError(ErrorCodes.ENHANCE_YOUR_CALM, "too many frames that bring nothing")
 
 
-class PlainData(DataFrame):
-    """DATA without padding. Made and looked at without ado: the library prints every frame that it
-    gets, for a log that nobody keeps."""
-
-    def __init__(self, stream_id: int, data: bytes, end: bool) -> None:
-        self.stream_id = stream_id
-        self.data = data
-        self.ends = end
-        self.flags = _END if end else _NONE
-
-    @property
-    def flow_controlled_length(self) -> int:
-        return len(self.data)
-
-    def __repr__(self) -> str:
-        return "DATA"
-
-
-class PlainHeaders(HeadersFrame):
-    """HEADERS without padding and priority, and whole."""
-
-    def __init__(self, stream_id: int, data: bytes, end: bool) -> None:
-        self.stream_id = stream_id
-        self.data = data
-        self.ends = end
-        self.flags = _WHOLE_AND_END if end else _WHOLE
-
-    def __repr__(self) -> str:
-        return "HEADERS"
-
-
-class PlainReset(RstStreamFrame):
-    """RST_STREAM, of which thousands may come at once (h2_budget.py)."""
-
-    def __init__(self, stream_id: int, code: int) -> None:
-        self.stream_id = stream_id
-        self.error_code = code
-        self.flags = _NONE
-
-    def __repr__(self) -> str:
-        return "RST_STREAM"
-
-
-class WholeSettings(SettingsFrame):
-    """SETTINGS to be sent, with codes of 16 bits (RFC 9113 6.5.1): the library writes eight."""
-
-    def serialize_body(self) -> bytes:
-        return b"".join(
-            code.to_bytes(2, "big") + value.to_bytes(4, "big")
-            for code, value in self.settings.items()
-        )
-
-
-def _ordinary(raw: bytes) -> Frame | None:
+def _ordinary(raw: bytes) -> AnyFrame | None:
     """Frames in their plainest form, which need no parsing."""
     kind, flags = raw[3], raw[4]
     stream_id = int.from_bytes(raw[5:9], "big") & 0x7FFFFFFF
     if not stream_id:
         return None
-    end = bool(flags & END_STREAM)
     if kind == _DATA and flags <= END_STREAM:
-        return PlainData(stream_id, raw[_HEADER:], end)
+        return Data(stream_id, raw[_HEADER:], len(raw) - _HEADER, bool(flags))
     if kind == _HEADERS and flags | END_STREAM == _END_HEADERS | END_STREAM:
-        return PlainHeaders(stream_id, raw[_HEADER:], end)
+        return FieldBlock(stream_id, raw[_HEADER:], bool(flags & END_STREAM))
     if kind == _RST_STREAM and len(raw) == _HEADER + 4:
-        return PlainReset(stream_id, int.from_bytes(raw[_HEADER:], "big"))
+        return Reset(stream_id, int.from_bytes(raw[_HEADER:], "big"))
     return None
 
 
-def _parsed(raw: bytes) -> Frame:
+def _parsed(raw: bytes) -> AnyFrame:
+    """What the library makes of a frame. HEADERS stay its own while they are not complete."""
     if raw[3] == _WINDOW_UPDATE and len(raw) > _HEADER:
         raw = raw[:_HEADER] + bytes((raw[_HEADER] & 0x7F,)) + raw[_HEADER + 1 :]  # reserved bit
     try:
@@ -277,7 +259,49 @@ def _parsed(raw: bytes) -> Frame:
         raise FrameError(ErrorCodes.FRAME_SIZE_ERROR, f"a broken frame: {error}") from None
     except HyperframeError as error:
         raise FrameError(ErrorCodes.PROTOCOL_ERROR, f"a broken frame: {error}") from None
+    if isinstance(frame, DataFrame):
+        size = frame.flow_controlled_length
+        return Data(frame.stream_id, frame.data, size, "END_STREAM" in frame.flags)
+    if isinstance(frame, HeadersFrame) and "END_HEADERS" in frame.flags:
+        return FieldBlock(frame.stream_id, frame.data, "END_STREAM" in frame.flags)
     return frame
+
+
+def _control(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
+    return b"%b%c%c%b%b" % (
+        len(payload).to_bytes(3, "big"), kind, flags, stream_id.to_bytes(4, "big"), payload,
+    )
+
+
+def reset_frame(stream_id: int, code: int) -> bytes:
+    """RST_STREAM (RFC 9113 6.4)."""
+    return _control(_RST_STREAM, 0, stream_id, code.to_bytes(4, "big"))
+
+
+def settings_frame(settings: Mapping[int, int]) -> bytes:
+    """SETTINGS (RFC 9113 6.5): codes of 16 bits, of which the library writes eight."""
+    payload = b"".join(
+        code.to_bytes(2, "big") + value.to_bytes(4, "big") for code, value in settings.items()
+    )
+    return _control(_SETTINGS, 0, 0, payload)
+
+
+SETTINGS_ACK = _control(_SETTINGS, _ACK, 0, b"")
+
+
+def ping_frame(data: bytes, ack: bool = False) -> bytes:
+    """PING (RFC 9113 6.7)."""
+    return _control(_PING, _ACK if ack else 0, 0, data)
+
+
+def go_away_frame(last: int, code: int) -> bytes:
+    """GOAWAY (RFC 9113 6.8)."""
+    return _control(_GOAWAY, 0, 0, last.to_bytes(4, "big") + code.to_bytes(4, "big"))
+
+
+def window_frame(stream_id: int, by: int) -> bytes:
+    """WINDOW_UPDATE (RFC 9113 6.9)."""
+    return _control(_WINDOW_UPDATE, 0, stream_id, by.to_bytes(4, "big"))
 
 
 def data_frame(stream_id: int, size: int, end: bool) -> bytes:

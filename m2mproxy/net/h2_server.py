@@ -20,12 +20,10 @@ from m2mproxy.net import fields
 from m2mproxy.net.connection import NO_SETTINGS, Owner, Runtime
 from m2mproxy.net.h2 import H2
 from m2mproxy.net.h2_budget import Budget
-from m2mproxy.net.h2_engine import MAX_STREAM_ID, MAX_STREAMS
+from m2mproxy.net.h2_engine import MAX_STREAM_ID, MAX_STREAMS, PREFACE, StreamBroken
 from m2mproxy.net.h2_stream import H2Stream
 from m2mproxy.net.h2_upload import Uploads
 from m2mproxy.net.tcp import shown_certificate
-
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 # Streams that end before their answer: so many at once, so many a second, and one for each that
 # ends well.
@@ -103,6 +101,7 @@ class H2Server(H2):
             return
         stream.request = request
         stream.method = request.method
+        stream.length = request.length
         if not ended:
             self._uploads.begin(stream, self._loop.time())
         self._look()
@@ -158,7 +157,7 @@ class H2Server(H2):
             stream.invited = stream.invited or response.status == 100
             self._wake()
             return
-        self._engine.send_head(stream.id, section, no_body)
+        self._engine.send_headers(stream.id, section, no_body)
         self._wake()
         stream.head_sent = True
         if no_body:
@@ -189,7 +188,7 @@ class H2Server(H2):
         if rest <= _UNREAD_REST:
             stream.body.discard()
         else:
-            self._engine.increment_flow_control_window(min(rest, _MOST_REST), stream.id)
+            self._engine.widen(min(rest, _MOST_REST), stream.id)
             self._engine.reset_stream(stream.id, ErrorCodes.NO_ERROR)  # RFC 9113 8.1
             self._over(stream)
 
@@ -218,14 +217,14 @@ class H2Server(H2):
     def _on_reset(self, event: StreamReset) -> None:
         stream = self._streams.get(event.stream_id)
         # Whose answer has begun has waited for it like everybody else: no work was had for nothing.
-        if stream is None or not (event.remote_reset and stream.head_sent):
+        if stream is None or not stream.head_sent:
             self._count_reset()
-        if stream is None:
-            return
-        if event.remote_reset:
+        if stream is not None and not stream.over:
             self._fault(stream, ClientGone())
-        else:
-            self._broken(stream, "the request's body is not what content-length says")
+
+    def _on_broken(self, event: StreamBroken) -> None:
+        self._count_reset()
+        super()._on_broken(event)
 
     def _count_reset(self) -> None:
         self._wake()

@@ -56,6 +56,7 @@ class H2Stream(Stream):
         "head_sent",
         "id",
         "invited",
+        "length",
         "malformed",
         "measured",
         "method",
@@ -82,6 +83,8 @@ class H2Stream(Stream):
         self.session = connection.session
         self.method = b""
         self.request: Request | None = None
+        self.length: int | None = None
+        """Bytes of payload that the peer's message is to have, if it has said so."""
         self.head_sent = False
         self.invited = False
         """The client has been told to send its body."""

@@ -58,7 +58,7 @@ class FrameWriter:
     @property
     def can_go_on(self) -> bool:
         """Whether more could be framed, if the transport took it."""
-        return bool(self._ready) and self._engine.outbound_flow_control_window > 0
+        return bool(self._ready) and self._engine.room > 0
 
     @property
     def waiting(self) -> int:
@@ -87,7 +87,7 @@ class FrameWriter:
         go."""
         ready, engine, self._most = self._ready, self._engine, most
         while ready and room > 0:
-            is_open = engine.outbound_flow_control_window > 0
+            is_open = engine.room > 0
             stream = next(iter(ready)) if is_open else self._begun()
             if stream is None:
                 break
@@ -160,7 +160,7 @@ class FrameWriter:
 
     def _worthwhile(self, stream: H2Stream) -> int:
         """How long a frame should be of which not all is there."""
-        if not stream.filler or not self._engine.other_settings.get(READS_PIECES):
+        if not stream.filler or not self._engine.peer.others.get(READS_PIECES):
             return 0
         self._filler = stream.filler
         return min(4 * isqrt(self._run), _MOST_SHARED, self._engine.window_of(stream.id))
@@ -177,13 +177,13 @@ class FrameWriter:
         if stream.malformed:
             self._engine.reset_stream(stream.id, ErrorCodes.PROTOCOL_ERROR)
         elif stream.trailers is not None:
-            self._engine.send_headers(stream.id, stream.trailers, end_stream=True)
+            self._engine.send_headers(stream.id, stream.trailers, end=True)
         else:
             self._engine.end_stream(stream.id)
         self._on_sent(stream)
 
     def _control(self) -> None:
-        """What the library has to say goes out in the order in which it was said."""
+        """What the engine has to say goes out in the order in which it was said."""
         if self._engine.output_size():
             self._fill()
             self._run = 0

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from m2mproxy.http.faults import Fault
 from m2mproxy.net.connection import Owner, Runtime, ServerConnection
 from m2mproxy.net.deadline import Deadline
-from m2mproxy.net.h2_server import PREFACE
+from m2mproxy.net.h2_engine import PREFACE
 
 
 class Undecided:

@@ -22,7 +22,7 @@ from m2mproxy.link.reply import ReplyReader, render
 from m2mproxy.link.use import MOST_RUNS, REACH, Use
 from m2mproxy.net.h2_budget import FrameBudget
 from m2mproxy.net.h2_engine import READS_PIECES
-from m2mproxy.net.h2_frames import DataFrame, FrameReader
+from m2mproxy.net.h2_frames import Data, FrameReader
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.links import (
     CODING,
@@ -215,9 +215,9 @@ def test_the_shared_frame(three: list[bytes]) -> None:
     pieces = decoder.feed(example("words")[:20])
     for at in range(len(wire)):
         for frame in reader.feed(wire[at : at + 1]):
-            assert isinstance(frame, DataFrame)
+            assert isinstance(frame, Data)
             pieces += decoder.feed(frame.data)
-            found.append((frame.stream_id, len(frame.data), "END_STREAM" in frame.flags))
+            found.append((frame.stream_id, len(frame.data), frame.ends))
         assert pieces == three[: 1 + (at >= 16) + (at >= 19)]
     decoder.finish()
     assert found == [(1, 1, False)] * 16 + [(1, 1, True)]

@@ -241,6 +241,12 @@ def test_a_reset_without_error_after_the_answer_is_no_fault() -> None:
 
 BROKEN = {
     "a length unlike the body": head([*OK, (b"content-length", b"5")]) + raw(0, 1, 1, b"123"),
+    "a length unlike the body before trailers": head([*OK, (b"content-length", b"5")])
+    + raw(0, 0, 1, b"123")
+    + head([(b"x-t", b"1")], end=True),
+    "a body before its head": raw(0, 0, 1, b"123"),
+    "trailers that are no end": head(OK) + raw(0, 0, 1, b"1") + head([(b"x-t", b"1")]),
+    "103 that is the end": head([(b":status", b"103")], end=True),
     "no body where one is declared": head([*OK, (b"content-length", b"5")], end=True),
     "a line break in a value": head([*OK, (b"x-a", b"1\r\nx: y")], end=True),
     "connection": head([*OK, (b"connection", b"close")], end=True),

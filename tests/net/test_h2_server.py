@@ -53,6 +53,17 @@ def test_a_request_in_any_pieces(split: Split) -> None:
     assert client.is_ended(1)
 
 
+def test_a_body_that_ends_too_soon_with_trailers_does_not_look_whole() -> None:
+    world = World()
+    client = FrameClient(world)
+    client.say(client.headers(1, [*POST, (b"content-length", b"10")], end=False), data(1, b"abc"))
+    upstream = world.upstream()
+    client.say(client.headers(1, [(b"x-t", b"1")]))
+    assert client.reset(1) == 1  # PROTOCOL_ERROR
+    assert upstream.is_gone
+    assert client.goaway is None
+
+
 def test_a_reply_of_known_length_ends_with_its_last_frame() -> None:
     world = World()
     client = FrameClient(world)

@@ -36,7 +36,7 @@ MAY_IMPORT = {
 ONE_PLACE = {
     "h11": "m2mproxy.net.h1_head",
     "hyperscan": "m2mproxy.guard.engine",
-    "hpack": "m2mproxy.net.h2_hpack",
+    "hpack": "m2mproxy.net.h2_tables",
     "hyperframe": "m2mproxy.net.h2_frames",
     "numpy": "m2mproxy.guard.arrays",
     "tiktoken": "m2mproxy.tokens.vocabulary",

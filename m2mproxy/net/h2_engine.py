@@ -58,7 +58,8 @@ from m2mproxy.net.h2_frames import (
     window_frame,
 )
 from m2mproxy.net.h2_hpack import FieldDecoder, FieldEncoder, HPACKError
-from m2mproxy.net.h2_settings import TABLE_SIZE, PeerSettings
+from m2mproxy.net.h2_settings import PeerSettings
+from m2mproxy.net.h2_tables import TABLE_SIZE
 from m2mproxy.net.h2_window import FIRST_ROOM, MOST_ROOM, Window
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

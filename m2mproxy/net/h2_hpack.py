@@ -1,8 +1,7 @@
 """HPACK (RFC 7541) for those who send the same fields over and over, at a fifth of the cost.
 
 The hpack library searches its table for every field and takes a dozen calls to read one; here a
-field that is in the table is found by one look-up, and one byte is read as one field. Tables,
-errors and whatever is unusual stay the library's.
+field that is in the table is found by one look-up, and one byte is read as one field.
 
 The one rule: what is written here the library reads back, and what is read here is what the library
 reads (tests/fuzz/test_hpack_against_hpack.py).
@@ -13,26 +12,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from hpack import Decoder, Encoder, HeaderTuple, NeverIndexedHeaderTuple
-from hpack.exceptions import HPACKDecodingError, HPACKError, OversizedHeaderListError
-from hpack.hpack import decode_integer
-from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
-from hpack.huffman_table import decode_huffman
-from hpack.table import HeaderTable
-
 from m2mproxy.http.headers import Field
+from m2mproxy.net.h2_tables import (
+    CODES,
+    STATIC,
+    TABLE_SIZE,
+    DynamicTable,
+    HeaderTuple,
+    HPACKDecodingError,
+    HPACKError,
+    NeverIndexedHeaderTuple,
+    OversizedHeaderListError,
+    decode_huffman,
+)
 
 __all__ = ["FieldDecoder", "FieldEncoder", "HPACKError", "NeverIndexedHeaderTuple"]
 
-_STATIC = HeaderTable.STATIC_TABLE
-_FIRST_DYNAMIC = len(_STATIC) + 1
-_STATIC_FIELDS = {field: index for index, field in reversed(list(enumerate(_STATIC, 1)))}
-_STATIC_NAMES = {field[0]: index for index, field in reversed(list(enumerate(_STATIC, 1)))}
-# Each byte's code in binary digits. Joined and read as one number they take time in proportion to
-# the value; a number to which each byte adds its bits is copied with every byte.
-_CODES = [
-    f"{code:0{bits}b}" for code, bits in zip(REQUEST_CODES, REQUEST_CODES_LENGTH, strict=True)
-]
+_FIRST_DYNAMIC = len(STATIC) + 1
+_STATIC_FIELDS = {field: index for index, field in reversed(list(enumerate(STATIC, 1)))}
+_STATIC_NAMES = {field[0]: index for index, field in reversed(list(enumerate(STATIC, 1)))}
 
 _INDEXED, _INCREMENTAL, _UPDATE, _NEVER, _PLAIN = 0x80, 0x40, 0x20, 0x10, 0x00
 # A name whose value was remembered so often, and differed again, is not worth the table's room.
@@ -42,11 +40,12 @@ _MOST_NAMES = 256
 _MEMO, _MEMO_BYTES = 32, 256
 
 
-class FieldEncoder(Encoder):
+class FieldEncoder:
     """Writes field sections."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self.header_table = DynamicTable()
+        self._untold: list[int] = []  # sizes of it that the next section has to tell
         self._added = 0  # entries that were ever added to the table; the newest has this number
         self._numbers: dict[Field, int] = {}  # of entries, some of them evicted since
         self._names: dict[bytes, int] = {}
@@ -62,23 +61,20 @@ class FieldEncoder(Encoder):
 
     @header_table_size.setter
     def header_table_size(self, size: int) -> None:
-        table = self.header_table
-        untold = table.resized
-        table.maxsize = size = min(size, HeaderTable.DEFAULT_SIZE)
-        # RFC 7541 4.2: the smallest since the last section, and the last. More could be over what
-        # the peer allows now; the library would also forget all when a size is set twice.
-        smallest = min([size, *self.table_size_changes])
-        if table.resized or untold:
-            self.table_size_changes = sorted({smallest, size})
-            table.resized = True
+        size = min(size, TABLE_SIZE)
+        if size != self.header_table.maxsize or self._untold:
+            # RFC 7541 4.2: the smallest since the last section, and the last.
+            self._untold = sorted({min([size, *self._untold]), size})
+            self.header_table.resize(size)
 
-    def encode(self, headers: Iterable[Any], huffman: bool = True) -> bytes:
+    def encode(self, headers: Iterable[Any]) -> bytes:
         """The field section of `headers`. `NeverIndexedHeaderTuple`s are never remembered."""
         section, out = list(headers), bytearray()
-        is_known = not self.header_table.resized
+        is_known = not self._untold
         if not is_known:
-            out += self._encode_table_size_change()
-            self.header_table.resized = False
+            for size in self._untold:
+                _integer(out, _UPDATE, 5, size)
+            self._untold.clear()
         elif section == self._last and NeverIndexedHeaderTuple not in map(type, section):
             return self._last_coded
         for field in section:
@@ -142,8 +138,10 @@ def _integer(out: bytearray, kind: int, bits: int, number: int) -> None:
 
 
 def _string(out: bytearray, data: bytes) -> None:
-    """RFC 7541 5.2: Huffman's code where it is shorter."""
-    bits = "".join(map(_CODES.__getitem__, data))
+    """RFC 7541 5.2: Huffman's code where it is shorter. Its digits, joined and read as one number,
+    take time in proportion to the value; a number to which each byte adds its bits is copied with
+    every byte."""
+    bits = "".join(map(CODES.__getitem__, data))
     size = (len(bits) + 7) // 8
     if size >= len(data):
         _integer(out, 0, 7, len(data))
@@ -153,25 +151,35 @@ def _string(out: bytearray, data: bytes) -> None:
     out += int(bits.ljust(8 * size, "1"), 2).to_bytes(size, "big")
 
 
-class FieldDecoder(Decoder):
+class FieldDecoder:
     """Reads field sections."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self.header_table = DynamicTable()
+        self.max_header_list_size = 1 << 16
+        """Bytes of a section, and 32 for each of its fields."""
         self._memo: dict[bytes, bytes] = {}
         # The last section, if all of it is in the table as that is now, and its fields.
         self._last = b""
         self._last_fields: list[Any] = []
 
-    def decode(self, data: bytes, raw: bool = True) -> list[Any]:
+    def decode(self, data: bytes) -> list[Any]:
         """The fields of a section, as bytes.
 
         Raises:
             HPACKError: the section is not valid, or too large.
         """
         if data == self._last:
-            self._assert_valid_table_size()
             return self._last_fields.copy()
+        try:
+            fields, is_known = self._fields(data)
+        except IndexError:
+            raise HPACKDecodingError("the section ends in a number") from None
+        self._last, self._last_fields = (data, fields.copy()) if is_known else (b"", [])
+        return fields
+
+    def _fields(self, data: bytes) -> tuple[list[Any], bool]:
+        """The fields, and whether all of them were in the table as that is now."""
         fields: list[Any] = []
         is_known = True
         dynamic = self.header_table.dynamic_entries
@@ -182,22 +190,21 @@ class FieldDecoder(Decoder):
             if byte & 0xE0 == _UPDATE:
                 if fields:
                     raise HPACKDecodingError("a table size update inside of the section")
-                position += self._update_encoding_context(data[position : position + 12])
+                position = self._update(data, position)
                 is_known = False
                 continue
+            field: Any
             if byte > _INDEXED and byte != 0xFF:
                 position += 1
                 index = byte - _INDEXED
-                field: Any
                 if index < _FIRST_DYNAMIC:
-                    field = _STATIC[index - 1]
+                    field = STATIC[index - 1]
                 elif index - _FIRST_DYNAMIC < len(dynamic):
                     field = dynamic[index - _FIRST_DYNAMIC]
                 else:
                     field = self.header_table.get_by_index(index)  # which raises
             elif byte & _INDEXED:
-                index, used = decode_integer(data[position : position + 12], 7)
-                position += used
+                index, position = _number(data, position, 7)
                 field = self.header_table.get_by_index(index)
             else:
                 field, position = self._literal(data, position)
@@ -206,15 +213,19 @@ class FieldDecoder(Decoder):
             left -= len(field[0]) + len(field[1]) + 32
             if left < 0:
                 raise OversizedHeaderListError("the field section is too large")
-        self._assert_valid_table_size()
-        self._last, self._last_fields = (data, fields.copy()) if is_known else (b"", [])
-        return fields
+        return fields, is_known
+
+    def _update(self, data: bytes, position: int) -> int:
+        """RFC 7541 6.3: the peer keeps a smaller table than it may, or a larger one again."""
+        size, position = _number(data, position, 5)
+        if size > TABLE_SIZE:
+            raise HPACKDecodingError("the table is larger than it may be")
+        self.header_table.resize(size)
+        return position
 
     def _literal(self, data: bytes, position: int) -> tuple[HeaderTuple | Field, int]:
         kind = data[position]
-        bits = 6 if kind & _INCREMENTAL else 4
-        index, used = decode_integer(data[position : position + 12], bits)
-        position += used
+        index, position = _number(data, position, 6 if kind & _INCREMENTAL else 4)
         if index:
             name = self.header_table.get_by_index(index)[0]
         else:
@@ -227,9 +238,8 @@ class FieldDecoder(Decoder):
         return (name, value), position
 
     def _string(self, data: bytes, position: int) -> tuple[bytes, int]:
-        length, used = decode_integer(data[position : position + 12], 7)
         coded = data[position] & 0x80
-        start = position + used
+        length, start = _number(data, position, 7)
         position = start + length
         string = data[start:position]
         if len(string) != length:
@@ -247,3 +257,19 @@ class FieldDecoder(Decoder):
                     self._memo.clear()
                 self._memo[string] = found
         return found
+
+
+def _number(data: bytes, position: int, bits: int) -> tuple[int, int]:
+    """RFC 7541 5.1, and where it ends."""
+    most = (1 << bits) - 1
+    number = data[position] & most
+    position += 1
+    if number < most:
+        return number, position
+    for shift in range(0, 35, 7):  # whoever needs more octets means nothing that we have
+        byte = data[position]
+        position += 1
+        number += (byte & 127) << shift
+        if byte < 128:
+            return number, position
+    raise HPACKDecodingError("a number is too long")

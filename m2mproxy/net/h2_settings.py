@@ -12,10 +12,9 @@ from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
 from m2mproxy.net.h2_frames import MAX_FRAME, FrameError
+from m2mproxy.net.h2_tables import TABLE_SIZE
 from m2mproxy.net.h2_window import FIRST_ROOM, MOST_ROOM
 
-# RFC 7541 4.2
-TABLE_SIZE = 4096
 _UNLIMITED = 2**32
 _KNOWN = frozenset(SettingCodes)
 # So many settings are kept that RFC 9113 does not know, of 65,536.

@@ -17,11 +17,17 @@ def json_reply(
     status: int, content: object, extra: Headers | None = None
 ) -> tuple[Response, bytes]:
     """The head and the body of a reply in JSON. `extra` fields come last."""
-    body = orjson.dumps(content) + b"\n"
+    return whole_reply(status, b"application/json", orjson.dumps(content) + b"\n", extra)
+
+
+def whole_reply(
+    status: int, content_type: bytes, body: bytes, extra: Headers | None = None
+) -> tuple[Response, bytes]:
+    """The same, of a body that is made already."""
     headers = Headers(
         (
             (b"server", b"m2mproxy"),
-            (b"content-type", b"application/json"),
+            (b"content-type", content_type),
             (b"content-length", b"%d" % len(body)),
         )
     )

@@ -9,8 +9,10 @@ from collections.abc import Callable
 
 from m2mproxy.http.faults import Fault
 from m2mproxy.http.message import Response
-from m2mproxy.proxy.reply import json_reply
+from m2mproxy.proxy.reply import json_reply, whole_reply
 from m2mproxy.proxy.routes import Asked, LocalRoute, UpstreamRoute
+from m2mproxy.service import exposition
+from m2mproxy.service.metrics import families
 
 Reply = tuple[Response, bytes]
 
@@ -18,7 +20,7 @@ _READ = (b"GET", b"HEAD")
 
 
 class Endpoints:
-    """`/health`, `/health/ready`, `/stats`, `/stats/reset`."""
+    """`/health`, `/health/ready`, `/stats`, `/stats/reset`, `/metrics`."""
 
     def __init__(
         self,
@@ -38,6 +40,7 @@ class Endpoints:
             b"/health/ready": LocalRoute(_READ, self._ready),
             b"/stats": LocalRoute(_READ, self._stats),
             b"/stats/reset": LocalRoute((b"POST",), self._reset),
+            b"/metrics": LocalRoute(_READ, self._metrics),
         }
 
     async def _health(self, _: Asked) -> Reply:
@@ -56,6 +59,12 @@ class Endpoints:
 
     async def _stats(self, _: Asked) -> Reply:
         return json_reply(200, self._snapshot())
+
+    async def _metrics(self, asked: Asked) -> Reply:
+        accept = b",".join(asked.request.headers.values_of(b"accept"))
+        is_open = exposition.wants_open_metrics(accept.decode("latin-1"))
+        text = exposition.written(families(self._snapshot()), is_open)
+        return whole_reply(200, exposition.OPEN_METRICS if is_open else exposition.TEXT, text)
 
     async def _reset(self, _: Asked) -> Reply:
         self._reset_stats()

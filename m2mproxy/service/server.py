@@ -37,7 +37,7 @@ from m2mproxy.proxy.proxy import Proxy
 from m2mproxy.proxy.routes import LocalRoute, Routes
 from m2mproxy.proxy.scanning import Guard, Scans
 from m2mproxy.proxy.wire import forms_of, tallies_of
-from m2mproxy.service import counting, files
+from m2mproxy.service import counting, files, process
 from m2mproxy.service.accounts import Accounts
 from m2mproxy.service.counting import Counting, Helper
 from m2mproxy.service.debug import Debug
@@ -227,6 +227,7 @@ class Server:
             "guard": self._guard.report() if self._guard is not None else {},
             "tls_handshakes": self._tls.handshakes.counts() if self._tls else {},
             "log_lines_dropped": self._writer.dropped,
+            "process": process.figures(),
             "version": __version__,
         }
 

@@ -14,7 +14,8 @@ import math
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 from m2mproxy.http.faults import Fault
 from m2mproxy.proxy.ledger import IDENTITY, Ledger
@@ -23,15 +24,20 @@ from m2mproxy.proxy.record import Record
 # Upper bounds of the buckets in seconds, each 1/8 of an octave above the last. From a microsecond
 # to an hour a quantile is at most 9 % more than the truth.
 _BOUNDS = [1e-6 * 2 ** (step / 8) for step in range(32 * 8)]
+# Those that others make quantiles of, of a model server's times: few, since each is a series there.
+_FIRST_BYTE = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_DURATION = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 
 class Histogram:
     """Durations in seconds."""
 
-    __slots__ = ("_counts", "count", "total")
+    __slots__ = ("_bounds", "_counts", "count", "total")
 
-    def __init__(self) -> None:
-        self._counts = [0] * (len(_BOUNDS) + 1)
+    def __init__(self, bounds: Sequence[float] = _BOUNDS) -> None:
+        """`bounds` are the upper ones of the buckets, ascending."""
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
         self.count = 0
         self.total = 0.0
 
@@ -39,7 +45,7 @@ class Histogram:
         """Count one duration."""
         self.count += 1
         self.total += seconds
-        self._counts[bisect_left(_BOUNDS, seconds)] += 1
+        self._counts[bisect_left(self._bounds, seconds)] += 1
 
     @property
     def mean(self) -> float:
@@ -50,11 +56,25 @@ class Histogram:
         """A duration which a share `q` of those recorded does not exceed, 0 when there are none."""
         wanted = math.ceil(self.count * q)
         seen = 0
-        for bound, count in zip(_BOUNDS, self._counts, strict=False):
+        for bound, count in zip(self._bounds, self._counts, strict=False):
             seen += count
             if count and seen >= wanted:
                 return bound
-        return _BOUNDS[-1] if self.count else 0.0
+        return self._bounds[-1] if self.count else 0.0
+
+    def summary(self) -> dict[str, object]:
+        """How many there were, their sum, and some quantiles."""
+        quantiles = {str(q): round(self.quantile(q), 9) for q in (0.5, 0.9, 0.99)}
+        return {"count": self.count, "sum": round(self.total, 6), "quantiles": quantiles}
+
+    def figures(self) -> dict[str, object]:
+        """How many there were, their sum, and how many did not exceed each bound."""
+        below = accumulate(self._counts[:-1])
+        return {
+            "count": self.count,
+            "sum": round(self.total, 6),
+            "up_to": {str(bound): count for bound, count in zip(self._bounds, below, strict=True)},
+        }
 
 
 _LEGS = ("client request", "client response", "upstream request", "upstream response")
@@ -81,6 +101,8 @@ class Stats:
         self._by_status: dict[int, int] = defaultdict(int)
         self._errors: dict[str, int] = defaultdict(int)
         self._added = Histogram()
+        self._first_byte = Histogram(_FIRST_BYTE)
+        self._duration = Histogram(_DURATION)
 
     def record(self, x: Record) -> None:
         """Count an exchange that ended."""
@@ -100,6 +122,9 @@ class Stats:
                 self._plain[at] += size
         if x.relayed:
             self._added.record(x.added)
+            self._first_byte.record(x.answered - x.started)
+        if x.forwarded:
+            self._duration.record(x.ended - x.started)
         if x.retried:
             self._retries += 1
 
@@ -140,9 +165,16 @@ class Stats:
                 {"leg": leg, "coding": coding, "messages": n, "plain": before, "wire": after}
                 for (leg, coding), (n, before, after) in sorted(self._codings.items())
             ],
+            "legs": [
+                {"leg": leg, "plain": before, "wire": after}
+                for leg, before, after in zip(_LEGS, self._plain, self._wire, strict=True)
+            ],
             "request_coding_reasons": dict(sorted(self._why.items())),
             "avg_latency_ms": round(self._added.mean * 1e3, 4),
             "p99_latency_ms": round(self._added.quantile(0.99) * 1e3, 4),
+            "added_seconds": self._added.summary(),
+            "first_byte_seconds": self._first_byte.figures(),
+            "duration_seconds": self._duration.figures(),
             "uptime_s": round(now - self._started, 3),
             "counted_s": round(now - self._since, 3),
         }

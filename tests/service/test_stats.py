@@ -8,7 +8,7 @@ import pytest
 from world import SSE_HEAD, World, chunk, get, post, reply
 
 from m2mproxy.http.faults import Busy, ClientFault
-from m2mproxy.service.stats import Histogram, Stats
+from m2mproxy.service.stats import _DURATION, _FIRST_BYTE, Histogram, Stats
 
 # ---- the histogram -------------------------------------------------------------------------------
 
@@ -62,6 +62,15 @@ def test_the_last_percent_is_the_last_of_a_hundred() -> None:
     assert histogram.quantile(1) >= 1
 
 
+def test_what_did_not_exceed_a_bound_is_counted_there_and_above() -> None:
+    histogram = Histogram((0.5, 1.0, 2.0))
+    assert histogram.figures() == {"count": 0, "sum": 0, "up_to": {"0.5": 0, "1.0": 0, "2.0": 0}}
+    for seconds in (0.1, 0.5, 1.5, 2.0, 7.0):
+        histogram.record(seconds)
+    figures = {"count": 5, "sum": 11.1, "up_to": {"0.5": 2, "1.0": 2, "2.0": 4}}
+    assert histogram.figures() == figures
+
+
 # ---- what is counted -----------------------------------------------------------------------------
 
 
@@ -99,10 +108,18 @@ def test_the_figures_are_zero_at_first() -> None:
         "compression_ratio": 1.0,
         "request_bytes": {"in": 0, "out": 0},
         "response_bytes": {"in": 0, "out": 0},
+        "legs": [
+            {"leg": f"{leg} {direction}", "plain": 0, "wire": 0}
+            for leg in ("client", "upstream")
+            for direction in ("request", "response")
+        ],
         "codings": [],
         "request_coding_reasons": {},
         "avg_latency_ms": 0,
         "p99_latency_ms": 0,
+        "added_seconds": {"count": 0, "sum": 0, "quantiles": {"0.5": 0, "0.9": 0, "0.99": 0}},
+        "first_byte_seconds": Histogram(_FIRST_BYTE).figures(),
+        "duration_seconds": Histogram(_DURATION).figures(),
         "uptime_s": 0,
         "counted_s": 0,
     }

@@ -41,13 +41,17 @@ class Tcp(asyncio.Protocol):
     """One transport. `make` builds the connection once the transport is there, which knows what
     TLS has negotiated; another may take its place later."""
 
-    __slots__ = ("_make", "_watchdog", "connection", "transport")
+    __slots__ = ("_made", "_make", "_watchdog", "connection", "transport")
 
     def __init__(
-        self, make: Callable[[asyncio.Transport], Connection], watchdog: Watchdog | None = None
+        self,
+        make: Callable[[asyncio.Transport], Connection],
+        watchdog: Watchdog | None = None,
+        made: Callable[[], None] = lambda: None,
     ) -> None:
-        """`watchdog` ends the transport if its peer is gone without a word."""
-        self._make = make
+        """`watchdog` ends the transport if its peer is gone without a word; `made` is called when
+        the connection has it, and before it has got anything."""
+        self._make, self._made = make, made
         self._watchdog = watchdog
         self.transport: asyncio.Transport
         self.connection: Connection
@@ -61,6 +65,8 @@ class Tcp(asyncio.Protocol):
         if self._watchdog is not None:
             self._watchdog.begin(self)
         self.connection.attach(stream)
+        self._made()
+        del self._made
 
     def data_received(self, data: bytes) -> None:
         self.connection.received(data)

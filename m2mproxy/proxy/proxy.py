@@ -6,6 +6,7 @@ time, draining) is done here by going through it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import cast
@@ -84,8 +85,25 @@ class Proxy:
 
     def accept(self) -> Tcp:
         """The protocol of a new downstream connection."""
-        tcp = Tcp(lambda transport: self._connection(tcp, negotiated(transport)), self._watchdog)
+        connection: ServerConnection
+
+        def make(transport: asyncio.Transport) -> ServerConnection:
+            nonlocal connection
+            connection = self._connection(tcp, negotiated(transport))
+            return connection
+
+        tcp = Tcp(make, self._watchdog, lambda: self._admit(connection))
         return tcp
+
+    def _admit(self, connection: ServerConnection) -> None:
+        """Turn a connection away if it is one too many, before its client can ask for anything."""
+        over = len(self._connections) - self._context.config.limits.connections
+        if over > _MAX_REFUSALS:
+            connection.abort()
+        elif over > 0:
+            connection.refuse(Busy("too_many_connections", "the proxy has too many connections"))
+        elif self._draining:
+            connection.drain()
 
     def _connection(self, tcp: Tcp, version: str | None) -> ServerConnection:
         def choose(undecided: ServerConnection, http2: bool) -> ServerConnection:
@@ -95,21 +113,12 @@ class Proxy:
             tcp.connection = chosen
             return chosen
 
-        config = self._context.config
         connection: ServerConnection
         if version is None:
             connection = Undecided(self, self._runtime, choose)
         else:
             connection = self._speaking(version == "h2")
         self._connections.add(connection)
-        over = len(self._connections) - config.limits.connections
-        if over > 0:
-            # Soon, because the transport is attached only after this call.
-            full = Busy("too_many_connections", "the proxy has too many connections")
-            soon = connection.abort if over > _MAX_REFUSALS else lambda: connection.refuse(full)
-            self._loop.call_soon(soon)
-        elif self._draining:
-            self._loop.call_soon(connection.drain)
         return connection
 
     def _speaking(self, http2: bool) -> ServerConnection:

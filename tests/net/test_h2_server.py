@@ -255,6 +255,20 @@ def test_a_client_over_the_limit_of_connections_is_turned_away() -> None:
     assert isinstance(world.refusals[-1], Busy)
 
 
+def test_who_is_one_too_many_and_asks_at_once_is_turned_away_and_not_served() -> None:
+    """What it asks can come in the same turn of the loop as its connection, as with uvloop."""
+    world = World(limits_connections=1)
+    world.client()
+    end, protocol = Raw(), world.proxy.accept()
+    join(world.loop, end, protocol, world.split)
+    protocol.data_received(b"GET /v1/models HTTP/1.1\r\nhost: h\r\n\r\n")
+    world.run()
+    answer = end.take()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert world.upstreams == []
+
+
 def test_too_many_requests_are_503() -> None:
     world = World(limits_requests=2)
     client = FrameClient(world)

@@ -324,7 +324,7 @@ def test_the_figures():
 
 
 def test_the_endpoints():
-    tables = (Endpoints(dict, lambda: None, None).table(), Debug("on", None).table())
+    tables = (Endpoints(dict, lambda: None, None, "on").table(), Debug("on", None).table())
     served = {path.decode() for table in tables for path in table}
     assert {item.removeprefix("Pa ") for item in items("Endpoints")} == {
         "/v1/*", "/chat/completions", *served,

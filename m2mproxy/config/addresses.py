@@ -98,8 +98,16 @@ class Listen:
 
 
 def _read_listen(value: object) -> tuple[Listen, ...]:
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not texts:
+    listens = _read_more(value)
+    if not listens:
+        raise ValueError
+    return listens
+
+
+def _read_more(value: object) -> tuple[Listen, ...]:
+    """The same, or none."""
+    texts = ([value] if value else []) if isinstance(value, str) else value
+    if not isinstance(texts, list):
         raise ValueError
     listens: list[Listen] = []
     for text in texts:
@@ -122,6 +130,8 @@ LISTEN = Kind(
     'or "0.0.0.0:8080" for every IPv4 address, or "https://0.0.0.0:8443" for TLS',
     split,
 )
+
+MORE_LISTEN = LISTEN._replace(read=_read_more)
 
 _URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?([^/?]*)([^?]*)(?:\?(.*))?")
 

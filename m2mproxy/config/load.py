@@ -99,6 +99,7 @@ def load(
     threshold = settings.get(THRESHOLD)
     if threshold and threshold.source == COMMAND_LINE and not config.security.enabled:
         raise threshold.error(f"nothing is scanned without {KEYS[SECURITY].flag}")
+    _check_places(config)
     check_tls(config, notices)
     return config
 
@@ -278,6 +279,12 @@ def _check_peer(config: Config) -> None:
     """A key that protects nothing is an error, as those of TLS are (tls.py)."""
     if config.peer.required and not config.peer.psk:
         raise config.refusal("peer.required", True, f"it needs {PSK_FILE}")
+
+
+def _check_places(config: Config) -> None:
+    for listen in config.stats.listen:
+        if any(map(listen.is_at, config.listen)):
+            raise config.refusal("stats.listen", str(listen), "proxy.listen has it too")
 
 
 def _check_certificates(setting: _Setting) -> None:

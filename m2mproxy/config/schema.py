@@ -13,7 +13,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Annotated, Any, NamedTuple
 
 from m2mproxy.config import kinds
-from m2mproxy.config.addresses import LISTEN, UPSTREAM, Listen, Upstream
+from m2mproxy.config.addresses import LISTEN, MORE_LISTEN, UPSTREAM, Listen, Upstream
 from m2mproxy.config.errors import DEFAULT, ConfigError
 from m2mproxy.config.kinds import Kind
 from m2mproxy.config.prices import Prices
@@ -247,6 +247,20 @@ class Tokens:
     """The prices: no key of the configuration, but what `prices` holds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """[stats]: who may read the figures, and where."""
+
+    access: Annotated[
+        str, kinds.one_of({'"loopback"': "loopback", '"on"': "on", "true": "on", **_OFF})
+    ] = "loopback"
+    """Who may use /stats and /metrics where clients connect: 'loopback', the default, 'on' or
+    'off'."""
+    listen: Annotated[tuple[Listen, ...], MORE_LISTEN] = ()
+    """Addresses where there are only these and /health, for whoever connects; none, the
+    default."""
+
+
 class Place(NamedTuple):
     """Where a key was given: the file, `environment` or `command line`, and its name there."""
 
@@ -288,6 +302,7 @@ class Config:
     peer: Peer = Peer()
     link: Link = Link()
     tokens: Tokens = Tokens()
+    stats: Exposure = Exposure()
     logging: Logging = Logging()
     places: Mapping[str, Place] = field(default_factory=dict, repr=False, compare=False)
     """Where each key that was given was given, by its path: no key itself, but for errors."""
@@ -308,6 +323,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "peer": Peer,
     "link": Link,
     "tokens": Tokens,
+    "stats": Exposure,
     "logging": Logging,
 }
 

@@ -24,10 +24,11 @@ def check_tls(config: Config, notices: list[str]) -> None:
     if tls.cert:
         _check_use(config, notices)
         return
-    for listen in config.listen:
-        if listen.is_secure(False):
-            reason = "https needs a certificate: proxy.tls.cert"
-            raise config.refusal("proxy.listen", str(listen), reason)
+    for key, addresses in (("proxy.listen", config.listen), ("stats.listen", config.stats.listen)):
+        for listen in addresses:
+            if listen.is_secure(False):
+                reason = "https needs a certificate: proxy.tls.cert"
+                raise config.refusal(key, str(listen), reason)
 
 
 def _check_use(config: Config, notices: list[str]) -> None:

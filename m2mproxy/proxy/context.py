@@ -13,7 +13,7 @@ from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.held import Holds
 from m2mproxy.proxy.links import Links
 from m2mproxy.proxy.offload import Later, Offload
-from m2mproxy.proxy.routes import Routes
+from m2mproxy.proxy.routes import OwnRoutes, Routes
 from m2mproxy.proxy.scanning import Guard
 from m2mproxy.proxy.tally import Tallies
 
@@ -23,7 +23,7 @@ class Context:
     """The surroundings of an exchange."""
 
     config: Config
-    routes: Routes
+    routes: Routes | OwnRoutes
     clock: Callable[[], float]
     """Seconds that never go back, fine enough to measure microseconds."""
     offload: Offload

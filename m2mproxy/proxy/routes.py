@@ -112,6 +112,25 @@ class Routes:
         return target.partition(b"?")[0] == _ALIAS or self.upstream.router.is_native(target)
 
 
+class OwnRoutes:
+    """The paths of an address where nothing is forwarded."""
+
+    def __init__(self, local: Mapping[bytes, LocalRoute]) -> None:
+        self._local = local
+
+    def find(self, request: Request) -> LocalRoute:
+        """Who serves `request`.
+
+        Raises:
+            ClientFault: 404 unknown path, 405 wrong method.
+        """
+        local = self._local.get(request.path)
+        if local is None:
+            known = ", ".join(path.decode() for path in self._local)
+            raise ClientFault(404, "unknown_path", f"unknown path: this address has {known}")
+        return _allowed(local, request)
+
+
 def _allowed(local: LocalRoute, request: Request) -> LocalRoute:
     if request.method not in local.methods:
         raise WrongMethod(b", ".join(local.methods))

@@ -20,8 +20,8 @@ from m2mproxy.http.message import Response
 from m2mproxy.proxy.errors import not_loaded
 from m2mproxy.proxy.offload import Run
 from m2mproxy.proxy.reply import json_reply
-from m2mproxy.proxy.response_coding import is_near
 from m2mproxy.proxy.routes import Asked, LocalRoute
+from m2mproxy.service.access import check
 
 Reply = tuple[Response, bytes]
 Make = Callable[[bytes, str, Vocabularies], dict[str, object]]
@@ -56,8 +56,7 @@ class Debug:
         return await self._answer(asked, _plain)
 
     async def _answer(self, asked: Asked, make: Make) -> Reply:
-        if self._who == "loopback" and not is_near(asked.client):
-            raise ClientFault(403, "loopback_only", "this path is for clients on the same machine")
+        check(self._who, asked, "proxy.compression.endpoints")
         vocabularies = self._vocabularies
         # Elsewhere whatever its size is: 27 bytes of brotli can be 16 MiB, and here nobody minds
         # what a thread costs.

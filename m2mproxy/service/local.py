@@ -12,11 +12,13 @@ from m2mproxy.http.message import Response
 from m2mproxy.proxy.reply import json_reply, whole_reply
 from m2mproxy.proxy.routes import Asked, LocalRoute, UpstreamRoute
 from m2mproxy.service import exposition
+from m2mproxy.service.access import check
 from m2mproxy.service.metrics import families
 
 Reply = tuple[Response, bytes]
 
 _READ = (b"GET", b"HEAD")
+_KEY = "stats.access"
 
 
 class Endpoints:
@@ -27,17 +29,25 @@ class Endpoints:
         snapshot: Callable[[], dict[str, object]],
         reset: Callable[[], None],
         upstream: UpstreamRoute,
+        who: str,
     ) -> None:
-        """`upstream` is what readiness is about."""
+        """`upstream` is what readiness is about; `who` may see and reset the figures: "loopback",
+        "on" for all or "off" for nobody."""
+        self._who = who
         self._snapshot = snapshot
         self._reset_stats = reset
         self._upstream = upstream
 
     def table(self) -> dict[bytes, LocalRoute]:
         """Path to endpoint."""
-        return {
+        health = {
             b"/health": LocalRoute(_READ, self._health),
             b"/health/ready": LocalRoute(_READ, self._ready),
+        }
+        if self._who == "off":
+            return health
+        return {
+            **health,
             b"/stats": LocalRoute(_READ, self._stats),
             b"/stats/reset": LocalRoute((b"POST",), self._reset),
             b"/metrics": LocalRoute(_READ, self._metrics),
@@ -57,15 +67,18 @@ class Endpoints:
         status = "ready" if ready else "not ready"
         return json_reply(200 if ready else 503, {"status": status, "upstreams": [report]})
 
-    async def _stats(self, _: Asked) -> Reply:
+    async def _stats(self, asked: Asked) -> Reply:
+        check(self._who, asked, _KEY)
         return json_reply(200, self._snapshot())
 
     async def _metrics(self, asked: Asked) -> Reply:
+        check(self._who, asked, _KEY)
         accept = b",".join(asked.request.headers.values_of(b"accept"))
         is_open = exposition.wants_open_metrics(accept.decode("latin-1"))
         text = exposition.written(families(self._snapshot()), is_open)
         return whole_reply(200, exposition.OPEN_METRICS if is_open else exposition.TEXT, text)
 
-    async def _reset(self, _: Asked) -> Reply:
+    async def _reset(self, asked: Asked) -> Reply:
+        check(self._who, asked, _KEY)
         self._reset_stats()
         return json_reply(200, {"status": "reset"})

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import uvloop
@@ -34,7 +35,7 @@ from m2mproxy.proxy.held import MOST_READ, Holds
 from m2mproxy.proxy.links import Links
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.proxy import Proxy
-from m2mproxy.proxy.routes import LocalRoute, Routes
+from m2mproxy.proxy.routes import LocalRoute, OwnRoutes, Routes
 from m2mproxy.proxy.scanning import Guard, Scans
 from m2mproxy.proxy.wire import forms_of, tallies_of
 from m2mproxy.service import counting, files, process
@@ -86,13 +87,13 @@ def serve(config: Config, loaded: Loaded) -> int:
 def _serve(config: Config, built: Parts, loaded: Loaded, helper: Helper | None) -> None:
     if loaded.scanner is not None:
         sys.setswitchinterval(_GIVE_WAY)
-    listeners = Listeners(config.listen, built.server_tls is not None)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            loop = runner.get_loop()
-            runner.run(Server(config, built, loaded, helper, listeners, loop).run())
-    finally:
-        listeners.close()
+    with contextlib.ExitStack() as opened:
+        tls = built.server_tls is not None
+        listeners = opened.enter_context(contextlib.closing(Listeners(config.listen, tls)))
+        own = opened.enter_context(contextlib.closing(Listeners(config.stats.listen, tls)))
+        runner = opened.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
+        loop = runner.get_loop()
+        runner.run(Server(config, built, loaded, helper, listeners, own, loop).run())
 
 
 class Server:
@@ -105,12 +106,14 @@ class Server:
         loaded: Loaded,
         helper: Helper | None,
         listeners: Listeners,
+        own: Listeners,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        """`helper` is the process that counts tokens, if one does."""
+        """`helper` is the process that counts tokens, if one does; at `own` addresses there are
+        only the figures."""
         self._config = config
         self._loop = loop
-        self._listeners = listeners
+        self._listeners, self._own_listeners = listeners, own
         self._provider = built.profile.name
         self._stats = Stats()
         self._writer = LineWriter(loop, _STDERR)
@@ -149,22 +152,32 @@ class Server:
         self._proxy = Proxy(
             context, runtime, self._ended, self._refused, announce, self._watchdog
         )
+        # Where clients are too many to be let in, figures can still be read.
+        own_routes = OwnRoutes(self._endpoints("on").table())
+        only_own = replace(context, routes=own_routes, tallies=None, guard=None)
+        log = self._log
+        self._own = Proxy(
+            only_own, runtime, log.exchange, log.refusal, watchdog=self._watchdog
+        )
         self._tls = built.server_tls
         legs = [leg for leg in (built.server_tls, built.client_tls) if leg is not None]
         self._renewal = Renewal(loop, self._log, legs)
         self._servers: list[asyncio.Server] = []
+        self._own_servers: list[asyncio.Server] = []
         self._stop = asyncio.Event()
         # Stopping need not go on: no connection is left, or a second signal came.
         self._over = asyncio.Event()
 
     def _local(self, vocabularies: Vocabularies) -> dict[bytes, LocalRoute]:
-        """The paths that we answer ourselves."""
-        endpoints = Endpoints(self._snapshot, self._reset, self._upstream)
+        """The paths that we answer ourselves, where clients are."""
         who = self._config.compression.endpoints
         return {
-            **endpoints.table(),
+            **self._endpoints(self._config.stats.access).table(),
             **Debug(who, self._offload.run, vocabularies).table(),
         }
+
+    def _endpoints(self, who: str) -> Endpoints:
+        return Endpoints(self._snapshot, self._reset, self._upstream, who)
 
     def _guarded(self, scanner: Scans | None) -> Guard | None:
         if scanner is None:
@@ -274,14 +287,18 @@ class Server:
             self._log.event("warning", warning)
 
     async def _accept(self) -> None:
+        for sock in self._own_listeners.sockets:
+            self._own_servers.append(await self._listen(sock, self._own_listeners, self._own))
         for sock in self._listeners.sockets:
-            self._servers.append(await self._listen(sock))
+            self._servers.append(await self._listen(sock, self._listeners, self._proxy))
 
-    async def _listen(self, sock: socket.socket) -> asyncio.Server:
-        accept, loop = self._proxy.accept, self._loop
+    async def _listen(
+        self, sock: socket.socket, listeners: Listeners, proxy: Proxy
+    ) -> asyncio.Server:
+        accept, loop = proxy.accept, self._loop
         if sock.family == socket.AF_UNIX:
             return await loop.create_unix_server(accept, sock=sock, backlog=BACKLOG)
-        if self._tls is None or not self._listeners.is_secure(sock):
+        if self._tls is None or not listeners.is_secure(sock):
             return await loop.create_server(accept, sock=sock, backlog=BACKLOG)
         self._tls.handshakes.room = self._room
         self._tls.handshakes.on_failure = self._handshake_failed
@@ -306,6 +323,8 @@ class Server:
             self._log.event("info", f"with peer.psk_file there are no links: {why}")
 
     def _announce(self) -> None:
+        if own := self._own_listeners.addresses():
+            self._log.event("info", f"/stats and /metrics are at {', '.join(own)}", stats=own)
         places = self._listeners.addresses()
         upstream = str(self._config.upstream).partition("?")[0]  # a query may carry a key
         base = _base_url(places)
@@ -348,6 +367,7 @@ class Server:
         if self._proxy.exchanges:
             self._log.event("warning", f"cutting {_requests(self._proxy.exchanges)} short")
         self._proxy.stop()
+        self._own.stop()
         await self._until_over(_LAST_WORDS)
 
     async def _until_over(self, seconds: float) -> None:
@@ -364,6 +384,9 @@ class Server:
 
     async def _close(self) -> None:
         self._stop_accepting()
+        for server in self._own_servers:
+            server.close()
+        self._own_listeners.close()
         self._renewal.close()
         self._watchdog.close()
         self._dialler.close()

@@ -46,6 +46,7 @@ def test_the_defaults():
     assert c.compression.vocabularies == ()
     assert (c.security.enabled, c.security.blocking, c.security.threshold) == (False, True, 0.8)
     assert (c.peer.psk_file, c.peer.psk, c.peer.seal, c.peer.required) == ("", b"", "aead", False)
+    assert (c.stats.access, c.stats.listen) == ("loopback", ())
     assert (c.logging.format, c.logging.level, c.logging.access) == ("text", "info", True)
     assert (c.tokens.count, c.tokens.vocabularies) == ("usage", ("cl100k", "o200k"))
     assert (c.tokens.prices, c.tokens.table.rows) == ("", ())
@@ -78,7 +79,8 @@ def test_dataclasses_are_frozen_and_slotted(kind):
 
 
 SUBSECTIONS = (
-    "tls", "timeouts", "limits", "compression", "security", "peer", "link", "tokens", "logging",
+    "tls", "timeouts", "limits", "compression", "security", "peer", "link", "tokens", "stats",
+    "logging",
 )  # fmt: skip
 
 
@@ -194,6 +196,11 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "link.tenant_header": ('"x-tenant"', "x-tenant", "x-tenant"),
     "tokens.count": ('"all"', "all", "all"),
     "tokens.vocabularies": ('["tekken", "qwen3.5"]', "tekken, qwen3.5", ("tekken", "qwen3.5")),
+    "stats.access": ('"off"', "off", "off"),
+    "stats.listen": (
+        '["localhost:99", "unix:/a"]', "localhost:99, unix:/a",
+        (Listen("localhost", 99), Listen(path="/a")),
+    ),
     "logging.format": ('"json"', "json", "json"),
     "logging.level": ('"debug"', "debug", "debug"),
     "logging.access": ("false", "false", False),

@@ -17,6 +17,7 @@ from m2mproxy.cli.options import EXIT_CONFIG, EXIT_FAILURE, EXIT_USAGE, Parser, 
 from m2mproxy.config import COMMAND_LINE, FILE_VARIABLE, Config, ConfigError, load, printable
 
 DEFAULT_FILE = "/etc/m2m.toml"
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,6 +45,9 @@ def run(program: str, args: argparse.Namespace, default_file: str) -> int:
     if not args.check:
         # A start can take seconds. Who tells us of new certificates in that time must not end us.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in _STOPPING:
+        signal.signal(number, _stop)
+    as_json = False
     file = _file(args.config, default_file)
     notices: list[str] = []
     try:
@@ -61,8 +65,19 @@ def run(program: str, args: argparse.Namespace, default_file: str) -> int:
     except ConfigError as error:
         _say(program, str(error))
         return EXIT_USAGE if error.source == COMMAND_LINE else EXIT_CONFIG
-    except KeyboardInterrupt:  # before the server, which takes signals in its own way
-        return EXIT_FAILURE
+    except _Stopped as stopped:  # before the server, which takes signals in its own way
+        _tell(program, "info", f"stopped by {stopped} while it started", as_json)
+        return EXIT_FAILURE if args.check else 0
+
+
+class _Stopped(KeyboardInterrupt):
+    """A signal that ends a program, by its name."""
+
+
+def _stop(number: int, _: object) -> None:
+    for each in _STOPPING:  # once is enough
+        signal.signal(each, signal.SIG_IGN)
+    raise _Stopped(signal.Signals(number).name)
 
 
 def _fill_standard_descriptors() -> None:

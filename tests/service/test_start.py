@@ -7,7 +7,9 @@ import os
 import re
 import resource
 import select
+import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -213,6 +215,44 @@ def test_a_vocabulary_that_is_not_installed(tmp_path: Path, check: tuple[str]) -
         f'm2mproxy: {config}: proxy.compression.vocabularies = ["o200k", "llama3"]: '
         "llama3 is not installed: m2mproxy[llama] brings it\n"
     )
+
+
+@pytest.mark.parametrize("check", [(), ("--check",)], ids=["start", "check"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_signal_during_the_start_is_told(
+    tmp_path: Path, number: signal.Signals, log_format: str, check: tuple[str, ...]
+) -> None:
+    """Here it waits for a key from a pipe."""
+    pipe = tmp_path / "key"
+    os.mkfifo(pipe)
+    argv = command("--upstream", NOWHERE, "--log-format", log_format, *check)
+    environment = {**os.environ, "M2M_API_KEY_FILE": str(pipe)}
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        with pipe.open("w"):  # which waits for the reader
+            process.send_signal(number)
+            _, said = process.communicate(timeout=SECONDS)
+    assert said == f"m2mproxy: info: stopped by {number.name} while it started\n"
+    assert process.returncode == (1 if check else 0)
+
+
+def test_a_signal_while_the_scanner_is_made_is_told_as_the_log_is(tmp_path: Path) -> None:
+    config = tmp_path / "m2m.toml"
+    config.write_text(
+        f"[proxy]\nupstream = '{NOWHERE}'\n[logging]\nformat = 'json'\n"
+        "[proxy.security]\nenabled = true\n[tokens]\ncount = 'all'\n"
+    )
+    argv = command("--config", str(config), "--listen", "127.0.0.1:0")
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while not children.read_text():  # the one that compiles rules
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=SECONDS)
+    fields = json.loads(said)
+    message = "stopped by SIGTERM while it started"
+    assert (fields["level"], fields["message"]) == ("info", message)
+    assert process.returncode == 0
 
 
 # ---- what it needs -------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 The one rule: tiktoken is imported with the first vocabulary that is wanted, and not before.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from m2mproxy.cli.data import Failure
@@ -38,15 +38,12 @@ def counter(config: Config) -> Any:
         ConfigError: one of them cannot be had.
     """
     names = config.tokens.vocabularies
+    if TO_COUNT in config.places:
+        _check_known(config, names)
     if config.tokens.count != "all":
         return None
     from m2mproxy.tokens.count import Counter
-    from m2mproxy.tokens.known import KNOWN
 
-    for name in names:
-        if name not in KNOWN:
-            reason = f"{name} is not known; there are {', '.join(KNOWN)}"
-            raise config.refusal(TO_COUNT, names, reason)
     if not names:
         return Counter({})
     from m2mproxy.tokens.vocabulary import VocabularyError, preload
@@ -55,6 +52,16 @@ def counter(config: Config) -> Any:
         return Counter(preload(names))
     except VocabularyError as error:
         raise config.refusal(TO_COUNT, names, str(error)) from None
+
+
+def _check_known(config: Config, names: Sequence[str]) -> None:
+    """What is misspelt is an error, whether it is put to use or not."""
+    from m2mproxy.tokens.known import KNOWN
+
+    for name in names:
+        if name not in KNOWN:
+            reason = f"{name} is not known; there are {', '.join(KNOWN)}"
+            raise config.refusal(TO_COUNT, names, reason)
 
 
 class OnDemand(Mapping[str, Vocabulary]):

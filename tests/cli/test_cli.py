@@ -545,9 +545,13 @@ def test_without_a_vocabulary_tokens_are_estimated(run, server, command, monkeyp
 
 
 @pytest.mark.parametrize("more", [(), ("--check",)])
+@pytest.mark.parametrize("count", ["all", "usage", "off"])
 @BOTH
-def test_a_vocabulary_to_count_with_that_nobody_knows(run, server, command, more, monkeypatch):
-    monkeypatch.setenv("M2M_TOKENS_COUNT", "all")
+def test_a_vocabulary_to_count_with_that_nobody_knows(
+    run, server, command, count, more, monkeypatch
+):
+    """Whether it is put to use or not: who switches counting on later finds it."""
+    monkeypatch.setenv("M2M_TOKENS_COUNT", count)
     monkeypatch.setenv("M2M_TOKENS_VOCABULARIES", "o200k,klingon")
     code, out, (line,) = run(*command, "--upstream", URL, *more)
     assert (code, out, server.loaded) == (78, "", [])

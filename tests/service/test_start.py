@@ -229,9 +229,10 @@ def test_a_signal_during_the_start_is_told(
     argv = command("--upstream", NOWHERE, "--log-format", log_format, *check)
     environment = {**os.environ, "M2M_API_KEY_FILE": str(pipe)}
     with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        with pipe.open("w"):  # which waits for the reader
-            process.send_signal(number)
-            _, said = process.communicate(timeout=SECONDS)
+        writer = os.open(pipe, os.O_WRONLY)  # which waits for the reader
+        process.send_signal(number)
+        _, said = process.communicate(timeout=SECONDS)
+        os.close(writer)
     assert said == f"m2mproxy: info: stopped by {number.name} while it started\n"
     assert process.returncode == (1 if check else 0)
 
@@ -299,6 +300,15 @@ def test_at_rest_it_has_no_threads_and_no_more_modules_than_it_needs(start: Any)
     assert not re.search(r"_lzma|_bz2|liblzma|libbz2|tiktoken", maps)
 
 
+def serves(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):  # not bound yet, or no listener yet
+            return False
+    return True
+
+
 def test_closed_standard_descriptors(tmp_path: Path) -> None:
     """The log must not go to whatever has got the number 2."""
     sock = str(tmp_path / "m2m.sock")
@@ -306,8 +316,8 @@ def test_closed_standard_descriptors(tmp_path: Path) -> None:
     program = Program(["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', *argv])
     try:
         assert program.first == ""
-        while not os.path.exists(sock) and program.process.poll() is None:
-            pass
+        while not serves(sock):
+            assert program.process.poll() is None
         for _ in range(3):
             answer = unix_request(sock)
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n")

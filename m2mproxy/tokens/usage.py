@@ -6,8 +6,9 @@ first event and half into the last but one. It is found by its name, without rea
 it: inside a JSON string quotes are escaped, so `"usage"` before a colon and a brace is a key. A
 stream of llama.cpp has none unless it was asked for; its last event has "timings", which say it.
 Gemini's own API calls the object "usageMetadata"; Bedrock's and Cohere's have names of their own in
-it. Where one reply has several (Groq's systems say besides what each of their models took), the
-last of those counts that lie least deep.
+it. Cohere's embeddings and its older chat have only the "billed_units" that others of its replies
+have in there, in an object "meta". Where one reply has several (Groq's systems say besides what
+each of their models took), the last of those counts that lie least deep.
 
 The one rule: what is read depends on nothing but the bytes, however they were cut into pieces, and
 at most twice MOST of them are held.
@@ -15,7 +16,7 @@ at most twice MOST of them are held.
 Sources: OpenAI's API reference (chat completions, completions, responses, embeddings), Anthropic's
 (messages; prompt caching; compaction), DeepSeek's (context caching), OpenRouter's (usage
 accounting: the cost in credits, which are US dollars), Gemini's (UsageMetadata), Bedrock's
-(Converse, TokenUsage), Cohere's (v2 chat), the README of llama.cpp's server (timings).
+(Converse, TokenUsage), Cohere's (v2 chat, embed), the README of llama.cpp's server (timings).
 """
 
 from __future__ import annotations
@@ -41,13 +42,15 @@ _MOST_COST = 1e9
 # As all keys begin that are looked for, and how they go on.
 _KEY: Final = b'"usage'
 _TIMINGS: Final = b'"timings"'
-_KEYS: Final = (b'"usage"', b'"usageMetadata"', _TIMINGS)
+_BILLED: Final = b'"billed_units"'
+_KEYS: Final = (b'"usage"', b'"usageMetadata"', _TIMINGS, _BILLED)
 _LONGEST: Final = max(map(len, _KEYS))
 # White space within bounds, so that what is held for more of it is bounded, too.
 _opening = re.compile(
-    rb'"(?:usage(?:Metadata)?|timings)"[ \t\r\n]{0,64}+(?:\Z|:[ \t\r\n]{0,64}+(?:\Z|\{))'
+    rb'"(?:usage(?:Metadata)?|timings|billed_units)"[ \t\r\n]{0,64}+'
+    rb"(?:\Z|:[ \t\r\n]{0,64}+(?:\Z|\{))"
 )
-_OBJECT, _OF_USAGE = ord("{"), ord("u")  # the latter is the first letter of a key
+_OBJECT, _OF_USAGE, _OF_BILLED = ord("{"), ord("u"), ord("b")  # the first letters of keys
 _LETTERS: Final = frozenset(b"".join(_KEYS))
 # What is in every usage of OpenAI's dialects and Anthropic's, in those of others, in all timings.
 _TOKENS: Final = b'_tokens"'
@@ -141,7 +144,8 @@ class UsageReader:
     """Looks at one reply's plain bytes."""
 
     __slots__ = (
-        "_after", "_broken", "_deeper", "_events", "_held", "_last", "_said", "_seen", "_timings",
+        "_after", "_billed", "_broken", "_deeper", "_events", "_held", "_last", "_said", "_seen",
+        "_timings",
     )
 
     def __init__(self, events: bool) -> None:
@@ -156,7 +160,8 @@ class UsageReader:
         self._deeper = 0
         self._said: dict[str, Any] = {}
         self._last = b""  # of a body, the last usage; it is parsed when somebody asks
-        self._timings = b""  # the last object of that name, for where there is no usage
+        # The last objects of those names, for where there is no usage.
+        self._timings = self._billed = b""
         self._seen = 0
         self._broken = 0
 
@@ -171,7 +176,9 @@ class UsageReader:
             if not self._events and self._is_plain(text, last):
                 return
             seen = self._look(text, max(last, text.rfind(_TIMINGS)))
-        elif (last := text.rfind(_TIMINGS)) >= 0:
+        elif (last := text.rfind(_TIMINGS)) >= 0 or (
+            not self._events and (last := text.rfind(_BILLED)) >= 0
+        ):
             seen = self._look(text, last)
         elif text and text[-1] in _LETTERS:
             self._hold(text, 0)
@@ -211,6 +218,8 @@ class UsageReader:
                 if text[start + 1] == _OF_USAGE:
                     self._found(text, seen, start, whole, at - start)
                     seen = at
+                elif text[start + 1] == _OF_BILLED:
+                    self._billed = whole
                 elif _PREDICTED in whole:
                     self._timings = whole
             elif len(text) < start + MOST:
@@ -275,7 +284,7 @@ class UsageReader:
         """What was said so far; None for nothing."""
         said = self._said if self._events else _parsed(self._last)
         if not said:
-            return _timed(self._timings) if self._timings else None
+            return _timed(self._timings) if self._timings else _billed(self._billed)
         if not _OPENAI.isdisjoint(said):
             usage = _openai(said)
         elif (another := next(filter(said.__contains__, _OTHERS), None)) is not None:
@@ -298,7 +307,7 @@ def _parsed(text: bytes) -> dict[str, Any]:
 
 def _first(text: bytes, last: int) -> int:
     """Where the first key is, not after `last`, where one is."""
-    for key in (_KEY, _TIMINGS):
+    for key in (_KEY, _TIMINGS, _BILLED):
         at = text.find(key, 0, last)
         last = last if at < 0 else at
     return last
@@ -384,6 +393,14 @@ def _cohere(said: dict[str, Any]) -> Usage:
     is no part of it."""
     units = said.get("billed_units") or said.get("tokens")
     return Usage(_count(units, "input_tokens"), _count(units, "output_tokens"), None, None, True)
+
+
+def _billed(text: bytes) -> Usage | None:
+    """What is billed where there is no more: nothing is put out for what is embedded."""
+    units = _parsed(text)
+    taken = _count(units, "input_tokens")
+    made = _count(units, "output_tokens") or 0
+    return None if taken is None else Usage(taken, made, None, None, True)
 
 
 # By what each has, and nobody else.

@@ -128,6 +128,19 @@ COHERE = (
     b'{"input_tokens":4,"output_tokens":9},"tokens":{"input_tokens":70,"output_tokens":11},'
     b'"cached_tokens":64}}}\n\n'
 )
+COHERE_EMBED = (
+    b'{"id":"a","embeddings":{"float":[[0.1,-0.2]]},"texts":["\\"billed_units\\":{}"],'
+    b'"response_type":"embeddings_by_type","meta":{"api_version":{"version":"2"},'
+    b'"billed_units":{"input_tokens":12}}}'
+)
+COHERE_V1 = (
+    b'{"text":"a","meta":{"api_version":{"version":"1"},"billed_units":{"input_tokens":5,'
+    b'"output_tokens":4},"tokens":{"input_tokens":71,"output_tokens":6}}}'
+)
+COHERE_V2 = (
+    b'{"message":{},"usage":{"billed_units":{"input_tokens":5,"output_tokens":4},'
+    b'"tokens":{"input_tokens":71,"output_tokens":6}}}'
+)
 
 REPLIES: dict[str, tuple[bool, bytes, Usage | None]] = {
     "chat": (False, CHAT, Usage(24, 10, 23, 4, True)),
@@ -206,6 +219,24 @@ REPLIES: dict[str, tuple[bool, bytes, Usage | None]] = {
     ),
     "converse": (False, CONVERSE, Usage(42, 7, 30, None, True, None, 2)),
     "cohere": (True, COHERE, Usage(4, 9, None, None, True)),
+    "cohere, embeddings": (False, COHERE_EMBED, Usage(12, 0, None, None, True)),
+    "cohere, pictures": (False, b'{"meta":{"billed_units":{"images":1}}}', None),
+    "cohere, a rank": (False, b'{"meta":{"billed_units":{"search_units":1}}}', None),
+    "cohere, billed units that are none": (False, b'{"meta":{"billed_units":[]}}', None),
+    "cohere, billed units without an end": (False, b'{"billed_units":{"input_tokens":1', None),
+    "cohere v1": (False, COHERE_V1, Usage(5, 4, None, None, True)),
+    "cohere v1, a stream, which is of lines": (
+        False,
+        b'{"event_type":"text-generation","text":"a"}\n{"event_type":"stream-end","response":'
+        + COHERE_V1 + b"}\n",
+        Usage(5, 4, None, None, True),
+    ),
+    "cohere v2": (False, COHERE_V2, Usage(5, 4, None, None, True)),
+    "billed units beside a usage": (
+        False,
+        b'{"billed_units":{"input_tokens":1},"usage":{"input_tokens":2,"output_tokens":3}}',
+        Usage(2, 3, None, None, True),
+    ),
     "mistral": (
         False,
         b'{"usage":{"prompt_tokens":9,"total_tokens":11,"completion_tokens":2,'

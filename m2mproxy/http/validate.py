@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from m2mproxy.http.headers import Field, Headers
+from m2mproxy.http.headers import CREDENTIALS, Field, Headers
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 
@@ -36,6 +36,23 @@ _TRAPS = {
     "fold": "a folded header line",
     "space": "white space before the colon of a header",
 }
+# Fields that are not counted, up to a number: a request passes four instances at most.
+_ADDED = CREDENTIALS | frozenset(
+    (
+        b"accept-encoding",
+        b"connection",
+        b"content-encoding",
+        b"content-length",
+        b"forwarded",
+        b"host",
+        b"keep-alive",
+        b"m2m-link",
+        b"transfer-encoding",
+        b"vary",
+        b"via",
+    )
+)
+_MOST_ADDED = 64
 # A reader that merges trailers into the head would frame or route the message by these.
 _NOT_IN_TRAILERS = frozenset((b"content-length", b"host", b"trailer", b"transfer-encoding"))
 # One path segment that a server may resolve away: "." or "..", plain or percent-encoded. Some
@@ -70,6 +87,19 @@ def check_fields(fields: Iterable[Field]) -> None:
             raise Malformed("a header name has a character that is not allowed")
         if _bad_value(value):
             raise Malformed(f"the value of {name.decode()} has a control character")
+
+
+def check_count(number: int, names: Iterable[bytes], most: int) -> None:
+    """Refuse a head of `number` fields, which are more than `most`, unless that many are such as a
+    proxy adds or a version of HTTP has and another has not: what one instance takes, and passes on
+    with its own, the next one takes, too.
+
+    Raises:
+        Malformed: 431, where it is a request's.
+    """
+    is_more = number > most + _MOST_ADDED
+    if is_more or sum(name not in _ADDED and name[:1] != b":" for name in names) > most:
+        raise Malformed(f"more than {most} header fields", 431)
 
 
 def check_method(method: bytes) -> None:

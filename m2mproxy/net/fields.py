@@ -15,6 +15,7 @@ from m2mproxy.http.message import Request, Response
 from m2mproxy.http.validate import (
     Malformed,
     check_authority,
+    check_count,
     check_fields,
     check_method,
     check_target,
@@ -44,7 +45,7 @@ def check_size(fields: Sequence[Field], limits: Limits) -> None:
         Malformed: 431, where it is a request's.
     """
     if len(fields) > limits.header_count:
-        raise Malformed(f"more than {limits.header_count} header fields", 431)
+        check_count(len(fields), (name for name, _ in fields), limits.header_count)
     if sum(len(name) + len(value) + 32 for name, value in fields) > limits.header_bytes:
         raise Malformed(f"a header section of more than {limits.header_bytes} bytes", 431)
 

@@ -19,6 +19,7 @@ from m2mproxy.http.headers import CREDENTIALS, Field, Headers
 from m2mproxy.http.validate import (
     TOKEN,
     Malformed,
+    check_count,
     check_fields,
     check_raw_head,
     check_reason,
@@ -98,8 +99,9 @@ def response_head(raw: bytes, max_fields: int) -> ResponseHead:
 
 
 def _check_count(lines: list[bytes], max_fields: int) -> None:
-    if len(lines) - 1 > max_fields:
-        raise Malformed(f"more than {max_fields} header fields", 431)
+    number = len(lines) - 1
+    if number > max_fields:
+        check_count(number, (line.partition(b":")[0].lower() for line in lines[1:]), max_fields)
 
 
 def judged_request(raw: bytes) -> RequestHead:

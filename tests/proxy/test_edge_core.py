@@ -49,6 +49,26 @@ def test_the_second_request_is_coded_and_all_is_the_same(http: str) -> None:
 
 
 @pytest.mark.parametrize("http", ["1.1", "2"])
+@pytest.mark.parametrize("client", ["1.1", "2"])
+def test_as_many_fields_as_one_takes_two_take(client: Any, http: str) -> None:
+    """Both add some, up and down."""
+    core = World(pair=(client, "1.1"), api_key="sk-core", **ON)
+    edge = Edge(core, http, link_enabled="false", api_key="sk-edge")
+    body = chat(600)
+    most = [JSON, *[(b"x-%d" % at, b"1") for at in range(127)]]
+    for _ in range(2):  # it is coded, the second time
+        ask = edge.ask(body, b"/v1/chat/completions", *most)
+        call = core.call()
+        call.reply(body, *most)
+        edge.run()
+        assert (ask.status, ask.body, call.body) == (200, body, body)
+        assert {*ask.headers} >= {*most}
+        assert {*call.headers} >= {*most}
+    assert edge.ended[-1].ledger.upstream_out.coding != "identity"  # type: ignore[union-attr]
+    assert edge.ask(body, b"/v1/chat/completions", *most, (b"x-more", b"1")).status == 431
+
+
+@pytest.mark.parametrize("http", ["1.1", "2"])
 def test_events_cross_coded_and_one_by_one(http: str) -> None:
     edge = two(http)
     ask = edge.ask(chat(10), b"/v1/chat/completions", JSON)

@@ -89,6 +89,8 @@ def _now(figures: Figures) -> Iterator[Family]:
     yield _gauge("tls_handshakes", "TLS handshakes of clients under way.", _maybe(tls, "open"))
     failed = _maybe(tls, "failed")
     yield _counter("tls_handshakes_failed", "TLS handshakes of clients that failed.", failed)
+    expires = _by("file", figures["certificates"])
+    yield _gauge("certificate_expiry_timestamp_seconds", "When certificates expire.", expires)
     lost = figures["log_lines_dropped"]
     yield _counter("log_lines_dropped", "Lines of the log that nobody took.", _one(lost))
 

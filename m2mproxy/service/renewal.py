@@ -36,6 +36,11 @@ class Renewal:
         """Whether there are files at all."""
         return bool(self._legs)
 
+    def report(self) -> dict[str, float]:
+        """When each file's certificate expires, in seconds since 1970."""
+        known = [each for leg in self._legs for each in leg.certificates]
+        return {each.path: each.expires.timestamp() for each in known}
+
     def start(self) -> None:
         """Say what is there, and watch it."""
         for leg in self._legs:

@@ -238,6 +238,7 @@ class Server:
             },
             "tokens": {**self._accounts.snapshot(), **self._counts()},
             "guard": self._guard.report() if self._guard is not None else {},
+            "certificates": self._renewal.report(),
             "tls_handshakes": self._tls.handshakes.counts() if self._tls else {},
             "log_lines_dropped": self._writer.dropped,
             "process": process.figures(),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from ssl import cert_time_to_seconds
 from typing import Any
 
 import pytest
@@ -472,6 +473,21 @@ def test_the_end_of_a_certificate_is_told(
     program.say(signal.SIGHUP, " info: certificate reloaded: ")
     if warning:
         program.until(f" warning: {path}{warning}")
+
+
+def test_the_end_of_a_certificate_is_a_figure(serve: Serve, authority: Authority) -> None:
+    program = serve()
+    _, figures = program.get("/stats", tls=trusting(authority))
+    ((path, expires),) = figures["certificates"].items()
+    assert path.endswith("server.pem")
+    assert expires == cert_time_to_seconds(served_until(program, authority))
+
+
+def served_until(program: Program, authority: Authority) -> str:
+    with connect(program, trusting(authority)) as client:
+        shown = client.getpeercert()
+    assert shown is not None
+    return str(shown["notAfter"])
 
 
 def test_a_key_that_every_user_can_read_is_told(serve: Serve, files: tuple[str, str]) -> None:

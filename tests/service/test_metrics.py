@@ -46,6 +46,7 @@ def figures(stats: Stats | None = None, **others: Any) -> dict[str, Any]:
         "links": {"memory": 0, UPSTREAM: {**link, "memory": 0}},
         "tokens": {"models": {}, "unknown": 0, "currency": None},
         "guard": {},
+        "certificates": {},
         "tls_handshakes": {},
         "log_lines_dropped": 0,
         "process": process.figures(),
@@ -166,6 +167,11 @@ def test_what_scans_found() -> None:
     assert found["scan_findings_total"] == {("jailbreak", "dan"): 3, ("jailbreak", "model"): 1}
     assert found["scans_skipped_total"] == {("empty",): 2}
     assert "scans_total" not in values()
+
+
+def test_certificates_and_what_a_path_may_hold() -> None:
+    found = values(certificates={'/a "b"\\.pem': 1.5e9})
+    assert found["certificate_expiry_timestamp_seconds"] == {('/a "b"\\.pem',): 1.5e9}
 
 
 def test_the_process_is_this_one() -> None:

@@ -155,9 +155,8 @@ class Server:
         # Where clients are too many to be let in, figures can still be read.
         own_routes = OwnRoutes(self._endpoints("on").table())
         only_own = replace(context, routes=own_routes, tallies=None, guard=None)
-        log = self._log
         self._own = Proxy(
-            only_own, runtime, log.exchange, log.refusal, watchdog=self._watchdog
+            only_own, runtime, self._asked, self._log.refusal, watchdog=self._watchdog
         )
         self._tls = built.server_tls
         legs = [leg for leg in (built.server_tls, built.client_tls) if leg is not None]
@@ -190,6 +189,11 @@ class Server:
     def _ended(self, exchange: Exchange) -> None:
         self._stats.record(exchange)
         self._accounts.ended(exchange)
+
+    def _asked(self, exchange: Exchange) -> None:
+        """Figures were asked for, at an address of their own. Every few seconds that is no news."""
+        if exchange.error:
+            self._log.exchange(exchange)
 
     def _refused(self, client: str, fault: Fault) -> None:
         self._stats.refused(fault)

@@ -101,6 +101,10 @@ def test_an_address_of_their_own_has_figures_and_nothing_else(start: Any) -> Non
             assert status(answer) == 404
             assert b"this address has /health, /health/ready, /stats" in answer
         assert b'"requests_total":1,' in at(own, "/stats"), "what is asked there is no traffic"
+        _, log = program.stop()
+    logged = re.findall(r" path=(\S+) .* status=(\d+)", log)
+    assert ("/stats", "200") not in logged and ("/v1/models", "404") in logged
+    assert len(logged) == 6  # what was refused there, and the one here
 
 
 def test_figures_can_be_read_when_there_is_no_room_for_clients(start: Any) -> None:

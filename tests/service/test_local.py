@@ -85,7 +85,7 @@ def test_who_asks_for_readiness_and_leaves_does_not_wait_on(start: Any) -> None:
             assert time.monotonic() < end
 
 
-@pytest.mark.parametrize("path", ["/health", "/health/ready", "/stats"])
+@pytest.mark.parametrize("path", ["/health", "/health/ready", "/stats", "/metrics"])
 def test_head(start: Any, path: str) -> None:
     with Upstream(hello) as upstream:
         program = start(upstream.url)

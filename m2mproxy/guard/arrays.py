@@ -9,12 +9,18 @@ import os
 
 from m2mproxy.guard.engine import EngineMissing
 
-# Nothing here multiplies matrices: numpy's library for that need not start its threads.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Nothing here multiplies matrices: numpy's library for that need not start its threads. It asks
+# once, when it is loaded; what is started from here later is not to hear of it.
+_THREADS = "OPENBLAS_NUM_THREADS"
+_said = _THREADS in os.environ
+os.environ.setdefault(_THREADS, "1")
 try:
     import numpy as np
     from numpy.typing import NDArray
 except ImportError as error:
     raise EngineMissing("the scanner needs numpy: install m2mproxy[guard]") from error
+finally:
+    if not _said:
+        del os.environ[_THREADS]
 
 __all__ = ["NDArray", "np"]

@@ -7,7 +7,8 @@ The one rule: what is said to hold no text is what no other reading makes a text
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
+from functools import cache
 from itertools import chain
 from typing import NamedTuple
 
@@ -29,24 +30,23 @@ _SHARE = 6
 """In base64 two letters of five are capitals, two are small; one of six is seldom not."""
 
 
-_SIGNS = [sign for sign in rules.load().signs if sign.id in ("rot13", "reversed")]
-_inner = re.compile(r"\\b(?:\(\?:)?([a-z]+)\)?\\b").fullmatch
+class _Telling(NamedTuple):
+    """Words that are left of a text where letters stand for others."""
+
+    alone: frozenset[bytes]
+    """One is enough to read a text in that way."""
+    hints: frozenset[bytes]
+    """Of these it takes two."""
 
 
-def _all_words(patterns: Iterable[str]) -> frozenset[bytes]:
-    """Of patterns that are one word each."""
-    return frozenset(match[1].encode() for match in map(_inner, patterns) if match)
+@cache
+def _telling() -> _Telling:
+    signs = [sign for sign in rules.load().signs if sign.id in ("rot13", "reversed")]
+    return _Telling(_all([sign.words for sign in signs]), _all([sign.hints for sign in signs]))
 
 
-_TELLING = _all_words(pattern for sign in _SIGNS for pattern in sign.patterns)
-"""One such word is enough to read a text in that way."""
-_HINTS = _all_words(
-    pattern
-    for sign in _SIGNS
-    for name in chain.from_iterable(sign.near)
-    for pattern in rules.load().lists[name]
-)
-"""Of these it takes two."""
+def _all(words: list[frozenset[bytes]]) -> frozenset[bytes]:
+    return frozenset(chain.from_iterable(words))
 
 
 class Under(NamedTuple):
@@ -61,10 +61,10 @@ class Under(NamedTuple):
 def under(window: Window, ways: Collection[str]) -> Under | None:
     """`ways`: how something may be written, as in hiding.unreadable. None if it is a text, or if it
     cannot be told that it is none."""
-    words = window.plain.split()
-    if not {UNSEEN, SPACED}.isdisjoint(ways) or not _TELLING.isdisjoint(words):
+    words, telling = window.plain.split(), _telling()
+    if not {UNSEEN, SPACED}.isdisjoint(ways) or not telling.alone.isdisjoint(words):
         return None
-    if sum(map(_HINTS.__contains__, words)) > 1:
+    if sum(map(telling.hints.__contains__, words)) > 1:
         return None
     text = window.text
     runs = runs_of_base64(text)

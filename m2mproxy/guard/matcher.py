@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from itertools import product
 
-from m2mproxy.guard.engine import Engine
-from m2mproxy.guard.rules import Rules, Search
+from m2mproxy.guard.engine import Engine, Sets
+from m2mproxy.guard.rules import Rules, Search, patterns
 
 
 class Matcher:
@@ -19,14 +19,10 @@ class Matcher:
         searches: tuple[Search, ...] = (*rules.rules, *rules.signs)
         self._ids = tuple(search.id for search in searches)
         self.signs = frozenset(sign.id for sign in rules.signs)
-        self._plain = [number for number, search in enumerate(searches) if search.patterns]
         steps = [step for search in searches for step in search.near]
         names = list(dict.fromkeys(name for step in steps for name in step))
         self._lists = tuple(names)
-        self._engine = Engine(
-            [searches[number].patterns for number in self._plain],
-            [rules.lists[name] for name in names],
-        )
+        self._engine = Engine(self._patterns)
         self._steps: list[list[tuple[int, int, int, int]]] = [[] for _ in names]
         """For each list: (the state before, bytes since then, the state reached, the search or -1).
         States are lists seen, then the beginnings of longer searches."""
@@ -36,6 +32,12 @@ class Matcher:
         for number, search in enumerate(searches):
             for path in _paths(search):
                 self._add([names.index(name) for name in path], search.within, number)
+
+    def _patterns(self) -> tuple[Sets, Sets]:
+        """Those of the searches, of which some have none, and those of the lists."""
+        found = patterns()
+        once = [found.searches[each] for each in self._ids]
+        return once, [found.lists[each] for each in self._lists]
 
     def _add(self, path: list[int], within: int, number: int) -> None:
         before = path[0]
@@ -55,11 +57,11 @@ class Matcher:
             return [], []
         matched: set[int] = set()
         last: dict[int, int] = {}
-        plain, steps, alone = self._plain, self._steps, self._alone
-        first = len(plain)
+        steps, alone = self._steps, self._alone
+        first = len(self._ids)
         for number, end in hits:
             if number < first:
-                matched.add(plain[number])
+                matched.add(number)
                 continue
             number -= first
             if alone[number] >= 0:

@@ -1,18 +1,20 @@
-"""The rules of data/rules.toml, read, with their words put in and everything folded.
+"""The rules of data/rules.toml: what is asked of them while texts are scanned, and, only for who
+compiles or tests them, all that they match, with their words put in and everything folded.
 
 The one rule: what a rule matches is said in the data alone; nothing here knows any of them by name.
 """
 
 from __future__ import annotations
 
+import pickle
 import re
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from m2mproxy.guard.beside import beside
 from m2mproxy.guard.finding import Category
 from m2mproxy.guard.fold import fold
 
@@ -22,6 +24,7 @@ _GAPS = {"short": r"[^.!?\n]{0,16}", "gap": r"[^.!?\n]{0,40}", "near": r"[^\n]{0
 _NAME = re.compile(r"\{([a-z]+)\}")
 _TOKEN = re.compile(r"\\.|\[(?:\\.|[^\]\\])+\]|.", re.DOTALL)
 """An escape, a class of characters, or a character."""
+_WORD = re.compile(r"\\b(?:\(\?:)?([a-z]+)\)?\\b").fullmatch
 _GROUP = re.compile(r"(\\b)\((.*)\)(\\b)", re.DOTALL)
 
 
@@ -30,8 +33,6 @@ class Search:
     """One thing to look for: a pattern, or lists of words near each other, in their order."""
 
     id: str
-    patterns: tuple[str, ...]
-    """Of which one has to match, as Hyperscan reads them, over the UTF-8 of folded text."""
     near: tuple[tuple[str, ...], ...]
     """Steps, each the names of lists of which one has to occur."""
     within: int
@@ -49,21 +50,42 @@ class Rule(Search):
     """In logits: what it counts for before any training."""
     words: str
     """What it means, for people."""
-    yes: tuple[str, ...]
-    """Texts that it must match."""
-    no: tuple[str, ...]
-    """Texts that it must not match."""
+
+
+@dataclass(frozen=True)
+class Sign(Search):
+    """What points to another reading (views.py), whose id it has."""
+
+    words: frozenset[bytes]
+    """Its patterns, as far as they are one word each."""
+    hints: frozenset[bytes]
+    """Those of the lists that it looks for near each other."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """All of the data."""
+    """All of them, in the order of the data."""
 
-    lists: Mapping[str, Sequence[str]]
-    """Name to patterns."""
     rules: tuple[Rule, ...]
-    signs: tuple[Search, ...]
-    """Each has the id of the other reading (views.py) that it points to."""
+    signs: tuple[Sign, ...]
+
+
+class Patterns(NamedTuple):
+    """What is looked for, as Hyperscan reads it, over the UTF-8 of folded text."""
+
+    searches: Mapping[str, tuple[str, ...]]
+    """By the ids of rules and signs: patterns of which one has to match."""
+    lists: Mapping[str, tuple[str, ...]]
+    """By the names of lists."""
+
+
+class Examples(NamedTuple):
+    """Texts of one rule."""
+
+    yes: tuple[str, ...]
+    """That it must match."""
+    no: tuple[str, ...]
+    """That it must not match."""
 
 
 def _bounded(word: str) -> str:
@@ -75,8 +97,9 @@ def _bounded(word: str) -> str:
     return f"{first}{word}{last}"
 
 
-def _alternatives(lists: Mapping[str, str]) -> tuple[str, ...]:
-    words = (word.strip() for each in lists.values() for word in _split(each))
+def _alternatives(tongues: Mapping[str, str]) -> tuple[str, ...]:
+    """The words of a list, which are given by languages."""
+    words = (word.strip() for each in tongues.values() for word in _split(each))
     return tuple(dict.fromkeys(_bounded(fold(word)) for word in words if word))
 
 
@@ -92,34 +115,71 @@ def _split(words: str) -> list[str]:
     return [part for part in parts if part]
 
 
+def _read() -> dict[str, Any]:
+    import tomllib  # not where they are only asked for
+
+    return tomllib.loads(_DATA.read_text("utf-8"))
+
+
 @cache
 def load() -> Rules:
-    """The rules in the order of the data."""
-    data = tomllib.loads(_DATA.read_text("utf-8"))
-    lists = {name: _alternatives(words) for name, words in data["words"].items()}
+    """The rules, without what they match. Who reads the data takes 1 MiB, of which this is a tenth:
+    so that is done beside this process."""
+    rules: Rules = pickle.loads(beside(lambda: pickle.dumps(_rules(_read()))))
+    return rules
+
+
+def _rules(data: Mapping[str, Any]) -> Rules:
     rules = tuple(
         Rule(
-            **_search(each, lists),
+            **_search(each),
             category=Category(each["category"]),
             weight=each["weight"],
             words=each["words"],
-            yes=tuple(each["yes"]),
-            no=tuple(each["no"]),
         )
         for each in data["rule"]
     )
-    return Rules(lists, rules, tuple(Search(**_search(each, lists)) for each in data["sign"]))
+    return Rules(rules, tuple(_sign(each, data["words"]) for each in data["sign"]))
 
 
-def _search(row: Mapping[str, Any], lists: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    known = {name: f"(?:{'|'.join(words)})" for name, words in lists.items()} | _GAPS
-    pattern = _NAME.sub(lambda match: known[match[1]], _folded(row.get("pattern", "")))
+def _sign(row: Mapping[str, Any], lists: Mapping[str, Mapping[str, str]]) -> Sign:
+    search = _search(row)
+    near = [word for step in search["near"] for name in step for word in _alternatives(lists[name])]
+    return Sign(**search, words=_single(_patterns(row, _GAPS)), hints=_single(near))
+
+
+def _single(patterns: Iterable[str]) -> frozenset[bytes]:
+    """Of patterns that are one word each."""
+    return frozenset(match[1].encode() for match in map(_WORD, patterns) if match)
+
+
+def _search(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": row["id"],
-        "patterns": tuple(_parts(pattern)) if pattern else (),
         "near": tuple(tuple(step.split("|")) for step in row.get("near", ())),
         "within": row.get("within", 0),
         "either": row.get("either", False),
+    }
+
+
+def patterns() -> Patterns:
+    """What the rules and signs match."""
+    data = _read()
+    lists = {name: _alternatives(words) for name, words in data["words"].items()}
+    known = {name: f"(?:{'|'.join(words)})" for name, words in lists.items()} | _GAPS
+    searches = {each["id"]: _patterns(each, known) for each in (*data["rule"], *data["sign"])}
+    return Patterns(searches, lists)
+
+
+def _patterns(row: Mapping[str, Any], known: Mapping[str, str]) -> tuple[str, ...]:
+    pattern = _NAME.sub(lambda match: known[match[1]], _folded(row.get("pattern", "")))
+    return tuple(_parts(pattern)) if pattern else ()
+
+
+def examples() -> dict[str, Examples]:
+    """By the ids of the rules."""
+    return {
+        each["id"]: Examples(tuple(each["yes"]), tuple(each["no"])) for each in _read()["rule"]
     }
 
 

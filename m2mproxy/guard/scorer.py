@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain, starmap
 from typing import NamedTuple
 
@@ -48,11 +49,12 @@ class Source:
     """What it means, for people."""
 
 
-SOURCES: Mapping[str, Source] = {
-    MODEL: Source(Category.INJECTION, _MODEL_WORDS),
-    **{rule.id: Source(rule.category, rule.words) for rule in rules.load().rules},
-}
-"""By id, all that findings can name; each can be switched off."""
+@cache
+def sources() -> Mapping[str, Source]:
+    """By id, all that findings can name; each can be switched off."""
+    by_rule = {rule.id: Source(rule.category, rule.words) for rule in rules.load().rules}
+    return {MODEL: Source(Category.INJECTION, _MODEL_WORDS), **by_rule}
+
 
 _UNSCORED = frozenset({"system", "developer"})
 """What an operator writes is full of instructions, which is its purpose: it is not scored."""
@@ -67,9 +69,10 @@ class Scorer:
     """
 
     def __init__(self, off: Collection[str] = ()) -> None:
-        """`off`: ids of SOURCES that shall not count. Raises ValueError for others."""
+        """`off`: ids of `sources` that shall not count. Raises ValueError for others."""
+        self._sources = sources()
         for name in off:
-            if name not in SOURCES:
+            if name not in self._sources:
                 raise ValueError(f"no rule {name!r}")
         self._model = model.load()
         self._off = frozenset(off)
@@ -124,7 +127,7 @@ class Scorer:
 
     def _finding(self, reading: Reading, score: float, start: int) -> Finding:
         source = self._leading(reading.rules)
-        about = SOURCES[source]
+        about = self._sources[source]
         return Finding(about.category, source, score, about.words, start)
 
     def _add(self, best: dict[Category, Finding], finding: Finding) -> None:
@@ -140,12 +143,12 @@ class Scorer:
         known = [rule for rule in fired if rule in self._weights]
         totals: dict[Category, float] = {}
         for rule in known:
-            category = SOURCES[rule].category
+            category = self._sources[rule].category
             totals[category] = totals.get(category, 0.0) + self._weights[rule]
         if not known:
             return MODEL
         top = max(totals, key=lambda category: totals[category])
-        of_it = (rule for rule in known if SOURCES[rule].category is top)
+        of_it = (rule for rule in known if self._sources[rule].category is top)
         return max(of_it, key=lambda rule: self._weights[rule])
 
 

@@ -169,7 +169,7 @@ def test_a_real_one_can_be_built():
 
 
 def test_no_check_has_the_id_of_a_rule():
-    assert not set(scanning.CHECKS) & set(scorer.SOURCES)
+    assert not set(scanning.CHECKS) & set(scorer.sources())
 
 
 def test_without_scanning_the_scanner_is_not_imported():

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from m2mproxy.guard import engine
+from m2mproxy.guard import beside
 from m2mproxy.guard.engine import Engine
 
 TEXT = b"hay and needle"
@@ -26,22 +26,22 @@ def test_no_child_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
         return children[-1]
 
     monkeypatch.setattr(os, "fork", forked)
-    assert Engine([["needle"]], [["n.e"]]).scan(TEXT) == [(1, 11), (0, 14)]
+    assert Engine(lambda: ([["needle"]], [["n.e"]])).scan(TEXT) == [(1, 11), (0, 14)]
     (child,) = children
     with pytest.raises(ChildProcessError):
         os.waitpid(child, os.WNOHANG)
 
 
 def test_what_fails_beside_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = Engine([["needle"]], []).scan(TEXT)
-    monkeypatch.setattr(engine, "_beside", lambda work: b"")
-    assert Engine([["needle"]], []).scan(TEXT) == expected == [(0, 14)]
+    expected = Engine(lambda: ([["needle"]], [])).scan(TEXT)
+    monkeypatch.setattr(beside, "_beside", lambda work: b"")
+    assert Engine(lambda: ([["needle"]], [])).scan(TEXT) == expected == [(0, 14)]
 
 
 def test_where_nobody_waits_for_children() -> None:
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        assert engine._beside(lambda: b"made") == b"made"
+        assert beside._beside(lambda: b"made") == b"made"
     finally:
         signal.signal(signal.SIGCHLD, before)
 
@@ -63,7 +63,7 @@ def test_who_is_interrupted_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -> 
     before = signal.signal(signal.SIGALRM, interrupted)
     try:
         with pytest.raises(KeyboardInterrupt):
-            engine._beside(lambda: bytes(time.sleep(60) or 0))  # type: ignore[func-returns-value]
+            beside._beside(lambda: bytes(time.sleep(60) or 0))  # type: ignore[func-returns-value]
     finally:
         signal.signal(signal.SIGALRM, before)
     with pytest.raises(ChildProcessError):
@@ -72,13 +72,13 @@ def test_who_is_interrupted_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -> 
 
 BUSY = """
 import signal
-from m2mproxy.guard import engine
+from m2mproxy.guard import beside
 
 def work():
     print("working", flush=True)
     signal.pause()
 
-engine._beside(work)
+beside._beside(work)
 """
 
 
@@ -95,16 +95,16 @@ def test_who_is_ended_at_once_leaves_no_child(end: signal.Signals) -> None:
 
 
 def test_work_beside_that_fails_gives_nothing() -> None:
-    assert engine._beside(lambda: b"made") == b"made"
-    assert engine._beside(lambda: b"%d" % (1 // 0)) == b""
+    assert beside._beside(lambda: b"made") == b"made"
+    assert beside._beside(lambda: b"%d" % (1 // 0)) == b""
 
 
 def test_a_pattern_that_is_none_is_refused() -> None:
     with pytest.raises(Exception, match=r"[Pp]arenthes"):
-        Engine([["(a"]], [])
+        Engine(lambda: ([["(a"]], []))
 
 
 def test_it_is_built_in_a_thread_too() -> None:
     with ThreadPoolExecutor(1) as thread:
-        made = thread.submit(Engine, [["abc"]], []).result()
+        made = thread.submit(Engine, lambda: ([["abc"]], [])).result()
     assert made.scan(b"xabc") == [(0, 4)]

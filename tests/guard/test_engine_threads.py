@@ -8,7 +8,7 @@ from m2mproxy.guard.engine import Engine
 
 
 def test_threads_scan_at_once_and_find_the_same() -> None:
-    engine = Engine([["needle"], ["hay{3}"]], [["n.e"]])
+    engine = Engine(lambda: ([["needle"], ["hay{3}"]], [["n.e"]]))
     text = b"hayyy " * 40_000 + b"needle"
     expected = engine.scan(text)
     assert (0, len(text)) in expected and len(expected) == 3

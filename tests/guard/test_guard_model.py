@@ -13,6 +13,7 @@ from m2mproxy.guard.grams import BUCKETS, Table, run_grams, word_grams
 from m2mproxy.guard.model import DAMPING, Model, load, pack, unpack
 from m2mproxy.guard.reading import Reading
 from m2mproxy.guard.rules import load as load_rules
+from m2mproxy.guard.rules import patterns
 from m2mproxy.guard.views import READINGS
 from m2mproxy.guard.words import FORMS, marked_of
 
@@ -73,5 +74,5 @@ def test_the_model_that_is_carried_knows_the_rules() -> None:
     model, rules = load(), load_rules()
     assert set(model.rules) == {rule.id for rule in rules.rules} | {"hidden", *READINGS}
     names = {name for first, seconds in model.lists.items() for name in (first, *seconds)}
-    assert names <= set(rules.lists)
+    assert names <= set(patterns().lists)
     assert model.score(math.log(4) / model.slope) == pytest.approx(0.8)

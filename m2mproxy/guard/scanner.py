@@ -1,4 +1,5 @@
-"""A verdict on the body of a request: what was found in it, where, and whether that is too much.
+"""The scan of a request's body: what it consists of, what is known of that, and what is found in
+the rest.
 
 It takes two steps, so that whoever calls can do the long one elsewhere: `read` parses the body,
 checks its bytes, and looks up what is known of its parts; `verdict` scores the texts that are new.
@@ -11,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from json import detect_encoding
 from typing import Any, NamedTuple, Protocol
 
@@ -25,20 +25,18 @@ from m2mproxy.guard.finding import Category, Finding
 from m2mproxy.guard.outbound import carriers
 from m2mproxy.guard.shape import check_message
 from m2mproxy.guard.slices import Highest, Piece, batches
+from m2mproxy.guard.verdict import OTHER, Found, Judge, Verdict
 from m2mproxy.guard.walk import ROLES, Contents, Part, Said, parts
 
 CHECKS: Mapping[str, str] = {**document.CHECKS, **shape.CHECKS, **characters.CHECKS}
 """The ids of what is found without a scorer, and why."""
 DEFAULT_ROLES = ("user", "assistant", "tool")
-DEFAULT_THRESHOLD = 0.8
 # What a text costs whatever its length, in characters of ASCII; what one beyond it costs.
 PER_TEXT = 32
 _BEYOND = 8
 # Of so much a first look is taken as soon as it is read; that of more is taken for the work.
 _SOON = 4096
-_MOST_FOUND = 32
 _LONGEST_MODEL = 200
-OTHER = "*"
 KNOWN_KEYS = shape.KEYS | walk.KEYS
 _NO_TENANT = b""
 _Names = Callable[[bytes], bytes]
@@ -64,45 +62,6 @@ class Scores(Protocol):
 
     def look(self, texts: Sequence[tuple[str, str]]) -> Looked:
         """The same in two steps, of which the first is short."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A finding, and where: the key of the request (OTHER for one that is not known, since that is
-    the client's words), which message of the list under it (None for no message), and whose
-    words."""
-
-    finding: Finding
-    key: str
-    index: int | None
-    role: str
-
-    @property
-    def place(self) -> str:
-        """For people: `messages[3] (tool) at 120`."""
-        index = "" if self.index is None else f"[{self.index}]"
-        role = f" ({self.role})" if self.role else ""
-        return f"{self.key or 'body'}{index}{role} at {self.finding.offset}"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a scan comes to."""
-
-    found: tuple[Found, ...]
-    """Highest score first, the first ones of many."""
-    over: tuple[Found, ...]
-    """Those that reach the threshold of their category; those with one above 0 come first."""
-    refuses: bool
-    """Whether one of them has a threshold above 0, which is what refuses a request."""
-
-    @property
-    def score(self) -> float:
-        """The highest, 0 for nothing."""
-        return self.found[0].finding.score if self.found else 0.0
-
-
-CLEAN = Verdict((), (), False)
 
 
 class _Known(NamedTuple):
@@ -142,7 +101,7 @@ class Scanner:
         roles: Collection[str] = DEFAULT_ROLES,
         cache: int = 16384,
     ) -> None:
-        """`thresholds` that are not given are DEFAULT_THRESHOLD; `off` are ids of CHECKS that do
+        """`thresholds` that are not given are verdict.DEFAULT; `off` are ids of CHECKS that do
         not count; `roles` are whose words are scored; `cache` is how many parts are remembered.
 
         Raises:
@@ -153,9 +112,7 @@ class Scanner:
             if unknown is not None:
                 raise ValueError(f'there is no "{unknown}"')
         self._scorer = scorer
-        given = thresholds or {}
-        self._thresholds = {each: given.get(each, DEFAULT_THRESHOLD) for each in Category}
-        self._off = frozenset(off)
+        self.judge = Judge(thresholds or {}, off)
         self._roles = frozenset(roles)
         self._cache: Cache[_Known] = Cache(cache)
 
@@ -201,14 +158,10 @@ class Scanner:
     def _as_text(self, body: bytes, finding: Finding, tenant: bytes, scan: Scan) -> None:
         """Look at a body as it stands, not all of which could be read, if that does not refuse it:
         a server may be able to."""
-        if not self._refuses(finding):
+        if not self.judge.refuses(finding):
             text = _escape("  ", body.decode(detect_encoding(body), "replace"))
             names = self._cache.names(b"raw", tenant)
             self._look_at(text, Part("", "user", text), None, names, scan)
-
-    def _refuses(self, finding: Finding) -> bool:
-        """Whether it is enough to refuse a request, if its score is."""
-        return finding.source not in self._off and self._thresholds[finding.category] > 0
 
     def _messages(self, part: Part, kind: bytes, tenant: bytes, scan: Scan) -> list[_Known]:
         """What is known of the messages of a conversation. All but the last few are looked up in
@@ -297,20 +250,6 @@ class Scanner:
         sums = [sum(each) for each in zip(*((k.members, k.colons) for k in block), strict=True)]
         known = _Known(sums[0], sums[1], max(k.depth for k in block), tuple(found))
         self._cache.put(name, known)
-
-    def judge(self, found: Collection[Found]) -> Verdict:
-        """The verdict on what was found."""
-        if not found:
-            return CLEAN
-        off, thresholds = self._off, self._thresholds
-        counts = sorted(
-            (each for each in found if each.finding.source not in off),
-            key=lambda each: -each.finding.score,
-        )
-        over = [each for each in counts if each.finding.score >= thresholds[each.finding.category]]
-        refusing = [each for each in over if thresholds[each.finding.category] > 0]
-        over = refusing + [each for each in over if thresholds[each.finding.category] <= 0]
-        return Verdict(tuple(counts[:_MOST_FOUND]), tuple(over[:_MOST_FOUND]), bool(refusing))
 
 
 def _asked(pieces: list[Piece]) -> list[tuple[str, str]]:
@@ -437,4 +376,4 @@ class Scan:
             for finding, number, role in known.found:
                 at = None if index is None else index + number
                 self.found.append(Found(finding, key if key in KNOWN_KEYS else OTHER, at, role))
-        return scanner.judge(self.found)
+        return scanner.judge.verdict(self.found)

@@ -57,7 +57,7 @@ class Finding(Protocol):
 
 
 class Found(Protocol):
-    """A finding and its place: guard.scanner.Found."""
+    """A finding and its place: guard.verdict.Found."""
 
     @property
     def finding(self) -> Finding: ...
@@ -72,7 +72,7 @@ class Found(Protocol):
 
 
 class Verdict(Protocol):
-    """guard.scanner.Verdict."""
+    """guard.verdict.Verdict."""
 
     @property
     def over(self) -> Sequence[Found]: ...

@@ -7,7 +7,8 @@ from config_cases import refusal
 
 from m2mproxy.config import KEYS, Security, load
 from m2mproxy.guard.finding import Category
-from m2mproxy.guard.scanner import DEFAULT_ROLES, DEFAULT_THRESHOLD
+from m2mproxy.guard.scanner import DEFAULT_ROLES
+from m2mproxy.guard.verdict import DEFAULT
 from m2mproxy.guard.walk import ROLES
 
 URL = {"proxy.upstream": "http://m"}
@@ -25,7 +26,7 @@ def test_the_categories_and_roles_are_the_scanners():
 
 
 def test_the_defaults_are_the_scanners():
-    assert Security().threshold == DEFAULT_THRESHOLD
+    assert Security().threshold == DEFAULT
     assert Security().roles == DEFAULT_ROLES
 
 

@@ -13,7 +13,8 @@ from known_words import Words
 
 from m2mproxy.guard.cache import Cache
 from m2mproxy.guard.finding import Category
-from m2mproxy.guard.scanner import CHECKS, Scanner, Verdict
+from m2mproxy.guard.scanner import CHECKS, Scanner
+from m2mproxy.guard.verdict import Verdict
 
 
 def turns(*texts: str, role: str = "user") -> bytes:

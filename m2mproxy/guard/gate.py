@@ -58,16 +58,19 @@ class Gate:
     weights: Table
     """By the buckets of words and of pairs of words."""
 
-    def through(self, stretches: Iterable[Stretch]) -> Iterator[Window]:
+    def through(self, stretches: list[Stretch]) -> list[Window]:
         """What is to be read: windows, and parts of windows."""
-        for batch in in_batches(stretches, _size, MOST_PLAIN):
+        found: list[Window] = []
+        is_one = len(stretches) == 1
+        for batch in [stretches] if is_one else in_batches(stretches, _size, MOST_PLAIN):
             if sum([len(each.borders) for each in batch]) > _SEVERAL or any(map(escapes, batch)):
-                yield from self._of_many(batch)
+                found += self._of_many(batch)
             else:
                 for each in batch:
-                    yield from self._of_few(each)
+                    self._of_few(each, found)
+        return found
 
-    def _of_few(self, stretch: Stretch) -> Iterator[Window]:
+    def _of_few(self, stretch: Stretch, found: list[Window]) -> None:
         """The same for a few windows that nothing is escaped in, one by one: to look at many at a
         time takes some steps more."""
         for at, (low, high) in enumerate(stretch.borders):
@@ -76,9 +79,9 @@ class Gate:
             whole, worst = self._logits(seen)
             if may_be_coded(plain, seen.longest) or worst >= self.part:
                 window = stretch.window(at)
-                yield from self._of_many([single(window.number, window.start, window.text)])
+                found += self._of_many([single(window.number, window.start, window.text)])
             elif whole >= self.whole:
-                yield stretch.window(at)
+                found.append(stretch.window(at))
 
     def _logits(self, seen: Summed) -> tuple[float, float]:
         """Of a window, and of the worst row of words in it."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from json import detect_encoding
 from typing import Any, NamedTuple, Protocol
 
@@ -24,7 +24,7 @@ from m2mproxy.guard.document import MAX_DEPTH, Malformed, Tally, parse
 from m2mproxy.guard.finding import Category, Finding
 from m2mproxy.guard.outbound import carriers
 from m2mproxy.guard.shape import check_message
-from m2mproxy.guard.slices import Highest, Piece, batches
+from m2mproxy.guard.slices import Highest, Piece, batches, uncut
 from m2mproxy.guard.verdict import OTHER, Found, Judge, Verdict
 from m2mproxy.guard.walk import ROLES, Contents, Part, Said, parts
 
@@ -309,7 +309,7 @@ class Scan:
         self._looked: tuple[list[Piece], Looked] | None = None
         self.found = found
         self.new: list[_New] = []
-        self._batches = batches(text for new in self.new for text in new.texts)
+        self._batches: Iterator[list[Piece]] | None = None
         self._highest = Highest()
         self.blocks: list[_Block] = []
         self.cached = 0
@@ -329,9 +329,14 @@ class Scan:
         """Take a first look at what is new, if it is not much: most of it is passed over, and then
         is no more work. (What is more is work of about a microsecond a character, at most.)"""
         if self.new and self.work <= _SOON:
-            pieces = next(self._batches)  # all of it
+            pieces = uncut(self._texts())
+            self._batches = iter(())
             self._looked = pieces, self._scanner.look(pieces)
             self.work = self._looked[1].work
+
+    def _texts(self) -> list[Said]:
+        """All that are to be scored."""
+        return [text for new in self.new for text in new.texts]
 
     def advance(self, most: int) -> Verdict | None:
         """Score some more of what is new, about `most` characters of it. Returns the verdict when
@@ -341,6 +346,8 @@ class Scan:
             self._looked = None
         if not self.new:
             return self._judged()
+        if self._batches is None:
+            self._batches = batches(self._texts())
         spent = 0
         for pieces in self._batches:
             self._scanner.score(pieces, None, self._highest)
@@ -358,9 +365,14 @@ class Scan:
 
     def _keep(self) -> None:
         """Add what was found to the parts, which are those of `new`, text by text."""
+        highest = self._highest.findings()
+        if not highest:  # as in most
+            for new in self.new:
+                self._scanner.scored(new, [])
+            return
         of = [at for at, new in enumerate(self.new) for _ in new.texts]
         found: list[list[tuple[Finding, int, str]]] = [[] for _ in self.new]
-        for number, finding, role in self._highest.findings():
+        for number, finding, role in highest:
             found[of[number]].append((finding, 0, role))
         for new, each in zip(self.new, found, strict=True):
             key, index, _ = self._parts[new.at]

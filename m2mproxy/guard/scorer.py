@@ -83,21 +83,21 @@ class Scorer:
         """What is wrong with each text, which is given after whose it is: its highest score in each
         category, highest first. What is wrong with one does not depend on the others."""
         # All of it is folded, looked at, then read: each step has its tables at hand.
-        return self._read(list(self._windows(texts)), len(texts))
+        return self._read(self._windows(texts), len(texts))
 
     def look(self, texts: Sequence[tuple[str, str]]) -> Looked:
         """The same in two steps: here it is found which windows are to be read, which takes little;
         reading them may take long."""
-        windows = list(self._windows(texts))
+        windows = self._windows(texts)
         work = sum([_work(each.text) for each in windows])
         return Looked(work, lambda: self._read(windows, len(texts)))
 
-    def _windows(self, texts: Sequence[tuple[str, str]]) -> Iterator[Window]:
+    def _windows(self, texts: Sequence[tuple[str, str]]) -> list[Window]:
         """The windows and parts of windows that the model does not pass over; all windows where
         words count for nothing."""
-        scored = ((at, text) for at, (role, text) in enumerate(texts) if role not in _UNSCORED)
+        scored = [(at, text) for at, (role, text) in enumerate(texts) if role not in _UNSCORED]
         if MODEL in self._off:
-            return chain.from_iterable(starmap(windows_of, scored))
+            return list(chain.from_iterable(starmap(windows_of, scored)))
         return self._model.gate.through(list(chain.from_iterable(starmap(stretches_of, scored))))
 
     def _read(self, windows: Sequence[Window], texts: int) -> list[tuple[Finding, ...]]:

@@ -30,6 +30,11 @@ class Piece(NamedTuple):
     text: str
 
 
+def uncut(texts: Iterable[tuple[str, str]]) -> list[Piece]:
+    """Texts that are a slice together, at most."""
+    return [Piece(number, role, 0, text) for number, (role, text) in enumerate(texts)]
+
+
 def batches(texts: Iterable[tuple[str, str]]) -> Iterator[list[Piece]]:
     """What is to be scored at a time of some texts, which are given after whose they are: as many
     in a row as come to a slice, or a slice of one."""
@@ -65,5 +70,7 @@ class Highest:
     def findings(self) -> list[tuple[int, Finding, str]]:
         """All of them, with the number of the text and whose words it is in: by texts, the highest
         first."""
+        if not self._found:
+            return []
         found = [(number, *each) for (number, _), each in self._found.items()]
         return sorted(found, key=lambda each: (each[0], -each[1].score))

@@ -80,11 +80,11 @@ def small() -> Iterator[Case]:
 
 def guard() -> Iterator[Case]:
     from m2mproxy.guard import characters
+    from m2mproxy.guard.decoding import READINGS
     from m2mproxy.guard.document import Malformed as NoDocument
     from m2mproxy.guard.document import parse
     from m2mproxy.guard.finding import Finding
     from m2mproxy.guard.scanner import Scanner
-    from m2mproxy.guard.views import READINGS
     from m2mproxy.guard.windows import windows as guard_windows
 
     def document(body: bytes) -> None:

@@ -10,7 +10,7 @@ What is not ASCII is looked at first, without the ASCII between, by patterns tha
 checks proper could find and more; only what these hit is checked.
 
 The one rule: a text in ASCII costs two searches, no text more than linear time, and none holds the
-interpreter's lock for longer than a stretch of it takes.
+interpreter's lock for longer than a step of it takes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from m2mproxy.guard.finding import Category, Finding
-from m2mproxy.guard.search import OVERLAP, SIZE, count, first
+from m2mproxy.guard.piecewise import OVERLAP, SIZE, count, first
 
 CHECKS: Mapping[str, str] = {
     "nul": "a NUL character",

@@ -13,9 +13,9 @@ from itertools import chain
 from typing import NamedTuple
 
 from m2mproxy.guard import rules
+from m2mproxy.guard.decoding import READINGS, escaped_in, of_escapes, runs_of_base64
 from m2mproxy.guard.hiding import CODED, ESCAPED, LONG, SPACED, UNSEEN
 from m2mproxy.guard.stretch import Window
-from m2mproxy.guard.views import READINGS, escaped_in, of_escapes, runs_of_base64
 
 _long_words = re.compile(rb"[A-Za-z0-9]{%d,}" % LONG).findall
 _words = re.compile(r"[A-Za-z]+|[^\W\d_]").findall

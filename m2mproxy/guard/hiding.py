@@ -49,8 +49,8 @@ def unreadable(
     seen: Windows, stretches: Sequence[Stretch], firsts: Sequence[int]
 ) -> dict[int, set[str]]:
     """The windows whose words say nothing of what may be in them, by their numbers, and how it may
-    be written, as in views.READINGS. `seen` are the windows of the stretches, of which each has its
-    first one's number."""
+    be written, as in decoding.READINGS. `seen` are the windows of the stretches, of which each has
+    its first one's number."""
     found: dict[int, set[str]] = {}
     for at, word in seen.words(seen.lengths >= LONG):
         if _is_coded(word):

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from m2mproxy.guard.decoding import hidden, readings
 from m2mproxy.guard.fold import folded
 from m2mproxy.guard.matcher import Matcher
 from m2mproxy.guard.reading import Reading
 from m2mproxy.guard.rules import Rules
-from m2mproxy.guard.views import hidden, readings
 from m2mproxy.guard.windows import SIZE
 from m2mproxy.guard.words import PART, forms_of, marked_of
 

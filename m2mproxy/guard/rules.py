@@ -54,7 +54,7 @@ class Rule(Search):
 
 @dataclass(frozen=True)
 class Sign(Search):
-    """What points to another reading (views.py), whose id it has."""
+    """What points to another reading (decoding.py), whose id it has."""
 
     words: frozenset[bytes]
     """Its patterns, as far as they are one word each."""

@@ -24,7 +24,7 @@ from m2mproxy.guard.document import MAX_DEPTH, Malformed, Tally, parse
 from m2mproxy.guard.finding import Category, Finding
 from m2mproxy.guard.outbound import carriers
 from m2mproxy.guard.shape import check_message
-from m2mproxy.guard.slices import Highest, Piece, batches, uncut
+from m2mproxy.guard.slices import Highest, Piece, sliced, uncut
 from m2mproxy.guard.verdict import OTHER, Found, Judge, Verdict
 from m2mproxy.guard.walk import ROLES, Contents, Part, Said, parts
 
@@ -299,7 +299,7 @@ class Scan:
     """
 
     __slots__ = (
-        *("_batches", "_highest", "_looked", "_parts", "_scanner"),
+        *("_slices", "_highest", "_looked", "_parts", "_scanner"),
         *("blocks", "cached", "found", "model", "new", "work"),
     )
 
@@ -309,7 +309,7 @@ class Scan:
         self._looked: tuple[list[Piece], Looked] | None = None
         self.found = found
         self.new: list[_New] = []
-        self._batches: Iterator[list[Piece]] | None = None
+        self._slices: Iterator[list[Piece]] | None = None
         self._highest = Highest()
         self.blocks: list[_Block] = []
         self.cached = 0
@@ -330,7 +330,7 @@ class Scan:
         is no more work. (What is more is work of about a microsecond a character, at most.)"""
         if self.new and self.work <= _SOON:
             pieces = uncut(self._texts())
-            self._batches = iter(())
+            self._slices = iter(())
             self._looked = pieces, self._scanner.look(pieces)
             self.work = self._looked[1].work
 
@@ -346,10 +346,10 @@ class Scan:
             self._looked = None
         if not self.new:
             return self._judged()
-        if self._batches is None:
-            self._batches = batches(self._texts())
+        if self._slices is None:
+            self._slices = sliced(self._texts())
         spent = 0
-        for pieces in self._batches:
+        for pieces in self._slices:
             self._scanner.score(pieces, None, self._highest)
             spent += sum([_size(each.text) for each in pieces])
             if spent >= most:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from m2mproxy.guard.batches import in_batches
 from m2mproxy.guard.finding import Category, Finding
 from m2mproxy.guard.windows import OVERLAP, SIZE
 
@@ -35,21 +36,15 @@ def uncut(texts: Iterable[tuple[str, str]]) -> list[Piece]:
     return [Piece(number, role, 0, text) for number, (role, text) in enumerate(texts)]
 
 
-def batches(texts: Iterable[tuple[str, str]]) -> Iterator[list[Piece]]:
+def sliced(texts: Iterable[tuple[str, str]]) -> Iterator[list[Piece]]:
     """What is to be scored at a time of some texts, which are given after whose they are: as many
     in a row as come to a slice, or a slice of one."""
-    batch: list[Piece] = []
-    size = 0
-    for number, (role, text) in enumerate(texts):
-        for start in range(0, max(1, len(text) - OVERLAP), LENGTH - OVERLAP):
-            piece = text[start : start + LENGTH]
-            if batch and size + len(piece) > LENGTH:
-                yield batch
-                batch, size = [], 0
-            batch.append(Piece(number, role, start, piece))
-            size += len(piece) + _EACH
-    if batch:
-        yield batch
+    pieces = (
+        Piece(number, role, start, text[start : start + LENGTH])
+        for number, (role, text) in enumerate(texts)
+        for start in range(0, max(1, len(text) - OVERLAP), LENGTH - OVERLAP)
+    )
+    return in_batches(pieces, lambda piece: len(piece.text) + _EACH, LENGTH + _EACH)
 
 
 class Highest:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from m2mproxy.guard.fold import spelt
 from m2mproxy.guard.grams import LONGEST
-from m2mproxy.guard.letters import plain_ascii, plain_other
+from m2mproxy.guard.plain import plain_ascii, plain_other
 from m2mproxy.guard.windows import OVERLAP, SIZE, STEP
 from m2mproxy.guard.words import plain_of
 

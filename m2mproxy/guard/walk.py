@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from m2mproxy.guard.attachments import DATA_KEYS, is_data, text_in
 from m2mproxy.guard.document import MAX_DEPTH
-from m2mproxy.guard.payload import DATA_KEYS, is_data, text_in
 
 # Whose words: as the roles of a message, and of what stands beside the conversation.
 ROLES = ("user", "assistant", "tool", "system", "definition")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from m2mproxy.guard import characters
 from m2mproxy.guard.characters import CHECKS, check
 from m2mproxy.guard.finding import Category
-from m2mproxy.guard.search import OVERLAP, SIZE
+from m2mproxy.guard.piecewise import OVERLAP, SIZE
 
 
 def ids(text: str) -> list[str]:

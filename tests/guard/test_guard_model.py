@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from m2mproxy.guard.decoding import READINGS
 from m2mproxy.guard.gate import Gate
 from m2mproxy.guard.grams import BUCKETS, Table, run_grams, word_grams
 from m2mproxy.guard.model import DAMPING, Model, load, pack, unpack
 from m2mproxy.guard.reading import Reading
 from m2mproxy.guard.rules import load as load_rules
 from m2mproxy.guard.rules import patterns
-from m2mproxy.guard.views import READINGS
 from m2mproxy.guard.words import FORMS, marked_of
 
 EACH = Table(bytes([1]) * BUCKETS, 0.25)

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
+from m2mproxy.guard.decoding import READINGS
 from m2mproxy.guard.fold import fold
 from m2mproxy.guard.matcher import Matcher
 from m2mproxy.guard.rules import examples, load, patterns
-from m2mproxy.guard.views import READINGS
 
 RULES = load()
 EXAMPLES = examples()

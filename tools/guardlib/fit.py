@@ -17,12 +17,12 @@ import scipy.sparse as sparse
 from scipy.optimize import minimize
 
 from m2mproxy.guard import gate, grams, rules
+from m2mproxy.guard.decoding import READINGS
 from m2mproxy.guard.gate import MORE, SPAN, Gate, Judged
 from m2mproxy.guard.model import DAMPING, Model
 from m2mproxy.guard.reader import Reader
 from m2mproxy.guard.reading import Reading, pairs_of
 from m2mproxy.guard.stretch import Window, windows_of
-from m2mproxy.guard.views import READINGS
 from m2mproxy.guard.words import FORMS
 
 from .data import FOLDS, OBFUSCATED, SEEDS, Sample, family, fold_of

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2mproxy.guard.payload import is_data, text_in
+from m2mproxy.guard.attachments import is_data, text_in
 
 PICTURE = base64.b64encode(random.Random(1).randbytes(60_000)).decode()
 STORY = "It was a dark and stormy night; \u00e9t\u00e9, \u590f.\n" * 100

@@ -1,4 +1,4 @@
-"""Long texts searched in stretches: a search that is one call holds the interpreter's lock until it
+"""Long texts searched in steps: a search that is one call holds the interpreter's lock until it
 has an answer, and with it the event loop, whatever thread it is in.
 
 The one rule: the answer is that of one search, for patterns that match OVERLAP characters at most,

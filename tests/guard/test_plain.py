@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2mproxy.guard.fold import spelt
-from m2mproxy.guard.letters import plain_ascii, plain_other
+from m2mproxy.guard.plain import plain_ascii, plain_other
 from m2mproxy.guard.words import plain_of
 
 PLAIN = st.text("aB'. \n\0", max_size=60)

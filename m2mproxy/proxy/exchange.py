@@ -248,7 +248,6 @@ class Exchange(Record):
             stream = await self._stream(route, fresh=tries.failed > 0)
             linked = self._linked
             turn = linked.turn if linked is not None else None
-            replays = tries.failed > 0 and turn is None
             if linked is not None and turn is not None:
                 edge = route.links.edge(stream.session)
                 if edge is not None or turn.is_refused:
@@ -263,7 +262,7 @@ class Exchange(Record):
             now = self._context.clock()
             self.sent = self.sent or now
             self._patience.enter(Phase.FIRST_BYTE, now)
-            (upload.replay if replays else upload.start)(stream)
+            upload.start(stream)
             try:
                 response = await stream.head
             except UpstreamFault as fault:

@@ -74,10 +74,14 @@ class Pump:
         self.tap: Tap | None = None
 
     def start(self, out: Stream) -> None:
-        """Begin with what is there, go on as more comes."""
+        """Begin with what is there, go on as more comes. After `halt`, into another stream, with
+        what passed before; the tap has seen that."""
         self._out = out
         if self.coder is not None:
             out.filler = self.coder.filler
+        for chunk in self._kept or ():
+            out.write(chunk)
+        self.ended = False
         self._body.on_change = self._run
         self._run()
 
@@ -107,24 +111,15 @@ class Pump:
         return self._kept is not None
 
     def halt(self) -> bool:
-        """Move nothing more until `replay`: where this goes nobody takes it, and what is lost there
+        """Move nothing more until `start`: where this goes nobody takes it, and what is lost there
         has to be kept. Whether all that passed is still held."""
         kept, tap = self._kept, self.tap
         self.stop()
         self._kept, self.tap = kept, tap
         return kept is not None
 
-    def replay(self, out: Stream) -> None:
-        """Begin again into another stream, with what passed before. The tap has seen that."""
-        self.halt()
-        assert self._kept is not None
-        for chunk in self._kept:
-            out.write(chunk)
-        self.ended = False
-        self.start(out)
-
     def forget(self) -> None:
-        """No replay will be asked for."""
+        """It will not go again."""
         self._kept = None
 
     def _opened(self) -> None:

@@ -203,7 +203,8 @@ def test_a_second_time_begins_with_what_passed_and_goes_on() -> None:
         bed.body.feed(chunk)
     bed.start()
     first, bed.out = bed.out, Out()
-    bed.pump.replay(bed.out)
+    assert bed.pump.halt()
+    bed.pump.start(bed.out)
     assert bed.out.chunks == [b"a", b"b", b"c"]
     bed.body.feed(b"d")
     bed.body.end()
@@ -213,7 +214,8 @@ def test_a_second_time_begins_with_what_passed_and_goes_on() -> None:
     first.gate.open()
     assert first.chunks == [b"a", b"b"]
     bed.out = Out()
-    bed.pump.replay(bed.out)  # and a third time, after the end
+    assert bed.pump.halt()
+    bed.pump.start(bed.out)  # and a third time, after the end
     assert (bed.out.chunks, bed.out.trailers) == ([b"a", b"b", b"c", b"d"], None)
     assert bed.ends == [None, None]
 

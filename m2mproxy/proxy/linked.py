@@ -22,7 +22,7 @@ from m2mproxy.link.scope import Names, names_in, scope
 from m2mproxy.link.window import Entry
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy import codings
-from m2mproxy.proxy.gather import again, chunks, gather
+from m2mproxy.proxy.gather import gather
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.intake import invite
 from m2mproxy.proxy.ledger import Ledger
@@ -95,25 +95,6 @@ class Linked:
         self._core: Core | None = None
         self._kept: Entry | None = None
         self._reader: ReplyReader | None = None
-
-    async def hold(
-        self, request: Request, body: Body, tenant: bytes, upstream: UpstreamLinks
-    ) -> Body:
-        """Hold the body of a request that may go on a link. One with trailers does not: they would
-        be lost."""
-        taken = await chunks(body, request.length or 0)
-        if body.trailers:
-            return again(taken, body.trailers)
-        plain = b"".join(taken)
-        self.turn = Turn(request, plain, tenant, upstream.counts, self._later)
-        return whole(plain)  # not the chunks it came in, or it would be held twice
-
-    def leave_link(self, request: Request) -> Body:
-        """The request goes by no link after all: its body as it is plain; `request` says so."""
-        turn, self.turn = self.turn, None
-        assert turn is not None
-        turn.make_plain(request)
-        return whole(turn.plain)
 
     async def receive(
         self,
@@ -224,3 +205,5 @@ class Linked:
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.drop()
+        if self.turn is not None:
+            self.turn.settle()  # it may have had no answer

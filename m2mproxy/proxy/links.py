@@ -65,6 +65,12 @@ class LinkCounts:
     wire: int = 0
     misses: int = 0
 
+    def add(self, plain: int, wire: int) -> None:
+        """A request of `plain` bytes crossed in `wire`."""
+        self.turns += 1
+        self.plain += plain
+        self.wire += wire
+
     def reset(self) -> None:
         """Begin again at zero."""
         self.turns = self.plain = self.wire = self.misses = 0

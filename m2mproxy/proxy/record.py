@@ -9,6 +9,7 @@ from m2mproxy.http.faults import Fault
 from m2mproxy.http.message import Request, Response
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy.ledger import Ledger
+from m2mproxy.proxy.linked import Linked
 from m2mproxy.proxy.model import ModelFinder, model_in
 from m2mproxy.proxy.pump import Pump
 from m2mproxy.proxy.scanning import Inspection
@@ -28,8 +29,13 @@ class Record:
         forwarded: whether the request was one for the upstream.
         retried: whether it was sent there more than once.
         ledger: what crossed the wires; None where no coding was used or considered.
+        why_plain: why no coding was considered for the request's body; "" where one was.
         tally: its tokens; None where nobody wants to know, or there can be none.
         inspection: its scan; None where requests are not scanned.
+        linked: what links remember of it; None where it has nothing to do with any.
+        upload: what moves the request's body, as far as that may still move, or go again.
+        download: what moves the response's; None before there is one.
+        finder: what looks for the model in the request's body; None where nobody does.
         started: when the request came. This and the next are seconds by the context's clock, 0
             where it did not come so far.
         sent: when the request's head went to the upstream.
@@ -39,9 +45,9 @@ class Record:
     """
 
     __slots__ = (
-        "_bytes_up", "_download", "_finder", "_model", "_upload", "_why", "answered", "bug",
-        "downstream", "ended", "fault", "forwarded", "inspection", "ledger", "method", "relayed",
-        "response", "retried", "sent", "started", "tally", "target", "upstream",
+        "_bytes_up", "_model", "answered", "bug", "download", "downstream", "ended", "fault",
+        "finder", "forwarded", "inspection", "ledger", "linked", "method", "relayed", "response",
+        "retried", "sent", "started", "tally", "target", "upload", "upstream", "why_plain",
     )  # fmt: skip
 
     def __init__(
@@ -60,11 +66,18 @@ class Record:
         self.ledger: Ledger | None = None
         self.tally = tally
         self.inspection: Inspection | None = None
-        self._why = ""  # where there is no ledger to say it
-        self._upload: Pump | None = None
-        self._download: Pump | None = None
-        self._finder: ModelFinder | None = None
+        self.why_plain = ""
+        self.linked: Linked | None = None
+        self.upload: Pump | None = None
+        self.download: Pump | None = None
+        self.finder: ModelFinder | None = None
         self._bytes_up, self._model = 0, ""  # of an upload that was put away
+
+    @property
+    def books(self) -> Ledger:
+        """The ledger, begun if there was none."""
+        ledger = self.ledger = self.ledger or Ledger()
+        return ledger
 
     @property
     def status(self) -> int:
@@ -83,32 +96,32 @@ class Record:
     @property
     def why(self) -> str:
         """Why the request's body went as it did, "" without one."""
-        return (self.ledger.why if self.ledger is not None else "") or self._why
+        return (self.ledger.why if self.ledger is not None else "") or self.why_plain
 
     @property
     def model(self) -> str:
         """The model that the request names; "" when it was not seen."""
         exact = self.inspection.model if self.inspection is not None else ""
-        named = self._finder.model if self._finder is not None else self._model
+        named = self.finder.model if self.finder is not None else self._model
         return exact or named or model_in(self.target)
 
     @property
     def bytes_up(self) -> int:
         """Bytes of the request's body sent to the upstream."""
-        return self._upload.moved if self._upload is not None else self._bytes_up
+        return self.upload.moved if self.upload is not None else self._bytes_up
 
     @property
     def bytes_down(self) -> int:
         """Bytes of the response's body received from the upstream."""
-        return self._download.moved if self._download is not None else 0
+        return self.download.moved if self.download is not None else 0
 
     @property
     def added(self) -> float:
         """Seconds that the proxy kept the head of the request and that of the response."""
         return (self.sent - self.started if self.sent else 0.0) + (self.relayed - self.answered)
 
-    def _put_away(self, upload: Pump) -> None:
+    def put_away(self, upload: Pump) -> None:
         """Keep of a finished upload what is said of it: the download may go on for an hour."""
         upload.close()
         self._bytes_up, self._model = self.bytes_up, self.model
-        self._upload = self._finder = None
+        self.upload = self.finder = None

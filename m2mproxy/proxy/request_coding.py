@@ -10,7 +10,8 @@ The one rule: the upstream gets the client's bytes, or a coding of them that som
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 
 from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.codec.token_native import NoVocabulary
@@ -25,8 +26,9 @@ from m2mproxy.proxy.gather import again, chunks, gather
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.offload import Run
-from m2mproxy.proxy.pump import too_large
+from m2mproxy.proxy.pump import Pump, too_large
 from m2mproxy.proxy.readable import Readable
+from m2mproxy.proxy.upload import AsItComes, Sender, Upload
 
 # A trial of a coding that nothing speaks for is worth an exchange from so many bytes on.
 _TRIAL_FROM = 16 * 1024
@@ -131,21 +133,6 @@ def set_length(request: Request, size: int) -> None:
     request.length = size
 
 
-@dataclass(slots=True)
-class CodedRequest:
-    """A request as it is coded for the upstream, and as it was."""
-
-    coding: bytes
-    plain: bytes
-    headers: Headers
-
-    def undo(self, request: Request) -> Body:
-        """Make `request` plain again."""
-        request.headers = self.headers
-        set_length(request, len(self.plain))
-        return whole(self.plain)
-
-
 class RequestCoding:
     """How requests to one upstream are coded."""
 
@@ -226,58 +213,51 @@ class RequestCoding:
             and not self.readable.shown.intersection(forms.sealed)
         )
 
-    async def _seal(
-        self,
-        request: Request,
-        body: Body,
-        ledger: Ledger,
-        run: Run,
-        held: Held,
-    ) -> tuple[Body, CodedRequest]:
+    async def upload(self, sender: Sender, body: Body) -> Upload:
+        """How `body` goes: sealed if the upstream has our key, else coded if that is read, makes it
+        smaller, and may be held; else as it comes."""
+        request = sender.request
+        if self._seals(request):
+            return await self._sealed(sender, body)
+        size, ledger = request.length or 0, sender.ledger
+        choice = self.readable.choose(request.path, self._wanted, large=size >= _TRIAL_FROM)
+        ledger.why = OTHER_KEY if self._has_other_key else choice.why
+        if not choice.coding:
+            return sender.as_it_comes(body)
+        if not sender.held.take(size):
+            ledger.why = "no room"
+            return sender.as_it_comes(body)
+        taken = await chunks(body, size)
+        plain = b"".join(taken)
+        also = codings.rivals(choice.coding, self.readable.shown)
+        coding, coded = await sender.run(
+            size, lambda: codings.encode_request(also, plain, self._level)
+        )
+        if len(coded) + len(coding) + _FIELD >= size:
+            ledger.why = "no gain"
+            return sender.as_it_comes(again(taken, body.trailers))
+        ledger.coded(coding.decode(), size)
+        upload = CodedUpload(self, sender, coding, plain, coded)
+        request.headers.append((b"content-encoding", coding))
+        request.headers.extend(self._extra)
+        return upload
+
+    async def _sealed(self, sender: Sender, body: Body) -> Upload:
         """`body` sealed, and made smaller before where that is wanted and can be read."""
-        seal = self._forms.seal
+        seal, request = self._forms.seal, sender.request
         assert seal is not None
-        plain = await gather(body, self._forms.most, held)
+        plain = await gather(body, self._forms.most, sender.held)
         size = len(plain)
         wanted = [name for name in self._wanted if name == codings.static_form()]
         choice = self.readable.choose(request.path, wanted, large=False)
         shrinks = bool(choice.coding) and size >= self._min_size
-        names, sealed = await run(size, lambda: self._forms.seal_request(plain, shrinks))
+        names, sealed = await sender.run(size, lambda: self._forms.seal_request(plain, shrinks))
+        ledger = sender.ledger
         ledger.why = "shown"
         ledger.coded(seal.label, size)
-        before = CodedRequest(seal.name, plain, Headers(request.headers))
-        set_length(request, len(sealed))
+        upload = CodedUpload(self, sender, seal.name, plain, sealed)
         request.headers.append((b"content-encoding", b", ".join(names)))
-        return whole(sealed), before
-
-    async def encode(
-        self, request: Request, body: Body, ledger: Ledger, run: Run, held: Held
-    ) -> tuple[Body, CodedRequest | None]:
-        """The body for the upstream, sealed if it has our key, else coded if that is read, makes it
-        smaller, and may be `held`."""
-        if self._seals(request):
-            return await self._seal(request, body, ledger, run, held)
-        size = request.length or 0
-        choice = self.readable.choose(request.path, self._wanted, large=size >= _TRIAL_FROM)
-        ledger.why = OTHER_KEY if self._has_other_key else choice.why
-        if not choice.coding:
-            return body, None
-        if not held.take(size):
-            ledger.why = "no room"
-            return body, None
-        taken = await chunks(body, size)
-        plain = b"".join(taken)
-        also = codings.rivals(choice.coding, self.readable.shown)
-        coding, coded = await run(size, lambda: codings.encode_request(also, plain, self._level))
-        if len(coded) + len(coding) + _FIELD >= size:
-            ledger.why = "no gain"
-            return again(taken, body.trailers), None
-        ledger.coded(coding.decode(), size)
-        before = CodedRequest(coding, plain, Headers(request.headers))
-        set_length(request, len(coded))
-        request.headers.append((b"content-encoding", coding))
-        request.headers.extend(self._extra)
-        return whole(coded), before
+        return upload
 
     def why_not(self, request: Request, watched: Headers, considered: bool | None) -> str:
         """Why a request that is not `considered` goes as it is, in a word; "" without a body."""
@@ -300,23 +280,68 @@ class RequestCoding:
             return "small" if size < self._min_size else "too large"
         return "waits for 100"
 
-    def forgive(self, request: Request, coding: bytes) -> None:
-        """The plain request was answered as the coded one: the coding is not to blame."""
-        self.readable.forgive(request.path, coding)
-
-    def judge(self, request: Request, coded: CodedRequest, response: Response) -> bool:
-        """The upstream answered a coded request: whether the plain one has to be sent after all.
-        Never where the key is required, nor when the answer, being sealed, shows that it was
-        opened."""
+    def is_refused(self, path: bytes, coding: bytes, response: Response) -> bool:
+        """The upstream answered a request in that coding: whether the plain one has to be sent
+        after all. Never where the key is required, nor when the answer, being sealed, shows that it
+        was opened."""
         status = response.status
-        if coded.coding in self._forms.sealed and (
+        if coding in self._forms.sealed and (
             self._forms.is_required or self._forms.is_sealed(response.headers)
         ):
             return False
         if status in REFUSED:
-            self.readable.refused(request.path, coded.coding, status)
+            self.readable.refused(path, coding, status)
+            self.readable.learn(response.headers)
             return True
         if 200 <= status < 300:
-            self.readable.accepted(coded.coding)
+            self.readable.accepted(coding)
         return False
 
+
+class CodedUpload(AsItComes):
+    """A body as it is coded for the upstream; it is held plain until that has read it."""
+
+    __slots__ = ("_coding", "_headers", "_plain", "_rules", "_sender")
+
+    def __init__(
+        self, rules: RequestCoding, sender: Sender, coding: bytes, plain: bytes, coded: bytes
+    ) -> None:
+        """The request's fields are still those of the `plain` body, but for its length, which they
+        say from now on."""
+        super().__init__(sender.pump(whole(coded)))
+        self._rules = rules
+        self._sender = sender
+        self._coding = coding
+        self._plain = plain
+        self._headers = Headers(sender.request.headers)
+        sender.show(plain)
+        set_length(sender.request, len(coded))
+
+    def judge(self, response: Response) -> Upload | None:
+        """See `Upload`."""
+        rules, sender, request = self._rules, self._sender, self._sender.request
+        if not rules.is_refused(request.path, self._coding, response):
+            return None
+        sender.refused(response)
+        request.headers = self._headers
+        set_length(request, len(self._plain))
+        forgive = partial(rules.readable.forgive, request.path, self._coding)
+        return _PlainAfterAll(sender.pump(whole(self._plain)), response.status, forgive)
+
+
+class _PlainAfterAll(AsItComes):
+    """What goes after a refusal: if it is answered as the coded one was, its coding is not to
+    blame."""
+
+    __slots__ = ("_forgive", "_status")
+
+    def __init__(self, pump: Pump, status: int, forgive: Callable[[], None]) -> None:
+        super().__init__(pump)
+        self._status = status
+        self._forgive = forgive
+
+    def judge(self, response: Response) -> Upload | None:
+        """See `Upload`."""
+        if response.status == self._status:
+            self._forgive()
+        return None

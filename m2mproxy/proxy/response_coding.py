@@ -90,15 +90,15 @@ class ResponseCoding:
 
     def plan(
         self,
-        request: Request,
+        method: bytes,
         accepted: Accepted,
         near: bool,
         response: Response,
         ledger: Ledger,
         shared: Shared = NOT_SHARED,
     ) -> Coder | None:
-        """What the response's body has to go through; `response` says so. `near` is for a client
-        on this machine.
+        """What the response's body has to go through; `response` says so. `method` is that of the
+        request, `near` is for a client on this machine.
 
         Raises:
             UpstreamFault: it is sealed, and cannot be opened here; or it is coded after a request
@@ -108,7 +108,7 @@ class ResponseCoding:
         sealed = self.forms.is_sealed(headers)
         # What the upstream coded would else cross in clear, since our peer's client takes it so.
         seals = not sealed and any(map(accepted.takes, self.forms.sealed))
-        if response.length == 0 or request.method == b"HEAD":
+        if response.length == 0 or method == b"HEAD":
             return None
         names = codings.applied(headers)
         if response.status in (206, 304) and not sealed:

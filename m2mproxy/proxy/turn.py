@@ -19,11 +19,12 @@ from m2mproxy.link.edge import Edge, Look, Plan
 from m2mproxy.link.message import NOTHING_KNOWN, Coded
 from m2mproxy.link.reply import others, render, secrets
 from m2mproxy.link.window import Entry
+from m2mproxy.net.connection import Stream
 from m2mproxy.proxy import codings
-from m2mproxy.proxy.ledger import Ledger
-from m2mproxy.proxy.links import CODING, FIELD, HAVE, HEARS, MISS, LinkCounts
-from m2mproxy.proxy.offload import Later, Run
-from m2mproxy.proxy.request_coding import MOST_HELD
+from m2mproxy.proxy.links import CODING, FIELD, HAVE, HEARS, MISS, UpstreamLinks
+from m2mproxy.proxy.pump import Pump
+from m2mproxy.proxy.request_coding import MOST_HELD, whole
+from m2mproxy.proxy.upload import Sender, Upload
 
 # Bodies that are worth a reference. What a conversation does not come with is none.
 _LEAST = 64
@@ -76,46 +77,60 @@ def _is_aside(request: Request) -> bool:
 
 
 class Turn:
-    """One request's body, its head as it is plain, and how it goes at the moment."""
+    """A body that goes by a link: how, and what becomes of it there. An `Upload`."""
+
+    __slots__ = (
+        "_coded", "_edge", "_fresh", "_headers", "_is_aside", "_is_refused", "_links", "_look",
+        "_plain", "_plan", "_pump", "_sender", "_tenant", "_why", "before", "entry", "is_heard",
+    )  # fmt: skip
 
     def __init__(
-        self, request: Request, plain: bytes, tenant: bytes, counts: LinkCounts, later: Later
+        self, sender: Sender, links: UpstreamLinks, tenant: bytes, plain: bytes
     ) -> None:
-        """`later` is for what nobody waits for."""
-        self.plain = plain
-        self._later = later
+        request = sender.request
+        self._sender: Sender | None = sender
+        self._links = links
+        self._tenant = tenant
+        self._plain = plain
+        self._headers = Headers(request.headers)
+        self._is_aside = _is_aside(request)
+        self._look: Look | None = None  # not yet
+        self._why = ""  # it goes plain
+        self._edge: Edge | None = None
+        self._plan: Plan | None = None
+        self._coded: Coded | None = None
+        self._pump: Pump | None = None
+        self._fresh = False  # the body was missed
+        self._is_refused = False  # it goes plain: a core that should have read it did not
         self.entry: Entry | None = None
         """What the body becomes, once the core has it."""
         self.is_heard = False
         """Whether the core remembers the reply, too."""
         self.before: bytes | None = None
         """What the reply may be coded after, once the core has read the body."""
-        self._why = ""  # it goes plain
-        self._headers = Headers(request.headers)
-        self._is_aside = _is_aside(request)
-        self._tenant = tenant
-        self._look: Look | None = None  # not yet
-        self._counts = counts
-        self._edge: Edge | None = None
-        self._plan: Plan | None = None
-        self._coded: Coded | None = None
-        self._fresh = False  # the body was missed
-        self.is_refused = False
-        """Whether it goes plain, since a core that should have read it did not."""
+        sender.show(plain)
 
-    def make_plain(self, request: Request) -> None:
-        """Make the request plain."""
+    async def fit(self, stream: Stream) -> Upload:
+        """See `Upload`. The body is coded for the connection of `stream`, if that is a link."""
+        sender = self._sender
+        assert sender is not None
+        edge = self._links.edge(stream.session)
+        self._make_plain(sender.request)
+        if self._is_refused:
+            self._why = "refused"
+        elif edge is None:
+            return await sender.unlinked(self._plain)
+        else:
+            await self._encode(sender, edge)
+        return self
+
+    def _make_plain(self, request: Request) -> None:
         request.headers = Headers(self._headers)
-        request.length = len(self.plain)
+        request.length = len(self._plain)
         self._edge = self._plan = self._coded = self.entry = None
 
-    async def encode(self, request: Request, edge: Edge | None, run: Run) -> None:
-        """Code the body for the connection that `edge` remembers, if it is a link."""
-        self.make_plain(request)
-        if edge is None or self.is_refused:
-            self._why = "refused"
-            return
-        plain, size = self.plain, len(self.plain)
+    async def _encode(self, sender: Sender, edge: Edge) -> None:
+        plain, size, run = self._plain, len(self._plain), sender.run
         if self._look is None:
             self._look = edge.look(self._tenant, plain, self._is_aside)
             await run(size if size > _AT_ONCE else 0, self._look.find)
@@ -130,56 +145,71 @@ class Turn:
             self._why = "no gain"
             return
         self._edge, self._plan, self._coded = edge, plan, coded
+        request = sender.request
         request.headers.drop((b"content-length",))  # HTTP/2 needs none, and it costs
         request.headers.append((b"content-encoding", CODING))
         request.length = None
 
-    def sent(self, number: int, ledger: Ledger) -> bytes:
-        """The request's head went out on the stream of that number: the body's bytes."""
+    def start(self, stream: Stream) -> None:
+        """See `Upload`."""
+        assert self._sender is not None
+        message = self._message(stream.id, self._sender)
+        self._pump = self._sender.pump(whole(message))
+        self._pump.start(stream)
+
+    def _message(self, number: int, sender: Sender) -> bytes:
+        """What goes on the stream of that number, which is known when its head has gone out."""
+        ledger, plain = sender.ledger, self._plain
         if self._edge is None or self._plan is None or self._coded is None:
             ledger.why = self._why
-            return self.plain
+            return plain
         if not number:  # the connection has just ended: the response will say so
             return b""
         message = self._coded.message(self._plan.distance(number))
         self._coded = None
-        self._later(partial(self._remember, self._edge, number, self._plan))
-        ledger.coded(CODING.decode(), len(self.plain))
+        sender.later(partial(self._remember, self._edge, number, self._plan))
+        ledger.coded(CODING.decode(), len(plain))
         ledger.why, ledger.reference = "linked", _reference(self._plan)
-        self._counts.turns += 1
-        self._counts.plain += len(self.plain)
-        self._counts.wire += len(message)
+        self._links.counts.add(len(plain), len(message))
         return message
+
+    def halt(self) -> bool:
+        """See `Upload`. The body is held, and is coded for the next connection."""
+        assert self._pump is not None
+        self._pump.stop()
+        return True
 
     def _remember(self, edge: Edge, number: int, plan: Plan) -> None:
         self.entry = edge.sent(number, plan)
 
-    def judge(self, response: Response) -> bool:
-        """The response came: whether it says that the request was not read, and has to go again.
-        What it says of the link is for us and not for the client."""
-        if self._plan is None or self._edge is None:
-            return False
+    def judge(self, response: Response) -> Upload | None:
+        """See `Upload`. What the response says of the link is for us and not for the client."""
+        sender, plan, edge = self._sender, self._plan, self._edge
+        if sender is None or plan is None or edge is None:
+            return None
         said = response.headers.get(FIELD)
         if said in (HAVE, HEARS):
-            self.before = self.plain
+            self.before = self._plain
             if self.entry is not None:
-                self._later(partial(self._edge.have, self.entry))
+                sender.later(partial(edge.have, self.entry))
                 self.is_heard = said == HEARS
-            return False
-        self._edge.miss(self._plan if said == MISS else None, self.entry)
+            return None
+        edge.miss(plan if said == MISS else None, self.entry)
         self.entry = None
-        if response.status not in (_REFUSED_BY_OTHERS if self._edge.is_given_up else _REFUSED):
-            return False
-        self._counts.misses += 1
-        self.is_refused = self._fresh or said != MISS
-        if self.is_refused:
-            self._edge.give_up()
+        if response.status not in (_REFUSED_BY_OTHERS if edge.is_given_up else _REFUSED):
+            return None
+        self._links.counts.misses += 1
+        self._is_refused = self._fresh or said != MISS
+        if self._is_refused:
+            edge.give_up()
         self._fresh = True
-        return True
+        sender.refused(response)
+        return self
 
     def settle(self) -> None:
-        """The request has its answer and is not sent again: let go of the body."""
-        self.plain, self._headers, self._plan, self._look = b"", Headers(), None, None
+        """See `Upload`. What is left is for the reply."""
+        self._plain, self._headers = b"", Headers()
+        self._sender = self._plan = self._look = self._pump = None
 
     def replied(self, messages: list[dict[str, Any]]) -> None:
         """The response is complete."""

@@ -362,10 +362,10 @@ def test_a_request_that_is_being_answered_is_not_held_any_longer() -> None:
     world = World()
     _, upstream = begin(world, post(b"x" * 1000)[:-1])
     (exchange,) = world.proxy._exchanges
-    assert exchange._upload is not None and exchange._upload.can_replay
+    assert exchange.upload is not None and exchange.upload.can_replay
     upstream.send(SSE_HEAD)
     world.run()
-    assert exchange._upload is not None and not exchange._upload.can_replay
+    assert exchange.upload is not None and not exchange.upload.can_replay
 
 
 def test_a_body_in_many_pieces_is_held_as_what_it_costs() -> None:

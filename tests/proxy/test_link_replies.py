@@ -239,7 +239,7 @@ def test_nothing_of_the_request_is_held_when_the_reply_has_begun() -> None:
     edge.run()
     for world in (edge, edge.core):
         [exchange] = world.proxy._exchanges
-        linked = exchange._linked
+        linked = exchange.linked
         assert linked is not None and linked._before is None
         assert linked.turn is None or linked.turn.before is None
     call.end()

@@ -25,7 +25,7 @@ from m2mproxy.proxy.errors import fault_reply
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.injector import Injector
 from m2mproxy.proxy.intake import answered
-from m2mproxy.proxy.linked import without_link_field
+from m2mproxy.proxy.links import FIELD
 from m2mproxy.proxy.patience import Patience, Phase
 from m2mproxy.proxy.proof import prove
 from m2mproxy.proxy.pump import Pump
@@ -166,8 +166,12 @@ class Exchange(Record):
         self._wait = None
         self._patience.enter(Phase.CONNECT, self._context.clock())  # coding may take a while
         route.links.edge(stream.session)  # known from now on, should it be one
-        stream.on_informational = without_link_field(self.downstream.send_response)
+        stream.on_informational = self._inform
         return stream
+
+    def _inform(self, response: Response) -> None:
+        response.headers.drop((FIELD,))  # what it says of links is not for the client
+        self.downstream.send_response(response)
 
     def _relay(self, sending: Sending, response: Response) -> None:
         """Begin to pass the response on. `_done` tells when it has passed."""
@@ -234,6 +238,7 @@ class Exchange(Record):
             if pump is not None:
                 pump.close()
         if self.upstream is not None:
+            self.upstream.on_informational = None
             self.upstream.reset()
         self.downstream.on_fault = None
         self.downstream.reset()

@@ -75,6 +75,9 @@ class Held:
 
     def free(self) -> None:
         """Nothing is held any more."""
-        self._holds.room.give(self._size)
-        self._holds.reading.give(max(0, self._read))
-        self._size, self._read = 0, -_UNCOUNTED
+        if self._size:
+            self._holds.room.give(self._size)
+            self._size = 0
+        if self._read > -_UNCOUNTED:
+            self._holds.reading.give(max(0, self._read))
+            self._read = -_UNCOUNTED

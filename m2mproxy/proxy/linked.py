@@ -7,7 +7,6 @@ complete, and whatever goes wrong with a link is told to the edge, never to the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 from m2mproxy.codec import events
@@ -58,16 +57,6 @@ def take_link_field(response: Response, marks: Headers, links: UpstreamLinks) ->
     if said is not None:
         response.headers.drop((FIELD,))
         links.learn(said)
-
-
-def without_link_field(send: Callable[[Response], None]) -> Callable[[Response], None]:
-    """What passes informational responses on, without what they say of links."""
-
-    def passed(response: Response) -> None:
-        response.headers.drop((FIELD,))
-        send(response)
-
-    return passed
 
 
 def _read(received: Received, tenant: bytes, limit: int) -> tuple[bytes, bytes, Names]:

@@ -177,9 +177,7 @@ class _Asked(ModelFinder):
         self._kept = kept
 
     def feed(self, chunk: Chunk) -> None:
-        # A body that was refused coded passes a second time: the very same object.
-        if not (self._kept.chunks and self._kept.chunks[0] is chunk):
-            self._kept.add(chunk)
+        self._kept.add(chunk)
         super().feed(chunk)
 
 

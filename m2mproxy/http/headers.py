@@ -72,6 +72,11 @@ class Headers(list[Field]):
         """Remove every field whose name is in `names`."""
         self[:] = [field for field in self if field[0] not in names]
 
+    def put(self, name: bytes, value: bytes) -> None:
+        """Change the first field of that name where it is, or add one."""
+        at = next((i for i, field in enumerate(self) if field[0] == name), len(self))
+        self[at : at + 1] = [(name, value)]
+
 
 def nominated(options: Iterable[bytes]) -> frozenset[bytes]:
     """The names that a Connection field makes hop-by-hop, less those nobody may nominate."""

@@ -41,6 +41,11 @@ class Request:
             self.takes_trailers,
         )
 
+    def set_length(self, size: int) -> None:
+        """Say that the body has `size` bytes."""
+        self.headers.put(b"content-length", b"%d" % size)
+        self.length = size
+
     @property
     def path(self) -> bytes:
         """The target without its query (RFC 9110 4.2.3)."""

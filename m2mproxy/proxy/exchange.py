@@ -136,13 +136,12 @@ class Exchange(Record):
                     raise
                 self.retried = True
                 continue
-            instead = upload.judge(response)
-            if instead is None:
+            if not upload.judge(response):
                 self._context.later(partial(self._settle, upload))
                 return response
             stream.reset()
             self.retried = True
-            upload, tries = instead, Tries()
+            tries = Tries()
 
     def _settle(self, upload: Upload) -> None:
         """The request is not sent again: let go of what was held for that."""

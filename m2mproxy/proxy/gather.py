@@ -60,6 +60,11 @@ def again(taken: Iterable[Chunk], trailers: Headers | None) -> Body:
     return body
 
 
+def whole(data: bytes) -> Body:
+    """A body that is all there."""
+    return again([data] if data else [], None)
+
+
 async def _until(body: Body, take: Callable[[], bool]) -> None:
     """Wait until `take`, called with all that arrives, says that it was the last. Whoever waits is
     woken once, however many chunks there are."""

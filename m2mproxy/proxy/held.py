@@ -13,6 +13,9 @@ from __future__ import annotations
 from m2mproxy.http.faults import Busy
 from m2mproxy.proxy.room import MOST_IN_ALL, Room
 
+MOST_HELD = 8 << 20
+"""Bytes of a body that is held, to go coded or by a link, and plain after all if it has to. A
+larger one passes as it comes."""
 MOST_READ = 256 << 20
 """Bytes of all bodies that are read whole at a time, beyond the first ones of each."""
 # Of each request so many bytes are not counted: `limits.requests` is their bound, and large bodies

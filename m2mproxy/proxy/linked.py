@@ -21,7 +21,7 @@ from m2mproxy.link.scope import Names, names_in, scope
 from m2mproxy.link.window import Entry
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy import codings
-from m2mproxy.proxy.gather import gather
+from m2mproxy.proxy.gather import gather, whole
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.intake import invite
 from m2mproxy.proxy.ledger import Ledger
@@ -38,7 +38,6 @@ from m2mproxy.proxy.links import (
 )
 from m2mproxy.proxy.offload import Later, Run
 from m2mproxy.proxy.pump import too_large
-from m2mproxy.proxy.request_coding import set_length, whole
 from m2mproxy.proxy.tap import Tap
 from m2mproxy.proxy.turn import Turn
 
@@ -132,7 +131,7 @@ class Linked:
         ledger.client_in.coding = CODING.decode()
         ledger.client_in.add(len(data), len(plain))
         request.headers.drop((b"content-encoding",))
-        set_length(request, len(plain))
+        request.set_length(len(plain))
         return whole(plain)
 
     def _keep(

@@ -1,7 +1,7 @@
-"""Requests: what a client coded is decoded, what the upstream reads is coded.
+"""Requests that go by no link: coded, if the upstream reads that, or else as they come.
 
-Both need the whole body, within bounds, since the next hop is told its true length; what is not
-coded streams through untouched.
+To code a body all of it is needed, within bounds, since the upstream is told its true length; what
+is not coded streams through untouched.
 
 The one rule: the upstream gets the client's bytes, or a coding of them that something speaks for
 (readable.py), and when it refuses that it gets the bytes after all, once, in the same exchange.
@@ -9,128 +9,21 @@ The one rule: the upstream gets the client's bytes, or a coding of them that som
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
-from functools import partial
-
-from m2mproxy.codec.base import TooLarge, WireError
-from m2mproxy.codec.token_native import NoVocabulary
 from m2mproxy.http.body import Body
-from m2mproxy.http.faults import ClientFault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.proxy import codings
-from m2mproxy.proxy.errors import not_loaded
 from m2mproxy.proxy.forms import Forms, is_of_a_key
-from m2mproxy.proxy.gather import again, chunks, gather
-from m2mproxy.proxy.held import Held
-from m2mproxy.proxy.ledger import Ledger
-from m2mproxy.proxy.offload import Run
-from m2mproxy.proxy.pump import Pump, too_large
+from m2mproxy.proxy.gather import again, chunks, gather, whole
+from m2mproxy.proxy.held import MOST_HELD
 from m2mproxy.proxy.readable import Readable
 from m2mproxy.proxy.upload import AsItComes, Sender, Upload
 
 # A trial of a coding that nothing speaks for is worth an exchange from so many bytes on.
 _TRIAL_FROM = 16 * 1024
-# What is held to be coded, and to be sent plain after all. Larger bodies pass as they are.
-MOST_HELD = 8 << 20
 _FIELD = len(b"content-encoding: \r\n")  # what else the coding costs
-# What is decoded without asking for a thread, in plain bytes.
-_AT_ONCE = 128 * 1024
-REFUSED = (400, 415, 422)
+_REFUSED = (400, 415, 422)
 NOT_SHOWN, OTHER_KEY = "not shown", "other key"
-
-# What of a request's head is looked at.
-WATCHED = frozenset((b"accept-encoding", b"content-encoding", b"content-type", b"range"))
-
-
-def is_coded(watched: Headers) -> bool:
-    """Whether the client coded the body, by what is WATCHED of its head."""
-    for name, value in watched:
-        if name == b"content-encoding" and codings.applied(watched):
-            return True
-        if name == b"content-type" and b"x-m2m" in value.lower() and _is_frame(watched):
-            return True
-    return False
-
-
-def _is_frame(watched: Headers) -> bool:
-    return codings.media_type(watched) in codings.FRAME_TYPES
-
-
-async def decode(
-    request: Request,
-    body: Body,
-    limit: int,
-    ledger: Ledger,
-    run: Run,
-    forms: Forms,
-    held: Held | None = None,
-) -> Body:
-    """The body as the client meant it, in place of what it sent; `request` says so.
-
-    Raises:
-        Busy: there is no room for it (503).
-        ClientFault: 415 an unknown coding or vocabulary, 400 it cannot be decoded, 413 it is too
-            large.
-    """
-    headers = request.headers
-    names = codings.applied(headers)
-    if not forms.can_read_all(names):
-        raise ClientFault(415, "unsupported_coding", forms.why_not(names))
-    coded = await gather(body, limit, held)
-    try:
-        plain = await _read(names, coded, limit, run, forms)
-    except TooLarge:
-        raise too_large(limit) from None
-    except NoVocabulary as error:
-        raise not_loaded(error) from None
-    except WireError as error:
-        raise ClientFault(400, "undecodable_body", f"the body cannot be decoded: {error}") from None
-    if held is not None:
-        held.read(len(plain))
-    ledger.client_in.coding = forms.label(names) or "m2m"
-    ledger.client_in.add(len(coded), len(plain))
-    headers.drop((b"content-encoding",))
-    if codings.media_type(headers) in codings.FRAME_TYPES:
-        put(headers, b"content-type", b"application/json")
-    set_length(request, len(plain))
-    return whole(plain)
-
-
-async def _read(
-    names: list[bytes], coded: bytes, limit: int, run: Run, forms: Forms
-) -> bytes:
-    """Here if it is not much, however little it looks: a few KiB can make many MiB."""
-
-    def read(limit: int) -> bytes:
-        return forms.decode_request(names, coded, limit)
-
-    if len(coded) <= _AT_ONCE and codings.is_quick(names, coded):
-        with contextlib.suppress(TooLarge):
-            return read(min(limit, _AT_ONCE))
-    return await run(limit, lambda: read(limit))
-
-
-def whole(data: bytes) -> Body:
-    """A body that is all there."""
-    body = Body(credit=lambda: None)
-    if data:
-        body.feed(data)
-    body.end()
-    return body
-
-
-def put(headers: Headers, name: bytes, value: bytes) -> None:
-    """Change a field where it is, or add it."""
-    at = next((i for i, field in enumerate(headers) if field[0] == name), len(headers))
-    headers[at : at + 1] = [(name, value)]
-
-
-def set_length(request: Request, size: int) -> None:
-    """Say how long the body is."""
-    put(request.headers, b"content-length", b"%d" % size)
-    request.length = size
 
 
 class RequestCoding:
@@ -289,7 +182,7 @@ class RequestCoding:
             self._forms.is_required or self._forms.is_sealed(response.headers)
         ):
             return False
-        if status in REFUSED:
+        if status in _REFUSED:
             self.readable.refused(path, coding, status)
             self.readable.learn(response.headers)
             return True
@@ -301,7 +194,7 @@ class RequestCoding:
 class CodedUpload(AsItComes):
     """A body as it is coded for the upstream; it is held plain until that has read it."""
 
-    __slots__ = ("_coding", "_headers", "_plain", "_rules", "_sender")
+    __slots__ = ("_coding", "_headers", "_plain", "_refused_with", "_rules", "_sender")
 
     def __init__(
         self, rules: RequestCoding, sender: Sender, coding: bytes, plain: bytes, coded: bytes
@@ -314,34 +207,23 @@ class CodedUpload(AsItComes):
         self._coding = coding
         self._plain = plain
         self._headers = Headers(sender.request.headers)
+        self._refused_with = 0  # that status: it goes plain
         sender.show(plain)
-        set_length(sender.request, len(coded))
+        sender.request.set_length(len(coded))
 
-    def judge(self, response: Response) -> Upload | None:
-        """See `Upload`."""
-        rules, sender, request = self._rules, self._sender, self._sender.request
-        if not rules.is_refused(request.path, self._coding, response):
-            return None
+    def judge(self, response: Response) -> bool:
+        """See `Upload`. What is refused plain as it was coded is not the coding's fault."""
+        rules, sender, status = self._rules, self._sender, response.status
+        request, coding = sender.request, self._coding
+        if self._refused_with:
+            if status == self._refused_with:
+                rules.readable.forgive(request.path, coding)
+            return False
+        if not rules.is_refused(request.path, coding, response):
+            return False
         sender.refused(response)
         request.headers = self._headers
-        set_length(request, len(self._plain))
-        forgive = partial(rules.readable.forgive, request.path, self._coding)
-        return _PlainAfterAll(sender.pump(whole(self._plain)), response.status, forgive)
-
-
-class _PlainAfterAll(AsItComes):
-    """What goes after a refusal: if it is answered as the coded one was, its coding is not to
-    blame."""
-
-    __slots__ = ("_forgive", "_status")
-
-    def __init__(self, pump: Pump, status: int, forgive: Callable[[], None]) -> None:
-        super().__init__(pump)
-        self._status = status
-        self._forgive = forgive
-
-    def judge(self, response: Response) -> Upload | None:
-        """See `Upload`."""
-        if response.status == self._status:
-            self._forgive()
-        return None
+        request.set_length(len(self._plain))
+        self._pump = sender.pump(whole(self._plain))
+        self._refused_with = status
+        return True

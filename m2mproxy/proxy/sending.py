@@ -16,19 +16,18 @@ from m2mproxy.http.faults import Fault
 from m2mproxy.http.message import Request, Response
 from m2mproxy.http.negotiation import accepted
 from m2mproxy.proxy.context import Context
-from m2mproxy.proxy.gather import again, chunks
+from m2mproxy.proxy.gather import again, chunks, whole
 from m2mproxy.proxy.held import Held
-from m2mproxy.proxy.intake import invite, named
+from m2mproxy.proxy.intake import WATCHED, decoded, invite, is_coded, named
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.linked import Linked, is_linked
 from m2mproxy.proxy.model import ModelFinder
 from m2mproxy.proxy.offload import Later, Run
 from m2mproxy.proxy.pump import Pump, too_large
 from m2mproxy.proxy.record import Record
-from m2mproxy.proxy.request_coding import WATCHED, decode, is_coded, whole
 from m2mproxy.proxy.routes import UpstreamRoute
 from m2mproxy.proxy.scanning import Guard, Inspection
-from m2mproxy.proxy.sizing import Sizing, helps
+from m2mproxy.proxy.sizing import Sizing
 from m2mproxy.proxy.tap import tap_of
 from m2mproxy.proxy.turn import Turn, is_of_conversation, is_turn
 from m2mproxy.proxy.upload import AsItComes, Upload
@@ -102,15 +101,10 @@ class Sending:
             record.finder = self._finder = finder
         if route.requests.is_unproven(request):
             await prove(route)
-        if request.length is None and helps(route, request, self._watched):
+        if request.length is None and self._is_worth_a_length():
             body = await self._sized(body)
         size = request.length
-        if (
-            size is not None
-            and route.links.is_open
-            and is_turn(request, self._watched)
-            and self.held.take(size)
-        ):
+        if size is not None and self._may_be_linked() and self.held.take(size):
             return await self._turn(body, size)
         return await self._coded(body) if self._may_be_coded() else self.as_it_comes(body)
 
@@ -127,8 +121,9 @@ class Sending:
         is_read_here = may_be_linked or context.guard is not None
         if not is_read_here and self.route.requests.reads(request):
             return body
-        invite(request, record.downstream)
-        return await decode(request, body, limit, record.books, run, context.forms, self.held)
+        return await decoded(
+            request, record.downstream, body, limit, record.books, run, context.forms, self.held
+        )
 
     def _linked(self) -> Linked:
         context, record = self._context, self._record
@@ -140,6 +135,14 @@ class Sending:
         record, room = self._record, self._context.holds.replies
         inspection = record.inspection = Inspection(guard.reads_replies, room)
         return await guard.inspect(self.request, record.downstream, body, inspection, self.held)
+
+    def _may_be_linked(self) -> bool:
+        return self.route.links.is_open and is_turn(self.request, self._watched)
+
+    def _is_worth_a_length(self) -> bool:
+        """Whether it is likely to be coded once the length of its body is known."""
+        codes = self.route.requests.codes
+        return self._may_be_linked() or bool(codes(self.request, self._watched))
 
     async def _sized(self, body: Body) -> Body:
         """The body, of which the request says how long it is, if its end came soon."""

@@ -15,15 +15,11 @@ from functools import partial
 
 from m2mproxy.http.body import CHUNK_COST, Body, Chunk, Resumed
 from m2mproxy.http.flow import Signal
-from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request
 from m2mproxy.net.connection import Stream
-from m2mproxy.proxy.held import Held
+from m2mproxy.proxy.held import MOST_HELD, Held
 from m2mproxy.proxy.intake import invite
 from m2mproxy.proxy.ledger import Ledger
-from m2mproxy.proxy.request_coding import MOST_HELD, set_length
-from m2mproxy.proxy.routes import UpstreamRoute
-from m2mproxy.proxy.turn import is_turn
 
 # Whoever waits for the reply to begin, or for anything else, before it sends the rest sends nothing
 # meanwhile. Two packets of one text are not as far apart, even if one was lost: it is sent again
@@ -32,13 +28,6 @@ SILENCE = 0.5
 # And a body that does come, but slowly: it could have begun to leave meanwhile. A client that is
 # near has sent 8 MiB by then, one with 10 Mbit/s two.
 LONGEST = 2.0
-
-
-def helps(route: UpstreamRoute, request: Request, watched: Headers) -> bool:
-    """Whether `request` is likely to be coded once the length of its body is known."""
-    if route.links.is_open and is_turn(request, watched):
-        return True
-    return bool(route.requests.codes(request, watched))
 
 
 class Sizing:
@@ -83,7 +72,7 @@ class Sizing:
         if body.trailers:
             ledger.why = "trailers"
         elif is_all and size <= limit:
-            set_length(request, size)
+            request.set_length(size)
         else:
             ledger.why = why
         return Resumed(taken, body)

@@ -21,9 +21,10 @@ from m2mproxy.link.reply import others, render, secrets
 from m2mproxy.link.window import Entry
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy import codings
+from m2mproxy.proxy.gather import whole
+from m2mproxy.proxy.held import MOST_HELD
 from m2mproxy.proxy.links import CODING, FIELD, HAVE, HEARS, MISS, UpstreamLinks
 from m2mproxy.proxy.pump import Pump
-from m2mproxy.proxy.request_coding import MOST_HELD, whole
 from m2mproxy.proxy.upload import Sender, Upload
 
 # Bodies that are worth a reference. What a conversation does not come with is none.
@@ -182,29 +183,29 @@ class Turn:
     def _remember(self, edge: Edge, number: int, plan: Plan) -> None:
         self.entry = edge.sent(number, plan)
 
-    def judge(self, response: Response) -> Upload | None:
+    def judge(self, response: Response) -> bool:
         """See `Upload`. What the response says of the link is for us and not for the client."""
         sender, plan, edge = self._sender, self._plan, self._edge
         if sender is None or plan is None or edge is None:
-            return None
+            return False
         said = response.headers.get(FIELD)
         if said in (HAVE, HEARS):
             self.before = self._plain
             if self.entry is not None:
                 sender.later(partial(edge.have, self.entry))
                 self.is_heard = said == HEARS
-            return None
+            return False
         edge.miss(plan if said == MISS else None, self.entry)
         self.entry = None
         if response.status not in (_REFUSED_BY_OTHERS if edge.is_given_up else _REFUSED):
-            return None
+            return False
         self._links.counts.misses += 1
         self._is_refused = self._fresh or said != MISS
         if self._is_refused:
             edge.give_up()
         self._fresh = True
         sender.refused(response)
-        return self
+        return True
 
     def settle(self) -> None:
         """See `Upload`. What is left is for the reply."""

@@ -36,9 +36,9 @@ class Upload(Protocol):
     def halt(self) -> bool:
         """The stream failed: whether this may go on another one."""
 
-    def judge(self, response: Response) -> Upload | None:
-        """The head of a response came: what has to go after all, since the upstream did not read
-        this; None where the response counts."""
+    def judge(self, response: Response) -> bool:
+        """The head of a response came: whether the upstream did not read this, so that it goes
+        again, otherwise than it did."""
 
     def settle(self) -> None:
         """Nothing goes again: let go of what was held for that."""
@@ -99,9 +99,9 @@ class AsItComes:
         """See `Upload`."""
         return self._pump.halt()
 
-    def judge(self, response: Response) -> Upload | None:
+    def judge(self, response: Response) -> bool:
         """See `Upload`."""
-        return None
+        return False
 
     def settle(self) -> None:
         """See `Upload`."""

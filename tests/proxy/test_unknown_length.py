@@ -22,9 +22,9 @@ from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy import sizing
+from m2mproxy.proxy.gather import whole
 from m2mproxy.proxy.held import Held, Holds
 from m2mproxy.proxy.ledger import Ledger
-from m2mproxy.proxy.request_coding import whole
 from m2mproxy.proxy.sizing import LONGEST, SILENCE, Sizing
 
 PATH = b"/v1/chat/completions"

@@ -31,8 +31,9 @@ from m2mproxy.net.deadline import Deadlines
 from m2mproxy.net.pool import Pool
 from m2mproxy.net.tcp import Dialled
 from m2mproxy.net.watchdog import Watchdog
-from m2mproxy.proxy.context import Context
+from m2mproxy.proxy.context import Context, tallies_of
 from m2mproxy.proxy.exchange import Exchange
+from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.held import Holds
 from m2mproxy.proxy.links import Links
 from m2mproxy.proxy.offload import Offload
@@ -40,7 +41,6 @@ from m2mproxy.proxy.proxy import Proxy
 from m2mproxy.proxy.routes import Routes, UpstreamRoute
 from m2mproxy.proxy.scanning import Guard, Scans
 from m2mproxy.proxy.tally import Submit
-from m2mproxy.proxy.wire import forms_of, tallies_of
 from m2mproxy.service.upstream import parts, route
 
 Report = Callable[[Any], None]
@@ -98,7 +98,7 @@ class World:
         self.runtime = Runtime(turn, self.loop, self.config.timeouts, limits, deadlines)
         self.pool = Pool(self.runtime, self, limits.upstream_connections)
         psk = self.config.peer.psk
-        self.forms = forms_of(self.config, AeadSeal(psk) if psk else None, vocabularies)
+        self.forms = Forms.of(self.config, AeadSeal(psk) if psk else None, vocabularies)
         self.links = Links(self.config.link, self.loop.time, self.forms.seal is not None)
         self.tallies = tallies_of(self.config, submit)
         self.inline = Inline(self.loop if elsewhere else None)

@@ -13,9 +13,10 @@ from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.held import Holds
 from m2mproxy.proxy.links import Links
 from m2mproxy.proxy.offload import Later, Offload
+from m2mproxy.proxy.room import Room
 from m2mproxy.proxy.routes import OwnRoutes, Routes
 from m2mproxy.proxy.scanning import Guard
-from m2mproxy.proxy.tally import Tallies
+from m2mproxy.proxy.tally import Submit, Tallies
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +37,10 @@ class Context:
     holds: Holds = field(default_factory=Holds)
     later: Later = lambda call: call()
     """For what nobody waits for."""
+
+
+def tallies_of(config: Config, submit: Submit | None) -> Tallies | None:
+    """What becomes of the tokens of exchanges; `submit` takes what is to be counted."""
+    if config.tokens.count == "off":
+        return None
+    return Tallies(submit if config.tokens.count == "all" else None, Room())

@@ -20,7 +20,7 @@ from m2mproxy.net.connection import Stream
 from m2mproxy.net.pool import Wait
 from m2mproxy.net.reusable import Tries
 from m2mproxy.proxy.context import Context
-from m2mproxy.proxy.delivery import deliver
+from m2mproxy.proxy.delivery import adapt
 from m2mproxy.proxy.errors import fault_reply
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.injector import Injector
@@ -176,9 +176,15 @@ class Exchange(Record):
         """Begin to pass the response on. `_done` tells when it has passed."""
         assert self.upstream is not None
         self.upstream.on_informational = None
-        self.answered = self._context.clock()
+        clock = self._context.clock
+        self.answered = clock()
         self._patience.enter(Phase.IDLE, self.answered)
-        self._injector = deliver(self._context, self, sending, response, self._downloaded)
+        download = self.download = Pump(self.upstream.body, self._downloaded, clock)
+        self._injector = adapt(self._context, self, sending, response, download)
+        self.response = response
+        self.downstream.send_response(response)
+        self.relayed = clock()
+        download.start(self.downstream)
 
     def _uploaded(self, fault: Fault | None) -> None:
         if fault is not None:

@@ -16,14 +16,17 @@ from m2mproxy.codec.base import Form, Transform, WireError, sniff
 from m2mproxy.codec.header import FrameSecurity
 from m2mproxy.codec.routing import Schema
 from m2mproxy.codec.token_native import Vocabularies
+from m2mproxy.config import Config
 from m2mproxy.http.faults import UpstreamFault
 from m2mproxy.http.headers import Headers
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.codings import Kind, Steps
-from m2mproxy.proxy.sealing import PeerSeal
+from m2mproxy.proxy.sealing import BothSeal, PeerSeal
 
 # A reply that grows beyond this while it is opened is no reply of a model.
 _MOST_OPENED = 256 << 20
+# Bytes of a request that is sealed: it is held whole, and no frame carries more than 1 GiB.
+_MOST_SEALED = 1 << 29
 _ONLY_PLAIN = (frame.PLAIN,)
 _SEALED = (b"m2m-aead-", b"m2m-hmac-")
 _LONGEST_LABEL = 100
@@ -46,6 +49,16 @@ class Forms:
     vocabularies: Vocabularies = field(default_factory=dict)
     peers: tuple[bytes, ...] = field(init=False)
     """What another m2mproxy may answer us in, best first."""
+
+    @classmethod
+    def of(cls, config: Config, aead: BothSeal | None, vocabularies: Vocabularies) -> Forms:
+        """As the configuration has it. `aead` has the key of `peer.psk_file`, where one is set;
+        whoever loaded that made it, since it takes ten megabytes that few need."""
+        peer = config.peer
+        if aead is None:
+            return cls(vocabularies=vocabularies)
+        seal = PeerSeal(peer.psk, peer.seal, aead)
+        return cls(seal, peer.required, min(config.max_body, _MOST_SEALED), vocabularies)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "peers", (*self.sealed, *codings.peer_replies()))

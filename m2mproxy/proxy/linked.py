@@ -1,5 +1,5 @@
-"""What links have to do with one exchange. Its client may be an edge, whose body is decoded here;
-its upstream may be a core, for which a Turn codes it; and on either the reply is remembered.
+"""What links remember of one exchange. Its client may be an edge, whose body is decoded here; its
+upstream may be a core, to which it goes as a Turn; and on either the reply is remembered.
 
 The one rule: a body is remembered when it is known to be the sender's own, its reply when it is
 complete, and whatever goes wrong with a link is told to the edge, never to the application.
@@ -34,7 +34,6 @@ from m2mproxy.proxy.links import (
     READS_AFTER,
     Links,
     Shared,
-    UpstreamLinks,
 )
 from m2mproxy.proxy.offload import Later, Run
 from m2mproxy.proxy.pump import too_large
@@ -48,14 +47,6 @@ _AT_ONCE = 256 * 1024
 def is_linked(headers: Headers) -> bool:
     """Whether a request's body is coded for a link, and in nothing else."""
     return headers.values_of(b"content-encoding") == [CODING]
-
-
-def take_link_field(response: Response, marks: Headers, links: UpstreamLinks) -> None:
-    """What a response says of links is for us and not for the client."""
-    said = marks.get(FIELD)
-    if said is not None:
-        response.headers.drop((FIELD,))
-        links.learn(said)
 
 
 def _read(received: Received, tenant: bytes, limit: int) -> tuple[bytes, bytes, Names]:

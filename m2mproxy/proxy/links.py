@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from m2mproxy.codec import dictionaries
 from m2mproxy.config import Link, size_text
-from m2mproxy.http.headers import CREDENTIALS
-from m2mproxy.http.message import Request
+from m2mproxy.http.headers import CREDENTIALS, Headers
+from m2mproxy.http.message import Request, Response
 from m2mproxy.link.core import Core
 from m2mproxy.link.edge import Edge, Isolation
 from m2mproxy.link.scope import tenant
@@ -300,7 +300,15 @@ class UpstreamLinks:
     def _has_one(self) -> bool:
         return bool(self._met) and any([self.edge(each) is not None for each in self._met])
 
-    def learn(self, value: bytes) -> None:
+    def take_field(self, response: Response, marks: Headers) -> None:
+        """What a response says of links, by the marks of its head, is for us and not for the
+        client."""
+        said = marks.get(FIELD)
+        if said is not None:
+            response.headers.drop((FIELD,))
+            self._learn(said)
+
+    def _learn(self, value: bytes) -> None:
         """A response says that the upstream could have a link on another connection."""
         if value != OFFER and _is_offer(value):
             other = f"it has {value.decode()} of m2m-link, and this is {OFFER.decode()}"

@@ -1,7 +1,8 @@
 """Requests that go by no link: coded, if the upstream reads that, or else as they come.
 
 To code a body all of it is needed, within bounds, since the upstream is told its true length; what
-is not coded streams through untouched.
+is not coded streams through untouched. As the configuration has it: "auto" uses what the upstream
+has shown that it reads; the name of a coding that one, on the operator's word; "off" none.
 
 The one rule: the upstream gets the client's bytes, or a coding of them that something speaks for
 (readable.py), and when it refuses that it gets the bytes after all, once, in the same exchange.
@@ -9,6 +10,9 @@ The one rule: the upstream gets the client's bytes, or a coding of them that som
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from m2mproxy.config import Compression
 from m2mproxy.http.body import Body
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
@@ -16,6 +20,7 @@ from m2mproxy.proxy import codings
 from m2mproxy.proxy.forms import Forms, is_of_a_key
 from m2mproxy.proxy.gather import again, chunks, gather, whole
 from m2mproxy.proxy.held import MOST_HELD
+from m2mproxy.proxy.providers import Profile
 from m2mproxy.proxy.readable import Readable
 from m2mproxy.proxy.upload import AsItComes, Sender, Upload
 
@@ -30,26 +35,23 @@ class RequestCoding:
     """How requests to one upstream are coded."""
 
     def __init__(
-        self,
-        readable: Readable,
-        wanted: tuple[bytes, ...],
-        min_size: int,
-        level: int,
-        extra: Headers,
-        forms: Forms,
-        most: int = MOST_HELD,
+        self, config: Compression, profile: Profile, clock: Callable[[], float], forms: Forms
     ) -> None:
-        """`wanted` are codings, best first, none for "off"; `extra` goes with a coded request;
-        `most` is the largest body that the upstream decodes."""
-        self.readable = readable
-        self._wanted = wanted
-        self._min_size = min_size
-        self._level = level
-        self._extra = extra
+        """For an upstream of that `profile`; `clock` is in seconds."""
+        self._wanted: tuple[bytes, ...] = ()  # best first
+        configured: tuple[bytes, ...] = ()
+        if config.requests == "auto":
+            self._wanted = codings.requests()
+        elif config.requests != "off":
+            self._wanted = configured = (config.requests.encode(),)
+        self.readable = Readable(clock, profile.reads, profile.tries, configured)
+        self._min_size = config.min_size
+        self._level = config.level
+        self._extra = Headers(profile.coded_headers)  # go with a coded request
         self._forms = forms
-        self._most = min(most, MOST_HELD)
-        self._is_on = bool(wanted)
-        self._may_try = readable.knows_something
+        self._most = min(profile.decodes, MOST_HELD)
+        self._is_on = bool(self._wanted)
+        self._may_try = self.readable.knows_something
 
     def reads(self, request: Request) -> bool:
         """Whether the upstream reads `request` as the client coded it."""

@@ -6,9 +6,10 @@ as it is to whoever can read it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
+from m2mproxy.codec import events
+from m2mproxy.config import Compression
 from m2mproxy.http.faults import UpstreamFault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
@@ -29,24 +30,28 @@ _LEAST_FOR_PEERS = 128
 MARKS = frozenset((b"accept-encoding", b"content-encoding", b"m2m-link"))
 
 
-@dataclass(frozen=True, slots=True)
 class ResponseCoding:
-    """How responses are coded. `responses` is "on", "auto" (for clients elsewhere) or "off"."""
+    """How responses are coded: "on", "auto" (for clients elsewhere) or "off"."""
 
-    responses: str
-    min_size: int
-    level: int
-    upstream_is_near: bool
-    forms: Forms
+    def __init__(self, config: Compression, upstream_host: str, forms: Forms) -> None:
+        """For the responses of the upstream at that host."""
+        self.forms = forms
+        self._responses = config.responses
+        self._min_size = config.min_size
+        self._level = config.level
+        local = upstream_host in ("localhost", "::1") or upstream_host.startswith("127.")
+        self._upstream_is_near = local
+        if config.responses != "off":
+            events.prepare()
 
     def add_accept_encoding(self, request: Request, watched: Headers, accepted: Accepted) -> None:
         """Tell the upstream what can be read here, beside what the client can read."""
-        only_sealed = self.responses == "off" or watched.get(b"range") is not None
+        only_sealed = self._responses == "off" or watched.get(b"range") is not None
         peers = self.forms.sealed if only_sealed else self.forms.peers
         if not peers:
             return
         headers = request.headers
-        none_else = only_sealed or self.upstream_is_near
+        none_else = only_sealed or self._upstream_is_near
         field = (b"accept-encoding", _accept_encoding(accepted, none_else, peers))
         if len(accepted.values) == 1:
             headers[headers.index((b"accept-encoding", accepted.values[0]))] = field
@@ -75,7 +80,7 @@ class ResponseCoding:
             headers.drop((b"accept-encoding",))  # it was for us: only another m2mproxy says so
         if response.length != 0:
             self.forms.check_response(headers)
-        if self.responses == "off":
+        if self._responses == "off":
             # What is coded after a request is for nobody but us, whoever asked for the form in
             # whose place it came.
             is_ours = self.forms.seal is not None or codings.LINK in marks.tokens(
@@ -84,7 +89,7 @@ class ResponseCoding:
             return is_ours and response.length != 0
         if peer_asks:
             return response.length != 0
-        if not accepted.names_any or (self.responses == "auto" and near):
+        if not accepted.names_any or (self._responses == "auto" and near):
             return marks.get(b"content-encoding") is not None and response.length != 0
         return response.length != 0
 
@@ -133,7 +138,7 @@ class ResponseCoding:
         decoder = self.forms.decoder(names, kind, request=shared.came) if names else None
         encoder = None
         if into:
-            encoder = self.forms.encoder(into, kind, size, self.level, shared.goes or b"")
+            encoder = self.forms.encoder(into, kind, size, self._level, shared.goes or b"")
         _rewrite_head(headers, into)
         response.length = None
         if into:
@@ -155,7 +160,7 @@ class ResponseCoding:
         """Whether what these were applied to is decoded here; what is sealed, or is to be, never
         passes so."""
         if self.forms.can_read_reply(names):
-            return sealed or seals or self.responses != "off"
+            return sealed or seals or self._responses != "off"
         if sealed:
             raise UpstreamFault("protocol", "the upstream's reply has codings that are not known")
         return False
@@ -171,12 +176,12 @@ class ResponseCoding:
 
     def _coding(self, accepted: Accepted, near: bool, response: Response, was_coded: bool) -> bytes:
         peer = is_peer(accepted, self.forms.peers)
-        if self.responses == "off" or (self.responses == "auto" and near and not peer):
+        if self._responses == "off" or (self._responses == "auto" and near and not peer):
             return b""
         headers, size = response.headers, response.length
         if not _transforms(headers):
             return b""
-        least = min(_LEAST_FOR_PEERS, self.min_size) if peer else self.min_size
+        least = min(_LEAST_FOR_PEERS, self._min_size) if peer else self._min_size
         if size is not None and size < least and not was_coded:
             return b""
         if not codings.compresses(codings.media_type(headers)):

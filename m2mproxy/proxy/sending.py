@@ -1,9 +1,8 @@
-"""A client's request on its way to become the upstream's: what is read of it first, what its head
-says there, and as what its body goes.
+"""The client's request becomes the upstream's: what is read of it first, what its head says then,
+and as what its body goes.
 
-The one rule: what the body goes as is decided here and nowhere else: by a link, where there is one
-and it is a turn; else as request_coding.py says; and what was held for that is let go of when the
-answer has begun.
+The one rule: as what the body goes is decided here: by a link, where there is one and it is a turn
+(turn.py); else coded, where anything is to be said for that (request_coding.py); else as it comes.
 """
 
 from __future__ import annotations
@@ -60,7 +59,6 @@ class Sending:
         """`record` is that of its exchange, `on_end` as of `Pump`."""
         self._context = context
         self._record = record
-        self.route = route
         self._on_end = on_end
         self._watched = request.headers.named(WATCHED)
         self._finder: ModelFinder | None = None  # which has seen nothing yet

@@ -29,15 +29,15 @@ from m2mproxy.net.deadline import Deadlines
 from m2mproxy.net.dial import Dialler
 from m2mproxy.net.pool import Pool
 from m2mproxy.net.watchdog import Watchdog
-from m2mproxy.proxy.context import Context
+from m2mproxy.proxy.context import Context, tallies_of
 from m2mproxy.proxy.exchange import Exchange
+from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.held import MOST_READ, Holds
 from m2mproxy.proxy.links import Links
 from m2mproxy.proxy.offload import Offload
 from m2mproxy.proxy.proxy import Proxy
 from m2mproxy.proxy.routes import LocalRoute, OwnRoutes, Routes
 from m2mproxy.proxy.scanning import Guard, Scans
-from m2mproxy.proxy.wire import forms_of, tallies_of
 from m2mproxy.service import counting, files, process
 from m2mproxy.service.accounts import Accounts
 from m2mproxy.service.counting import Counting, Helper
@@ -126,7 +126,7 @@ class Server:
         self._pool = Pool(runtime, self._dialler, config.limits.upstream_connections)
         self._offload = Offload(loop)
         self._holds = Holds(read=max(MOST_READ, 2 * config.max_body))
-        forms = forms_of(config, loaded.aead, loaded.vocabularies)
+        forms = Forms.of(config, loaded.aead, loaded.vocabularies)
         self._links = Links(config.link, time.monotonic, forms.seal is not None)
         self._upstream = route(config, built, self._pool, self._links, forms, time.monotonic)
         self._upstream.links.on_news = self._log.event

@@ -17,9 +17,10 @@ from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.forwarding import Forwarding
 from m2mproxy.proxy.links import Links, UpstreamLinks
 from m2mproxy.proxy.providers import Profile, profile_for
+from m2mproxy.proxy.request_coding import RequestCoding
+from m2mproxy.proxy.response_coding import ResponseCoding
 from m2mproxy.proxy.router import Router
 from m2mproxy.proxy.routes import UpstreamRoute
-from m2mproxy.proxy.wire import request_coding, response_coding
 from m2mproxy.service.tls import client_tls, server_tls
 
 
@@ -77,7 +78,7 @@ def route(
         destination,
         built.router,
         built.forwarding,
-        request_coding(coding, built.profile, clock, forms),
-        response_coding(coding, origin.host, forms),
+        RequestCoding(coding, built.profile, clock, forms),
+        ResponseCoding(coding, origin.host, forms),
         UpstreamLinks(links, destination, coding.requests == "auto", config.upstream_http),
     )

@@ -17,9 +17,10 @@ from growth_shapes import EVENTS, JSON, REPLIES
 
 from m2mproxy.link import shown
 from m2mproxy.link.borrow import places
-from m2mproxy.link.edge import Edge
+from m2mproxy.link.edge import Crossing, Edge
 from m2mproxy.link.escapes import spell
 from m2mproxy.link.index import chain, last_calls
+from m2mproxy.link.look import Look
 from m2mproxy.link.match import with_texts, without_marks
 from m2mproxy.link.reply import ReplyReader, others, render, secrets
 from m2mproxy.link.scope import names_in, scope
@@ -43,15 +44,11 @@ def _edge() -> Edge:
 
 
 def _turn(edge: Edge, number: int, body: bytes) -> None:
-    look = edge.look(_TENANT, body).find()
-    plan = edge.choose(look)
-    if plan.survey is not None:
-        plan.survey.find()
-        edge.borrow(plan)
-    plan.encode()
-    entry = edge.sent(number, plan)
-    if entry is not None:
-        edge.have(entry)
+    crossing = Crossing(Look(_TENANT, body))
+    for _, step in edge.steps(crossing):
+        step()
+    edge.sent(crossing, number)
+    edge.have(crossing)
 
 
 def _two_turns(body: bytes) -> None:

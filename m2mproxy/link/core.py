@@ -14,10 +14,8 @@ from m2mproxy.link import message
 from m2mproxy.link.message import NOTHING_KNOWN, Head, Known
 from m2mproxy.link.ready import to_unpack
 from m2mproxy.link.scope import NOTHING, Earlier, Names
-from m2mproxy.link.use import Use
+from m2mproxy.link.use import NO_USE, Use
 from m2mproxy.link.window import Bounds, Entry, Memory, Window
-
-NO_USE = Use()
 
 
 class Miss(Exception):

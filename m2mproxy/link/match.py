@@ -121,7 +121,20 @@ def _is_turn(new: bytes, first: int, front: int) -> bool:
     return new.find(_MORE, max(first - 1, 0), front + 1) >= 0
 
 
-def is_marked_at(old: bytes, new: bytes, at: int) -> bool:
+def continues_anew(old: bytes, new: bytes, same: int) -> bool:
+    """Whether `new` is the next turn of `old`, of which the first `same` bytes are equal, but for
+    the marks of what is cached, and lists of one text that had such a mark."""
+    at = same + common_prefix(old, new, same, same)
+    if not (_is_list_at(old, new, at) or _is_marked_at(old, new, at)):
+        return False
+    old, new = without_marks(old[same:]), without_marks(new[same:])
+    return continues(old, new) or (
+        _is_list_at(old, new, common_prefix(old, new))
+        and continues(with_texts(old), with_texts(new))
+    )
+
+
+def _is_marked_at(old: bytes, new: bytes, at: int) -> bool:
     """Whether one of the bodies has such a mark where they differ first."""
     first, last = max(at - _MOST_OF_MARK, 0), at + len(_AFTER_COMMA)
     return any(_MARK in each[first:last] for each in (old, new))
@@ -141,7 +154,7 @@ def without_marks(part: bytes) -> bytes:
     return b"".join([*kept, part[done:]])
 
 
-def is_list_at(old: bytes, new: bytes, at: int) -> bool:
+def _is_list_at(old: bytes, new: bytes, at: int) -> bool:
     """Whether one has a list where the other has not, and they differ first."""
     return old.startswith(b"[", at) != new.startswith(b"[", at)
 

@@ -16,6 +16,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
+from m2mproxy.link.window import Entry
+
 # What a reply says: its text, or the arguments of a call; and what it thought before. Names are
 # looked for as they are: a pattern that has several takes 20 ms for a reply of 512 KiB.
 _SAID = (b'"content":', b'"text":', b'"arguments":')
@@ -46,6 +48,20 @@ MOST_SEARCHED = 256 * 1024
 _Match = Callable[[bytes, int], re.Match[bytes] | None]
 # Some libraries write what they read as Base64 in the alphabet for URLs.
 _OF_URLS = bytes.maketrans(b"-_", b"+/")
+
+
+def has_reply(body: bytes, entry: Entry, first: int, end: int, least: int = 0) -> bool:
+    """Whether the body shows, by what does not lie wholly outside of its bytes from `first` to
+    `end`, that its sender got the reply of `entry`. Of a reply with a random id that is the id; of
+    any other all of it, or a long text that it says first, but for space around that, of `least`
+    bytes; of both what the model has sealed."""
+
+    def is_there(part: bytes) -> bool:
+        return body.find(part, max(first - len(part) + 1, 0), end + len(part) - 1) >= 0
+
+    reply = entry.reply
+    said = entry.secrets or (each for each in texts(reply) if len(each) >= least)
+    return any(is_there(part) for parts in (said, entry.others, seals(reply)) for part in parts)
 
 
 def texts(reply: bytes) -> Iterator[bytes]:

@@ -104,6 +104,9 @@ class Use:
         return dictionaries.request_tables() + text
 
 
+NO_USE = Use()
+
+
 def _end_of(pieces: list[bytes], size: int) -> bytes:
     """The last `size` bytes of all `pieces`."""
     kept: list[bytes] = []

@@ -53,8 +53,6 @@ class Entry:
     usable: bool = False
     """Whether the other end is known to have it."""
     used: float = 0.0
-    after_reply: bool = False
-    """Whether it was coded after a reply."""
     aside: bool = False
     """Whether the request only asked about a conversation, such as how many tokens it has."""
     successor_of: int = 0

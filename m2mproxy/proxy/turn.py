@@ -15,8 +15,8 @@ from typing import Any
 
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
-from m2mproxy.link.edge import Edge, Look, Plan
-from m2mproxy.link.message import NOTHING_KNOWN, Coded
+from m2mproxy.link.edge import Crossing, Edge
+from m2mproxy.link.look import Look
 from m2mproxy.link.reply import others, render, secrets
 from m2mproxy.link.window import Entry
 from m2mproxy.net.connection import Stream
@@ -49,8 +49,6 @@ _ASIDE = (
     b"/count-tokens:rawPredict",  # the Messages API's at Google Vertex
     b"/tokenize",  # vLLM, SGLang
 )
-# What of the frame is little work, in bytes, so that a thread is not worth it.
-_AT_ONCE = 256 * 1024
 _REFUSED = (400, 409, 415, 422)
 # And of what has shown meanwhile that it is no core: some fail at what they cannot read.
 _REFUSED_BY_OTHERS = (*_REFUSED, 500)
@@ -81,30 +79,24 @@ class Turn:
     """A body that goes by a link: how, and what becomes of it there. An `Upload`."""
 
     __slots__ = (
-        "_coded", "_edge", "_fresh", "_headers", "_is_aside", "_is_refused", "_links", "_look",
-        "_plain", "_plan", "_pump", "_sender", "_tenant", "_why", "before", "entry", "is_heard",
+        "_crossing", "_edge", "_headers", "_is_missed", "_is_refused", "_links", "_look",
+        "_pump", "_sender", "_why", "before", "entry", "is_heard",
     )  # fmt: skip
 
-    def __init__(
-        self, sender: Sender, links: UpstreamLinks, tenant: bytes, plain: bytes
-    ) -> None:
+    def __init__(self, sender: Sender, links: UpstreamLinks, tenant: bytes, plain: bytes) -> None:
         request = sender.request
         self._sender: Sender | None = sender
         self._links = links
-        self._tenant = tenant
-        self._plain = plain
         self._headers = Headers(request.headers)
-        self._is_aside = _is_aside(request)
-        self._look: Look | None = None  # not yet
+        self._look: Look | None = Look(tenant, plain, _is_aside(request))
         self._why = ""  # it goes plain
         self._edge: Edge | None = None
-        self._plan: Plan | None = None
-        self._coded: Coded | None = None
+        self._crossing: Crossing | None = None
         self._pump: Pump | None = None
-        self._fresh = False  # the body was missed
+        self._is_missed = False
         self._is_refused = False  # it goes plain: a core that should have read it did not
         self.entry: Entry | None = None
-        """What the body becomes, once the core has it."""
+        """What the body has become, once the core has it."""
         self.is_heard = False
         """Whether the core remembers the reply, too."""
         self.before: bytes | None = None
@@ -113,39 +105,32 @@ class Turn:
 
     async def fit(self, stream: Stream) -> Upload:
         """See `Upload`. The body is coded for the connection of `stream`, if that is a link."""
-        sender = self._sender
-        assert sender is not None
+        sender, look = self._sender, self._look
+        assert sender is not None and look is not None
         edge = self._links.edge(stream.session)
-        self._make_plain(sender.request)
+        self._make_plain(sender.request, len(look.body))
         if self._is_refused:
             self._why = "refused"
         elif edge is None:
-            return await sender.unlinked(self._plain)
+            return await sender.unlinked(look.body)
         else:
-            await self._encode(sender, edge)
+            await self._encode(sender, edge, look)
         return self
 
-    def _make_plain(self, request: Request) -> None:
+    def _make_plain(self, request: Request, size: int) -> None:
         request.headers = Headers(self._headers)
-        request.length = len(self._plain)
-        self._edge = self._plan = self._coded = self.entry = None
+        request.length = size
+        self._edge = self._crossing = self.entry = None
 
-    async def _encode(self, sender: Sender, edge: Edge) -> None:
-        plain, size, run = self._plain, len(self._plain), sender.run
-        if self._look is None:
-            self._look = edge.look(self._tenant, plain, self._is_aside)
-            await run(size if size > _AT_ONCE else 0, self._look.find)
-        plan = edge.choose(self._look, self._fresh)
-        if plan.survey is not None:
-            await run(plan.survey.work, plan.survey.find)
-            edge.borrow(plan)
-        work = max(size, len(plan.known.body))
-        coded = await run(work if work > _AT_ONCE else 0, plan.encode)
-        plan.known = NOTHING_KNOWN
-        if len(coded.blocks) + len(CODING) >= size:
+    async def _encode(self, sender: Sender, edge: Edge, look: Look) -> None:
+        crossing = Crossing(look, self._is_missed)
+        for size, step in edge.steps(crossing):
+            await sender.run(size, step)
+        assert crossing.coded is not None
+        if len(crossing.coded.blocks) + len(CODING) >= len(look.body):
             self._why = "no gain"
             return
-        self._edge, self._plan, self._coded = edge, plan, coded
+        self._edge, self._crossing = edge, crossing
         request = sender.request
         request.headers.drop((b"content-length",))  # HTTP/2 needs none, and it costs
         request.headers.append((b"content-encoding", CODING))
@@ -153,24 +138,24 @@ class Turn:
 
     def start(self, stream: Stream) -> None:
         """See `Upload`."""
-        assert self._sender is not None
-        message = self._message(stream.id, self._sender)
-        self._pump = self._sender.pump(whole(message))
+        sender, look = self._sender, self._look
+        assert sender is not None and look is not None
+        message = self._message(stream.id, sender, look.body)
+        self._pump = sender.pump(whole(message))
         self._pump.start(stream)
 
-    def _message(self, number: int, sender: Sender) -> bytes:
+    def _message(self, number: int, sender: Sender, plain: bytes) -> bytes:
         """What goes on the stream of that number, which is known when its head has gone out."""
-        ledger, plain = sender.ledger, self._plain
-        if self._edge is None or self._plan is None or self._coded is None:
+        ledger, edge, crossing = sender.ledger, self._edge, self._crossing
+        if edge is None or crossing is None:
             ledger.why = self._why
             return plain
         if not number:  # the connection has just ended: the response will say so
             return b""
-        message = self._coded.message(self._plan.distance(number))
-        self._coded = None
-        sender.later(partial(self._remember, self._edge, number, self._plan))
+        message = crossing.message(number)
+        sender.later(partial(edge.sent, crossing, number))
         ledger.coded(CODING.decode(), len(plain))
-        ledger.why, ledger.reference = "linked", _reference(self._plan)
+        ledger.why, ledger.reference = "linked", _reference(crossing)
         self._links.counts.add(len(plain), len(message))
         return message
 
@@ -180,37 +165,34 @@ class Turn:
         self._pump.stop()
         return True
 
-    def _remember(self, edge: Edge, number: int, plan: Plan) -> None:
-        self.entry = edge.sent(number, plan)
-
     def judge(self, response: Response) -> bool:
         """See `Upload`. What the response says of the link is for us and not for the client."""
-        sender, plan, edge = self._sender, self._plan, self._edge
-        if sender is None or plan is None or edge is None:
+        sender, edge, crossing = self._sender, self._edge, self._crossing
+        if sender is None or edge is None or crossing is None:
             return False
         said = response.headers.get(FIELD)
         if said in (HAVE, HEARS):
-            self.before = self._plain
+            self.before = crossing.look.body
+            self.entry = crossing.entry
             if self.entry is not None:
-                sender.later(partial(edge.have, self.entry))
+                sender.later(partial(edge.have, crossing))
                 self.is_heard = said == HEARS
             return False
-        edge.miss(plan if said == MISS else None, self.entry)
-        self.entry = None
+        (edge.miss if said == MISS else edge.unread)(crossing)
         if response.status not in (_REFUSED_BY_OTHERS if edge.is_given_up else _REFUSED):
             return False
         self._links.counts.misses += 1
-        self._is_refused = self._fresh or said != MISS
+        self._is_refused = self._is_missed or said != MISS
         if self._is_refused:
             edge.give_up()
-        self._fresh = True
+        self._is_missed = True
         sender.refused(response)
         return True
 
     def settle(self) -> None:
         """See `Upload`. What is left is for the reply."""
-        self._plain, self._headers = b"", Headers()
-        self._sender = self._plan = self._look = self._pump = None
+        self._headers = Headers()
+        self._sender = self._crossing = self._look = self._pump = None
 
     def replied(self, messages: list[dict[str, Any]]) -> None:
         """The response is complete."""
@@ -219,9 +201,10 @@ class Turn:
             self._edge.replied(self.entry, text, secrets(messages), others(messages))
 
 
-def _reference(plan: Plan) -> str:
+def _reference(crossing: Crossing) -> str:
     """For people: the entry, and `r` for with its reply, or how many blocks of it; "-" for none."""
-    if plan.entry is None:
+    base, use = crossing.base, crossing.use
+    if base is None:
         return "-"
-    blocks = sum(run.blocks for run in plan.use.runs)
-    return f"{plan.entry.number}{f'/{blocks}' if blocks else 'r' if plan.use.reply else ''}"
+    blocks = sum(run.blocks for run in use.runs)
+    return f"{base.number}{f'/{blocks}' if blocks else 'r' if use.reply else ''}"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from m2mproxy.link.borrow import Survey
 from m2mproxy.link.core import Core
-from m2mproxy.link.edge import Edge, Isolation, Plan
+from m2mproxy.link.edge import Crossing, Edge, Isolation, Step
 from m2mproxy.link.index import chain
+from m2mproxy.link.look import Look
 from m2mproxy.link.reply import others, render, secrets
 from m2mproxy.link.scope import names_in, scope, tenant
 from m2mproxy.link.window import Bounds, Entry, Memory
@@ -53,10 +56,13 @@ class Sent:
 
     number: int
     tenant: bytes
-    plan: Plan
+    crossing: Crossing
     message: bytes
-    entry: Entry | None
     kept: Entry | None = None
+
+    @property
+    def entry(self) -> Entry | None:
+        return self.crossing.entry
 
 
 @dataclass
@@ -70,26 +76,36 @@ class Ends:
     number: int = 1
     sizes: list[int] = field(default_factory=list)
 
-    def choose(
+    def code(
         self, text: bytes, tenant_is: bytes = ONE, fresh: bool = False, aside: bool = False
-    ) -> Plan:
-        look = self.edge.look(tenant_is, text, aside).find()
+    ) -> Crossing:
+        crossing = Crossing(Look(tenant_is, text, aside), fresh)
+        for _, step in self.edge.steps(crossing):
+            step()
+        look = crossing.look
         assert (look.scope, look.marks) == (scope(tenant_is, text), chain(look.scope, text))
-        plan = self.edge.choose(look, fresh)
-        if plan.survey is not None:
-            plan.survey.find()
-            self.edge.borrow(plan)
-        return plan
+        return crossing
+
+    def surveyed(self, text: bytes) -> tuple[Crossing, Survey, Iterator[Step]]:
+        """One that continues nothing, at its survey, which is not made yet; and what is left."""
+        crossing = Crossing(Look(ONE, text))
+        steps = self.edge.steps(crossing)
+        _, look = next(steps)
+        look()
+        next(steps)
+        assert crossing.survey is not None
+        return crossing, crossing.survey, steps
 
     def send(
         self, text: bytes, tenant_is: bytes = ONE, fresh: bool = False, aside: bool = False
     ) -> Sent:
-        return self.send_plan(self.choose(text, tenant_is, fresh, aside), tenant_is)
+        return self.send_coded(self.code(text, tenant_is, fresh, aside))
 
-    def send_plan(self, plan: Plan, tenant_is: bytes = ONE) -> Sent:
+    def send_coded(self, crossing: Crossing) -> Sent:
         number, self.number = self.number, self.number + 2
-        message = plan.encode().message(plan.distance(number))
-        return Sent(number, tenant_is, plan, message, self.edge.sent(number, plan))
+        message = crossing.message(number)
+        self.edge.sent(crossing, number)
+        return Sent(number, crossing.look.tenant, crossing, message)
 
     def receive(self, sent: Sent) -> bytes:
         received = self.core.receive(sent.number, sent.tenant, sent.message)
@@ -102,11 +118,11 @@ class Ends:
         return text
 
     def have(self, sent: Sent) -> None:
-        if sent.kept is not None and sent.entry is not None:
-            self.edge.have(sent.entry)
+        if sent.kept is not None:
+            self.edge.have(sent.crossing)
 
     def replied(self, sent: Sent, messages: list[dict[str, Any]]) -> None:
-        text = render(messages, sent.plan.look.body)
+        text = render(messages, sent.crossing.look.body)
         if sent.kept is not None:
             self.core.replied(sent.kept, text)
         if sent.entry is not None:

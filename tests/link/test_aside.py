@@ -92,12 +92,12 @@ def test_the_first_one_refers_to_the_conversation_and_leaves_it_there(calls: boo
     asked = both.exchange(count(messages), aside=True)
     most = 500 if calls else 1500  # without a call's id what is less than a block crosses again
     assert len(asked.message) < most < len(count(messages)) / 9
-    assert last.entry is not None and not asked.plan.use.replaces
+    assert last.entry is not None and not asked.crossing.use.replaces
     assert both.edge._window.get(last.number) is last.entry
     assert both.core._window.get(last.number) is not None
     again = both.exchange(count(messages), aside=True)
     assert len(again.message) < 20
-    assert again.plan.use.replaces and again.plan.entry is asked.entry
+    assert again.crossing.use.replaces and again.crossing.base is asked.entry
 
 
 def test_a_conversation_that_begins_with_a_question_borrows_from_it() -> None:
@@ -105,7 +105,7 @@ def test_a_conversation_that_begins_with_a_question_borrows_from_it() -> None:
     messages, reply = next(talk(1, calls=True))
     both.exchange(count(messages), aside=True)
     begun = both.exchange(turn(messages), [reply])
-    assert begun.plan.use.runs and not begun.plan.use.replaces
+    assert begun.crossing.use.runs and not begun.crossing.use.replaces
     fresh = ends().exchange(turn(messages), [reply])
     assert len(begun.message) < len(fresh.message) * 0.75
 

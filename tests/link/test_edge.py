@@ -42,13 +42,13 @@ def test_a_turn_is_coded_after_the_one_before() -> None:
     link = ends()
     first = link.exchange(turn(1), [PARTS[1]])
     second = link.exchange(turn(3))
-    assert first.plan.entry is None
-    assert second.plan.entry is first.entry
-    assert second.plan.use == Use(reply=True, replaces=True, tail=second.plan.use.tail)
-    assert second.plan.use.tail is not None
+    assert first.crossing.base is None
+    assert second.crossing.base is first.entry
+    assert second.crossing.use == Use(reply=True, replaces=True, tail=second.crossing.use.tail)
+    assert second.crossing.use.tail is not None
     assert len(second.message) < 700
     third = link.exchange(turn(5))
-    assert third.plan.use == replace(second.plan.use, reply=False, where_before=True)
+    assert third.crossing.use == replace(second.crossing.use, reply=False, where_before=True)
     assert read_head(third.message).use.tail is None
 
 
@@ -66,9 +66,9 @@ def test_nothing_is_referred_to_before_the_core_has_said_that_it_has_it() -> Non
     link = ends()
     first = link.send(turn(1))
     link.receive(first)
-    assert link.send(turn(1)).plan.entry is None
+    assert link.send(turn(1)).crossing.base is None
     link.have(first)
-    assert link.send(turn(1)).plan.entry is first.entry
+    assert link.send(turn(1)).crossing.base is first.entry
 
 
 def test_the_turn_before_goes_at_both_ends_once_its_successor_is_in_use() -> None:
@@ -89,8 +89,8 @@ def test_short_conversations_of_one_application_find_their_own_first_turns() -> 
         firsts.append((sent, question, answer))
     for sent, question, answer in firsts:
         again = link.send(body([PROMPT, question, answer, said("user", "and?")]))
-        assert again.plan.entry is sent.entry
-        assert again.plan.use.reply
+        assert again.crossing.base is sent.entry
+        assert again.crossing.use.reply
 
 
 def test_a_turn_is_found_although_a_fork_of_it_goes_further() -> None:
@@ -100,9 +100,9 @@ def test_a_turn_is_found_although_a_fork_of_it_goes_further() -> None:
     link.receive(fork)
     link.have(fork)  # which drops the first
     other = link.send(turn(3, said("user", "the other way")))
-    assert other.plan.entry is fork.entry
-    assert other.plan.use.runs
-    assert link.receive(other) == other.plan.look.body
+    assert other.crossing.base is fork.entry
+    assert other.crossing.use.runs
+    assert link.receive(other) == other.crossing.look.body
     assert first.number
 
 
@@ -114,10 +114,10 @@ def test_a_changed_beginning_does_not_hide_the_messages() -> None:
 
     first = link.exchange(dated(10, 12))
     second = link.send(dated(11, 13))
-    assert second.plan.entry is first.entry
-    assert second.plan.use.runs
-    assert len(second.message) < len(encode(second.plan.look.body).blocks) * 0.6
-    assert link.receive(second) == second.plan.look.body
+    assert second.crossing.base is first.entry
+    assert second.crossing.use.runs
+    assert len(second.message) < len(encode(second.crossing.look.body).blocks) * 0.6
+    assert link.receive(second) == second.crossing.look.body
 
 
 def test_a_shortened_history_is_found() -> None:
@@ -125,7 +125,7 @@ def test_a_shortened_history_is_found() -> None:
     first = link.exchange(turn(20))
     shortened = body([PROMPT, said("user", "what was before, in short"), *PARTS[8:21]], stream=True)
     second = link.send(shortened)
-    assert second.plan.entry is first.entry
+    assert second.crossing.base is first.entry
     assert link.receive(second) == shortened
     assert len(second.message) < len(encode(shortened).blocks) / 2
 
@@ -135,15 +135,15 @@ def test_what_is_gone_when_it_was_found_out_is_not_referred_to() -> None:
     for gone in ("entry", "window"):
         link = ends()
         first = link.exchange(turn(8))
-        plan = link.edge.choose(link.edge.look(ONE, DATED).find())
-        assert plan.survey is not None and first.entry is not None
+        crossing, survey, steps = link.surveyed(DATED)
+        assert first.entry is not None
         if gone == "entry":
-            link.edge.miss(None, first.entry)
-        plan.survey.find()
+            link.edge.unread(first.crossing)
+        survey.find()
         if gone == "window":
             link.edge.end()
-        link.edge.borrow(plan)
-        assert plan.entry is None
+        next(steps)
+        assert crossing.base is None
         assert link.edge.size == link.memory[0].used == 0
         assert not link.edge._index._places
 
@@ -151,15 +151,13 @@ def test_what_is_gone_when_it_was_found_out_is_not_referred_to() -> None:
 def test_what_two_surveys_at_once_have_learnt_is_kept_and_counted_once() -> None:
     link = ends()
     link.exchange(turn(9))
-    looks = [link.edge.look(ONE, DATED).find() for _ in range(2)]
-    plans = [link.edge.choose(look) for look in looks]
+    both = [link.surveyed(DATED) for _ in range(2)]
     sizes = []
-    for plan in plans:
-        assert plan.survey is not None
-        plan.survey.find()
-        assert plan.survey.learnt
-    for plan in plans:
-        link.edge.borrow(plan)
+    for _, survey, _ in both:
+        survey.find()
+        assert survey.learnt
+    for _, _, steps in both:
+        next(steps)
         sizes.append(link.edge.size)
     assert sizes[0] == sizes[1]
 
@@ -169,12 +167,11 @@ def test_places_are_learnt_once() -> None:
     first = link.exchange(turn(8))
     work = []
     for _ in range(2):
-        plan = link.edge.choose(link.edge.look(ONE, DATED).find())
-        assert plan.survey is not None
-        work.append(plan.survey.work)
-        plan.survey.find()
-        link.edge.borrow(plan)
-        assert plan.entry is first.entry and plan.use.runs
+        crossing, survey, steps = link.surveyed(DATED)
+        work.append(survey.work)
+        survey.find()
+        next(steps)
+        assert crossing.base is first.entry and crossing.use.runs
     assert work == [len(DATED) + len(turn(8)), len(DATED)]
 
 
@@ -182,9 +179,9 @@ def test_what_has_to_go_for_a_list_of_places_is_not_referred_to() -> None:
     for room in range(12_000, 24_000, 50):
         link = ends(Bounds(scope=room, connection=room), isolation=Isolation.CREDENTIAL)
         first = link.exchange(turn(8))
-        plan = link.choose(DATED)
-        assert plan.entry in (None, link.edge._window.get(first.number))
-        assert link.receive(link.send_plan(plan)) == DATED
+        crossing = link.code(DATED)
+        assert crossing.base in (None, link.edge._window.get(first.number))
+        assert link.receive(link.send_coded(crossing)) == DATED
 
 
 @pytest.mark.parametrize("isolation", list(Isolation))
@@ -197,24 +194,24 @@ def test_another_conversation_is_borrowed_from_as_the_operator_wants(isolation: 
         Isolation.CREDENTIAL: Use(reply=True),
         Isolation.CONVERSATION: Use(),
     }
-    assert other.plan.use == expected[isolation]
-    assert (other.plan.entry is first.entry) == (isolation is not Isolation.CONVERSATION)
-    assert link.receive(other) == other.plan.look.body
+    assert other.crossing.use == expected[isolation]
+    assert (other.crossing.base is first.entry) == (isolation is not Isolation.CONVERSATION)
+    assert link.receive(other) == other.crossing.look.body
 
 
 def test_another_tenants_or_users_entry_is_never_referred_to() -> None:
     link = ends(isolation=Isolation.CREDENTIAL)
     link.exchange(turn(5))
-    assert link.send(turn(5), TWO).plan.entry is None
+    assert link.send(turn(5), TWO).crossing.base is None
     named = turn(5)[:-1] + b',"user":"u"}'
-    assert link.send(named).plan.entry is None
+    assert link.send(named).crossing.base is None
 
 
 def test_an_empty_body_crosses() -> None:
     link = ends()
     for _ in range(2):
         link.exchange(b"")
-    assert link.exchange(b"x").plan.entry is None
+    assert link.exchange(b"x").crossing.base is None
 
 
 def test_a_body_that_is_too_large_to_remember_crosses_all_the_same() -> None:
@@ -222,7 +219,7 @@ def test_a_body_that_is_too_large_to_remember_crosses_all_the_same() -> None:
     sent = link.exchange(turn(5))
     assert sent.entry is None and sent.kept is None
     assert link.edge.size == link.core.size == 0
-    assert link.exchange(turn(6)).plan.entry is None
+    assert link.exchange(turn(6)).crossing.base is None
 
 
 def test_what_a_body_replaces_is_forgotten_though_the_body_is_too_large_to_remember() -> None:
@@ -231,8 +228,8 @@ def test_what_a_body_replaces_is_forgotten_though_the_body_is_too_large_to_remem
     before = link.exchange(turn(1))
     more = words(random.Random(3), 12_800 - len(turn(1)))  # without what an index of it takes
     sent = link.exchange(turn(1, said("user", more)))
-    assert sent.plan.entry is not None and sent.entry is None
-    assert link.send(turn(2)).plan.entry is None
+    assert sent.crossing.base is not None and sent.entry is None
+    assert link.send(turn(2)).crossing.base is None
     assert before.entry is not None and not before.entry.body
 
 
@@ -257,9 +254,9 @@ def test_a_miss_is_sent_again_after_the_dictionary() -> None:
     second = link.send(turn(2))
     with pytest.raises(Miss):
         link.receive(second)
-    link.edge.miss(second.plan, second.entry)
+    link.edge.miss(second.crossing)
     again = link.send(turn(2), fresh=True)
-    assert again.plan.entry is None
+    assert again.crossing.base is None
     assert link.receive(again) == turn(2)
     assert len(list(link.edge._window.newest(scope(ONE, turn(2))))) == 1
 
@@ -271,13 +268,13 @@ def test_after_three_misses_in_a_row_no_reply_is_referred_to_any_more() -> None:
     for prompt in prompts:
         link.exchange(body([prompt]), [PARTS[1]])
     sent = [link.send(body([prompt, PARTS[1], PARTS[2]])) for prompt in prompts[:4]]
-    assert all(each.plan.use.reply for each in sent)
+    assert all(each.crossing.use.reply for each in sent)
     for each in sent[:3]:
-        link.edge.miss(each.plan, each.entry)
+        link.edge.miss(each.crossing)
     assert link.receive(sent[3])
     link.have(sent[3])
     last = link.send(body([prompts[4], PARTS[1], PARTS[2]]))
-    assert last.plan.entry is not None and not last.plan.use.reply
+    assert last.crossing.base is not None and not last.crossing.use.reply
 
 
 def test_ids_of_replies_are_counted_with_their_entries() -> None:
@@ -297,11 +294,11 @@ def test_nothing_is_left_at_the_end_whatever_comes_after() -> None:
     on_its_way = link.send(turn(6))
     link.edge.end()
     link.core.end()
-    assert link.choose(turn(6)).entry is None
+    assert link.code(turn(6)).base is None
     assert sent.entry is not None and on_its_way.entry is not None
-    link.edge.have(on_its_way.entry)
+    link.edge.have(on_its_way.crossing)
     link.edge.replied(on_its_way.entry, b"late", [b"call_1a2b3c4d"])
-    link.edge.miss(on_its_way.plan, on_its_way.entry)
+    link.edge.miss(on_its_way.crossing)
     with pytest.raises(Miss):
         link.receive(on_its_way)
     assert link.send(turn(7)).entry is None
@@ -328,8 +325,8 @@ def test_what_a_body_says_of_whose_it_is_takes_no_memory_that_is_not_counted() -
         assert sent.entry is not None and sent.kept is not None
         assert bool(sent.entry.names.found) == bool(sent.kept.names.found) == is_kept
         again = link.send(body([PROMPT, *PARTS[:2]], user=user))
-        assert again.plan.entry is sent.entry
-        assert link.receive(again) == again.plan.look.body
+        assert again.crossing.base is sent.entry
+        assert link.receive(again) == again.crossing.look.body
 
 
 # -- what is hostile -----------------------------------------------------------------------------
@@ -512,12 +509,12 @@ class Machine(RuleBasedStateMachine):
         at = data.draw(st.integers(0, len(self.on_the_way) - 1))
         over, sent = self.on_the_way.pop(at)
         try:
-            assert over.receive(sent) == sent.plan.look.body
+            assert over.receive(sent) == sent.crossing.look.body
         except Miss:
-            assert sent.plan.entry is not None
-            over.edge.miss(sent.plan, sent.entry)
-            sent = over.send(sent.plan.look.body, sent.tenant, fresh=True)
-            assert over.receive(sent) == sent.plan.look.body
+            assert sent.crossing.base is not None
+            over.edge.miss(sent.crossing)
+            sent = over.send(sent.crossing.look.body, sent.tenant, fresh=True)
+            assert over.receive(sent) == sent.crossing.look.body
         self.answered.append((over, sent))
 
     @precondition(lambda self: self.on_the_way)
@@ -542,7 +539,7 @@ class Machine(RuleBasedStateMachine):
         message = self.said("assistant", size)
         self.talks.setdefault(talk, [SYSTEM]).append(message)
         if ends_well == "core":
-            sent.entry = None
+            sent.crossing.entry = None
         if ends_well != "neither":
             over.replied(sent, [message])
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from conversations import Ends, Sent, body, ends, said, words
 
-from m2mproxy.link import edge
-from m2mproxy.link.edge import Isolation, Plan
+from m2mproxy.link import match
+from m2mproxy.link.edge import Crossing, Isolation
 from m2mproxy.link.match import without_marks
 from m2mproxy.link.shown import MOST_SEARCHED
 
@@ -31,8 +31,8 @@ def texts(rng: random.Random) -> tuple[dict[str, Any], str, str]:
 
 
 def size_of(link: Ends, text: bytes) -> int:
-    plan = link.choose(text)
-    return len(plan.encode().message(2 if plan.entry else 0))
+    crossing = link.code(text)
+    return len(crossing.message(crossing.base.number + 2 if crossing.base else 0))
 
 
 def guessed(isolation: Isolation, seed: int) -> bool:
@@ -214,7 +214,7 @@ def test_who_has_what_the_model_sealed_has_the_reply(reply: dict[str, Any]) -> N
         link = ends()
         link.exchange(body([said("user", "2 + 2?")]), [reply])
         again = [said("user", "2 + 2?"), {"x": 1, **rest}, said("user", "?")]
-        return link.choose(body(again)).use.reply
+        return link.code(body(again)).use.reply
 
     assert refers(reply)
     assert not refers(json.loads(json.dumps(reply).replace(ENDS, ENDS[::-1])))
@@ -227,7 +227,7 @@ def test_a_seal_that_both_turns_have_shows_nothing() -> None:
     signed = {"role": "assistant", "signature": SEALED + ENDS}
     link.exchange(body([said("user", "2 + 2?"), signed]), [signed])
     again = body([said("user", "2 + 2?"), signed, said("user", "?")])
-    assert not link.choose(again).use.reply
+    assert not link.code(again).use.reply
 
 
 @pytest.mark.parametrize("before", range(0, 300, 20))
@@ -240,7 +240,7 @@ def test_what_the_request_has_already_shows_nothing_of_its_reply(before: int) ->
     link.exchange(body(asked), [paid("call_1", "4711", text) | {"signature": SEALED + ENDS}])
     for pin in ("4711", "4712"):
         again = [*asked, paid("call_1", pin, ""), said("tool", "paid")]
-        assert not link.choose(body(again)).use.reply
+        assert not link.code(body(again)).use.reply
 
 
 def test_what_is_no_seal_shows_nothing_by_its_end() -> None:
@@ -248,7 +248,7 @@ def test_what_is_no_seal_shows_nothing_by_its_end() -> None:
         link = ends()
         link.exchange(body([said("user", "2 + 2?")]), [said("assistant", "4") | other])
         again = body([said("user", "2 + 2?"), said("assistant", ENDS), said("user", "?")])
-        assert not link.choose(again).use.reply
+        assert not link.code(again).use.reply
 
 
 # -- what is chosen, not only how large it is ------------------------------------------------------
@@ -264,8 +264,8 @@ def pin_is(pin: int) -> dict[str, Any]:
 
 
 def choice(link: Ends, text: bytes) -> object:
-    plan = link.choose(text)
-    return plan.entry.number if plan.entry is not None else None, plan.use
+    crossing = link.code(text)
+    return crossing.base.number if crossing.base is not None else None, crossing.use
 
 
 def test_a_short_message_that_was_guessed_does_not_decide_whose_entry_it_is() -> None:
@@ -333,9 +333,9 @@ RANDOM = "call_q7Zk2Lx9Vb4Nn8Ty1RwE"
 def test_the_random_id_of_a_tool_call_shows_whose_conversation_it_is(isolation: Isolation) -> None:
     link = ends(isolation=isolation)
     sent = called(link, RANDOM)
-    plan = link.send(result(RANDOM)).plan
-    assert plan.entry is sent.entry
-    assert plan.use.reply and not plan.use.runs
+    crossing = link.send(result(RANDOM)).crossing
+    assert crossing.base is sent.entry
+    assert crossing.use.reply and not crossing.use.runs
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_the_random_id_of_a_tool_call_shows_whose_conversation_it_is(isolation: 
 def test_a_made_up_id_shows_nothing(name: str, function: str, guess: str) -> None:
     link = ends()
     called(link, name, function)
-    assert link.send(result(guess)).plan.entry is None
+    assert link.send(result(guess)).crossing.base is None
 
 
 ANSWER = said("assistant", "It is forty-two, as it always was and will be.")
@@ -360,7 +360,7 @@ ANSWER = said("assistant", "It is forty-two, as it always was and will be.")
 def after_a_call(link: Ends) -> Sent:
     """The second turn of a conversation that began with a call, and an answer."""
     first = called(link, RANDOM)
-    history = json.loads(first.plan.look.body)["messages"]
+    history = json.loads(first.crossing.look.body)["messages"]
     return link.exchange(body([*history, *json.loads(result(RANDOM))["messages"]]), [ANSWER])
 
 
@@ -368,10 +368,10 @@ def test_an_id_shows_whose_conversation_it_is_after_later_turns_too() -> None:
     link = ends()
     sent = after_a_call(link)
     for _ in range(3):
-        history = json.loads(sent.plan.look.body)["messages"]
+        history = json.loads(sent.crossing.look.body)["messages"]
         sent = link.exchange(body([*history, ANSWER, said("user", "why?")]), [ANSWER])
-        plan = link.choose(result(RANDOM))
-        assert plan.entry is sent.entry and not plan.use.runs
+        crossing = link.code(result(RANDOM))
+        assert crossing.base is sent.entry and not crossing.use.runs
     assert link.edge.size == link.memory[0].used
 
 
@@ -379,9 +379,9 @@ def test_such_an_id_shows_nothing_of_a_later_reply() -> None:
     link = ends()
     sent = after_a_call(link)
     for text, has_reply in ((result(RANDOM), False), (body([ANSWER, *_messages(RANDOM)]), True)):
-        plan = link.choose(text)
-        assert plan.entry is sent.entry
-        assert plan.use.reply == has_reply
+        crossing = link.code(text)
+        assert crossing.base is sent.entry
+        assert crossing.use.reply == has_reply
 
 
 def _messages(name: str) -> list[dict[str, Any]]:
@@ -392,9 +392,9 @@ def test_who_goes_on_without_the_id_is_not_found_by_it() -> None:
     """B has asked the same as A, and goes on: A's turn is replaced, B has not seen A's id."""
     link = ends()
     first = called(link, RANDOM)
-    history = json.loads(first.plan.look.body)["messages"]
+    history = json.loads(first.crossing.look.body)["messages"]
     link.exchange(body([*history, said("assistant", "B"), said("user", "B's secret")]))
-    assert link.choose(result(RANDOM)).entry is None
+    assert link.code(result(RANDOM)).base is None
 
 
 def test_a_reply_without_a_text_is_known_by_the_id_of_its_call() -> None:
@@ -404,14 +404,14 @@ def test_a_reply_without_a_text_is_known_by_the_id_of_its_call() -> None:
     history = [said("system", words(rng, 3000)), said("user", "x")]
     sent = link.exchange(body(history), [reply])
 
-    def goes_on(name: str) -> Plan:
+    def goes_on(name: str) -> Crossing:
         block = {"type": "tool_result", "tool_use_id": name, "content": "42"}
-        return link.choose(body([*history, {"role": "user", "content": [block]}]))
+        return link.code(body([*history, {"role": "user", "content": [block]}]))
 
     for name, is_known in ((RANDOM, True), (RANDOM[:-1], False)):
-        plan = goes_on(name)
-        assert plan.entry is sent.entry
-        assert plan.use.reply == is_known
+        crossing = goes_on(name)
+        assert crossing.base is sent.entry
+        assert crossing.use.reply == is_known
 
 
 def test_a_reply_that_cannot_be_written_is_not_referred_to_though_its_call_is_known() -> None:
@@ -419,8 +419,8 @@ def test_a_reply_that_cannot_be_written_is_not_referred_to_though_its_call_is_kn
     sent = called(link, RANDOM)
     assert sent.entry is not None
     link.edge.replied(sent.entry, b"", [RANDOM.encode()])
-    plan = link.choose(result(RANDOM))
-    assert plan.entry is sent.entry and not plan.use.reply
+    crossing = link.code(result(RANDOM))
+    assert crossing.base is sent.entry and not crossing.use.reply
 
 
 def paid(name: str, pin: str, text: str) -> dict[str, Any]:
@@ -441,7 +441,7 @@ def test_what_follows_a_short_text_that_was_guessed_is_not_found_piece_by_piece(
     name = name.replace(RANDOM, "call_Ab3Cd4Ef5Gh6Ij7Kl8Mn")
     for pin in ("4711", "4712", "4799", "9999"):
         guess = body([*asked, paid(name, pin, text), said("tool", "paid")])
-        assert link.choose(guess).use.reply == (whole and pin == "4711")
+        assert link.code(guess).use.reply == (whole and pin == "4711")
 
 
 @pytest.mark.parametrize("around", ["", " ", "\n\n"])
@@ -452,8 +452,8 @@ def test_a_long_text_shows_the_reply_although_its_reasoning_is_left_out(around: 
     reply = {**said("assistant", around + text + around), "reasoning_content": words(rng, 500)}
     link.exchange(body(asked), [reply])
     for answer, is_known in ((text, True), (text[:-9], False)):
-        plan = link.choose(body([*asked, said("assistant", answer), said("user", "and?")]))
-        assert plan.use.reply == is_known
+        crossing = link.code(body([*asked, said("assistant", answer), said("user", "and?")]))
+        assert crossing.use.reply == is_known
 
 
 CACHED = {"cache_control": {"type": "ephemeral"}}
@@ -484,30 +484,30 @@ def test_marks_of_what_is_to_be_cached_may_move(
         marked(LONG[:4], 0, **tools),
         marked(LONG, 3, 5, **tools).replace(b'"ephemeral"', b'"ephemeral","ttl":"1h"'),
     ):
-        plan = link.choose(text)
-        assert plan.entry is sent.entry
-        assert (plan.use.runs, plan.use.replaces, plan.use.tail) == ((), True, None)
+        crossing = link.code(text)
+        assert crossing.base is sent.entry
+        assert (crossing.use.runs, crossing.use.replaces, crossing.use.tail) == ((), True, None)
 
 
 def test_nothing_else_may_have_changed_with_the_marks() -> None:
     link = ends(isolation=Isolation.CONVERSATION)
     link.exchange(marked([*LONG[:3], "PIN 4711"], 1, 3))
     for pin in PINS:
-        assert (link.choose(marked([*LONG[:3], f"PIN {pin}", "x"], 2, 4)).entry is None) == (
+        assert (link.code(marked([*LONG[:3], f"PIN {pin}", "x"], 2, 4)).base is None) == (
             pin != 4711
         )
     quoted = json.dumps(CACHED)
     link.exchange(marked([*LONG[:3], f"x{quoted}"], 1))
-    assert link.choose(marked([*LONG[:3], "x", "y"], 1)).entry is None
+    assert link.code(marked([*LONG[:3], "x", "y"], 1)).base is None
 
 
 def test_marks_are_looked_for_in_a_bounded_part_of_a_body() -> None:
     link = ends(isolation=Isolation.CONVERSATION)
     long = words(rng, 300_000)
     link.exchange(marked(["a" * 600, "b", long], 1))
-    assert link.choose(marked(["a" * 600, "b", long, "x"], 3)).entry is None
+    assert link.code(marked(["a" * 600, "b", long, "x"], 3)).base is None
     link.exchange(marked([long, "a" * 600, "b"], 2))
-    assert link.choose(marked([long, "a" * 600, "b", "x"], 3)).entry is not None
+    assert link.code(marked([long, "a" * 600, "b", "x"], 3)).base is not None
 
 
 def test_all_that_may_be_marked_anew_is_compared_in_a_bounded_part(
@@ -520,7 +520,7 @@ def test_all_that_may_be_marked_anew_is_compared_in_a_bounded_part(
         looked_at.append(len(part))
         return without_marks(part)
 
-    monkeypatch.setattr(edge, "without_marks", without)
+    monkeypatch.setattr(match, "without_marks", without)
     link = ends()
     long = words(rng, 100_000)
 
@@ -532,5 +532,5 @@ def test_all_that_may_be_marked_anew_is_compared_in_a_bounded_part(
     for number in range(6):
         link.exchange(asked(str(number)))
     looked_at.clear()
-    link.choose(asked("x"))
+    link.code(asked("x"))
     assert 0 < sum(looked_at) <= 2 * MOST_SEARCHED

@@ -61,7 +61,7 @@ def test_what_crosses_does_not_depend_on_who_was_ready(edge_is: bool, core_is: b
     text = turn(5, tools=["t"])
     sent = link.exchange(text)
     assert sent.message == other.exchange(text).message
-    assert sent.plan.use == Use(True, True, sent.plan.use.tail, where_before=True)
+    assert sent.crossing.use == Use(True, True, sent.crossing.use.tail, where_before=True)
     assert is_ready(before) == (False, False)
 
 
@@ -91,9 +91,9 @@ def test_two_requests_that_continue_one_do_not_share_what_is_ready() -> None:
     link = ends()
     before = talked(link)
     one, two = (link.send(turn(4, tools=["t"]).replace(b"]", b',{"n":%d}]' % n, 1)) for n in (1, 2))
-    assert one.plan.entry is two.plan.entry is before.entry
-    assert link.receive(two) == two.plan.look.body
-    assert link.receive(one) == one.plan.look.body
+    assert one.crossing.base is two.crossing.base is before.entry
+    assert link.receive(two) == two.crossing.look.body
+    assert link.receive(one) == one.crossing.look.body
 
 
 def test_a_process_is_ready_for_the_conversations_that_were_last_replied_to() -> None:
@@ -106,7 +106,7 @@ def test_what_is_forgotten_is_not_kept_ready() -> None:
     link = ends()
     sent = talked(link)
     assert sent.entry is not None
-    link.edge.miss(None, sent.entry)
+    link.edge.unread(sent.crossing)
     link.core.end()
     assert is_ready(sent) == (False, False)
 

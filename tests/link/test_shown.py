@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conversations import Ends, Sent, body, ends, said, words
 
-from m2mproxy.link.edge import Isolation, Plan
+from m2mproxy.link.edge import Crossing, Isolation
 from m2mproxy.link.shown import MOST_SEARCHED, last_ids, last_seals
 
 rng = random.Random(11)
@@ -41,10 +41,10 @@ def asked(link: Ends, reply: dict[str, Any]) -> Sent:
     return link.exchange(body([QUESTION], max_tokens=100, stream=True), [reply])
 
 
-def goes_on(link: Ends, reply: dict[str, Any]) -> Plan:
+def goes_on(link: Ends, reply: dict[str, Any]) -> Crossing:
     """The next turn, whose parameters behind the messages are other ones."""
     more = [QUESTION, reply, said("user", "and?")]
-    return link.choose(body(more, max_tokens=4096, stream=False, tools=[{"id": {"type": "a"}}]))
+    return link.code(body(more, max_tokens=4096, stream=False, tools=[{"id": {"type": "a"}}]))
 
 
 @pytest.mark.parametrize("isolation", list(Isolation))
@@ -54,19 +54,19 @@ def test_what_only_a_reply_had_finds_the_conversation_whose_parameters_change(
 ) -> None:
     link = ends(isolation=isolation)
     sent = asked(link, reply)
-    plan = goes_on(link, reply)
-    assert plan.entry is sent.entry
-    assert plan.use.reply and not plan.use.runs
+    crossing = goes_on(link, reply)
+    assert crossing.base is sent.entry
+    assert crossing.use.reply and not crossing.use.runs
     without = json.loads(json.dumps(reply).replace(shows, shows[::-1]).replace(SEAL, SEAL[::-1]))
     if isolation is not Isolation.CREDENTIAL:
-        assert goes_on(link, without).entry is None
+        assert goes_on(link, without).base is None
 
 
 def test_a_seal_is_known_in_either_alphabet() -> None:
     link = ends()
     sent = asked(link, {"role": "model", "parts": [{"text": "4", "thoughtSignature": SEAL}]})
     again = {"role": "model", "parts": [{"thoughtSignature": IN_URLS, "text": "4"}]}
-    assert goes_on(link, again).entry is sent.entry
+    assert goes_on(link, again).base is sent.entry
 
 
 def test_nothing_finds_another_tenants_conversation() -> None:
@@ -74,15 +74,15 @@ def test_nothing_finds_another_tenants_conversation() -> None:
     reply = REPLIES[0][0]
     asked(link, reply)
     more = body([QUESTION, reply, said("user", "and?")], max_tokens=1)
-    assert link.choose(more, b"two").entry is None
+    assert link.code(more, b"two").base is None
 
 
 def test_what_was_found_by_it_is_forgotten_with_its_entry() -> None:
     link = ends()
     sent = asked(link, REPLIES[0][0])
     assert sent.entry is not None
-    link.edge.miss(None, sent.entry)
-    assert goes_on(link, REPLIES[0][0]).entry is None
+    link.edge.unread(sent.crossing)
+    assert goes_on(link, REPLIES[0][0]).base is None
 
 
 def test_an_id_that_the_model_wrote_shows_nothing() -> None:
@@ -91,7 +91,7 @@ def test_an_id_that_the_model_wrote_shows_nothing() -> None:
     call = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"id": "67cd9e6afeb48191"}}
     reply = {"role": "assistant", "content": [call]}
     asked(link, reply)
-    assert goes_on(link, {"role": "user", "content": [{"id": "67cd9e6afeb48191"}]}).entry is None
+    assert goes_on(link, {"role": "user", "content": [{"id": "67cd9e6afeb48191"}]}).base is None
 
 
 def test_a_long_thought_shows_the_reply_whose_id_can_be_guessed() -> None:
@@ -103,7 +103,7 @@ def test_a_long_thought_shows_the_reply_whose_id_can_be_guessed() -> None:
         link = ends()
         link.exchange(body([QUESTION]), [reply])
         again = {"tool_calls": calls, "role": "assistant", "reasoning_content": said_again}
-        assert link.choose(body([QUESTION, again])).use.reply == (said_again == thought)
+        assert link.code(body([QUESTION, again])).use.reply == (said_again == thought)
 
 
 def test_the_last_ones_are_found_in_a_bounded_part() -> None:
@@ -135,10 +135,10 @@ def test_a_mark_may_come_with_a_list_of_blocks_and_go_with_it(size: int, last: b
     one, two = words(rng, size) + '"\\', "x"
     answer = said("assistant", words(rng, 100))
     sent = link.exchange(body([as_block(one, last)]), [answer])
-    plan = link.choose(body([as_text(one), answer, as_block(two, last)]))
-    assert plan.entry is sent.entry and plan.use.reply and plan.use.replaces
+    crossing = link.code(body([as_text(one), answer, as_block(two, last)]))
+    assert crossing.base is sent.entry and crossing.use.reply and crossing.use.replaces
     other = body([as_text(one + "!"), answer, as_block(two, last)])
-    assert link.choose(other).use.tail is None and not link.choose(other).use.reply
+    assert link.code(other).use.tail is None and not link.code(other).use.reply
 
 
 # ---- The reply to a conversation of which the beginning has changed ----
@@ -156,25 +156,25 @@ def test_a_chat_whose_prompt_has_the_time_refers_to_its_blocks_and_its_reply() -
     link = ends()
     link.exchange(at_time(31, *LONG, LAST), [ANSWER])
     sent = link.exchange(at_time(32, *LONG, LAST, ANSWER, said("user", "more")))
-    assert sent.plan.use.runs and sent.plan.use.reply
+    assert sent.crossing.use.runs and sent.crossing.use.reply
     assert len(sent.message) < 1024  # the reply alone has twice as much
     sent = link.exchange(at_time(33, *LONG, LAST, ANSWER, said("user", "more"), ANSWER))
-    assert sent.plan.use.runs
+    assert sent.crossing.use.runs
 
 
 def test_a_reply_is_not_referred_to_with_blocks_unless_all_that_it_says_is_there() -> None:
     link = ends()
     link.exchange(at_time(31, *LONG, LAST), [ANSWER])
     for part in (ANSWER["content"][:-1], ANSWER["content"][:100], "no"):
-        plan = link.choose(at_time(32, *LONG, LAST, said("assistant", part)))
-        assert plan.use.runs and not plan.use.reply
+        crossing = link.code(at_time(32, *LONG, LAST, said("assistant", part)))
+        assert crossing.use.runs and not crossing.use.reply
 
 
 def test_a_reply_is_not_referred_to_with_blocks_unless_they_go_to_the_end() -> None:
     link = ends()
     link.exchange(at_time(31, *LONG, LAST), [ANSWER])
-    plan = link.choose(at_time(32, *LONG, said("user", words(random.Random(8), 1500)), ANSWER))
-    assert plan.use.runs and not plan.use.reply
+    crossing = link.code(at_time(32, *LONG, said("user", words(random.Random(8), 1500)), ANSWER))
+    assert crossing.use.runs and not crossing.use.reply
 
 
 @pytest.mark.parametrize("size, is_known", [(1023, False), (1024, True)])
@@ -185,5 +185,5 @@ def test_a_reply_is_referred_to_with_blocks_only_where_as_much_of_it_is_there(
     text = words(random.Random(size), size - 1) + "."
     link = ends()
     link.exchange(at_time(31, *LONG, LAST), [{"content": text, "tool_calls": [], "x": "y" * size}])
-    plan = link.choose(at_time(32, *LONG, LAST, said("assistant", text), said("user", "more")))
-    assert plan.use.runs and plan.use.reply is is_known
+    crossing = link.code(at_time(32, *LONG, LAST, said("assistant", text), said("user", "more")))
+    assert crossing.use.runs and crossing.use.reply is is_known

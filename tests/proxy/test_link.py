@@ -440,7 +440,7 @@ def test_a_body_is_looked_at_elsewhere_if_it_is_large() -> None:
         world.context.offload.sizes.clear()  # type: ignore[attr-defined]
     say(edge, large, {"content": "x"})
     finding, choosing, coding = edge.context.offload.sizes  # type: ignore[attr-defined]
-    assert finding == coding == len(large)
+    assert finding == coding == len(large) // 4
     assert choosing > len(large)  # of what the conversation before may have in common with it
     assert edge.core.context.offload.sizes[0] == len(large)  # type: ignore[attr-defined]
 

@@ -18,7 +18,8 @@ from sessions import Session, Turn
 
 from m2mproxy.codec.events import EventsDecoder, EventsEncoder
 from m2mproxy.link.core import Core
-from m2mproxy.link.edge import Edge
+from m2mproxy.link.edge import Crossing, Edge
+from m2mproxy.link.look import Look
 from m2mproxy.link.reply import ReplyReader, render, secrets
 from m2mproxy.link.scope import names_in, scope, tenant
 from m2mproxy.link.window import Bounds, Memory
@@ -64,14 +65,14 @@ class _Pair:
     def turn(self, turn: Turn) -> Times:
         number, body = next(self._numbers), turn.request
         times = [time.perf_counter()]
-        plan = self.edge.choose(self.edge.look(_TENANT, body).find())
-        if plan.survey is not None:
-            plan.survey.find()
-            self.edge.borrow(plan)
-        times.append(time.perf_counter())
-        message = plan.encode().message(plan.distance(number))
-        times.append(time.perf_counter())
-        sent = self.edge.sent(number, plan)
+        crossing = Crossing(Look(_TENANT, body))
+        for _, step in self.edge.steps(crossing):
+            began = time.perf_counter()
+            step()
+        message = crossing.message(number)
+        times += began, time.perf_counter()  # of the last step, which codes it
+        self.edge.sent(crossing, number)
+        sent = crossing.entry
         times.append(time.perf_counter())
         received = self.core.receive(number, _TENANT, message)
         plain = received.decode(_LIMIT)
@@ -83,7 +84,7 @@ class _Pair:
         times.append(time.perf_counter())
         if plain != body or sent is None or kept is None:
             raise ProcessFailed("link cost: a body came out changed")
-        self.edge.have(sent)
+        self.edge.have(crossing)
         messages = _read(turn)
         text = render(messages, body)
         self.edge.replied(sent, text, secrets(messages))

@@ -3,6 +3,10 @@
 Both ends keep the same entries as long as both keep them: each forgets by the same rules, and where
 they differ the edge is told (core.py) and sends again. All windows of a process share one Memory.
 
+An entry that another one replaces is only there in case the edge never hears of that one; as soon
+as it does, it lets the first go. So such an entry goes before all that nothing replaces, or each
+conversation would take twice the room at the core that it takes at the edge.
+
 The one rule: what is kept is counted, and what is too much, or was not used for too long, goes
 before anything is added.
 """
@@ -12,7 +16,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 
 from m2mproxy.link.ready import Ready
 from m2mproxy.link.scope import NOTHING, Names
@@ -133,13 +137,32 @@ class Memory:
 
 
 class _Held:
-    """The entries of one scope."""
+    """The entries of a connection, or of one scope of it."""
 
-    __slots__ = ("entries", "size")
+    __slots__ = ("entries", "replaced", "size")
 
     def __init__(self) -> None:
         self.entries: OrderedDict[int, Entry] = OrderedDict()  # the longest unused first
+        self.replaced: dict[int, Entry] | None = None  # those that others replace, in that order
         self.size = 0
+
+    def add(self, entry: Entry, before: Entry | None) -> None:
+        """Have `entry`, which may replace the one `before`."""
+        self.entries[entry.number] = entry
+        if before is not None:
+            self.replaced = self.replaced or {}  # made late: a scope may be a single short body
+            self.replaced.setdefault(before.number, before)
+
+    def drop(self, entry: Entry) -> None:
+        """It is gone."""
+        del self.entries[entry.number]
+        if self.replaced:
+            self.replaced.pop(entry.number, None)
+
+    def next_to_go(self, but: Entry) -> Entry:
+        """The one that makes room."""
+        order = chain((self.replaced or {}).values(), self.entries.values())
+        return next(each for each in order if each is not but)
 
 
 class Window:
@@ -158,14 +181,17 @@ class Window:
         self._memory = memory
         self._clock = clock
         self._on_drop = on_drop
-        self._entries: OrderedDict[int, Entry] = OrderedDict()  # the longest unused first
+        self._all = _Held()
         self._scopes: dict[bytes, _Held] = {}
-        self.size = 0
-        """Bytes that all of them take."""
         self._ended = False
 
+    @property
+    def size(self) -> int:
+        """Bytes that all of them take."""
+        return self._all.size
+
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._all.entries)
 
     def takes(self, size: int) -> bool:
         """Whether a body of that many bytes can be remembered."""
@@ -175,13 +201,14 @@ class Window:
         """Remember `entry`; what has to go for it goes first, and it goes last. False where it is
         too large, or its number is taken."""
         self.expire()
-        taken = entry.number in self._entries
+        taken = entry.number in self._all.entries
         if taken or not self.takes(len(entry.body)) or entry.size > self._most:
             return False
         entry.used = self._clock()
         self._make_room(entry, entry.size)
-        self._entries[entry.number] = entry
-        self._scopes.setdefault(entry.scope, _Held()).entries[entry.number] = entry
+        before = self._all.entries.get(entry.successor_of)
+        for held in (self._all, self._scopes.setdefault(entry.scope, _Held())):
+            held.add(entry, before)
         self._count(entry, entry.size)
         return self._has(entry)
 
@@ -207,15 +234,15 @@ class Window:
     def get(self, number: int) -> Entry | None:
         """An entry that is not too old."""
         self.expire()
-        return self._entries.get(number)
+        return self._all.entries.get(number)
 
     def use(self, entry: Entry) -> None:
         """`entry` is referred to: it stays, and what it was a continuation of may go."""
         if self._has(entry):
-            self._entries.move_to_end(entry.number)
-            self._scopes[entry.scope].entries.move_to_end(entry.number)
+            for held in (self._all, self._scopes[entry.scope]):
+                held.entries.move_to_end(entry.number)
             entry.used = self._clock()
-        before = self._entries.get(entry.successor_of)
+        before = self._all.entries.get(entry.successor_of)
         if before is not None:
             self.drop(before)
 
@@ -223,12 +250,11 @@ class Window:
         """Forget one. It is empty then, for whoever still holds it."""
         if not self._has(entry):
             return
-        del self._entries[entry.number]
-        held = self._scopes[entry.scope]
-        del held.entries[entry.number]
-        if not held.entries:
-            del self._scopes[entry.scope]
+        for held in (self._all, self._scopes[entry.scope]):
+            held.drop(entry)
         self._count(entry, -entry.size)
+        if not self._scopes[entry.scope].entries:
+            del self._scopes[entry.scope]
         if self._on_drop is not None:
             self._on_drop(entry)
         entry.clear()
@@ -240,47 +266,41 @@ class Window:
 
     def last_used(self, most: int) -> Iterator[Entry]:
         """Those that were used last, whosever they are: the last first."""
-        return islice(reversed(self._entries.values()), most)
+        return islice(reversed(self._all.entries.values()), most)
 
     def drop_oldest(self) -> bool:
         """Forget the one that was unused for longest. False where there is none."""
-        if not self._entries:
+        if not self._all.entries:
             return False
-        self.drop(next(iter(self._entries.values())))
+        self.drop(next(iter(self._all.entries.values())))
         return True
 
     def expire(self) -> None:
         """Forget what is too old."""
         limit = self._clock() - self._bounds.seconds
-        while self._entries and next(iter(self._entries.values())).used < limit:
+        while self._all.entries and next(iter(self._all.entries.values())).used < limit:
             self.drop_oldest()
 
     def end(self) -> None:
         """The connection is gone, and everything with it."""
         self._ended = True
         self._memory.forget(self, self.size)
-        for entry in self._entries.values():
+        for entry in self._all.entries.values():
             entry.clear()
-        self._entries.clear()
+        self._all = _Held()
         self._scopes.clear()
-        self.size = 0
 
     def _has(self, entry: Entry) -> bool:
-        return self._entries.get(entry.number) is entry
+        return self._all.entries.get(entry.number) is entry
 
     def _make_room(self, of: Entry, size: int) -> None:
         """Let others go until `of` may be `size` bytes larger, which it can be without them."""
-        while self.size + size > self._bounds.connection:
-            self._drop_other(self._entries, of)
+        while self._all.size + size > self._bounds.connection:
+            self.drop(self._all.next_to_go(but=of))
         while (held := self._scopes.get(of.scope)) and held.size + size > self._bounds.scope:
-            self._drop_other(held.entries, of)
-
-    def _drop_other(self, entries: OrderedDict[int, Entry], of: Entry) -> None:
-        self.drop(next(each for each in entries.values() if each is not of))
+            self.drop(held.next_to_go(but=of))
 
     def _count(self, entry: Entry, size: int) -> None:
-        self.size += size
-        held = self._scopes.get(entry.scope)
-        if held is not None:
+        for held in (self._all, self._scopes[entry.scope]):
             held.size += size
         self._memory.changed(self, size)

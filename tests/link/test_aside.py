@@ -81,7 +81,7 @@ def test_of_a_conversation_two_bodies_are_kept(calls: bool) -> None:
     play(both, calls, counts=True, turns=12)
     for window in (both.edge._window, both.core._window):
         assert len(window) <= 4  # and what each was made after, until the next one is
-        assert len({len(entry.body) for entry in window._entries.values()}) == len(window)
+        assert len({len(entry.body) for entry in window._all.entries.values()}) == len(window)
 
 
 @pytest.mark.parametrize("calls", [True, False])

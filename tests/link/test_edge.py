@@ -247,6 +247,20 @@ def test_a_core_whose_memory_is_full_says_that_it_has_nothing() -> None:
     assert sent.entry is None and sent.kept is None
 
 
+def test_as_many_conversations_as_there_is_room_for_at_the_edge_go_on_without_a_miss() -> None:
+    """The core keeps what a turn replaces until it knows that the edge has heard of the turn. That
+    is twice as much, and what goes for it must not be what the edge still refers to."""
+    room = 400_000
+    link = ends(Bounds(scope=room * 7 // 8), Bounds(scope=room))
+    of_one = random.Random(4)
+    talks = [[said("system", words(of_one, 20_000))] for _ in range(10)]
+    for number in range(4):
+        for talk in talks:
+            talk.append(said("user", words(of_one, 200)))
+            sent = link.exchange(body(talk))
+            assert (sent.crossing.base is not None) == (number > 0)
+
+
 def test_a_miss_is_sent_again_after_the_dictionary() -> None:
     link = ends()
     link.exchange(turn(1))
@@ -560,13 +574,15 @@ class Machine(RuleBasedStateMachine):
         for which, memory in enumerate(self.link.memory):
             windows = [(over.edge, over.core)[which]._window for over in (self.link, self.other)]
             for window in windows:
-                held = list(window._entries.values())
+                held = list(window._all.entries.values())
                 assert window.size == sum(each.size for each in held) <= SMALL.connection
                 for whose in {each.scope for each in held}:
                     mine = [each for each in held if each.scope == whose]
                     assert sum(each.size for each in mine) <= SMALL.scope
                     assert {*window.newest(whose)} == {*mine}
                 assert len(window._scopes) == len({each.scope for each in held})
+                for some in (window._all, *window._scopes.values()):
+                    assert (some.replaced or {}).items() <= some.entries.items()
             assert memory.used == sum(window.size for window in windows) <= 16_000
 
     @invariant()

@@ -161,6 +161,24 @@ def test_a_continuation_that_is_in_use_lets_what_it_contains_go() -> None:
     assert numbers(held) == [3]
 
 
+def test_what_is_replaced_goes_before_what_was_unused_for_longer() -> None:
+    """And before all others of its scope, whichever scope wants room; what was replaced first goes
+    first, though it is used again."""
+    for bounds in (Bounds(8 * KiB, 20 * KiB, 32 * KiB), Bounds(8 * KiB, 32 * KiB, 20 * KiB)):
+        held, memory, _ = window(bounds=bounds)
+        held.add(entry(1))
+        for number, before in ((2, 0), (3, 0), (4, 3), (5, 2)):
+            each = entry(number)
+            each.successor_of = before
+            held.add(each)
+        third = next(each for each in held.newest(b"s") if each.number == 3)
+        held.use(third)
+        for number, left in ((6, [1, 2, 4, 5, 6]), (7, [1, 4, 5, 6, 7]), (8, [4, 5, 6, 7, 8])):
+            held.add(entry(number))
+            assert numbers(held) == left
+        assert held.size == memory.used == 20 * KiB
+
+
 def test_the_newest_of_a_scope_come_first() -> None:
     held, _, _ = window()
     entries = [entry(number, scope=b"s" if number != 2 else b"other") for number in range(1, 5)]

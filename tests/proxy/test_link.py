@@ -192,7 +192,7 @@ def test_a_core_that_hears_otherwise_is_no_longer_believed_to_know_replies() -> 
     for body, message in conversation(12):
         say(edge, body, message)
         if edge.upstream_links.is_open and crossed(edge)[0] == "m2m-link":
-            for entry in core_of(edge)._window._entries.values():
+            for entry in core_of(edge)._window._all.entries.values():
                 entry.reply = entry.reply[::-1]
     assert edge.upstream_links.report()["misses"] == 3
     assert crossed(edge)[0] == "m2m-link"
@@ -228,7 +228,7 @@ def test_the_text_of_an_error_is_not_remembered() -> None:
     edge.core.call().reply(told, JSON, status=500)
     edge.run()
     assert (ask.status, ask.body) == (500, told)
-    (entry,) = edge_of(edge)._window._entries.values()
+    (entry,) = edge_of(edge)._window._all.entries.values()
     assert (entry.body, entry.reply, entry.usable) == (body, b"", True)
 
 
@@ -339,7 +339,7 @@ def test_an_entry_that_differs_is_missed_and_nothing_of_it_is_forwarded() -> Non
     bodies = list(conversation(4))
     for body, message in bodies[:3]:
         say(edge, body, message)
-    for entry in core_of(edge)._window._entries.values():
+    for entry in core_of(edge)._window._all.entries.values():
         entry.body = entry.body.replace(b"role", b"r0le")
     say(edge, *bodies[3])
     assert edge.upstream_links.report()["misses"] == 1

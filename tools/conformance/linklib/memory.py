@@ -59,6 +59,7 @@ class Memory:
     def __init__(self, size: int, scope_size: int, seconds: float) -> None:
         self.size, self.scope_size, self.seconds = size, scope_size, seconds
         self._entries: OrderedDict[int, tuple[Entry, float]] = OrderedDict()
+        self._replaced: list[int] = []
 
     def __contains__(self, number: int) -> bool:
         return number in self._entries
@@ -80,14 +81,19 @@ class Memory:
 
     def forget(self, number: int) -> None:
         self._entries.pop(number, None)
+        if number in self._replaced:
+            self._replaced.remove(number)
 
     def clear(self) -> None:
         self._entries.clear()
+        self._replaced.clear()
 
     def add(self, entry: Entry, now: float) -> None:
         self.age(now)
         if len(entry.body) <= LARGEST and self._make_room(entry, _size(entry)):
             self._entries[entry.number] = entry, now
+            if entry.replaces in self and entry.replaces not in self._replaced:
+                self._replaced.append(entry.replaces)
 
     def set_reply(self, number: int, reply: bytes | None) -> None:
         if number in self._entries:
@@ -101,12 +107,14 @@ class Memory:
                 self.forget(number)
 
     def _make_room(self, entry: Entry, more: int) -> bool:
-        """Let the longest unused go for `more` of this entry; False if it can never have that."""
+        """Let others go for `more` of this entry, the replaced ones and then the longest unused;
+        False if it can never have that."""
         has = _size(entry) if entry.number in self else 0
         if has + more > min(self.size, self.scope_size):
             return False
         for scope, limit in ((None, self.size), (entry.scope, self.scope_size)):
-            others = [each for each, _ in self._entries.values() if scope in (None, each.scope)]
+            order = dict.fromkeys([*self._replaced, *self._entries])
+            others = [self[each] for each in order if scope in (None, self[each].scope)]
             total = sum(map(_size, others))
             for other in others:
                 if total + more <= limit:

@@ -2,6 +2,7 @@
 
 connection.py says what every HTTP version and both roles promise. h1.py and h2.py are the two
 versions, each with a server's and a client's half beside it (h1_server.py, h2_client.py, ...);
+what the frames of HTTP/2 mean is in h2_engine.py, which does no I/O and keeps no bodies;
 tcp.py joins them to asyncio, preface.py and TLS (tls.py) tell which one a client speaks. Upstream
 connections are opened by dial.py and owned by pool.py.
 """

@@ -87,7 +87,8 @@ class _End(Enum):
 
 @dataclass(kw_only=True)
 class StreamBroken(Event):
-    """The peer broke the rules on a stream. If that was open, it was reset."""
+    """The peer broke the rules on a stream, or went on with one that is over. If it was open, it
+    has been reset."""
 
     stream_id: int
     reason: str
@@ -263,13 +264,11 @@ class Engine:
         self.reset_stream(stream_id, code)
         return [StreamBroken(stream_id=stream_id, reason=reason)]
 
-    def _late(self, stream_id: int, is_free: bool) -> list[Event]:
-        """A frame on a stream that is over. Who has reset or ended it himself is told that it is
-        closed (RFC 9113 5.1); if we have reset it, it was under way, which `is_free` or not."""
+    def _late(self, stream_id: int) -> list[Event]:
+        """A frame on a stream that is over. It was under way if we have reset that; whoever has
+        reset or ended it himself is told that it is closed (RFC 9113 5.1)."""
         if self._closed.get(stream_id) is not _End.RESET_BY_US:
             self._out += reset_frame(stream_id, ErrorCodes.STREAM_CLOSED)
-        elif is_free:
-            return []
         return [StreamBroken(stream_id=stream_id, reason="a frame came after the stream's end")]
 
     def _end_in(self, stream_id: int, stream: _Stream) -> StreamEnded:
@@ -298,7 +297,8 @@ class Engine:
         stream_id = frame.stream_id
         self._grant(self._window, frame.size, 0)
         if stream is None:
-            return self._late(stream_id, True)
+            was_under_way = self._closed.get(stream_id) is _End.RESET_BY_US
+            return [] if was_under_way else self._late(stream_id)
         if stream.ended_in:
             return self._break(stream_id, ErrorCodes.STREAM_CLOSED, "DATA came after its end")
         return self._break(stream_id, ErrorCodes.PROTOCOL_ERROR, "DATA came before its head")
@@ -342,7 +342,7 @@ class Engine:
                 raise _error(reason, ErrorCodes.STREAM_CLOSED)
             if how is None:  # it was left out, or was so long ago that nobody knows
                 raise _error(f"stream {stream_id} begins after a later one")
-            return self._late(stream_id, False)
+            return self._late(stream_id)
         if self._is_client or not stream_id & 1:  # RFC 9113 5.1.1; we take no pushed streams
             raise _error(f"stream {stream_id} is not the peer's to open")
         self.highest_inbound_stream_id = stream_id

@@ -67,6 +67,7 @@ def test_rapid_reset(  # CVE-2023-44487
 MADE = {
     "window overflow": lambda i: window(i, 2**31 - 1),
     "more data than declared": lambda i: data(i, b"xx"),
+    "less data than declared": lambda i: data(i, b"", end=True),
     "trailers that do not end it": lambda i: raw(1, 4, i, b"\x82"),
     "malformed trailers": lambda i: data(i, b"x") + raw(1, 5, i, b"\x82"),
 }
@@ -223,6 +224,8 @@ FLOODS = {
     "SETTINGS without change": settings(),
     "PING": ping(),
     "PRIORITY": raw(2, 0, 1, b"\0\0\0\3\x10"),
+    "PRIORITY_UPDATE": raw(0x10, 0, 0, b"\0\0\0\1u=1"),  # RFC 9218
+    "SETTINGS answers nobody asked for": raw(4, 1, 0),
     "an unknown type": raw(0xBE, 0, 0, b"grease"),
     "RST_STREAM of a closed stream": rst(1),
     "WINDOW_UPDATE": window(0, 1),
@@ -241,6 +244,16 @@ def test_frames_that_bring_nothing(what: str) -> None:
     world.run()
     client.say(client.headers(3, POST, end=False))
     assert attack(client, lambda _: FLOODS[what]) <= 400
+    assert client.goaway == CALM
+    assert world.at_rest
+
+
+def test_a_client_that_does_not_cease_to_say_goaway() -> None:
+    world = World()
+    client = FrameClient(world)
+    client.say(client.headers(1), raw(7, 0, 0, bytes(8)))
+    assert client.goaway == NO_ERROR and not client.is_gone  # its stream goes on
+    client.say(raw(7, 0, 0, bytes(8)) * 400)
     assert client.goaway == CALM
     assert world.at_rest
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ends import H2Server
-from frames import data, raw, rst, settings, window
+from frames import data, ping, raw, rst, settings, window
 from hpack import Encoder, NeverIndexedHeaderTuple
 from hyperframe.frame import GoAwayFrame, HeadersFrame
 from world import World, get
@@ -423,6 +423,32 @@ def test_an_early_answer_ends_a_request_that_waits_for_room() -> None:
     assert (ask.status, ask.body) == (401, b"no")
     assert call.reset == 8  # CANCEL
     assert end.h2.open_inbound_streams == 0
+
+
+FLOODS = {
+    "PING": ping(),
+    "SETTINGS": settings(),
+    "PRIORITY": raw(2, 0, 1, bytes(5)),
+    "empty DATA": data(1),
+    "DATA that is all padding": raw(0, 8, 1, b"\xff" + bytes(255)),
+    "WINDOW_UPDATE": window(1, 1),
+    "CONTINUATION": raw(9, 0, 1),
+}
+
+
+@pytest.mark.parametrize("what", list(FLOODS))
+def test_an_upstream_that_sends_frames_that_bring_nothing_loses_the_connection(what: str) -> None:
+    world = World(pair=PAIR)
+    ask = world.ask(b"{}")
+    world.call()
+    say(world, raw(1, 0, 1, b"\x88") if what == "CONTINUATION" else head(OK))
+    say(world, FLOODS[what] * 200)
+    assert not world.upstreams[0].is_gone
+    say(world, FLOODS[what] * 200)
+    assert world.upstreams[0].is_gone
+    assert ask.broken or ask.status == 502
+    assert code(world) == "upstream_protocol_error"
+    assert world.at_rest
 
 
 @pytest.mark.parametrize("status", [b"204", b"304"])

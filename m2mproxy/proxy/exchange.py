@@ -144,17 +144,13 @@ class Exchange(Record):
             tries = Tries()
 
     def _settle(self, upload: Upload) -> None:
-        """The request is not sent again: let go of what was held for that."""
+        """The request is not sent again: let go of what was held for that, and of all of it if it
+        has gone, however long the response takes."""
         upload.settle()
-        if self.upload is not None and self.upload.ended:
-            self._sent_all(self.upload)
-
-    def _sent_all(self, upload: Pump) -> None:
-        """It is not needed any more, however long the response takes."""
-        if self._sending is not None:
+        if self._sending is not None and self.upload is not None and self.upload.ended:
             self._sending.let_go()
             self._sending = None
-        self.put_away(upload)
+            self.put_away(self.upload)
 
     async def _stream(self, route: UpstreamRoute, fresh: bool) -> Stream:
         full = route.destination.is_full
@@ -189,8 +185,8 @@ class Exchange(Record):
     def _uploaded(self, fault: Fault | None) -> None:
         if fault is not None:
             self._flow.throw(fault)
-        elif self.answered and self.upload is not None:
-            self._sent_all(self.upload)
+        elif self.answered and self._sending is not None:
+            self._sending.held.free()
 
     def _downloaded(self, fault: Fault | None) -> None:
         if fault is None:

@@ -384,6 +384,21 @@ def test_a_body_in_many_pieces_is_held_as_what_it_costs() -> None:
 # -- early answers ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("first", [b'{"x', b""])
+def test_the_model_is_seen_that_is_named_after_the_answer_began(first: bytes) -> None:
+    world = World()
+    body = first + b'{"model":"late"}'
+    client, upstream = begin(world, post(body)[: -len(body)] + first)
+    upstream.send(SSE_HEAD + chunk(b"data: 1\n\n"))
+    world.run()
+    client.send(body[len(first) :])
+    world.run()
+    upstream.send(b"0\r\n\r\n")
+    world.run()
+    (exchange,) = world.ended
+    assert (exchange.model, exchange.bytes_up, exchange.fault) == ("late", len(body), None)
+
+
 def test_who_goes_on_sending_after_an_early_answer_is_read_and_let_go() -> None:
     """Unread, its bytes would make the kernel throw the answer away, and keep the connection."""
     world = World(timeouts_close=5)

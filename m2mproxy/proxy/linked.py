@@ -155,7 +155,7 @@ class Linked:
 
     def wants(self, response: Response) -> bool:
         """Whether the text of the response is to be remembered, if it can be seen."""
-        heard = self.turn is not None and self.turn.is_heard
+        heard = self.turn is not None and self.turn.entry is not None
         return (heard or self._kept is not None) and 200 <= response.status < 300
 
     def taps(self, response: Response) -> list[Tap]:

@@ -80,7 +80,7 @@ class Turn:
 
     __slots__ = (
         "_crossing", "_edge", "_headers", "_is_missed", "_is_refused", "_links", "_look",
-        "_pump", "_sender", "_why", "before", "entry", "is_heard",
+        "_pump", "_sender", "_why", "before", "entry",
     )  # fmt: skip
 
     def __init__(self, sender: Sender, links: UpstreamLinks, tenant: bytes, plain: bytes) -> None:
@@ -96,9 +96,7 @@ class Turn:
         self._is_missed = False
         self._is_refused = False  # it goes plain: a core that should have read it did not
         self.entry: Entry | None = None
-        """What the body has become, once the core has it."""
-        self.is_heard = False
-        """Whether the core remembers the reply, too."""
+        """What the body has become, if the core remembers it and its reply."""
         self.before: bytes | None = None
         """What the reply may be coded after, once the core has read the body."""
         sender.show(plain)
@@ -173,10 +171,9 @@ class Turn:
         said = response.headers.get(FIELD)
         if said in (HAVE, HEARS):
             self.before = crossing.look.body
-            self.entry = crossing.entry
-            if self.entry is not None:
-                sender.later(partial(edge.have, crossing))
-                self.is_heard = said == HEARS
+            self.entry = crossing.entry if said == HEARS else None
+            sender.later(partial(edge.have, crossing))
+            return False
             return False
         (edge.miss if said == MISS else edge.unread)(crossing)
         if response.status not in (_REFUSED_BY_OTHERS if edge.is_given_up else _REFUSED):

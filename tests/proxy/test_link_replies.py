@@ -12,7 +12,7 @@ import frames
 import pytest
 from edge import JSON, ON, SSE, Edge
 from ends import Ask, Call
-from test_link import KEY, two, words
+from test_link import KEY, conversation, two, words
 from world import World
 
 from m2mproxy.link.message import encode
@@ -205,6 +205,23 @@ def test_an_edge_that_codes_no_responses_reads_them_too() -> None:
             assert replied(edge)[0] == "m2m-link"
             assert ask.body == reply and ask.get(b"content-encoding") is None
     assert edge.at_rest and edge.core.at_rest
+
+
+def test_what_the_core_does_not_see_of_a_reply_is_not_referred_to() -> None:
+    """An instance between two others sees it all the same, if it decodes it for its own client."""
+    core = World(**{**ON, "compression_responses": "off"})
+    middle = Edge(core, "2")
+    edge = Edge(middle, "2")
+    for body, message in conversation(4):
+        ask = edge.ask(body, PATH, JSON, KEY)
+        coded = gzip.compress(json.dumps({"choices": [{"message": message}]}).encode())
+        core.call().reply(coded, JSON, (b"content-encoding", b"gzip"))
+        edge.run()
+        assert ask.status == 200 and core.calls[-1].body == body
+    ledgers = [each.ended[-1].ledger for each in (edge, middle)]
+    near, far = [ledger.reference for ledger in ledgers if ledger is not None]
+    assert near.endswith("r") and far.isdigit()
+    assert middle.upstream_links.report()["misses"] == 0
 
 
 @pytest.mark.parametrize("status", [200, 206])

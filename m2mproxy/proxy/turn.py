@@ -174,7 +174,6 @@ class Turn:
             self.entry = crossing.entry if said == HEARS else None
             sender.later(partial(edge.have, crossing))
             return False
-            return False
         (edge.miss if said == MISS else edge.unread)(crossing)
         if response.status not in (_REFUSED_BY_OTHERS if edge.is_given_up else _REFUSED):
             return False

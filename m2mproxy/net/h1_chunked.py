@@ -108,8 +108,8 @@ def _may_become_size_line(rest: bytes) -> bool:
 
 
 def _read_trailers(raw: bytes, max_fields: int) -> Headers:
-    # Fields are fields: the head reader, with a head in front that adds one line of its own.
-    fields = request_head(b"GET / HTTP/1.1\r\nhost: trailers\r\n" + raw, max_fields + 1)[3][1:]
+    # Fields are fields: the head reader, with a head in front whose own line is not counted.
+    fields = request_head(b"GET / HTTP/1.1\r\nhost: trailers\r\n" + raw, max_fields)[3][1:]
     check_trailers(fields)
     return Headers(fields)
 

@@ -8,11 +8,13 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 SEEDS = Path(__file__).with_suffix(".toml")
 _SEED = 1
-_CHOICE = re.compile(r"(?<!\\)\[([^\[\]]*\|[^\[\]]*)\]|\{([a-z]+)\}")
+_CHOICE = re.compile(r"(?<!\\)\[((?:[^\[\]\\]|\\.)*)\]|\{([a-z]+)\}")
 _BAR = re.compile(r"(?<!\\)\|")
+_ESCAPED = re.compile(r"\\([\[\]|])")
 _DEEPEST = 40
 
 
@@ -26,19 +28,26 @@ class Grammar:
         for _ in range(_DEEPEST):
             made = _CHOICE.sub(self._choose, text)
             if made == text:
-                return made.replace("\\|", "|").strip()
+                return _ESCAPED.sub(r"\1", made).strip()
             text = made
         raise RecursionError(text)
 
     def _choose(self, match: re.Match[str]) -> str:
         name = match[2]
-        if name is not None and name not in self._lists:
-            return match[0]
-        return self._random.choice(self._lists[name] if name else _BAR.split(match[1]))
+        choices = self._lists.get(name, [match[0]]) if name else _BAR.split(match[1])
+        return self._random.choice(choices) if name or len(choices) > 1 else match[0]
 
 
-def seeds() -> Iterator[tuple[str, int]]:
-    """Texts, each with 1 for an attack or 0; none twice."""
+class Seed(NamedTuple):
+    text: str
+    label: int
+    """1 for an attack or 0."""
+    weight: float
+    """What it counts in training, where a text of the corpus counts 1."""
+
+
+def seeds() -> Iterator[Seed]:
+    """None twice."""
     data = tomllib.loads(SEEDS.read_text("utf-8"))
     grammar = Grammar(data["lists"])
     seen: set[str] = set()
@@ -49,4 +58,4 @@ def seeds() -> Iterator[tuple[str, int]]:
                 text = grammar.draw(texts[number % len(texts)])
                 if text not in seen:
                     seen.add(text)
-                    yield text, label
+                    yield Seed(text, label, group.get("weight", 1.0))

@@ -92,7 +92,7 @@ def _harmless() -> list[str]:
         kinds = ("chat", "code_file", "docs")
         by_kind = [[each.text for each in data.dev() if each.category == kind] for kind in kinds]
     else:
-        by_kind = [[text for text, label in seeds() if not label]]
+        by_kind = [[seed.text for seed in seeds() if not seed.label]]
     joined = ["\n".join(texts) for texts in by_kind]
     return [(text * (LARGE // len(text) + 1))[:LARGE] for text in joined]
 

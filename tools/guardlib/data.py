@@ -25,6 +25,8 @@ class Sample(NamedTuple):
     category: str
     source: str
     cluster: int
+    weight: float = 1.0
+    """What it counts in training."""
 
 
 def corpus_is_there() -> bool:
@@ -54,8 +56,8 @@ def samples() -> list[Sample]:
 
 def drawn() -> Iterator[Sample]:
     """The seeds, each a cluster of its own."""
-    for number, (text, label) in enumerate(seeds(), 1):
-        yield Sample(text, label, SEEDS, SEEDS, -number)
+    for number, seed in enumerate(seeds(), 1):
+        yield Sample(seed.text, seed.label, SEEDS, SEEDS, -number, seed.weight)
 
 
 def fold_of(sample: Sample) -> int:

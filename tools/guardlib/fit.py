@@ -39,8 +39,8 @@ KINDS = {
 }
 STRENGTH, GATE_STRENGTH = 60.0, 20.0
 """The inverse of regularisation."""
-WORDS, RUNS, LISTS, RULES, SEED_WEIGHT = 3.0, 1.7, 1.5, 0.4, 1.0
-"""Scales of the features (the larger, the less they are held back), and what a seed counts."""
+WORDS, RUNS, LISTS, RULES = 3.0, 1.7, 1.5, 0.4
+"""Scales of the features (the larger, the less they are held back)."""
 PASSING = 9.0
 """The scale of the features of the gate."""
 LOST = 0.005
@@ -83,15 +83,16 @@ class Trainer:
             for owner, sample in enumerate(samples)
             for window in windows_of(owner, sample.text)
         ]
-        plain = np.array([each.category != EMBEDDED for each in samples])
-        self._gating = _Gating(self._windows, self.label, self._weight, plain)
+        typical = np.array([each.category != EMBEDDED and each.weight == 1 for each in samples])
+        self._gating = _Gating(self._windows, self.label, self._weight, typical)
         self._judge()
         self._read()
 
     def _weight(self, owner: Array) -> Array:
         """What each of some rows counts, by the samples that they are of."""
         count = np.bincount(owner, minlength=len(self.samples))
-        weight = np.where(self.real, 1.0, SEED_WEIGHT) / np.sqrt(np.maximum(count, 1))
+        weight = np.array([each.weight for each in self.samples])
+        weight /= np.sqrt(np.maximum(count, 1))
         harmless = np.array([made(each) and not each.label for each in self.samples])
         return (weight * np.where(harmless, MADE_WEIGHT, 1.0))[owner]
 
@@ -242,9 +243,10 @@ class _Gating:
     reading."""
 
     def __init__(
-        self, windows: Sequence[Window], label: Array, weight: Any, plain: Array
+        self, windows: Sequence[Window], label: Array, weight: Any, typical: Array
     ) -> None:
-        """`plain`: of which samples whole windows have the label."""
+        """`typical`: which samples it learns from: those of which whole windows have the label,
+        and no seeds that count less, or it takes more of what is harmless for worth reading."""
         counted: list[Array] = []
         values: list[float] = []
         owners: list[int] = []
@@ -258,12 +260,12 @@ class _Gating:
                 owners.append(window.number)
         self._counts = _common(_hashed(counted, values))
         self._owner = np.array(owners)
-        self._plain = plain
+        self._typical = typical
         self._label, self._weight = label[self._owner], weight(self._owner)
 
     def fit(self, chosen: Array) -> Gate:
         """The gate that the windows of the samples chosen make, with no operating point."""
-        rows = (chosen & self._plain)[self._owner]
+        rows = (chosen & self._typical)[self._owner]
         weights = _fit(self._counts[rows], self._label[rows], self._weight[rows], GATE_STRENGTH)
         table = grams.table(weights[:-1] * PASSING)
         return Gate(float(weights[-1]), -math.inf, -math.inf, table)

@@ -1,8 +1,8 @@
 """Trains the model of m2mproxy/guard on the dev half of ../shared/data/scanner and on our seeds.
 
-A logistic regression over windows (scipy's L-BFGS). Where the operating point lies is decided by
-cross-validation with whole clusters of near-duplicates in a fold: every kind of harmless text may
-raise an alarm in at most `ALARMS` of its cases.
+A logistic regression over windows, learnt row by row, and its gate, by scipy's L-BFGS. Where the
+operating point lies is decided by cross-validation with whole clusters of near-duplicates in a
+fold: every kind of harmless text may raise an alarm in at most `ALARMS` of its cases.
 """
 
 import argparse

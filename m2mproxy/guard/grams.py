@@ -1,4 +1,4 @@
-"""What a text is made of, as numbers: its words, pairs of words and runs of characters, hashed.
+"""What a text is made of, as numbers: its words and pairs of words, hashed.
 
 Models hold a weight for each hash, so that what they cost depends neither on how many words they
 know nor on which a text has. Everything is whole numbers: sums are the same on every machine.
@@ -23,22 +23,22 @@ Sums = NDArray[np.int32]
 
 BITS = 18
 BUCKETS = 1 << BITS
-"""Of a table of weights."""
+"""Of a table of weights by words and pairs of words."""
+MORE_BITS = 19
+MORE_BUCKETS = 1 << MORE_BITS
+"""Of one that has pairs with a word between them as well."""
 LONGEST = 1 << 15
 """Bytes of text at a time."""
-MOST_TEXTS = (1 << 32 - BITS) - 1
+MOST_TEXTS = (1 << 32 - MORE_BITS) - 1
 """Of which grams are taken at a time."""
-RUNS = (3, 4, 5)
-"""Lengths of runs of characters, in bytes."""
 
 _MASK = (1 << 32) - 1
-_BITS, _BUCKET = np.uint32(BITS), np.uint32(BUCKETS - 1)
+_MORE_BITS, _MORE_BUCKET = np.uint32(MORE_BITS), np.uint32(MORE_BUCKETS - 1)
 _SHIFT_BY = 32 - BITS
-_SHIFT = np.uint32(_SHIFT_BY)
+_SHIFT, _MORE_SHIFT = np.uint32(_SHIFT_BY), np.uint32(32 - MORE_BITS)
 _SPREAD_BY, _SECOND_BY = 0x9E3779B1, 0x85EBCA6B
 _SPREAD, _SECOND = np.uint32(_SPREAD_BY), np.uint32(_SECOND_BY)
-_THIRD = np.uint32(0xC2B2AE35)
-_FIRST_THREE = np.uint32(0x00FFFFFF)
+_APART = np.uint32(0xC2B2AE35)
 _NO_TEXT = np.uint32(_MASK)
 _NO_WORD = np.uint32(0x5BD1E995)
 """What stands before the first word and after the last."""
@@ -144,47 +144,37 @@ class Grams(NamedTuple):
 
 
 def word_grams(texts: Sequence[bytes]) -> Grams:
-    """Words and pairs of words; the beginning, the end and full stops are words, too. Each text has
-    a space on either side; all together, with spaces around full stops, are at most LONGEST bytes
-    long, and there are MOST_TEXTS of them at most."""
+    """Words, pairs of words side by side, and pairs that one word stands between, by MORE_BUCKETS.
+    Full stops are words, too, and beside others the beginning and the end. Each text has a space on
+    either side; all together, with spaces around full stops, are at most LONGEST bytes long, and
+    there are MOST_TEXTS of them at most."""
     apart = [text.replace(b".", b" . ") for text in texts]
     starts, _, hashes = words(b"".join(apart))
     count = len(hashes)
     # Between two texts stands what is at either end of all.
     bounded = np.full(count + len(apart) + 1, _NO_WORD)
+    around = hashes[:-2] * _APART
+    around += hashes[2:]
     if len(apart) == 1:
         bounded[1:-1] = hashes
-        return _each_once(bucket(np.concatenate((hashes, _pairs(bounded)))), 1)
+        return _each_once(_finer(np.concatenate((hashes, _pairs(bounded), around))), 1)
     last = starts.searchsorted(_ends(apart))
     number = _number(last)
     bounded[np.arange(1, count + 1) + number] = hashes
-    keys = bucket(np.concatenate((hashes, _pairs(bounded))))
-    keys[:count] += number << _BITS
-    keys[count:] += _number(last + np.arange(1, len(apart) + 1)) << _BITS
+    keys = _finer(np.concatenate((hashes, _pairs(bounded), around)))
+    beside = count + len(bounded) - 1
+    keys[:count] += number << _MORE_BITS
+    keys[count:beside] += _number(last + np.arange(1, len(apart) + 1)) << _MORE_BITS
+    keys[beside:] += number[:-2] << _MORE_BITS
+    keys[beside:][number[:-2] != number[2:]] = _NO_TEXT  # which comes last when all is sorted
     return _each_once(keys, len(apart))
 
 
-def run_grams(texts: Sequence[bytes]) -> Grams:
-    """Runs of characters, within the same bounds."""
-    data = b"".join(texts)
-    count = len(data) - RUNS[-1] + 1
-    if count <= 0:
-        return Grams(np.empty(0, np.uint32), np.empty(0, bool), np.zeros(len(texts), np.int64))
-    fours: Hashes = np.ndarray((count,), np.dtype("<u4"), data, 0, (1,))
-    fives = fours * _SECOND
-    fives += np.frombuffer(data, np.uint8)[RUNS[-1] - 1 :]
-    threes = fours & _FIRST_THREE
-    threes *= _THIRD
-    runs = np.concatenate((threes, fours, fives)).reshape(len(RUNS), count)
-    runs *= _SPREAD
-    runs >>= _SHIFT
-    if len(texts) > 1:
-        ends = _ends(texts)
-        runs += _number(ends)[:count] << _BITS
-        # What is of two texts comes last when all is sorted.
-        between = (ends[:-1] - np.arange(1, RUNS[-1])[:, None]).ravel()
-        runs[:, between[(between >= 0) & (between < count)]] = _NO_TEXT
-    return _each_once(runs.ravel(), len(texts))
+def _finer(hashes: Hashes) -> Hashes:
+    """Where each stands in a table of MORE_BUCKETS."""
+    hashes *= _SPREAD
+    hashes >>= _MORE_SHIFT
+    return hashes
 
 
 def _ends(texts: Sequence[bytes]) -> Places:
@@ -206,8 +196,8 @@ def _each_once(keys: Hashes, texts: int) -> Grams:
     np.not_equal(keys[1:], keys[:-1], out=first[1:])
     if texts == 1:
         return Grams(keys, first, np.array([len(keys)]))
-    ends = keys.searchsorted(np.arange(1, texts + 1, dtype=np.uint32) << _BITS)
-    keys &= _BUCKET
+    ends = keys.searchsorted(np.arange(1, texts + 1, dtype=np.uint32) << _MORE_BITS)
+    keys &= _MORE_BUCKET
     return Grams(keys, first, ends)
 
 
@@ -241,7 +231,7 @@ class Table:
 
     def __init__(self, weights: bytes, step: float) -> None:
         """Raises ValueError if there is not one byte for each bucket."""
-        if len(weights) != BUCKETS:
+        if len(weights) not in (BUCKETS, MORE_BUCKETS):
             raise ValueError(f"{len(weights)} weights, not {BUCKETS}")
         self._weights = np.frombuffer(weights, np.int8)
         self._held = memoryview(weights).cast("b")
@@ -310,7 +300,7 @@ class Table:
 
 def table(weights: Iterable[float]) -> Table:
     """Weights rounded to what a Table holds."""
-    given = np.fromiter(weights, np.float64, BUCKETS)
+    given = np.fromiter(weights, np.float64)
     most = float(np.abs(given).max())
     step = most / 127 or 1.0
     return Table(np.rint(given / step).astype(np.int8).tobytes(), step)

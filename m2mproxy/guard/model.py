@@ -1,8 +1,7 @@
-"""The model: what words, pairs of words, runs of characters, rules and forms count, as
-tools/train_guard learnt it.
+"""The model: what words, pairs of words, rules and forms count, as tools/train_guard learnt it.
 
 A logistic regression over one window of text, and a gate before it, which is a smaller one. Their
-data, data/model.br, is a line of JSON and three tables of weights, in brotli.
+data, data/model.br, is a line of JSON and two tables of weights, in brotli.
 
 The one rule: scanning only looks weights up and adds them; nothing is learnt or remembered here.
 """
@@ -18,7 +17,7 @@ from pathlib import Path
 import brotli  # type: ignore[import-untyped]
 
 from m2mproxy.guard.gate import Gate
-from m2mproxy.guard.grams import BUCKETS, Table, run_grams, word_grams
+from m2mproxy.guard.grams import MORE_BUCKETS, Table, word_grams
 from m2mproxy.guard.reading import Reading
 from m2mproxy.guard.words import FORMS
 
@@ -42,32 +41,22 @@ class Model:
     """By two lists of words of the rules that are both seen in a window: the first one of them in
     the order of the data, then the other."""
     words: Table
-    """By the buckets of words and of pairs of words."""
-    runs: Table
-    """By the buckets of runs of characters."""
+    """By the buckets of grams.word_grams."""
     gate: Gate
     """What decides which windows are read at all."""
 
     def logits(self, readings: Sequence[Reading]) -> list[float]:
         """For each of some readings of windows of text, which are within the bounds of grams."""
         texts = [reading.words for reading in readings]
-        words, runs = word_grams(texts), run_grams(texts)
-        counted = zip(
-            readings,
-            self.words.totals(words),
-            words.counts,
-            self.runs.totals(runs),
-            runs.counts,
-            strict=True,
-        )
+        words = word_grams(texts)
+        counted = zip(readings, self.words.totals(words), words.counts, strict=True)
         return [
             self.bias
             + by_words / math.sqrt(words_seen + DAMPING)
-            + by_runs / math.sqrt(runs_seen + DAMPING)
             + self._by_lists(reading.lists)
             + sum([self.forms[form] for form in reading.forms])
             + sum([self.rules.get(rule, 0.0) for rule in reading.rules])
-            for reading, by_words, words_seen, by_runs, runs_seen in counted
+            for reading, by_words, words_seen in counted
         ]
 
     def logit(self, reading: Reading) -> float:
@@ -92,7 +81,7 @@ class Model:
 
 def pack(model: Model) -> bytes:
     """The data that `unpack` reads; weights that are given by name are rounded."""
-    tables = (model.words, model.runs, model.gate.weights)
+    tables = (model.words, model.gate.weights)
     data = {
         "bias": round(model.bias, 4),
         "slope": round(model.slope, 4),
@@ -119,10 +108,7 @@ def unpack(packed: bytes) -> Model:
     text, _, tables = brotli.decompress(packed).partition(b"\n")
     data = json.loads(text)
     assert len(data["forms"]) == len(FORMS)
-    words, runs, passing = (
-        Table(tables[at * BUCKETS : (at + 1) * BUCKETS], step)
-        for at, step in enumerate(data["steps"])
-    )
+    words, passing = map(Table, (tables[:MORE_BUCKETS], tables[MORE_BUCKETS:]), data["steps"])
     points = dict(zip(("bias", "whole", "part"), data["gate"], strict=True))
     return Model(
         bias=data["bias"],
@@ -131,7 +117,6 @@ def unpack(packed: bytes) -> Model:
         forms=data["forms"],
         lists=data["lists"],
         words=words,
-        runs=runs,
         gate=Gate(**points, weights=passing),
     )
 

@@ -1,16 +1,25 @@
-"""Hashes of words, pairs of words and runs of characters, and sums over them, computed plainly."""
+"""Hashes of words and pairs of words, and sums over them, computed plainly."""
 
 from __future__ import annotations
 
 from collections import Counter
-from itertools import accumulate, product
+from itertools import accumulate, pairwise, product
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from m2mproxy.guard import grams
-from m2mproxy.guard.grams import BUCKETS, LONGEST, Table, Windows, bucket, table, words
+from m2mproxy.guard.grams import (
+    BUCKETS,
+    LONGEST,
+    MORE_BUCKETS,
+    Table,
+    Windows,
+    bucket,
+    table,
+    words,
+)
 
 LONG = [b"abcdefgh"[:7], b"abcdefgh", b"abcdefghi", b"abcdefgh" * 2, b"abcdefgh" * 2 + b"i"]
 TEXTS = st.lists(
@@ -29,12 +38,9 @@ def word_grams(text: bytes) -> list[int]:
     return grams.word_grams([text]).buckets(0).tolist()
 
 
-def run_grams(text: bytes) -> list[int]:
-    return grams.run_grams([text]).buckets(0).tolist()
-
-
 WEIGHTS = Table(bytes(at * 7 % 251 for at in range(BUCKETS)), 0.5)
 """Different ones for neighbours."""
+MORE_WEIGHTS = Table(bytes(at * 7 % 251 for at in range(MORE_BUCKETS)), 0.5)
 
 
 @given(TEXTS)
@@ -67,17 +73,25 @@ def test_the_end_of_the_longest_text_is_read() -> None:
 
 def test_each_gram_counts_once() -> None:
     once, often = word_grams(b" to be "), word_grams(b" to be to be to be ")
-    assert len(once) == 5 and len(often) == 6
+    assert len(once) == 5 and len(often) == 8  # with "be to", "to be to", "be to be"
     assert set(once) < set(often)
-    assert len(run_grams(b"aaaaaaaaaaaa")) == len(grams.RUNS)
-    assert len(run_grams(b"abcd")) == 0
 
 
-@given(st.binary(min_size=5, max_size=60))
-def test_runs_are_those_of_the_text(data: bytes) -> None:
-    count = len(data) - 4
-    parts = [run_grams(data[at : at + 5]) for at in range(count)]
-    assert run_grams(data) == sorted({each for part in parts for each in part})
+@given(TEXTS)
+def test_grams_are_words_pairs_side_by_side_and_pairs_around_a_word(parts: list[bytes]) -> None:
+    each = [hash_of(part) for part in parts]
+    bounded = [0x5BD1E995, *each, 0x5BD1E995]
+    beside = [first * 0x85EBCA6B + second for first, second in pairwise(bounded)]
+    around = [first * 0xC2B2AE35 + third for first, third in zip(each, each[2:], strict=False)]
+    found = word_grams(b" %b " % b" ".join(parts))
+    places = {(one * 0x9E3779B1 & 0xFFFFFFFF) >> 13 for one in (*each, *beside, *around)}
+    assert found == sorted(places)
+
+
+def test_a_word_between_two_may_be_any() -> None:
+    one, other = set(word_grams(b" ignore all rules ")), set(word_grams(b" ignore your rules "))
+    assert len(one & other) == 5  # with either end
+    assert len(one & set(word_grams(b" rules your ignore "))) == 2
 
 
 MARKED = TEXTS.map(lambda parts: b" %b " % b" . ".join(parts))
@@ -85,27 +99,26 @@ MARKED = TEXTS.map(lambda parts: b" %b " % b" . ".join(parts))
 
 @given(st.lists(MARKED | st.just(b""), min_size=1, max_size=8))
 def test_grams_of_texts_side_by_side_are_those_of_each(texts: list[bytes]) -> None:
-    for take in (grams.word_grams, grams.run_grams):
-        several = take(texts)
-        found = [several.buckets(at).tolist() for at in range(len(texts))]
-        assert found == [take([text]).buckets(0).tolist() for text in texts]
-        assert found == [sorted(set(each)) for each in found]
-        assert several.counts == list(map(len, found))
-        alone = [total for text in texts for total in WEIGHTS.totals(take([text]))]
-        assert WEIGHTS.totals(several) == alone
+    several = grams.word_grams(texts)
+    found = [several.buckets(at).tolist() for at in range(len(texts))]
+    assert found == [word_grams(text) for text in texts]
+    assert found == [sorted(set(each)) for each in found]
+    assert several.counts == list(map(len, found))
+    alone = [MORE_WEIGHTS.totals(grams.word_grams([text]))[0] for text in texts]
+    assert MORE_WEIGHTS.totals(several) == alone
 
 
 def test_the_most_texts_have_numbers() -> None:
-    found = grams.run_grams([b"abcde"] * grams.MOST_TEXTS)
-    assert found.counts == [len(grams.RUNS)] * grams.MOST_TEXTS
+    found = grams.word_grams([b" "] * (grams.MOST_TEXTS - 1) + [b" to be or "])
+    assert found.counts == [1] * (grams.MOST_TEXTS - 1) + [8]
 
 
 @given(TEXTS)
 def test_a_total_is_the_sum_of_the_weights(parts: list[bytes]) -> None:
     found = grams.word_grams([b" %b " % b" ".join(parts)])
-    held = bytes(WEIGHTS)
+    held = bytes(MORE_WEIGHTS)
     plain = sum(weight - 256 if (weight := held[at]) > 127 else weight for at in found.buckets(0))
-    assert WEIGHTS.totals(found) == [plain * 0.5]
+    assert MORE_WEIGHTS.totals(found) == [plain * 0.5]
 
 
 @given(TEXTS)

@@ -222,6 +222,7 @@ class H2:
         stream.arrived += len(data)
         if stream.length is not None and not self._is_in_length(stream, ended):
             return
+        stream.ended_in = ended  # before anybody hears of it, and gives up what is no longer open
         if data:
             stream.body.feed(data)
             if not stream.body.held:

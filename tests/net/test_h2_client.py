@@ -268,6 +268,15 @@ def test_a_broken_reply_never_looks_whole_and_costs_only_its_stream(case: str) -
     assert other.body == b"fine"
 
 
+def test_a_reply_that_cannot_be_decoded_may_end_with_the_frame_that_shows_it() -> None:
+    world = World(pair=PAIR, compression_responses="auto")
+    ask = world.ask(b"{}")
+    gzipped = head([*OK, (b"content-encoding", b"gzip")])
+    say(world, gzipped + data(1, b"\x1f\x8b\x08\0\0\0\0\0\0\3no gzip at all", end=True))
+    assert ask.broken and world.at_rest
+    assert code(world) == "upstream_protocol_error" and world.ended[-1].bug is None
+
+
 @pytest.mark.parametrize(
     "frame",
     [

@@ -392,6 +392,15 @@ def test_a_transport_that_is_exactly_full_is_full() -> None:
     assert client.payload(1) == sent
 
 
+def test_an_answer_without_a_body_may_come_of_the_last_frame_of_a_request() -> None:
+    world = World(max_body=1000)
+    client = FrameClient(world)
+    client.say(client.headers(1, [(b":method", b"HEAD"), *POST[1:]], end=False))
+    client.say(data(1, bytes(1001), end=True))
+    assert client.status(1) == b"413" and client.is_ended(1)
+    assert world.at_rest and world.ended[-1].bug is None
+
+
 def answered_early(size: int) -> FrameClient:
     """A client that has filled its window with a body of `size`, and been answered meanwhile."""
     world = World()

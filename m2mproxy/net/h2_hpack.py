@@ -98,7 +98,9 @@ class FieldEncoder:
         name, value = field
         never = field.__class__ is NeverIndexedHeaderTuple
         tries = self._tries.get(name, 0)
-        kind = _NEVER if never else _INCREMENTAL if tries < _TRIES else _PLAIN
+        # What is larger than the table would empty it, and stay in our own memory.
+        is_kept = tries < _TRIES and self.header_table.has_room(name, value)
+        kind = _NEVER if never else _INCREMENTAL if is_kept else _PLAIN
         index = _STATIC_NAMES.get(name) or self._index(self._names.get(name, 0))
         _integer(out, kind, 6 if kind == _INCREMENTAL else 4, index)
         if not index:

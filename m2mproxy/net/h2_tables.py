@@ -73,6 +73,10 @@ class DynamicTable:
             return self.dynamic_entries[at]
         raise HPACKDecodingError(f"there is no field {index}")
 
+    def has_room(self, name: bytes, value: bytes) -> bool:
+        """Whether a field could be in it, if nothing else were."""
+        return len(name) + len(value) + _OVERHEAD <= self.maxsize
+
     def add(self, name: bytes, value: bytes) -> None:
         """One more. What is larger than the table empties it (4.4)."""
         self.dynamic_entries.appendleft((name, value))

@@ -106,6 +106,20 @@ def test_what_is_remembered_is_bounded() -> None:
     assert len(encoder._tries) < 600
 
 
+@pytest.mark.parametrize("size", [4096, 0])
+def test_a_field_that_is_larger_than_the_table_is_not_remembered(size: int) -> None:
+    encoder, reader = FieldEncoder(), Decoder()
+    encoder.header_table_size = reader.max_allowed_table_size = size
+    steady = [(b"x-a", b"1"), (b"x-b", b"2")]
+    reader.decode(encoder.encode(steady))
+    before = list(encoder.header_table.dynamic_entries)
+    for number in range(300):
+        large = [(b"x-%d" % number, b"v" * (4096 - 32))]
+        assert plain(reader.decode(encoder.encode(large), raw=True)) == large
+    assert list(encoder.header_table.dynamic_entries) == before
+    assert len(encoder._numbers) == len(before)
+
+
 def test_what_a_decoder_remembers_is_bounded() -> None:
     encoder, decoder = Encoder(), FieldDecoder()
     for number in range(500):

@@ -283,7 +283,8 @@ class Engine:
         stream = self._streams.get(stream_id)
         if stream is None:
             self._refuse_idle(stream_id)
-        self._window.came(size)
+        if self._window.came(size):  # streams that nobody reads from have the rest
+            self._out += window_frame(0, self._window.grant())
         if stream is None or stream.ended_in or not stream.has_head:
             return self._receive_astray(frame, stream)
         stream.window.came(size)

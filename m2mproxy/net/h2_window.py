@@ -1,7 +1,7 @@
 """How much a peer may send (RFC 9113 5.2), on a stream or on all of a connection's together.
 
 The one rule: room that was taken is granted again in steps of half a window, so that small frames
-cost no frame each; and sooner where the peer has none left.
+cost no frame each; and sooner where the peer has little left, since others hold the rest.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Window:
         self._left = self._most = most
         self._taken = 0
 
-    def came(self, size: int) -> None:
-        """So many bytes came.
+    def came(self, size: int) -> bool:
+        """So many bytes came. Whether the peer has less room left than it could be granted.
 
         Raises:
             FrameError: there was no room for them.
@@ -34,6 +34,7 @@ class Window:
         self._left -= size
         if self._left < 0:
             raise FrameError(ErrorCodes.FLOW_CONTROL_ERROR, "it sent more than there was room for")
+        return self._left < self._taken > _ENOUGH
 
     def widen(self, by: int) -> None:
         """The peer is told that it may send `by` bytes more at a time."""
@@ -46,6 +47,10 @@ class Window:
         self._taken += size
         if self._taken < self._most // 2 and (self._left or self._taken <= _ENOUGH):
             return 0
+        return self.grant()
+
+    def grant(self) -> int:
+        """The peer is told that it may go on, by so many bytes."""
         by, self._taken = self._taken, 0
         self._left += by
         return by

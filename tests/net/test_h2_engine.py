@@ -281,6 +281,26 @@ def test_more_than_there_is_room_for_ends_the_connection() -> None:
     assert error(ours, last) == ErrorCodes.FLOW_CONTROL_ERROR
 
 
+def test_streams_that_nobody_reads_from_leave_the_others_their_room() -> None:
+    """What was taken last need not be told yet when the room is used up."""
+    last = 2 * MAX_STREAMS - 1
+    ours = server(*[block(number) for number in range(1, last + 1, 2)])
+    room = CONNECTION_WINDOW
+    for number in range(1, last, 2):
+        ours.receive(Data(number, b"", STREAM_WINDOW, False))
+        room -= STREAM_WINDOW
+    came = taken = 0
+    while came < CONNECTION_WINDOW:
+        size = min(10_000, room)
+        assert size > 0
+        ours.receive(Data(last, b"", size, False))
+        came, room = came + size, room - size
+        if came - taken >= 16_384:
+            ours.taken(came - taken, last)
+            taken = came
+        room += sum(frame.window_increment for frame in said(ours) if not frame.stream_id)
+
+
 def test_what_belongs_to_no_message_gives_back_its_room() -> None:
     for frame in (Data(1, b"", 20_000, False), Data(3, b"", 20_000, False)):
         ours = server(block(1, end=True), block(3, end=True))

@@ -47,7 +47,7 @@ from m2mproxy.net.h2_frames import (
     PingFrame,
     PushPromiseFrame,
     Reset,
-    SettingsFrame,
+    Settings,
     WindowUpdateFrame,
     data_frame,
     go_away_frame,
@@ -378,12 +378,13 @@ class Engine:
                 return self._break(stream_id, ErrorCodes.FLOW_CONTROL_ERROR, reason)
         return [WindowUpdated(stream_id=stream_id, delta=by)]
 
-    def _receive_settings(self, frame: SettingsFrame) -> list[Event]:
-        if "ACK" in frame.flags:
+    def _receive_settings(self, frame: Settings) -> list[Event]:
+        if frame.is_ack:
             return []  # what we say does not change
         room = self.peer.stream_room
-        self.peer.update(frame.settings)
-        self.encoder.header_table_size = self.peer.table_size
+        for code, value in frame.values:
+            self.peer.update(code, value)
+            self.encoder.header_table_size = self.peer.table_size
         for stream in self._streams.values():  # RFC 9113 6.9.2: it may become negative
             stream.room += self.peer.stream_room - room
             if stream.room > MOST_ROOM:
@@ -414,7 +415,7 @@ _HANDLERS: dict[type, Callable[[Engine, Any], list[Event]]] = {
     PingFrame: Engine._receive_ping,
     PushPromiseFrame: Engine._receive_push,
     Reset: Engine._receive_reset,
-    SettingsFrame: Engine._receive_settings,
+    Settings: Engine._receive_settings,
     WindowUpdateFrame: Engine._receive_window,
 }
 

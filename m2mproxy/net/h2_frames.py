@@ -6,7 +6,8 @@ header are there, before anything of it is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from h2.errors import ErrorCodes
@@ -19,7 +20,6 @@ from hyperframe.frame import (
     HeadersFrame,
     PingFrame,
     PushPromiseFrame,
-    SettingsFrame,
     WindowUpdateFrame,
 )
 
@@ -37,7 +37,7 @@ __all__ = [
     "PingFrame",
     "PushPromiseFrame",
     "Reset",
-    "SettingsFrame",
+    "Settings",
     "WindowUpdateFrame",
     "data_frame",
     "go_away_frame",
@@ -89,8 +89,16 @@ class Reset:
     code: int
 
 
+@dataclass(slots=True)
+class Settings:
+    """SETTINGS, in their order: the same one can be there twice."""
+
+    values: Sequence[tuple[int, int]]
+    is_ack: bool
+
+
 # What nobody sends often is as the library reads it.
-AnyFrame = Data | FieldBlock | Reset | Frame
+AnyFrame = Data | FieldBlock | Reset | Settings | Frame
 
 
 class FrameError(Exception):
@@ -250,6 +258,8 @@ def _ordinary(raw: bytes) -> AnyFrame | None:
 
 def _parsed(raw: bytes) -> AnyFrame:
     """What the library makes of a frame. HEADERS stay its own while they are not complete."""
+    if raw[3] == _SETTINGS:
+        return _settings(raw)
     if raw[3] == _WINDOW_UPDATE and len(raw) > _HEADER:
         raw = raw[:_HEADER] + bytes((raw[_HEADER] & 0x7F,)) + raw[_HEADER + 1 :]  # reserved bit
     try:
@@ -265,6 +275,16 @@ def _parsed(raw: bytes) -> AnyFrame:
     if isinstance(frame, HeadersFrame) and "END_HEADERS" in frame.flags:
         return FieldBlock(frame.stream_id, frame.data, "END_STREAM" in frame.flags)
     return frame
+
+
+def _settings(raw: bytes) -> Settings:
+    """RFC 9113 6.5."""
+    is_ack, payload = bool(raw[4] & _ACK), raw[_HEADER:]
+    if int.from_bytes(raw[5:_HEADER], "big") & 0x7FFFFFFF:
+        raise FrameError(ErrorCodes.PROTOCOL_ERROR, "SETTINGS on a stream")
+    if len(payload) % 6 or (is_ack and payload):
+        raise FrameError(ErrorCodes.FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes")
+    return Settings(list(struct.iter_unpack(">HL", payload)), is_ack)
 
 
 def _control(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:

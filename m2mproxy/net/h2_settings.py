@@ -6,8 +6,6 @@ connection.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
@@ -38,17 +36,16 @@ class PeerSettings:
         self.others: dict[int, int] = {}
         """What RFC 9113 does not know, by code; the first of them."""
 
-    def update(self, settings: Mapping[int, int]) -> None:
+    def update(self, code: int, value: int) -> None:
         """It said this.
 
         Raises:
             FrameError: it may not.
         """
-        for code, value in settings.items():
-            if code in _KNOWN:
-                self._set(SettingCodes(code), value)
-            elif code in self.others or len(self.others) < _MAX_OTHERS:
-                self.others[code] = value
+        if code in _KNOWN:
+            self._set(SettingCodes(code), value)
+        elif code in self.others or len(self.others) < _MAX_OTHERS:
+            self.others[code] = value
 
     def _set(self, code: SettingCodes, value: int) -> None:
         most = 2**32

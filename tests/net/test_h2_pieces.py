@@ -21,7 +21,7 @@ from m2mproxy.codec.base import WireError
 from m2mproxy.codec.events import EventsDecoder
 from m2mproxy.net.h2_budget import FrameBudget
 from m2mproxy.net.h2_engine import READS_PIECES
-from m2mproxy.net.h2_frames import AnyFrame, Data, FrameError, FrameReader
+from m2mproxy.net.h2_frames import AnyFrame, Data, FrameError, FrameReader, Settings
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.links import READS_AFTER
 
@@ -67,7 +67,7 @@ def test_other_frames_come_whole(in_pieces: bool, split: str) -> None:
     head = HeadersFrame(1, b"\x82", flags=["END_HEADERS"]).serialize()
     wire = HEAD + head + padded + frames.rst(1) + frames.data(3, b"", True)
     found = read(SPLITS[split](wire), in_pieces)
-    kinds = ["SettingsFrame", "FieldBlock", "Data", "Reset", "Data"]
+    kinds = ["Settings", "FieldBlock", "Data", "Reset", "Data"]
     assert [type(each).__name__ for each in found] == kinds
     assert found[2] == Data(1, b"abcde", 8, False)
     assert found[4] == Data(3, b"", 0, True)
@@ -381,8 +381,8 @@ def test_an_upstream_that_is_no_core_is_told_nothing() -> None:
     world.run()
     assert ask.complete
     sent = read([bytes(world.upstream().received[len(frames.PREFACE) :])])
-    said = [each.settings for each in sent if isinstance(each, frames.SettingsFrame)]
-    assert said and not any(code > 0xFF for settings in said for code in settings)
+    said = [each.values for each in sent if isinstance(each, Settings)]
+    assert said and not any(code > 0xFF for settings in said for code, _ in settings)
 
 
 def test_a_client_that_leaves_a_shared_frame_stops_the_upstream_and_no_other_stream() -> None:

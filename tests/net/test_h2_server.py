@@ -7,6 +7,7 @@ from frames import GET, POST, PREFACE, FrameClient, data, ping, raw, rst, settin
 from hyperframe.frame import (
     DataFrame,
     GoAwayFrame,
+    HeadersFrame,
     PingFrame,
     RstStreamFrame,
     SettingsFrame,
@@ -156,6 +157,19 @@ def test_a_table_size_that_is_said_twice_is_heard() -> None:
     world.upstream().send(reply(b"[]"))
     world.run()
     assert client.status(1) == b"200"
+
+
+def test_settings_are_heard_in_the_order_in_which_they_come() -> None:
+    """RFC 9113 6.5.3, RFC 7541 4.2: a table that was of no size for a moment is empty."""
+    world = World()
+    client = FrameClient(world)
+    for number in (1, 3):
+        client.say(client.headers(number))
+        world.upstream().send(reply(b"[]", b"x-a: 1"))
+        world.run()
+        client.say(raw(4, 0, 0, b"\0\1\0\0\0\0" + b"\0\1\0\0\x10\0"))
+    (second,) = client.of(HeadersFrame, 3)
+    assert second.data.startswith(b"\x20\x3f\xe1\x1f")  # 0, then 4096
 
 
 def test_a_smaller_window_in_the_middle_of_a_reply() -> None:

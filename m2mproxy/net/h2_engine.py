@@ -401,7 +401,7 @@ class Engine:
     def _receive_go_away(self, frame: GoAwayFrame) -> list[Event]:
         event = ConnectionTerminated()
         event.error_code = _code(frame.error_code)
-        event.last_stream_id = frame.last_stream_id
+        event.last_stream_id = frame.last_stream_id & MAX_STREAM_ID  # but for the reserved bit
         return [event]
 
     def _receive_push(self, frame: PushPromiseFrame) -> list[Event]:

@@ -350,7 +350,8 @@ def test_a_goaway_keeps_what_waits_and_the_connection() -> None:
     ours = engine(True)
     ours.open(GET, True)
     waiting = ours.output_size()
-    (event,) = ours.receive(GoAwayFrame(0, last_stream_id=1, error_code=99))
+    reserved = 2**31  # to be ignored (RFC 9113 6.8)
+    (event,) = ours.receive(GoAwayFrame(0, last_stream_id=reserved + 1, error_code=99))
     assert isinstance(event, ConnectionTerminated)
     assert (event.last_stream_id, event.error_code) == (1, 99)
     assert ours.output_size() == waiting

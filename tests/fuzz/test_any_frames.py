@@ -25,7 +25,14 @@ BLOCKS = [
     block([(b"x-trailer", b"1")]),
     b"\x82\xff",
 ]
+GZIP = block([(b":status", b"200"), (b"content-encoding", b"gzip")])
 frames = st.one_of(
+    # A reply that cannot be decoded, and what shows it may be its end.
+    st.builds(
+        lambda number, end: raw(1, 4, number, GZIP) + data(number, b"no gzip", end),
+        ids.filter(bool),
+        st.booleans(),
+    ),
     st.builds(raw, st.integers(0, 12), flags, ids, payloads),
     st.builds(raw, st.just(1), st.sampled_from([4, 5]), ids, st.sampled_from(BLOCKS)),
     st.builds(raw, st.just(1), st.just(0), ids, st.sampled_from(BLOCKS).map(lambda b: b[:3])),
@@ -65,7 +72,7 @@ def test_any_frames_from_a_client(sent: bytes, seed: int) -> None:
 @fuzzed
 @given(anything, st.integers(0, 1000), st.booleans())
 def test_any_frames_from_an_upstream(sent: bytes, seed: int, politely: bool) -> None:
-    world = World(randomly(seed), ("1.1", "2"))
+    world = World(randomly(seed), ("1.1", "2"), compression_responses="auto")
     first, second = world.ask(b"1", new=True), world.ask(b"2", new=True)
     end = world.upstreams[0]
     assert isinstance(end, H2Server)

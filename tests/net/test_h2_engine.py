@@ -233,10 +233,17 @@ def test_how_streams_ended_is_forgotten_in_time() -> None:
     for number in range(1, 2101, 2):
         ours.receive(block(number, end=True))
         ours.reset_stream(number, ErrorCodes.CANCEL)
-    assert len(ours._closed) == 1000
+    assert len(ours._closed) == 3 * MAX_STREAMS
     assert not ours._streams
     assert isinstance(ours.receive(block(2099))[0], StreamBroken)
     assert error(ours, block(1)) == ErrorCodes.PROTOCOL_ERROR
+
+
+def test_a_late_answer_to_what_was_given_up_long_ago_costs_nobody_the_connection() -> None:
+    ours = engine(True)
+    for _ in range(4 * MAX_STREAMS):
+        ours.reset_stream(ours.open(GET, True), ErrorCodes.CANCEL)
+    assert isinstance(ours.receive(block(1, OK))[0], StreamBroken)
 
 
 def test_streams_that_are_not_the_peers_to_open_end_the_connection() -> None:

@@ -81,10 +81,15 @@ class Ledger:
         directions = (self.upstream_out, self.upstream_in)
         return sum(each.plain - each.wire for each in directions)
 
+    def anew(self) -> None:
+        """The request goes once more, in a form that is still to be said."""
+        self.upstream_out.coding, self._plain = IDENTITY, None
+        self.why = self.reference = ""
+
     def refused(self, wire: int, status: int) -> None:
         """The upstream refused what was coded: it crossed for nothing, and plain goes after it."""
+        self.anew()
         self.upstream_out.add(wire, 0)
-        self.upstream_out.coding, self._plain = IDENTITY, None
         self.why = f"refused with {status}"
 
     def close(self, sent: int, received: int) -> None:

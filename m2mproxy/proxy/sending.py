@@ -228,4 +228,8 @@ class Sending:
         return upload
 
     def refused(self, response: Response) -> None:
-        self._record.books.refused(self._record.bytes_up, response.status)
+        record = self._record
+        record.books.refused(record.bytes_up, response.status)
+        if record.upload is not None:
+            record.upload.close()
+            record.upload = None  # it is counted, though nothing may go after it

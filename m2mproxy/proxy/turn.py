@@ -106,7 +106,7 @@ class Turn:
         sender, look = self._sender, self._look
         assert sender is not None and look is not None
         edge = self._links.edge(stream.session)
-        self._make_plain(sender.request, len(look.body))
+        self._make_plain(sender, len(look.body))
         if self._is_refused:
             self._why = "refused"
         elif edge is None:
@@ -115,9 +115,11 @@ class Turn:
             await self._encode(sender, edge, look)
         return self
 
-    def _make_plain(self, request: Request, size: int) -> None:
-        request.headers = Headers(self._headers)
-        request.length = size
+    def _make_plain(self, sender: Sender, size: int) -> None:
+        if self._crossing is not None:
+            sender.ledger.anew()
+        sender.request.headers = Headers(self._headers)
+        sender.request.length = size
         self._edge = self._crossing = self.entry = None
 
     async def _encode(self, sender: Sender, edge: Edge, look: Look) -> None:

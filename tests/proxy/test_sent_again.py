@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from edge import JSON, ON, Edge
 from ends import Ask
+from hyperframe.frame import GoAwayFrame
 from test_link import KEY, conversation, crossed
 from world import World
 
@@ -184,3 +185,27 @@ def test_where_a_link_is_lost_and_there_is_no_other_a_turn_goes_as_without_links
         world.call().reply(b"", status=415)
         assert last(world) == (None, turns[1])
     answer(world, ask)
+    assert said(world) == ("identity", "small" if form is None else "refused with 415", "")
+
+
+def said(world: World) -> tuple[str, str, str]:
+    """What the log says of how the last request went: its coding, why, and after what."""
+    ledger = world.ended[-1].ledger
+    assert ledger is not None
+    return ledger.upstream_out.coding, world.ended[-1].why, ledger.reference
+
+
+def test_what_was_refused_is_counted_once_where_nothing_goes_after_it() -> None:
+    turns = [body for body, _ in conversation(3)]
+    world = linked(turns)
+    ask = world.ask(turns[1], PATH, JSON, KEY)
+    call, world.accepting = world.call(), False
+    goaway = GoAwayFrame(0, last_stream_id=call.id).serialize()  # type: ignore[attr-defined]
+    call.connection.send(goaway)  # type: ignore[attr-defined]
+    call.reply(b"", (b"m2m-link", b"miss"), status=409)
+    world.run()
+    world.refuse()
+    world.run()
+    assert ask.status == 502 and said(world) == ("identity", "refused with 409", "")
+    ledger = world.ended[-1].ledger
+    assert ledger is not None and ledger.upstream_out.wire == len(call.body)

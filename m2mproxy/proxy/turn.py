@@ -189,6 +189,8 @@ class Turn:
 
     def settle(self) -> None:
         """See `Upload`. What is left is for the reply."""
+        if self._pump is not None:
+            self._pump.forget()
         self._headers = Headers()
         self._sender = self._crossing = self._look = self._pump = None
 

@@ -4,6 +4,7 @@ which it went the first time, and each reason."""
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
@@ -209,3 +210,15 @@ def test_what_was_refused_is_counted_once_where_nothing_goes_after_it() -> None:
     assert ask.status == 502 and said(world) == ("identity", "refused with 409", "")
     ledger = world.ended[-1].ledger
     assert ledger is not None and ledger.upstream_out.wire == len(call.body)
+
+
+def test_a_turn_that_is_answered_before_it_has_gone_is_not_held_to_go_again() -> None:
+    world = linked([next(conversation(1))[0]])
+    call = world.call()
+    call.connection.keeps_reading = False  # type: ignore[attr-defined]
+    text = random.Random(1).randbytes(100_000).hex()
+    world.ask(json.dumps({"messages": [{"role": "user", "content": text}]}).encode(), PATH, JSON)
+    world.call().respond(200, JSON, (b"m2m-link", b"have"))
+    world.run()
+    [exchange] = world.proxy._exchanges
+    assert exchange.upload is not None and not exchange.upload.can_replay

@@ -260,7 +260,7 @@ class Guard:
         """What was counted. A finding counts once a request."""
         findings: dict[str, dict[str, int]] = {}
         for (category, source), count in sorted(self.findings.items()):
-            findings.setdefault(category, {})[source] = count
+            findings.setdefault(str(category), {})[source] = count  # an enum is no key of JSON
         return {
             "scanned": self.scanned,
             "flagged": self.flagged,

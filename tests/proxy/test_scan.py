@@ -18,6 +18,7 @@ from m2mproxy.guard.finding import Category
 from m2mproxy.guard.scanner import PER_TEXT, Scanner
 from m2mproxy.http.faults import ClientGone
 from m2mproxy.proxy.exchange import Exchange
+from m2mproxy.proxy.reply import json_reply
 
 PAIRS = [(a, b) for a in ("1.1", "2") for b in ("1.1", "2")]
 EACH_PAIR = pytest.mark.parametrize("pair", PAIRS, ids="-".join)
@@ -507,6 +508,13 @@ def test_the_report_counts_requests_and_findings() -> None:
     assert world.guard is not None
     world.guard.reset()
     assert report(world)["scanned"] == 0 and report(world)["findings"] == {}
+
+
+def test_the_report_of_findings_can_be_sent() -> None:
+    world = guarded()
+    ask(world, BAD)
+    _, body = json_reply(200, report(world))
+    assert json.loads(body)["findings"] == {"prompt_injection": {"ignore": 1}}
 
 
 def test_without_a_scanner_nothing_is_looked_at() -> None:

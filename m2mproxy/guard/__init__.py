@@ -19,7 +19,7 @@ it, and which of them are new.
 Then the new texts, in windows of 700 characters that overlap: most of them are passed over.
 
     scorer       texts to findings: which windows are read, and what the model says of them
-    model        what words, pairs, runs of characters, rules and forms count; its data
+    model        what words, pairs, rules and forms count; its data
     gate         a smaller model, which decides by words alone which windows are read
     coded        what is under the codes in a window, such as a key: a text, or nothing
     hiding       windows that the gate's words say nothing of: coded, escaped, unseen, spelt
@@ -39,7 +39,7 @@ What these work with.
     words        folded text as words, and its form
     fold         one spelling for all ways to write the same letters
     windows      where windows begin
-    grams        words, pairs of words and runs of characters, hashed; tables of their weights
+    grams        words and pairs of them, side by side or around one, hashed; their weights
     counts       how often bytes are in a long text
     batches      as many in a row as come to a size
     finding      what was noticed in a text: category, score, place

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from m2mproxy.config import printable
 from m2mproxy.net.certificate import Certificate, FileFault
 from m2mproxy.net.tls import ClientTls, ServerTls
 from m2mproxy.service.log import Log
@@ -39,7 +40,7 @@ class Renewal:
     def report(self) -> dict[str, float]:
         """When each file's certificate expires, in seconds since 1970."""
         known = [each for leg in self._legs for each in leg.certificates]
-        return {each.path: each.expires.timestamp() for each in known}
+        return {printable(each.path): each.expires.timestamp() for each in known}
 
     def start(self) -> None:
         """Say what is there, and watch it."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +15,7 @@ from certificates import Authority
 
 from m2mproxy.net.certificate import Pair
 from m2mproxy.net.tls import ClientTls, ServerTls
+from m2mproxy.proxy.reply import json_reply
 from m2mproxy.service import renewal
 from m2mproxy.service.log import Log
 from m2mproxy.service.renewal import Renewal
@@ -104,6 +107,16 @@ def test_one_leg_does_not_hold_up_the_other(
     trusted.write_bytes(authority.cert)
     loop.turn()
     assert log.taken() == [f"info: {trusted} reloaded"]
+
+
+def test_the_report_can_be_sent_whatever_a_file_is_called(
+    loop: Loop, log: Lines, authority: Authority, tmp_path: Path
+) -> None:
+    name = os.fsdecode(b"\xff.pem")
+    path = authority.issue("a.test").save_as_one(tmp_path / name)
+    built = watching(loop, log, ServerTls([Pair(path)]))
+    _, body = json_reply(200, built.report())
+    assert list(json.loads(body)) == [str(tmp_path / "\\udcff.pem")]
 
 
 def test_without_files_there_is_nothing_to_do(loop: Loop, log: Lines) -> None:

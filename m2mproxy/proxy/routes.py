@@ -6,7 +6,7 @@ something outside of them (dot segments) is refused, for the operator's key may 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from m2mproxy.http.faults import ClientFault, WrongMethod
@@ -102,11 +102,8 @@ class Routes:
         local = self._local.get(request.path)
         if local is not None:
             return _allowed(local, request)
-        raise ClientFault(
-            404,
-            "unknown_path",
-            "unknown path: this proxy has /v1/... (a base_url ends in /v1), /health and /stats",
-        )
+        has = ", ".join(["/v1/... (a base_url ends in /v1)", *_outside(self._local)])
+        raise ClientFault(404, "unknown_path", f"unknown path: this proxy has {has}")
 
     def _is_extra(self, target: bytes) -> bool:
         return target.partition(b"?")[0] == _ALIAS or self.upstream.router.is_native(target)
@@ -126,9 +123,14 @@ class OwnRoutes:
         """
         local = self._local.get(request.path)
         if local is None:
-            known = ", ".join(path.decode() for path in self._local)
-            raise ClientFault(404, "unknown_path", f"unknown path: this address has {known}")
+            has = ", ".join(_outside(self._local))
+            raise ClientFault(404, "unknown_path", f"unknown path: this address has {has}")
         return _allowed(local, request)
+
+
+def _outside(local: Iterable[bytes]) -> list[str]:
+    """Those of our own paths that are no part of the API."""
+    return [path.decode() for path in local if not path.startswith(b"/v1/")]
 
 
 def _allowed(local: LocalRoute, request: Request) -> LocalRoute:

@@ -62,7 +62,9 @@ def test_the_real_program_asks(start: Any, method: str) -> None:
 
 def test_figures_can_be_for_nobody(start: Any) -> None:
     program = start(NOWHERE, env={**os.environ, "M2M_STATS_ACCESS": "off"})
-    assert program.get("/stats")[1]["error"]["code"] == "unknown_path"
+    error = program.get("/stats")[1]["error"]
+    assert error["code"] == "unknown_path"
+    assert error["message"].endswith("(a base_url ends in /v1), /health, /health/ready")
     assert program.get("/metrics")[0] == program.get("/stats/reset", "POST")[0] == 404
     assert program.get("/health")[0] == 200
 

@@ -23,7 +23,6 @@ _weight = re.compile(r"[01](?:\.[0-9]{0,3})?").fullmatch
 _is_version_1 = re.compile(r'"?1\.[0-9]+\.[0-9]+"?').fullmatch
 
 
-
 class Sample(NamedTuple):
     """One line: its value, its labels, and what it adds to the name of its family."""
 

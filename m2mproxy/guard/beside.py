@@ -15,6 +15,7 @@ from collections.abc import Callable
 _SIZE = 8
 """Bytes that say how many follow."""
 _PR_SET_PDEATHSIG = 1
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def beside(work: Callable[[], bytes]) -> bytes:
@@ -25,10 +26,14 @@ def beside(work: Callable[[], bytes]) -> bytes:
 def _beside(work: Callable[[], bytes]) -> bytes:
     """Nothing if it fails there."""
     reading, writing = os.pipe()
-    ours, pid = os.getpid(), os.fork()
+    ours = os.getpid()
+    # What the handler of a signal raises within `fork`, Python drops.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    pid = os.fork()
     if not pid:
         failed = 1
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             os.close(reading)
             _end_with(ours)
             made = work()
@@ -39,6 +44,7 @@ def _beside(work: Callable[[], bytes]) -> bytes:
             os._exit(failed)
     os.close(writing)
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         with open(reading, "rb") as pipe:
             # Of so many bytes: a buffer that grows leaves holes.
             size = int.from_bytes(pipe.read(_SIZE), "big")

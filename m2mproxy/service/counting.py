@@ -37,6 +37,7 @@ _ANSWER = struct.Struct(">IBQQ")
 _KNOWN, _EXACT = 1, 2  # of the input; of the output, two bits higher
 _FAILED = 1 << 4
 _LONGEST_NAME = 1000
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class SupportsRead(Protocol):
@@ -71,16 +72,20 @@ def start(counter: TokenCounter) -> Helper:
     # its number could be another program's, which `end` would kill.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     ours, theirs = socket.socketpair()
+    # What the handler of a signal raises within `fork`, Python drops.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         ours.setblocking(False)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _STEP)  # what one call copies
         return Helper(ours, pid)
     try:
         ours.close()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # it ends when we do, by the socket's end
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.nice(19)
         with theirs, theirs.makefile("rb", _STEP) as jobs:
             serve(jobs, theirs.sendall, counter)

@@ -237,6 +237,29 @@ def test_a_signal_during_the_start_is_told(
     assert process.returncode == (1 if check else 0)
 
 
+# A program that is told to end in the middle of each fork: Python drops what is raised there.
+HIT_AS_IT_FORKS = """
+import os, signal, sys
+os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGTERM))
+from m2mproxy.cli.daemon import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    "section",
+    ["[proxy.security]\nenabled = true", "[tokens]\ncount = 'all'"],
+    ids=["rules", "counting"],
+)
+def test_a_signal_within_a_fork_ends_the_start(tmp_path: Path, section: str) -> None:
+    config = tmp_path / "m2m.toml"
+    config.write_text(f"[proxy]\nupstream = '{NOWHERE}'\nlisten = '127.0.0.1:0'\n{section}\n")
+    argv = [sys.executable, "-c", HIT_AS_IT_FORKS, "--config", str(config)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS)
+    assert done.stderr == "m2mproxy: info: stopped by SIGTERM while it started\n"
+    assert done.returncode == 0
+
+
 def test_a_signal_while_the_scanner_is_made_is_told_as_the_log_is(tmp_path: Path) -> None:
     config = tmp_path / "m2m.toml"
     config.write_text(

@@ -73,8 +73,9 @@ def test_a_client_that_leaves_is_noticed_by_the_upstream(start_proxy: Any, leave
         assert noticed.wait(5)
 
 
-def test_a_stalled_client_holds_the_upstream_at_a_few_hundred_kib(start_proxy: Any) -> None:
-    """Counted at the upstream: what it could write before it was made to wait."""
+def test_a_stalled_client_holds_the_upstream(start_proxy: Any) -> None:
+    """Counted at the upstream, of 100 MB: what it could write before it was made to wait. Most of
+    that is in the kernel's buffers, which grow by themselves on a busy machine."""
     written = 0
     stalled = threading.Event()
 
@@ -95,7 +96,7 @@ def test_a_stalled_client_holds_the_upstream_at_a_few_hundred_kib(start_proxy: A
         client = ask(program.url, GET, receive_buffer=32 * 1024)
         assert stalled.wait(15)
         assert client.recv(5) == b"HTTP/"
-    assert written < 1_000_000
+    assert written < 8_000_000
 
 
 def test_a_413_reaches_a_client_that_is_still_uploading(start_proxy: Any) -> None:

@@ -232,7 +232,7 @@ class Table:
     def __init__(self, weights: bytes, step: float) -> None:
         """Raises ValueError if there is not one byte for each bucket."""
         if len(weights) not in (BUCKETS, MORE_BUCKETS):
-            raise ValueError(f"{len(weights)} weights, not {BUCKETS}")
+            raise ValueError(f"{len(weights)} weights, not {BUCKETS} or {MORE_BUCKETS}")
         self._weights = np.frombuffer(weights, np.int8)
         self._held = memoryview(weights).cast("b")
         self.step = step

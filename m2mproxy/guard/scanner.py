@@ -299,7 +299,7 @@ class Scan:
     """
 
     __slots__ = (
-        *("_slices", "_highest", "_looked", "_parts", "_scanner"),
+        *("_highest", "_looked", "_parts", "_scanner", "_slices"),
         *("blocks", "cached", "found", "model", "new", "work"),
     )
 

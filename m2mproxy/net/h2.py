@@ -75,7 +75,7 @@ class H2:
     _handlers: ClassVar[dict[type[Event], Callable[[Any, Any], None]]]
 
     def __init_subclass__(cls) -> None:
-        # What a role does not handle the engine does not bring it: a response to a server.
+        # What a role does not handle the engine does not bring to it: to a server no response.
         cls._handlers = {
             event: getattr(cls, name) for event, name in _HANDLERS.items() if hasattr(cls, name)
         }

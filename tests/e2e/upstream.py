@@ -51,6 +51,18 @@ class Upstream:
             pass  # the proxy refused it or left, which is what some tests are about
 
 
+def half_at_first(go_on: socket.socket) -> Serve:
+    """Answers "a" of "ab", and the rest when something comes by `go_on`."""
+
+    def serve(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\na")
+        go_on.recv(1)
+        connection.sendall(b"b")
+
+    return serve
+
+
 def read_head(connection: socket.socket) -> bytes:
     """A request up to its empty line, and what came with it."""
     data = b""

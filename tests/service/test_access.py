@@ -17,7 +17,7 @@ from m2mproxy.http.message import Request
 from m2mproxy.proxy.routes import Asked
 from m2mproxy.service.access import check
 
-from upstream import Upstream, ask, read_all, read_head  # isort: skip (program finds it)
+from upstream import Upstream, ask, half_at_first, read_all  # isort: skip (program finds it)
 
 OWN = ("/stats", "/metrics", "/health", "/health/ready")
 
@@ -121,13 +121,7 @@ def test_figures_can_be_read_when_there_is_no_room_for_clients(start: Any) -> No
 def test_figures_can_be_read_while_it_stops(start: Any) -> None:
     told, go_on = socket.socketpair()
 
-    def slowly(connection: socket.socket) -> None:
-        read_head(connection)
-        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\na")
-        go_on.recv(1)
-        connection.sendall(b"b")
-
-    with Upstream(slowly) as upstream:
+    with Upstream(half_at_first(go_on)) as upstream:
         program = start(upstream.url, env={**os.environ, "M2M_STATS_LISTEN": "127.0.0.1:0"})
         own = own_address(program)
         client = ask(program.url, b"GET /v1/x HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")

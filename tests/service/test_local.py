@@ -13,7 +13,13 @@ from program import NOWHERE, SECONDS
 
 from m2mproxy import __version__
 
-from upstream import Upstream, ask, read_all, read_head  # isort: skip (program finds it)
+from upstream import (  # isort: skip (program finds it)
+    Upstream,
+    ask,
+    half_at_first,
+    read_all,
+    read_head,
+)
 
 
 def hello(connection: socket.socket) -> None:
@@ -170,13 +176,7 @@ def test_asking_for_figures_and_health_is_no_traffic(start: Any) -> None:
 def test_an_open_stream_is_seen(start: Any) -> None:
     asked, go_on = socket.socketpair()
 
-    def slowly(connection: socket.socket) -> None:
-        read_head(connection)
-        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\na")
-        go_on.recv(1)
-        connection.sendall(b"b")
-
-    with Upstream(slowly) as upstream:
+    with Upstream(half_at_first(go_on)) as upstream:
         program = start(upstream.url)
         client = ask(program.url, b"GET /v1/x HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
         while b"\r\n\r\na" not in (client.recv(65536)):

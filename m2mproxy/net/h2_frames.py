@@ -113,8 +113,8 @@ class FrameReader:
     """Cuts a peer's bytes into frames; HEADERS come with their CONTINUATIONs joined."""
 
     __slots__ = (
-        "_block", "_block_of", "_block_size", "_budget", "_header_bytes", "_in_pieces", "_left",
-        "_of", "_rest", "_started",
+        "_block", "_block_of", "_block_size", "_blocks", "_budget", "_header_bytes", "_in_pieces",
+        "_left", "_of", "_rest", "_started",
     )
 
     def __init__(self, budget: FrameBudget, header_bytes: int, in_pieces: bool) -> None:
@@ -132,11 +132,12 @@ class FrameReader:
         self._block: list[bytes] = []
         self._block_of = (0, False)
         self._block_size = 0
+        self._blocks = 0  # that came in more than one frame, this one included
 
     @property
-    def in_block(self) -> bool:
-        """Whether a header block has begun and not ended."""
-        return bool(self._block)
+    def block(self) -> int:
+        """The number of the header block that has begun and not ended; 0 for none."""
+        return self._blocks if self._block else 0
 
     def feed(self, data: bytes) -> Iterator[AnyFrame]:
         """The frames that are complete now.
@@ -213,6 +214,7 @@ class FrameReader:
             self._block = [frame.data]
             self._block_of = (frame.stream_id, "END_STREAM" in frame.flags)
             self._block_size = len(raw)
+            self._blocks += 1
             return None
         return frame
 

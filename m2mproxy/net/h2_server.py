@@ -73,9 +73,9 @@ class H2Server(H2):
                 self.fail(ErrorCodes.PROTOCOL_ERROR, "what was sent is not HTTP/2")
                 return
             self._preface, data = self._preface[size:], data[size:]
-        in_block = self._frames.in_block
+        block = self._frames.block
         super().received(data)
-        if self._frames.in_block is not in_block:
+        if self._frames.block != block:
             self._begun = self._loop.time()
             self._look()
 
@@ -266,7 +266,7 @@ class H2Server(H2):
         """Set the deadline: soon while somebody may be slow, late while nothing is under way."""
         if self._closing:
             return
-        if self._frames.in_block or self._uploads or self._goodbye or self._flushing():
+        if self._frames.block or self._uploads or self._goodbye or self._flushing():
             # Never later than it is set: a busy connection would put it off for ever.
             soon, when = self._loop.time() + _LOOK_EVERY, self._deadline.when
             if when is None or when > soon:
@@ -287,10 +287,10 @@ class H2Server(H2):
             super()._expired()
             return
         now = self._loop.time()
-        if self._frames.in_block and now > self._begun + self._timeouts.header:
+        if self._frames.block and now > self._begun + self._timeouts.header:
             self.fail(ErrorCodes.ENHANCE_YOUR_CALM, "a header section did not arrive in time")
             return
-        if not self._streams and not self._frames.in_block:
+        if not self._streams and not self._frames.block:
             self._engine.go_away(self._engine.highest_inbound_stream_id)
             self._close()
             return

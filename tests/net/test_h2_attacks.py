@@ -324,6 +324,22 @@ def test_a_header_block_that_does_not_end_in_time() -> None:
     assert world.proxy.connections == 0
 
 
+@pytest.mark.parametrize("seconds", [9, 11])
+def test_a_header_block_has_its_time_and_no_more_where_it_begins_as_another_ends(
+    seconds: int,
+) -> None:
+    world = World(timeouts_header=10)
+    client = FrameClient(world)
+    first, second = client.headers(1)[9:], client.headers(3)[9:]
+    client.say(raw(1, 1, 1, first[:1]))
+    world.advance(9)
+    client.say(raw(9, 4, 1, first[1:]) + raw(1, 1, 3, second[:1]))
+    world.advance(seconds)
+    assert client.goaway == (CALM if seconds > 10 else None)
+    client.say(raw(9, 4, 3, second[1:]))
+    assert len(world.upstreams) == (1 if seconds > 10 else 2)
+
+
 def test_an_hpack_bomb() -> None:
     """One large entry in the table, referred to thousands of times."""
     world = World()

@@ -187,7 +187,7 @@ class H2Client(H2):
         self._used = self._used or (stream.ended_in and stream.ended_out)
         if self.is_usable:
             self._owner.idle(self)
-        elif not self.streams and self._ending:
+        elif not self.streams and (self._ending or not self._most):
             self._close()
 
     def give_up(self, stream: H2Stream) -> None:
@@ -243,6 +243,9 @@ class H2Client(H2):
 
     def _on_settings(self, event: RemoteSettingsChanged) -> None:
         self._most = min(self._engine.peer.most_streams, MAX_STREAMS)
+        if not (self._most or self.streams):
+            self._close()  # it may mean that for a moment, but its place is better used than kept
+            return
         super()._on_settings(event)
         if self._known and self.is_usable:
             self._owner.idle(self)

@@ -109,6 +109,28 @@ def test_requests_that_wait_go_out_once_the_upstream_takes_more() -> None:
     assert [call.body for call in world.calls] == [b"0", b"1", b"2", b"3"]
 
 
+@pytest.mark.parametrize("when", ["at rest", "at work", "at the start"])
+def test_a_connection_that_takes_no_streams_at_all_leaves_its_place(when: str) -> None:
+    world = World(pair=PAIR, limits_upstream_connections=1)
+    first = world.ask(b"1")
+    if when == "at rest":
+        world.call().reply(b"ok")
+        world.run()
+    say(world, settings(MAX_CONCURRENT_STREAMS=0))
+    if when == "at the start":
+        say(world, rst(1, 7))
+    elif when == "at work":
+        assert not world.upstreams[0].is_gone
+        world.call().reply(b"ok")
+        world.run()
+    assert world.upstreams[0].is_gone
+    last = first if when == "at the start" else world.ask(b"2")
+    world.call().reply(b"ok")
+    world.run()
+    assert (first.body, last.body, len(world.upstreams)) == (b"ok", b"ok", 2)
+    assert world.at_rest
+
+
 def test_a_connection_has_our_own_number_of_streams_where_the_upstream_takes_more() -> None:
     world = World(pair=PAIR, limits_upstream_connections=1)
     world.upstream_settings = {3: 10 * MAX_STREAMS}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar
 
 from h2.errors import ErrorCodes
@@ -152,9 +153,17 @@ class H2Client(H2):
         if ended:
             stream.ended_in = True
             stream.body.end()
+        elif response.length == 0:
+            self._turn.later(partial(self._nothing_follows, stream))
         stream.length = response.length
         stream.head.set(response)
         self._settle(stream)
+
+    def _nothing_follows(self, stream: H2Stream) -> None:
+        """The response is its head. Its end is not waited for, unless it came at once: a client has
+        all that it asked for."""
+        if not (stream.over or stream.ended_in):
+            stream.body.end()
 
     def _on_informational(self, event: InformationalResponseReceived) -> None:
         stream = self._streams.get(event.stream_id)

@@ -487,8 +487,8 @@ def test_a_body_where_there_is_none_breaks_only_its_stream(status: bytes) -> Non
     world = World(pair=PAIR)
     ask, other = world.ask(b"{}"), world.ask(b"{}", new=True)
     world.call()
-    say(world, head([(b":status", status), (b"content-length", b"5")]))
-    say(world, data(1, b"hello", end=True))
+    body = data(1, b"hello", end=True)
+    say(world, head([(b":status", status), (b"content-length", b"5")]) + body)
     assert (ask.status, ask.body) == (int(status), b"")
     assert code(world) == "upstream_protocol_error"
     say(world, head(OK, 3, end=True))
@@ -496,16 +496,41 @@ def test_a_body_where_there_is_none_breaks_only_its_stream(status: bytes) -> Non
     assert world.at_rest
 
 
-@pytest.mark.parametrize("status", [b"204", b"304"])
-def test_the_end_of_a_response_without_body_may_come_after_its_head(status: bytes) -> None:
-    world = World(pair=PAIR)
-    ask = world.ask(b"{}")
+BODILESS = {
+    "HEAD": (b"HEAD", [*OK, (b"content-length", b"5")]),
+    "204": (b"POST", [(b":status", b"204")]),
+    "304": (b"GET", [(b":status", b"304"), (b"content-length", b"5")]),
+    "a length of 0": (b"GET", [*OK, (b"content-length", b"0")]),
+}
+
+
+@pytest.mark.parametrize("kind", BODILESS)
+@pytest.mark.parametrize("pair", [PAIR, ("2", "2")])
+def test_a_response_without_body_is_complete_with_its_head(pair: Any, kind: str) -> None:
+    world = World(pair=pair)
+    method, fields = BODILESS[kind]
+    ask = world.ask(method=method)
     world.call()
-    say(world, head([(b":status", status), (b"content-length", b"5")]))
-    say(world, data(1, end=True))
-    assert ask.status == int(status)
+    say(world, head(fields))
+    assert ask.complete
+    assert world.at_rest
+    assert world.ended[-1].fault is None
+    late = world.ask(method=method)
+    say(world, data(1, b"hello", end=True) + head(fields, 3, end=True))
+    assert late.complete
+    assert len(world.upstreams) == 1
+
+
+@pytest.mark.parametrize("kind", BODILESS)
+def test_the_end_of_a_response_without_body_may_come_after_its_head(kind: str) -> None:
+    world = World(pair=PAIR)
+    method, fields = BODILESS[kind]
+    ask = world.ask(method=method)
+    call = world.call()
+    say(world, head(fields) + data(1, end=True))
     assert ask.complete
     assert world.ended[-1].fault is None
+    assert call.reset is None
 
 
 @pytest.mark.parametrize("frames", [b"", window(3, 1000)], ids=["nothing", "room for its body"])

@@ -1,7 +1,7 @@
 """Who may use what is not for everyone: the figures, and the endpoints for people.
 
 The one rule: a request is from this machine only if its connection is, and nothing in it says that
-somebody passed it on.
+somebody passed it on. What changes something is not for pages of other sites, wherever they are.
 """
 
 from __future__ import annotations
@@ -23,6 +23,20 @@ def check(who: str, asked: Asked, key: str) -> None:
     if who == "loopback" and not _is_from_here(asked):
         message = f"this path is for clients on the same machine, unless {key} says otherwise"
         raise ClientFault(403, "loopback_only", message)
+
+
+def check_page(asked: Asked) -> None:
+    """Let a request pass unless it was made by a page of another site, in whoever's browser:
+    browsers name a page's origin with every POST, and nobody else does (RFC 6454 7.3).
+
+    Raises:
+        ClientFault: 403.
+    """
+    own = asked.request.authority.lower()
+    for origin in asked.request.headers.values_of(b"origin"):
+        if origin.lower().partition(b"://")[2] != own:
+            message = "this path is not for pages of other sites"
+            raise ClientFault(403, "cross_origin", message)
 
 
 def _is_from_here(asked: Asked) -> bool:

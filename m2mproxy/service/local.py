@@ -12,7 +12,7 @@ from m2mproxy.http.message import Response
 from m2mproxy.proxy.reply import json_reply, whole_reply
 from m2mproxy.proxy.routes import Asked, LocalRoute, UpstreamRoute
 from m2mproxy.service import exposition
-from m2mproxy.service.access import check
+from m2mproxy.service.access import check, check_page
 from m2mproxy.service.metrics import families
 
 Reply = tuple[Response, bytes]
@@ -80,5 +80,6 @@ class Endpoints:
 
     async def _reset(self, asked: Asked) -> Reply:
         check(self._who, asked, _KEY)
+        check_page(asked)
         self._reset_stats()
         return json_reply(200, {"status": "reset"})

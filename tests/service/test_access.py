@@ -15,7 +15,7 @@ from m2mproxy.http.faults import ClientFault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request
 from m2mproxy.proxy.routes import Asked
-from m2mproxy.service.access import check
+from m2mproxy.service.access import check, check_page
 
 from upstream import Upstream, ask, half_at_first, read_all  # isort: skip (program finds it)
 
@@ -49,6 +49,32 @@ def test_others_do_not(client: str) -> None:
 def test_what_was_passed_on_for_somebody_is_not_from_here(name: bytes) -> None:
     assert not passes("loopback", "127.0.0.1:1", (name, b"192.0.2.1"))
     assert passes("on", "127.0.0.1:1", (name, b"192.0.2.1"))
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [b"null", b"", b"https://example.com", b"http://localhost:3000", b"http://h:81", b"http://h2"],
+)
+def test_what_a_page_of_another_site_asks_is_refused(origin: bytes) -> None:
+    fields = Headers([(b"origin", origin)])
+    with pytest.raises(ClientFault) as caught:
+        check_page(Asked(Request(b"POST", b"/stats/reset", b"h", fields), b"", "127.0.0.1:1"))
+    assert (caught.value.status, caught.value.code) == (403, "cross_origin")
+
+
+@pytest.mark.parametrize("fields", [[], [(b"origin", b"http://h")], [(b"origin", b"https://H")]])
+def test_what_no_page_asks_or_one_of_this_site_passes(fields: Any) -> None:
+    headers = Headers(fields)
+    check_page(Asked(Request(b"POST", b"/stats/reset", b"h", headers), b"", "127.0.0.1:1"))
+
+
+def test_the_real_program_resets_nothing_for_pages_of_other_sites(start: Any) -> None:
+    program = start(NOWHERE)
+    head = "POST /stats/reset HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: 0\r\n"
+    answer = read_all(ask(program.url, f"{head}origin: https://example.com\r\n\r\n".encode()))
+    assert answer.startswith(b"HTTP/1.1 403 ") and b"cross_origin" in answer
+    answer = read_all(ask(program.url, f"{head}\r\n".encode()))
+    assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("method", ["GET /stats", "GET /metrics", "POST /stats/reset"])

@@ -10,6 +10,7 @@ the pool: who asked for it may be long gone.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
@@ -17,7 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from m2mproxy.http.faults import Fault, TooLate, UpstreamFault
+from m2mproxy.http.faults import Busy, Fault, TooLate, UpstreamFault
 from m2mproxy.http.message import Origin
 from m2mproxy.net.connection import Owner, Runtime
 from m2mproxy.net.h1_client import H1Client
@@ -30,6 +31,9 @@ Report = Callable[[Client | Fault], None]
 
 # Seconds that an address has to answer before the next one is tried beside it (RFC 8305 8).
 _HEAD_START = 0.25
+
+# No more files for this process, or for the whole system.
+_NO_FILES = (errno.EMFILE, errno.ENFILE)
 
 # What TLS is asked to negotiate for each choice of version (RFC 7301).
 ALPN = {"auto": ["h2", "http/1.1"], "1.1": ["http/1.1"], "2": ["h2"]}
@@ -79,11 +83,7 @@ class Dialler:
             what = "TLS connection" if origin.scheme == "https" else "connection"
             late = f"no {what} to {origin} within {self._timeouts.connect:g} s"
             outcome = TooLate("connect", late)
-        except socket.gaierror as error:
-            outcome = UpstreamFault(
-                "resolve", f"the name {origin.host} was not resolved: {error.strerror}"
-            )
-        except OSError as error:  # ssl.SSLError is one
+        except OSError as error:  # socket.gaierror and ssl.SSLError are, too
             outcome = _refusal(origin, error)
         except Exception:  # a bug, but whoever waits for this dial has no other deadline
             report(Fault("an error inside the proxy"))
@@ -118,7 +118,7 @@ class Dialler:
 
     async def _reached(self, origin: Origin) -> tuple[socket.socket, float]:
         """A connection to the first address that answers, and the seconds in which it did."""
-        found = await self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+        found = await self._resolved(origin)
         under_way: set[asyncio.Task[tuple[socket.socket, float]]] = set()
         error: BaseException | None = None
         try:
@@ -141,6 +141,16 @@ class Dialler:
                 task.cancel()
                 task.add_done_callback(_close)  # it may have been done
         raise error or socket.gaierror(socket.EAI_NONAME, "it has no address")
+
+    async def _resolved(self, origin: Origin) -> list[Any]:
+        """The addresses of an origin."""
+        try:
+            return await self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+        except OSError:
+            # Without files the system finds no names either, and says that, or something else: what
+            # is the matter shows when one is opened.
+            socket.socket().close()
+            raise
 
     async def _attempt(self, family: int, address: Any) -> tuple[socket.socket, float]:
         sock, begun = socket.socket(family, socket.SOCK_STREAM), time.monotonic()
@@ -165,7 +175,12 @@ def _close(task: asyncio.Task[tuple[socket.socket, float]]) -> None:
         task.result()[0].close()
 
 
-def _refusal(origin: Origin, error: OSError) -> UpstreamFault:
+def _refusal(origin: Origin, error: OSError) -> Fault:
+    if error.errno in _NO_FILES:
+        return Busy("out_of_files", "the proxy has as many open files as it may have")
+    if isinstance(error, socket.gaierror):
+        reason = f"the name {origin.host} was not resolved: {error.strerror}"
+        return UpstreamFault("resolve", reason)
     if isinstance(error, ssl.SSLError):
         reason = getattr(error, "verify_message", "") or error.reason or str(error)
         reason = reason.partition(" (_ssl.c")[0]

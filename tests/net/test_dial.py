@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import os
+import resource
 import shutil
 import socket
 import ssl
@@ -166,6 +168,32 @@ def test_a_name_that_does_not_resolve() -> None:
     assert isinstance(fault, UpstreamFault)
     assert fault.code == "upstream_not_resolved"
     assert "no-such-name.invalid" in fault.message
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-name.invalid"])
+def test_a_lack_of_files_is_not_said_to_be_the_upstreams(host: str) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def run(origin: Origin) -> Fault:
+        bed = Bed()
+        files = [os.dup(0)]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files[0] + 1, hard))
+        try:
+            with suppress(OSError):
+                while True:
+                    files.append(os.dup(0))
+            with pytest.raises(Fault) as caught:
+                await bed.get(origin)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for file in files:
+                os.close(file)
+        await bed.closed(origin)
+        return caught.value
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        fault = runner.run(run(Origin("http", host, free_port())))
+    assert (fault.status, fault.code) == (503, "out_of_files")
 
 
 def close(connection: socket.socket) -> None:

@@ -105,11 +105,6 @@ class Pump:
         """Whether there is no room for more where it goes."""
         return self._out is not None and not self._out.gate.is_open
 
-    @property
-    def can_replay(self) -> bool:
-        """Whether all that passed is still held."""
-        return self._kept is not None
-
     def halt(self) -> bool:
         """Move nothing more until `start`: where this goes nobody takes it, and what is lost there
         has to be kept. Whether all that passed is still held."""

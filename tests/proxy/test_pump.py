@@ -142,11 +142,11 @@ def test_once_it_is_stopped_nothing_moves_and_nothing_is_kept(how: str) -> None:
     bed.pump.tap = lambda _: None
     bed.body.feed(b"x")
     bed.start()
-    assert bed.pump.is_held and bed.pump.can_replay
+    assert bed.pump.is_held
     getattr(bed.pump, how)()
     assert bed.body.on_change is None
     assert not bed.out.gate._waiters
-    assert (bed.pump.is_held, bed.pump.can_replay, bed.pump.tap) == (False, False, None)
+    assert (bed.pump.is_held, bed.pump.halt(), bed.pump.tap) == (False, False, None)
     bed.body.feed(b"y")
     bed.body.end()
     bed.out.gate.open()
@@ -191,9 +191,9 @@ def test_how_much_is_kept_for_a_second_time(keep: int, sizes: list[int], can: bo
     bed = Bed(keep=keep).start()
     for size in sizes:
         bed.body.feed(b"x" * size)
-    assert bed.pump.can_replay is can
+    assert bed.pump.halt() is can
     bed.pump.forget()
-    assert not bed.pump.can_replay
+    assert not bed.pump.halt()
 
 
 def test_a_second_time_begins_with_what_passed_and_goes_on() -> None:

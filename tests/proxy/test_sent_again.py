@@ -221,4 +221,4 @@ def test_a_turn_that_is_answered_before_it_has_gone_is_not_held_to_go_again() ->
     world.call().respond(200, JSON, (b"m2m-link", b"have"))
     world.run()
     [exchange] = world.proxy._exchanges
-    assert exchange.upload is not None and not exchange.upload.can_replay
+    assert exchange.upload is not None and not exchange.upload.halt()

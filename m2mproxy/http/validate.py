@@ -36,7 +36,7 @@ _TRAPS = {
     "fold": "a folded header line",
     "space": "white space before the colon of a header",
 }
-# Fields that are not counted, up to a number: a request passes four instances at most.
+# Fields that are not counted, up to a number and size: a request passes four instances at most.
 _ADDED = CREDENTIALS | frozenset(
     (
         b"accept-encoding",
@@ -52,7 +52,9 @@ _ADDED = CREDENTIALS | frozenset(
         b"via",
     )
 )
-_MOST_ADDED = 64
+_MOST_ADDED, MOST_ADDED_BYTES = 64, 8 * 1024
+# RFC 9113 6.5.2: what counts for a field beside its name and value.
+_ENTRY = 32
 # A reader that merges trailers into the head would frame or route the message by these.
 _NOT_IN_TRAILERS = frozenset((b"content-length", b"host", b"trailer", b"transfer-encoding"))
 # One path segment that a server may resolve away: "." or "..", plain or percent-encoded. Some
@@ -100,6 +102,31 @@ def check_count(number: int, names: Iterable[bytes], most: int) -> None:
     is_more = number > most + _MOST_ADDED
     if is_more or sum(name not in _ADDED and name[:1] != b":" for name in names) > most:
         raise Malformed(f"more than {most} header fields", 431)
+
+
+def check_bytes(fields: Iterable[Field], most: int) -> None:
+    """Refuse fields of which the names and values have more than `most` bytes, without those that
+    `check_count` does not count and up to MOST_ADDED_BYTES of these. It is asked of a head only
+    that has more as its own version counts, so that what one instance takes the next one takes,
+    whatever each of them speaks.
+
+    Raises:
+        Malformed: 431, where it is a request's.
+    """
+    own = added = 0
+    for name, value in fields:
+        if name in _ADDED or name[:1] == b":":
+            added += len(name) + len(value)
+        else:
+            own += len(name) + len(value)
+    if own > most or own + added > most + MOST_ADDED_BYTES:
+        raise Malformed(f"header fields of more than {most} bytes", 431)
+
+
+def most_listed(header_bytes: int, header_count: int) -> int:
+    """The bound of what has to be read of a head to refuse it with 431, as RFC 9113 counts: a
+    little too much is, much too much ends the connection."""
+    return 2 * header_bytes + MOST_ADDED_BYTES + _ENTRY * (header_count + _MOST_ADDED)
 
 
 def check_method(method: bytes) -> None:

@@ -15,6 +15,7 @@ from m2mproxy.http.message import Request, Response
 from m2mproxy.http.validate import (
     Malformed,
     check_authority,
+    check_bytes,
     check_count,
     check_fields,
     check_method,
@@ -39,7 +40,7 @@ _bad_values = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\n[ \t]|[ \t]\n").search
 
 
 def check_size(fields: Sequence[Field], limits: Limits) -> None:
-    """Refuse a section of too many fields, or of too many bytes as RFC 9113 6.5.2 counts them.
+    """Refuse a section of too many fields, or of too many bytes.
 
     Raises:
         Malformed: 431, where it is a request's.
@@ -47,7 +48,7 @@ def check_size(fields: Sequence[Field], limits: Limits) -> None:
     if len(fields) > limits.header_count:
         check_count(len(fields), (name for name, _ in fields), limits.header_count)
     if sum(len(name) + len(value) + 32 for name, value in fields) > limits.header_bytes:
-        raise Malformed(f"a header section of more than {limits.header_bytes} bytes", 431)
+        check_bytes(fields, limits.header_bytes)
 
 
 def read_request(fields: Sequence[Field], ended: bool) -> Request:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from m2mproxy.http.body import Chunk
 from m2mproxy.http.headers import Headers
-from m2mproxy.http.validate import Malformed, check_trailers
+from m2mproxy.http.validate import MOST_ADDED_BYTES, Malformed, check_bytes, check_trailers
 from m2mproxy.net.h1_head import request_head
 
 # 15 digits keep every sum in range; an extension is legal, means nothing to anyone, and is dropped.
@@ -33,7 +33,8 @@ class ChunkedReader:
     )
 
     def __init__(self, max_trailers: int, max_fields: int) -> None:
-        """`max_trailers` bounds the trailer section in bytes, `max_fields` its fields."""
+        """`max_trailers` bounds the trailer section in bytes, `max_fields` its fields, in the way
+        of a head (`check_bytes`, `check_count`)."""
         self._left = 0  # payload still to come in this chunk
         self._after = False  # the CRLF after the payload is still to come
         self._held = b""  # the start of a line or of the trailer section
@@ -91,14 +92,16 @@ class ChunkedReader:
         end = data.find(b"\r\n\r\n", max(position, self._searched - 3))
         if end < 0:
             # Three bytes more may be the beginning of the section's end.
-            if len(data) - position > self._max_trailers + 3:
+            if len(data) - position > self._max_trailers + MOST_ADDED_BYTES + 3:
                 raise Malformed("the trailer section is too large", 431)
             self._held = data[start:]
             self._searched = len(self._held)
             return b""
-        if end - position > self._max_trailers:
+        if end - position > self._max_trailers + MOST_ADDED_BYTES:
             raise Malformed("the trailer section is too large", 431)
         self.trailers = _read_trailers(data[position:end], self._max_fields)
+        if end - position > self._max_trailers:
+            check_bytes(self.trailers, self._max_trailers)
         self.done = True
         return data[end + 4 :]
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from m2mproxy.http.faults import UpstreamFault
 from m2mproxy.http.message import Request
-from m2mproxy.http.validate import Malformed
+from m2mproxy.http.validate import Malformed, check_bytes
 from m2mproxy.net import h1_message
 from m2mproxy.net.certificate import alert
 from m2mproxy.net.connection import MOST_INFORMATIONAL, TOO_MANY_INFORMATIONAL
@@ -68,6 +68,8 @@ class H1Client(H1):
         if stream is None or request is None:
             raise Malformed("a response that nobody asked for")
         head = response_head(raw, self._limits.header_count)
+        if len(raw) > self._limits.header_bytes:
+            check_bytes(head[3], self._limits.header_bytes)
         response, persistent, chunked = h1_message.read_response(head, request.method)
         if response.status < 200:
             self._reused = False  # it lives, and may be at work on the request: no retry

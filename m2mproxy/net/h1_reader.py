@@ -15,7 +15,7 @@ from collections.abc import Callable
 from m2mproxy.config import Limits
 from m2mproxy.http.body import Chunk
 from m2mproxy.http.headers import Headers
-from m2mproxy.http.validate import TOKEN, Malformed
+from m2mproxy.http.validate import MOST_ADDED_BYTES, TOKEN, Malformed
 from m2mproxy.net.h1_chunked import ChunkedReader
 
 _MAX_EMPTY_LINES = 8
@@ -126,7 +126,7 @@ class MessageReader:
         end = data.find(b"\r\n\r\n", max(searched - 3, 0))
         if end <= 0 or data[0] == _CR:
             return self._incomplete_head(data, searched)
-        if end > self._limits.header_bytes:
+        if end > self._limits.header_bytes + MOST_ADDED_BYTES:
             raise Malformed("the header section is too large", 431)
         self.on_head(data[:end])
         return data[end + 4 :]
@@ -146,7 +146,7 @@ class MessageReader:
         if data.find(b"\r\n\r\n", max(searched - 3, 0)) >= 0:
             return data
         # Three bytes more than the limit may be the beginning of the head's end.
-        if len(data) > self._limits.header_bytes + 3:
+        if len(data) > self._limits.header_bytes + MOST_ADDED_BYTES + 3:
             raise Malformed("the header section is too large", 431)
         # A head with bare line feeds would never end: see it now, not at the deadline.
         if data.count(b"\n", searched) != data.count(b"\r\n", max(searched - 1, 0)):

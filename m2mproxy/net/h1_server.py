@@ -10,7 +10,7 @@ import asyncio
 from m2mproxy.http.body import Chunk
 from m2mproxy.http.faults import ClientFault, ClientGone, Fault
 from m2mproxy.http.message import Response
-from m2mproxy.http.validate import Malformed
+from m2mproxy.http.validate import Malformed, check_bytes
 from m2mproxy.net import h1_message
 from m2mproxy.net.connection import Owner, Runtime
 from m2mproxy.net.h1 import H1
@@ -86,7 +86,10 @@ class H1Server(H1):
     def on_head(self, raw: bytes) -> None:
         read = self._repeated.read(raw) if self._repeated is not None else None
         if read is None:
-            read = h1_message.read_request(request_head(raw, self._limits.header_count))
+            head = request_head(raw, self._limits.header_count)
+            if len(raw) > self._limits.header_bytes:
+                check_bytes(head[3], self._limits.header_bytes)
+            read = h1_message.read_request(head)
             # Not for the first request: many connections bring only one.
             self._repeated = h1_message.RepeatedHead(raw, *read) if self._reused else None
         request, persistent = read

@@ -29,7 +29,7 @@ from h2.events import (
     WindowUpdated,
 )
 
-from m2mproxy.http.validate import Malformed
+from m2mproxy.http.validate import Malformed, most_listed
 from m2mproxy.net.connection import Owner, Runtime, Session
 from m2mproxy.net.deadline import Deadline
 from m2mproxy.net.fields import check_size, read_trailers
@@ -101,13 +101,14 @@ class H2:
         self._is_client = client
         self._client = ""
         self._secure = False
-        self._engine = Engine(client, limits.header_bytes, announce)
+        most = most_listed(limits.header_bytes, limits.header_count)
+        self._engine = Engine(client, limits.header_bytes, most, announce)
         self._growth = Growth(self._engine)
         self.session = Session(
             self._engine.peer.others, self._idle_time_changed, self._nobody_between
         )
         budget = FrameBudget(loop.time, _IDLE_FRAMES, _IDLE_FRAMES_RATE)
-        self._frames = FrameReader(budget, limits.header_bytes, in_pieces=client)
+        self._frames = FrameReader(budget, most, in_pieces=client)
         self._frames_seen = 0
         self._writer = FrameWriter(self._engine, budget, loop.time, self._settle)
         self._deadline = Deadline(loop, self._expired, deadlines)

@@ -115,9 +115,12 @@ class Engine:
         "highest_inbound_stream_id", "highest_outbound_stream_id", "peer", "room",
     )
 
-    def __init__(self, client: bool, header_bytes: int, announce: Mapping[int, int]) -> None:
-        """`header_bytes` is the largest field section that the peer is told to send; `announce`
-        are settings for it beyond those of RFC 9113, by code (16 bits; 32 each)."""
+    def __init__(
+        self, client: bool, header_bytes: int, most_bytes: int, announce: Mapping[int, int]
+    ) -> None:
+        """`header_bytes` is the largest field section that the peer is told to send, `most_bytes`
+        the largest that is read; `announce` are settings for it beyond those of RFC 9113, by code
+        (16 bits; 32 each)."""
         self._is_client = client
         self._streams: dict[int, _Stream] = {}
         self._closed: OrderedDict[int, _End] = OrderedDict()
@@ -127,8 +130,7 @@ class Engine:
         self.highest_inbound_stream_id = self.highest_outbound_stream_id = 0
         self.peer = PeerSettings(client)
         self.encoder, self.decoder = FieldEncoder(), FieldDecoder()
-        # A little too much is refused with 431, much too much ends the connection.
-        self.decoder.max_header_list_size = 2 * header_bytes
+        self.decoder.max_header_list_size = most_bytes
         offer: dict[int, int] = {
             SettingCodes.HEADER_TABLE_SIZE: TABLE_SIZE,
             SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,

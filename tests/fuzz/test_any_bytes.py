@@ -14,6 +14,7 @@ from link import Raw, Split, randomly
 from mutation import TRAPS, fuzzed, mutated
 from world import HOST, SSE_HEAD, World, chunk, get, post, reply, transport_of
 
+from m2mproxy.http.validate import MOST_ADDED_BYTES
 from m2mproxy.net.h1 import H1
 from m2mproxy.net.preface import Undecided
 from m2mproxy.net.tcp import Tcp
@@ -200,7 +201,7 @@ def test_a_head_that_never_ends_is_refused(unit: bytes, start: bytes) -> None:
     client = world.client()
     if b"\n" in unit or b"\r" in unit:
         unit = b"x"
-    client.send(start + unit * 2000)
+    client.send(start + unit * 2 * MOST_ADDED_BYTES)
     world.run()
     assert held(connection_of(client)) == 0
     answer = client.take()

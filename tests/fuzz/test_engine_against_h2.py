@@ -61,7 +61,7 @@ class Both:
     def __init__(self, client: bool) -> None:
         self.client = client
         self.encoder = Encoder()
-        self.engine = Engine(client, 65536, {})
+        self.engine = Engine(client, 65536, 131072, {})
         self.reader = FrameReader(FrameBudget(lambda: 0.0, 1 << 30, 0), 65536, False)
         self.judge = H2Connection(H2Configuration(client_side=client, **CONFIG))
         self.judge.initiate_connection()

@@ -121,9 +121,9 @@ def test_an_absolute_target_does_not_make_a_second_host_right() -> None:
 
 
 def head_of_size(size: int) -> bytes:
-    """A request whose head, less its final empty line, has `size` bytes."""
+    """A request of which a name and its value have `size` bytes."""
     start = b"GET /v1/x HTTP/1.1\r\n%bx-long: " % HOST
-    return start + b"v" * (size - len(start)) + b"\r\n\r\n"
+    return start + b"v" * (size - len(b"x-long")) + b"\r\n\r\n"
 
 
 def test_a_head_may_be_as_large_as_the_limit(split: Split) -> None:

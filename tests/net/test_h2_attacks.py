@@ -368,6 +368,13 @@ def test_a_header_section_that_is_a_little_too_large_is_431() -> None:
     client = FrameClient(World())
     client.say(client.headers(1, [*GET, *[(b"x-large", b"a" * 4000)] * 20]))
     assert client.status(1) == b"431"
+    long = b"/v1/" + b"a" * (72 << 10)  # what is not counted is bounded, too
+    for stream_id, fields in (3, [*GET[:3], (b":path", long)]), (5, [*GET, (b"cookie", long)]):
+        block = client.encoder.encode(fields)
+        pieces = [block[at : at + 16384] for at in range(0, len(block), 16384)]
+        client.say(raw(1, 1, stream_id, pieces[0]))
+        client.say(*[raw(9, 0, stream_id, piece) for piece in pieces[1:]], raw(9, 4, stream_id))
+        assert client.status(stream_id) == b"431"
 
 
 def test_a_frame_that_is_too_long_is_refused_by_its_header() -> None:

@@ -43,7 +43,7 @@ MOST = 2**31 - 1
 
 
 def engine(client: bool) -> Engine:
-    made = Engine(client, 4096, {})
+    made = Engine(client, 4096, 8192, {})
     made.receive(settings({}))
     made.data_to_send()
     return made
@@ -91,7 +91,7 @@ def reset_codes(by: Engine) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("client", [True, False])
 def test_a_connection_begins_with_what_we_take(client: bool) -> None:
-    begun = Engine(client, 4096, {0x4D36: 7})
+    begun = Engine(client, 4096, 8192, {0x4D36: 7})
     if client:
         preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
         assert begun._out.startswith(preface)
@@ -376,7 +376,7 @@ def test_a_ping_is_answered_and_an_answer_told() -> None:
 
 
 def test_settings_that_nobody_knows_are_kept_beside_the_others() -> None:
-    ours = Engine(False, 4096, {})
+    ours = Engine(False, 4096, 8192, {})
     for first in range(0x100, 0x4000, 0x100):
         codes = {code: code + 1 for code in range(first, first + 0x100)}
         ours.receive(settings(codes | {SettingsFrame.INITIAL_WINDOW_SIZE: first}))

@@ -68,6 +68,35 @@ def test_as_many_fields_as_one_takes_two_take(client: Any, http: str) -> None:
     assert edge.ask(body, b"/v1/chat/completions", *most, (b"x-more", b"1")).status == 431
 
 
+@pytest.mark.parametrize("size", [2 << 10, 8 << 10])
+@pytest.mark.parametrize("http", ["1.1", "2"])
+@pytest.mark.parametrize("client", ["1.1", "2"])
+def test_fields_as_large_as_one_takes_two_take(client: Any, http: str, size: int) -> None:
+    """Few and many, up, down and behind a body, however each version counts them."""
+    core = World(pair=(client, "1.1"), limits_header_bytes=size, api_key="sk-core", **ON)
+    edge = Edge(core, http, limits_header_bytes=size, api_key="sk-edge")
+    body = chat(600)
+    one = len(b"x-100") + 5
+    many = [(b"x-%d" % at, b"v" * 5) for at in range(100, 200)]
+    rest = size - 100 * one
+    for fields in [(b"x", b"v" * (size - 1))], [*many, (b"y", b"v" * (rest - 1))]:
+        ask = edge.start(body, b"/v1/chat/completions", *fields, whole=False)
+        ask.send(body)
+        ask.end()
+        call = core.call()
+        call.respond(200, *fields)
+        call.send(b"{}")
+        call.end(*fields)
+        edge.run()
+        assert (ask.status, ask.body, call.body) == (200, b"{}", body)
+        assert {*ask.headers} >= {*fields}
+        assert {*call.headers} >= {*fields}
+        assert ask.trailers == fields
+        name, value = fields[-1]
+        more = [*fields[:-1], (name, value + b"v")]
+        assert edge.ask(body, b"/v1/chat/completions", *more).status == 431
+
+
 @pytest.mark.parametrize("http", ["1.1", "2"])
 def test_events_cross_coded_and_one_by_one(http: str) -> None:
     edge = two(http)

@@ -93,8 +93,8 @@ class H1(MessageReader):
         self.on_end(None)
 
     def lost(self, error: Exception | None) -> None:
-        """The transport is gone."""
-        self._transport = self._intake.transport = None
+        """The transport is gone, and nobody keeps it (see h2.py)."""
+        self._transport = self._intake.transport = self._linger = None
         self._closing = True
         self._deadline.cancel()
         self._writer.drop()

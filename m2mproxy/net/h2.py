@@ -157,11 +157,13 @@ class H2:
         self._close()
 
     def lost(self, error: Exception | None) -> None:
-        """The transport is gone."""
-        self._transport = None
+        """The transport is gone. Nobody keeps it: over TLS it is a quarter of a megabyte, and what
+        is left of us may wait long for the collector."""
+        self._transport = self._linger = None
         self._closing = True
         self._deadline.cancel()
         self._pace.close()
+        del self._pace
         self._disconnected(error)
         self.session.end()
         self._owner.closed(self)

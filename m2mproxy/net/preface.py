@@ -50,6 +50,7 @@ class Undecided:
     def _become(self, http2: bool) -> ServerConnection:
         transport, data = self._transport, self._data
         assert transport is not None
+        self._transport = None
         self._deadline.cancel()
         chosen = self._choose(self, http2)
         chosen.attach(transport)

@@ -196,8 +196,8 @@ class H2Client(H2):
         self._used = self._used or (stream.ended_in and stream.ended_out)
         if self.is_usable:
             self._owner.idle(self)
-        elif not self.streams and (self._ending or not self._most):
-            self._close()
+        elif not self.streams and (self._ending or not self._is_doubtful):
+            self._close()  # it would have room now, if it ever had some again
 
     def give_up(self, stream: H2Stream) -> None:
         if stream.id and not (stream.ended_in and stream.ended_out):

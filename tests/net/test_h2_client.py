@@ -9,7 +9,7 @@ from ends import H2Server
 from frames import data, ping, raw, rst, settings, window
 from hpack import Encoder, NeverIndexedHeaderTuple
 from hyperframe.frame import GoAwayFrame, HeadersFrame
-from world import World, get
+from world import World, get, transport_of
 
 from m2mproxy.http.faults import UpstreamFault
 from m2mproxy.net.connection import MOST_INFORMATIONAL
@@ -129,6 +129,20 @@ def test_a_connection_that_takes_no_streams_at_all_leaves_its_place(when: str) -
     world.run()
     assert (first.body, last.body, len(world.upstreams)) == (b"ok", b"ok", 2)
     assert world.at_rest
+
+
+def test_a_connection_that_has_no_number_left_for_a_stream_leaves_its_place() -> None:
+    world = World(pair=PAIR, limits_upstream_connections=1)
+    first = world.ask(b"1")
+    connection: Any = transport_of(server(world)).protocol
+    connection.connection._engine.highest_outbound_stream_id = 2**31 - 101
+    world.call().reply(b"ok")
+    world.run()
+    assert world.upstreams[0].is_gone
+    last = world.ask(b"2")
+    world.call().reply(b"ok")
+    world.run()
+    assert (first.body, last.body, len(world.upstreams)) == (b"ok", b"ok", 2)
 
 
 def test_a_connection_has_our_own_number_of_streams_where_the_upstream_takes_more() -> None:

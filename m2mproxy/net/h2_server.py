@@ -180,12 +180,13 @@ class H2Server(H2):
             self._answered_early(stream)
 
     def _answered_early(self, stream: H2Stream) -> None:
-        """Take the rest of the request if it is small; otherwise say that it is not wanted, to a
-        client that has room for it: some (httpx) wait for that, and look at nothing else."""
+        """Take the rest of the request if it is small, or waits for a word: this was it, and curl
+        has got no answer where it is reset. Otherwise say that it is not wanted, to a client that
+        has room for it: some (httpx) wait for that, and look at nothing else."""
         request = stream.request
         length = request.length if request is not None else None
         rest = _MOST_REST if length is None else length - stream.arrived
-        if rest <= _UNREAD_REST:
+        if rest <= _UNREAD_REST or (stream.awaits_word and not stream.arrived):
             stream.body.discard()
         else:
             self._engine.widen(min(rest, _MOST_REST), stream.id)

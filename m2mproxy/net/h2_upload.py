@@ -38,9 +38,8 @@ class Uploads:
         late = []
         for stream, (since, start, seen, touched) in list(self._since.items()):
             arrived = stream.arrived
-            if arrived - stream.credited > STREAM_WINDOW // 2 or (
-                not arrived and stream.awaits_word
-            ):
+            waits = stream.awaits_word and not (arrived or stream.ended_out)
+            if waits or arrived - stream.credited > STREAM_WINDOW // 2:
                 self._since[stream] = (now, arrived, arrived, now)  # we hold it back
                 continue
             if arrived > seen:

@@ -459,3 +459,22 @@ def test_a_client_whose_body_is_not_wanted_has_room_for_all_of_it() -> None:
     assert again >= size - STREAM_WINDOW
     assert client.goaway is None
     assert client.world.at_rest
+
+
+@pytest.mark.parametrize("size", [1000, 4 << 20])
+def test_who_waits_for_a_word_and_gets_an_answer_is_given_some_time_to_end(size: int) -> None:
+    """curl does not show the answer if it is told to stop as well."""
+    world = World(timeouts_body=5, timeouts_keepalive=5)
+    client = FrameClient(world)
+    fields = [*POST, (b"content-length", b"%d" % size), (b"expect", b"100-continue")]
+    client.say(client.headers(1, fields, end=False), client.headers(3, fields, end=False))
+    for upstream in world.upstreams:
+        upstream.send(reply(b"too much", status=b"413 X"))
+    world.run()
+    client.say(data(1, end=True))
+    for stream_id in (1, 3):
+        assert (client.status(stream_id), client.is_ended(stream_id)) == (b"413", True)
+    assert client.reset(3) is None
+    world.advance(60)
+    assert client.reset(3) == 0
+    assert world.proxy.connections == 0

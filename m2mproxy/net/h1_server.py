@@ -146,7 +146,9 @@ class H1Server(H1):
         """Whether an early answer means that the request's rest will not be read."""
         if self._request is not None and self._request.expects_continue and not self._body_begun:
             return True  # the client may send the body or the next request: nobody can tell
-        return response.status >= 400 and not self._rest_is_small
+        # A stream of unknown length can well go on beside the rest of its request.
+        is_short = response.status >= 400 or response.length is not None
+        return is_short and not self._rest_is_small
 
     @property
     def _rest_is_small(self) -> bool:

@@ -459,3 +459,18 @@ def test_a_connection_that_its_upstream_is_closing_is_not_used_again() -> None:
     world.run()
     assert client.take() == reply(b"second")
     assert not world.ended[-1].retried
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"413 X"])
+@pytest.mark.parametrize("size", [1000, 1_000_000])
+def test_an_answer_that_leaves_much_unread_says_that_it_is_the_last(
+    status: bytes, size: int
+) -> None:
+    """Or the client's next request would find a connection that has just closed."""
+    world = World()
+    client, upstream = begin(world, post(b"x" * size)[: -size + 10])
+    upstream.send(reply(b"[]", status=status))
+    world.run()
+    answer = client.take()
+    assert answer.endswith(b"\r\n\r\n[]")
+    assert (b"\r\nconnection: close\r\n" in answer) == client.eof == (size > 1000)

@@ -186,7 +186,8 @@ class H2Server(H2):
         request = stream.request
         length = request.length if request is not None else None
         rest = _MOST_REST if length is None else length - stream.arrived
-        if rest <= _UNREAD_REST or (stream.awaits_word and not stream.arrived):
+        waits = stream.awaits_word and not stream.arrived and rest < _MOST_REST
+        if waits or rest <= _UNREAD_REST:
             stream.body.discard()
         else:
             self._engine.widen(min(rest, _MOST_REST), stream.id)

@@ -461,12 +461,15 @@ def test_a_client_whose_body_is_not_wanted_has_room_for_all_of_it() -> None:
     assert client.world.at_rest
 
 
+WAITS = [*POST, (b"expect", b"100-continue")]
+
+
 @pytest.mark.parametrize("size", [1000, 4 << 20])
 def test_who_waits_for_a_word_and_gets_an_answer_is_given_some_time_to_end(size: int) -> None:
     """curl does not show the answer if it is told to stop as well."""
     world = World(timeouts_body=5, timeouts_keepalive=5)
     client = FrameClient(world)
-    fields = [*POST, (b"content-length", b"%d" % size), (b"expect", b"100-continue")]
+    fields = [*WAITS, (b"content-length", b"%d" % size)]
     client.say(client.headers(1, fields, end=False), client.headers(3, fields, end=False))
     for upstream in world.upstreams:
         upstream.send(reply(b"too much", status=b"413 X"))
@@ -478,3 +481,15 @@ def test_who_waits_for_a_word_and_gets_an_answer_is_given_some_time_to_end(size:
     world.advance(60)
     assert client.reset(3) == 0
     assert world.proxy.connections == 0
+
+
+@pytest.mark.parametrize("length", [[], [(b"content-length", b"%d" % (1 << 30))]])
+def test_who_waits_for_a_word_with_a_body_without_bound_is_told_to_stop(
+    length: list[tuple[bytes, bytes]],
+) -> None:
+    world = World(max_body=1 << 40)
+    client = FrameClient(world)
+    client.say(client.headers(1, [*WAITS, *length], end=False))
+    world.upstream().send(reply(b"too much", status=b"413 X"))
+    world.run()
+    assert (client.status(1), client.is_ended(1), client.reset(1)) == (b"413", True, 0)

@@ -166,9 +166,9 @@ class Edge:
             return None
         nearest, same = self._index.longest(look.scope, look.marks, unit=BLOCK if strict else 1)
         known = self._index.places
-        others = [Other(each, each.body, known(each)) for each in recent]
-        if 2 * same >= len(body):
-            others = []
+        others = []
+        if 2 * same < len(body):
+            others = [Other(each, each.body, known(each)) for each in recent]
         return Survey(body, nearest, others, strict) if nearest is not None or others else None
 
     def _borrow(self, crossing: Crossing, survey: Survey) -> None:

@@ -174,10 +174,12 @@ class Index:
         body: bytes, marks: list[int], entries: Iterable[Entry], within: Within | None = None
     ) -> Entry | None:
         """The longest of `entries` that `body` continues: all of it, so this shows nothing. Of the
-        one that is known to be `within` it less has to be compared."""
+        one that is known to be `within` it less has to be compared. Of a first turn nearly all are
+        longer than the body, and not looked at."""
         best: Entry | None = None
         for entry in entries:
-            if best is not None and len(entry.body) <= len(best.body):
+            size = len(entry.body)
+            if size > len(body) or (best is not None and size <= len(best.body)):
                 continue
             if within is not None and entry is within.entry:
                 is_next = continues_at(entry.body, body, within.at)

@@ -1,8 +1,9 @@
 """nginx as a reverse proxy: the peer that tells how fast forwarding can be on this machine.
 
-It runs as one process (no master), logs nothing, buffers no reply, and never closes a connection
-for its age or its count of requests, so that what is measured is forwarding alone. Its cleartext
-ports speak one protocol each: HTTP/1.1, or HTTP/2 with prior knowledge.
+It runs as one process (no master), logs nothing, buffers no reply, writes no request's body to a
+file, and never closes a connection for its age or its count of requests, so that what is measured
+is forwarding alone. Its cleartext ports speak one protocol each: HTTP/1.1, or HTTP/2 with prior
+knowledge.
 """
 
 import re
@@ -22,6 +23,7 @@ http {{
     keepalive_timeout 1h;
     keepalive_requests 1000000000;
     client_max_body_size 0;
+    client_body_buffer_size 1m;
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
     fastcgi_temp_path {directory}/fastcgi;

@@ -42,10 +42,9 @@ from m2mproxy.link.window import Bounds, Entry, Memory, Window
 
 # Misses in a row after which no reply is referred to any more: the core has other texts of them.
 _MOST_DOUBTS = 3
-# Entries of a scope that are looked at one by one, the last used ones.
+# Entries that are looked at one by one, the last used ones: of the connection, before the scope is
+# known, and of that.
 _MOST_LOOKED_AT = 64
-# And of the connection, to find what a body continues before its scope is known.
-_MOST_COMPARED = 8
 # A step takes this part of what it takes to code as many bytes as a body is coded for others.
 _PART = 4
 
@@ -125,7 +124,7 @@ class Edge:
         much; what is done between two is not. Entries may come and go meanwhile."""
         look, size = crossing.look, len(crossing.look.body)
         if not look.is_done:
-            look.begin(self._window.last_used(_MOST_COMPARED))
+            look.begin(self._window.last_used(_MOST_LOOKED_AT))
             yield size // _PART, look.find
         if not crossing.is_again and self._window.takes(size):  # else it would replace nothing
             self._choose(crossing)

@@ -13,9 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from m2mproxy.link.index import Within, chain, last_calls, whole_blocks
-from m2mproxy.link.match import insertion
+from m2mproxy.link.match import insertion, same_before
 from m2mproxy.link.scope import NOTHING, Earlier, Names, names_in, scope
 from m2mproxy.link.window import Entry
+
+# Entries that are compared to find what a body continues, before its scope is known.
+_MOST_COMPARED = 8
 
 
 @dataclass(slots=True)
@@ -44,15 +47,23 @@ class Look:
         return self._calls
 
     def begin(self, entries: Iterable[Entry]) -> None:
-        """Is it one of these `entries`, and more?"""
+        """Is it one of these `entries`, and more? Most are passed over: it would have the same
+        where they went on last. Of first turns that is not known."""
+        left = _MOST_COMPARED
         for entry in entries:
             if entry.tenant != self.tenant:
                 continue
-            at = insertion(entry.body, self.body, entry.grown_to)
+            place = entry.grown_to
+            if not same_before(entry.body, self.body, place):
+                continue
+            at = insertion(entry.body, self.body, place)
             if at >= 0:
                 self.within = Within(entry, at)
                 self._earlier = Earlier(entry.names, len(entry.body), at)
                 self._known = entry.scope, entry.marks[: whole_blocks(at)]
+                return
+            left -= 1
+            if not left:
                 return
 
     def find(self) -> None:

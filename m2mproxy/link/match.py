@@ -170,14 +170,17 @@ def insertion(old: bytes, new: bytes, likely: int = 0) -> int:
     `likely` bytes, no more than `old` has, are most likely the same."""
     if len(new) < len(old):
         return -1
-    if not (
-        new.endswith(old[max(likely - _STEP, 0) : likely], 0, likely)  # most others end with this
-        and _are_same(old, new, 0, 0, likely)
-    ):
+    if not (same_before(old, new, likely) and _are_same(old, new, 0, 0, likely)):
         likely = 0
     at = likely + common_prefix(old, new, likely, likely)
     rest = len(old) - at
     return at if _are_same(old, new, at, len(new) - rest, rest) else -1
+
+
+def same_before(old: bytes, new: bytes, place: int) -> bool:
+    """Whether both have the same right before that place, no further than `old` has bytes: where
+    that is the end of a message, those of two conversations mostly differ."""
+    return new.endswith(old[max(place - _STEP, 0) : place], 0, place)
 
 
 class Run(NamedTuple):

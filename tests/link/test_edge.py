@@ -93,6 +93,17 @@ def test_short_conversations_of_one_application_find_their_own_first_turns() -> 
         assert again.crossing.use.reply
 
 
+def test_of_many_conversations_a_turns_own_is_known_before_its_scope() -> None:
+    """All of the others were used since: none of them is compared with it."""
+    link = ends()
+    each = [[said("user", words(rng, 400)) for _ in range(5)] for _ in range(20)]
+    for number in (1, 3):
+        before = [link.exchange(turn(0, *messages[:number])) for messages in each]
+    crossing = link.exchange(turn(0, *each[0])).crossing
+    assert crossing.look.within is not None
+    assert crossing.look.within.entry is before[0].entry is crossing.base
+
+
 def test_a_turn_is_found_although_a_fork_of_it_goes_further() -> None:
     link = ends(Bounds(seconds=1e9))
     first = link.exchange(turn(2))

@@ -26,7 +26,7 @@ _REQUEST = shapes.chat(4 * KiB)
 
 
 def _code(pieces: list[bytes], kept: list[bytes] | None = None, linked: bool = True) -> None:
-    encoder = EventsEncoder(request=after.of_request(_REQUEST) if linked else None)
+    encoder = EventsEncoder(before=after.Before.of(_REQUEST) if linked else None)
     made = kept if kept is not None else []
     for piece in pieces:
         made += encoder.feed(piece)
@@ -41,7 +41,7 @@ def _coded(text: bytes, linked: bool = True) -> list[bytes]:
 
 
 def _decode(pieces: list[bytes], linked: bool = True) -> None:
-    decoder = EventsDecoder(MOST, request=after.of_request(_REQUEST) if linked else None)
+    decoder = EventsDecoder(MOST, before=after.Before.of(_REQUEST) if linked else None)
     for piece in pieces:
         decoder.feed(piece)
 

@@ -12,9 +12,10 @@ static code (huffman.py), which makes two thirds of what deflate makes of a word
 the window all the same, for what repeats it. One of no text is none: FILLER, for whoever has to
 send something and has nothing to say.
 
-In the form for replies on a link, whose request both ends have, the varint is four times the
-length, plus 1 for a batch that is spelt, and 2 for a large event, which is coded after the request
-and the large events before it (after.py), and goes through no window.
+In the form for replies on a link, for which both ends have what came before them, the varint is
+four times the length, plus 1 for a batch that is spelt, and 2 for a large event, which is coded
+after that and the large events before it (after.py), and goes through no window. What is kept of
+the reply before is in the window when the stream begins.
 
 The one rule: any bytes, in any batches, come out exactly; and a batch holds at most 32 KiB, so that
 neither side keeps much or makes much at a time.
@@ -93,9 +94,9 @@ def _compressor() -> zlib._Compress:
         return _primed(dictionaries.stream()).copy()
 
 
-def _bits(spells: bool, request: bytes | None) -> int:
+def _bits(spells: bool, before: after.Before | None) -> int:
     """How many of the lowest bits of a batch's varint say its kind."""
-    return 2 if request is not None else int(spells)
+    return 2 if before is not None else int(spells)
 
 
 def is_spelt(records: bytes) -> bool:
@@ -116,17 +117,17 @@ class EventsEncoder:
         dictionary: bytes | None = None,
         templates: bool = True,
         spells: bool = True,
-        request: bytes | None = None,
+        before: after.Before | None = None,
     ) -> None:
-        """`dictionary` is the stream dictionary unless another is given; `request` is what
-        `after.of_request` gave, in the form for replies on a link."""
+        """`dictionary` is the stream dictionary unless another is given; `before` is for the form
+        for replies on a link."""
         self._deflate = _compressor() if dictionary is None else _primed(dictionary).copy()
         self._template = TemplateEncoder() if templates else None
         self._spelling = _spelling() if spells else None
-        self._history = after.History(request) if request is not None else None
+        self._history = after.History(before) if before is not None else None
         self._new = 0
-        self._bits = _bits(spells, request)
-        self._waiting = b""  # for the window
+        self._bits = _bits(spells, before)
+        self._waiting = before.in_window if before is not None else b""  # for the window
         self._held: list[bytes | memoryview] = []
         self._size = 0
 
@@ -226,7 +227,7 @@ class EventsDecoder:
         dictionary: bytes | None = None,
         templates: bool = True,
         spells: bool = True,
-        request: bytes | None = None,
+        before: after.Before | None = None,
     ) -> None:
         """`limit` in bytes, of all that comes out."""
         if dictionary is None:
@@ -235,9 +236,9 @@ class EventsDecoder:
         self._inflate = zlib.decompressobj(_RAW, dictionary)
         self._template = TemplateDecoder() if templates else None
         self._spelling = _spelling() if spells else None
-        self._history = after.History(request) if request is not None else None
-        self._bits = _bits(spells, request)
-        self._waiting = b""  # for the window
+        self._history = after.History(before) if before is not None else None
+        self._bits = _bits(spells, before)
+        self._waiting = before.in_window if before is not None else b""  # for the window
         self._partial = b""  # of a batch
         self._ended = False
 

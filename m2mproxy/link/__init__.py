@@ -4,7 +4,8 @@ Applications send the whole conversation again with every turn. On a link the ed
 only a reference to an earlier body and its reply, and what is new (use.py, message.py); the core
 (core.py) puts the body together again. Both keep the same entries (window.py), each within the
 scope of those who may refer to them (scope.py), and both make the same text of a reply, as the
-application will most likely send it back (reply.py). m2m-link(7) is the specification.
+application will most likely send it back (reply.py), and keep what the next reply is coded after
+(ends.py). m2m-link(7) is the specification.
 
 edge.py has the steps of a request in their order. What it refers to is found by what is known of
 its body (look.py): the entry of its own conversation (kin.py, shown.py), or what others have of it

@@ -34,6 +34,8 @@ class Received:
     known: Known = NOTHING_KNOWN
     names: Names = NOTHING
     """What that says of whose it is."""
+    ends: bytes = b""
+    """What is kept of the reply that it goes on from."""
 
     @property
     def earlier(self) -> Earlier | None:
@@ -105,7 +107,8 @@ class Core:
             raise Miss from None
         self._window.use(entry)  # now, as the edge did: what comes meanwhile goes by that
         known = Known(entry.body, entry.reply, entry.tail, entry.take_ready())
-        return Received(head, data, entry, use, known, entry.names)
+        ends = entry.ends if use.goes_on else b""
+        return Received(head, data, entry, use, known, entry.names, ends)
 
     def keep(
         self,
@@ -125,9 +128,9 @@ class Core:
             entry.successor_of = before.number
         return entry if self._window.add(entry) else None
 
-    def replied(self, entry: Entry, reply: bytes) -> None:
-        """The response is complete, and this is its text."""
-        if self._window.grow(entry, reply):
+    def replied(self, entry: Entry, reply: bytes, ends: bytes = b"") -> None:
+        """The response is complete: its text, and what is kept of it as it came."""
+        if self._window.hear(entry, reply, ends if reply else b""):
             self._window.prepare(entry, to_unpack)
 
     def end(self) -> None:

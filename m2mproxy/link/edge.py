@@ -75,6 +75,8 @@ class Crossing:
     """The entry that it refers to. None for the static dictionary."""
     use: Use = NO_USE
     """What of that is meant."""
+    ends: bytes = b""
+    """What is kept of the reply that it goes on from."""
     known: Known = NOTHING_KNOWN
     """What that has, while it is wanted: it may be dropped at any time."""
     survey: Survey | None = None
@@ -175,7 +177,7 @@ class Edge:
         for entry, places in survey.learnt:
             if self._index.places(entry) is not None:
                 continue  # another survey has learnt them meanwhile
-            if self._window.grow(entry, entry.reply, Index.cost_of_places(places)):
+            if self._window.grow(entry, Index.cost_of_places(places)):
                 self._index.learn(entry, places)
         best = survey.best
         if best is None or self._window.get(best.number) is not best:
@@ -206,6 +208,7 @@ class Edge:
     @staticmethod
     def _refer(crossing: Crossing, entry: Entry, use: Use) -> None:
         crossing.base, crossing.use = entry, use
+        crossing.ends = entry.ends if use.goes_on else b""
         crossing.known = Known(entry.body, entry.reply, entry.tail, entry.take_ready())
 
     # -- when it is sent ------------------------------------------------------------------------
@@ -249,7 +252,7 @@ class Edge:
         if before is not None:
             called, cost = self._index.known_by(kin.still_called(before, entry))
             self._window.drop(before)
-            if called and self._window.grow(entry, entry.reply, cost):
+            if called and self._window.grow(entry, cost):
                 self._index.inherit(entry, called)
 
     def miss(self, crossing: Crossing) -> None:
@@ -273,15 +276,21 @@ class Edge:
     # -- when it is answered --------------------------------------------------------------------
 
     def replied(
-        self, entry: Entry, reply: bytes, secrets: list[bytes], others: Iterable[bytes] = ()
+        self,
+        entry: Entry,
+        reply: bytes,
+        secrets: list[bytes],
+        others: Iterable[bytes] = (),
+        ends: bytes = b"",
     ) -> None:
-        """The response is complete: its text, and what of it only who has it can know, ids of calls
-        and `others`."""
+        """The response is complete: its text, what of it only who has it can know, ids of calls and
+        `others`, and what is kept of it as it came."""
         if self._doubts >= _MOST_DOUBTS:
             return
         known, cost = self._index.known_by(secrets)
         more, cost_of_more = self._index.known_by([*others, *shown.last_seals(reply)])
-        if self._window.grow(entry, reply, cost + cost_of_more) and entry.usable:
+        ends = ends if reply else b""
+        if self._window.hear(entry, reply, ends, cost + cost_of_more) and entry.usable:
             self._index.add_secrets(entry, known, more)
             self._window.prepare(entry, to_pack)
 

@@ -21,6 +21,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
+from m2mproxy.link.ends import Ends
 from m2mproxy.link.escapes import spell
 from m2mproxy.link.parsed import dicts, loads
 from m2mproxy.link.reply_chat import MOST_CALLS, Choice
@@ -29,7 +30,7 @@ from m2mproxy.link.reply_messages import Blocks, message_of
 
 # A reply of which there is more is not remembered: neither it nor what is left of an event.
 MOST = 512 * 1024
-# Of each reply so many bytes take no room: the limit of requests is their bound.
+# Of each reply so many bytes take no room, its ends beside: the limit of requests is their bound.
 _UNCOUNTED = 64 * 1024
 # A reply of more messages is none, and of so many parts of it the ids are known: each takes 2 µs.
 _MOST_MESSAGES = _MOST_PARTS = 1024
@@ -61,7 +62,7 @@ class ReplyReader:
     """Reads one response as it passes. `feed` never fails: what is not understood is no reply, nor
     is what there is no room for. Whoever does not come to `finish` has to `drop` it."""
 
-    __slots__ = ("_events", "_given_up", "_held", "_of", "_room", "_taken")
+    __slots__ = ("_ends", "_events", "_given_up", "_held", "_of", "_room", "_taken", "ends")
 
     def __init__(self, events: bool, room: Room | None = None) -> None:
         """`events` tells an event stream from a JSON body."""
@@ -71,19 +72,24 @@ class ReplyReader:
         self._held = bytearray()  # the line, or the body, so far
         self._of: _Stream | None = None  # made for the first event
         self._given_up = False
+        self._ends = Ends()
+        self.ends = b""
+        """What is kept of it as it came, when it is complete."""
 
     def feed(self, chunk: bytes | memoryview) -> None:
         """`chunk` passed, in plain."""
         if self._given_up or not chunk:
             return
-        if self._events and b"\n" in (piece := bytes(chunk)):
+        piece = bytes(chunk)
+        self._ends.feed(piece)
+        if self._events and b"\n" in piece:
             first, *lines = piece.split(b"\n")
             self._line(bytes(self._held + first) if self._held else first)
             for line in filter(None, lines[:-1]):
                 self._line(line)
             self._held = bytearray(lines[-1])
         else:
-            self._held += chunk
+            self._held += piece
         size = len(self._held) + (self._of.size if self._of is not None else 0)
         if len(self._held) > MOST or (size > self._taken and not self._grow(size)):
             self.drop()
@@ -105,7 +111,7 @@ class ReplyReader:
     def drop(self) -> None:
         """Hold nothing any more: there is no reply."""
         self._given_up = True
-        self._held, self._of = bytearray(), None
+        self._held, self._of, self._ends = bytearray(), None, Ends()
         if self._room is not None:
             self._room.give(self._taken - _UNCOUNTED)
         self._taken = _UNCOUNTED
@@ -122,6 +128,7 @@ class ReplyReader:
             self.drop()
             return []
         messages = self._stream.messages() if self._events else _of_body(_parsed(self._held))
+        self.ends = self._ends.finish()
         self.drop()
         return messages if len(messages) <= _MOST_MESSAGES else []
 

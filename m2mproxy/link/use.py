@@ -53,6 +53,11 @@ class Use:
     far: bool = False
     """An insertion is coded after all that is before it, however much that is."""
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is the next turn after all of an entry and its reply."""
+        return self.reply and not self.runs
+
     def is_near(self, body: bytes, reply: bytes) -> bool:
         """Whether the end of what is meant is enough, or all that there is."""
         if self.tail is not None:

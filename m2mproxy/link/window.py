@@ -52,6 +52,8 @@ class Entry:
     tenant: bytes = b""
     """Of its scope, what the header alone says."""
     reply: bytes = b""
+    ends: bytes = b""
+    """What is kept of that as it came, where there is a text of it."""
     tail: int | None = None
     """Where it was sent as an insertion: how many bytes of the body follow that."""
     usable: bool = False
@@ -80,7 +82,7 @@ class Entry:
     @property
     def size(self) -> int:
         """Bytes of memory."""
-        return len(self.body) + len(self.reply) + self.extra + _OVERHEAD
+        return len(self.body) + len(self.reply) + len(self.ends) + self.extra + _OVERHEAD
 
     @property
     def grown_to(self) -> int:
@@ -89,7 +91,7 @@ class Entry:
 
     def clear(self) -> None:
         """Let go of what it holds."""
-        self.body = self.reply = b""
+        self.body = self.reply = self.ends = b""
         self.marks, self.secrets, self.others, self.called = [], [], [], []
         self.extra, self.names, self.ready = 0, NOTHING, None
 
@@ -212,14 +214,18 @@ class Window:
         self._count(entry, entry.size)
         return self._has(entry)
 
-    def grow(self, entry: Entry, reply: bytes, extra: int = 0) -> bool:
-        """The entry's reply is known, and an index takes `extra` bytes more for it. False, and
-        nothing is changed, where that is too much or the entry is gone."""
-        more = len(reply) - len(entry.reply) + extra
+    def grow(self, entry: Entry, extra: int) -> bool:
+        """An index takes `extra` bytes more for it. False, and nothing is changed, where that is
+        too much or the entry is gone."""
+        return self.hear(entry, entry.reply, entry.ends, extra)
+
+    def hear(self, entry: Entry, reply: bytes, ends: bytes = b"", extra: int = 0) -> bool:
+        """The text of the entry's reply is known, and its `ends`; otherwise as `grow`."""
+        more = len(reply) + len(ends) - len(entry.reply) - len(entry.ends) + extra
         if not self._has(entry) or entry.size + more > self._most:
             return False
         self._make_room(entry, more)
-        entry.reply = reply
+        entry.reply, entry.ends = reply, ends
         entry.extra += extra
         self._count(entry, more)
         return self._has(entry)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 
 from m2mproxy.codec import after, coding, dictionaries, frame, static
+from m2mproxy.codec.after import Before
 from m2mproxy.codec.base import DecodeLimits, Form, Transform, WireError, sniff
 from m2mproxy.codec.events import FILLER, EventsDecoder, EventsEncoder
 from m2mproxy.codec.forms import NO_VOCABULARIES, decode_any
@@ -179,23 +180,21 @@ def _encode(name: bytes, body: bytes, level: int) -> bytes:
 
 def after_request(names: Sequence[bytes], kind: Kind, size: int | None) -> list[bytes]:
     """What a response goes in if both ends have its request: LINK in place of a form of ours, but
-    for what is small, or waits for nobody."""
+    for what waits for nobody."""
     if names == [events_form()]:
         return [LINK]
-    is_whole = kind is Kind.BODY and size is not None and after.LEAST <= size <= MOST_WAITING
+    is_whole = kind is Kind.BODY and size is not None and size <= MOST_WAITING
     return [LINK] if names == [static_form()] and is_whole else list(names)
 
 
 def encoder(
-    name: bytes, kind: Kind, size: int | None, level: int, request: bytes = b""
+    name: bytes, kind: Kind, size: int | None, level: int, before: Before | None = None
 ) -> Transform:
-    """What codes a response of `size` bytes, None where nobody knows. `request` is the body of its
-    request, for LINK."""
-    if name == LINK:
-        request = after.of_request(request)
+    """What codes a response of `size` bytes, None where nobody knows. `before` is for LINK."""
+    if name == LINK and before is not None:
         if kind is Kind.EVENTS:
-            return EventsEncoder(request=request)
-        return Whole(lambda body: after.encode(body, request))
+            return EventsEncoder(before=before)
+        return Whole(partial(after.encode, before=before))
     if name == M2M:
         return Whole(lambda body: frame.encode(body, schema=Schema.RESPONSE))
     if name == events_form():
@@ -215,13 +214,14 @@ def filler(names: Sequence[bytes], kind: Kind) -> bytes:
     return FILLER if has_one else b""
 
 
-def decoder(name: bytes, kind: Kind, head: bytes = b"", request: bytes = b"") -> Transform:
-    """What decodes a response; `head` as of `coding.decoder`, `request` as of `encoder`."""
-    if name == LINK:
-        request = after.of_request(request)
+def decoder(
+    name: bytes, kind: Kind, head: bytes = b"", before: Before | None = None
+) -> Transform:
+    """What decodes a response; `head` as of `coding.decoder`, `before` as of `encoder`."""
+    if name == LINK and before is not None:
         if kind is Kind.EVENTS:
-            return EventsDecoder(_MOST_DECODED, request=request)
-        return Whole(lambda message: after.decode(message, request, MOST_WAITING))
+            return EventsDecoder(_MOST_DECODED, before=before)
+        return Whole(partial(after.decode, before=before, limit=MOST_WAITING))
     if name == M2M:
         return Whole(_response_of)
     if name == events_form():

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from m2mproxy.codec import coding, frame, static
+from m2mproxy.codec.after import Before
 from m2mproxy.codec.base import Form, Transform, WireError, sniff
 from m2mproxy.codec.header import FrameSecurity
 from m2mproxy.codec.routing import Schema
@@ -144,24 +145,24 @@ class Forms:
         kind: Kind,
         size: int | None,
         level: int,
-        request: bytes = b"",
+        before: Before | None = None,
     ) -> Transform:
         """What codes a response of that size. `names` has a coding, or the key's, or both;
-        `request` as of `codings.encoder`."""
+        `before` as of `codings.encoder`."""
         inner = [name for name in names if name not in self.sealed]
-        steps = [codings.encoder(name, kind, size, level, request) for name in inner]
+        steps = [codings.encoder(name, kind, size, level, before) for name in inner]
         if self.seal is not None and self.seal.name in names:
             whole = kind is Kind.BODY and size is not None and size <= codings.MOST_WAITING
             steps.append(self.seal.sealer(whole, inner))
         return steps[0] if len(steps) == 1 else Steps(steps)
 
     def decoder(
-        self, names: Sequence[bytes], kind: Kind, head: bytes = b"", request: bytes | None = None
+        self, names: Sequence[bytes], kind: Kind, head: bytes = b"", before: Before | None = None
     ) -> Transform:
         """What decodes a response; `names` in the order in which they were applied; `head` is how
-        it begins, see `coding.decoder`; `request` is what it may be coded after, on a link."""
-        if request is not None and names == [codings.LINK]:
-            return codings.decoder(codings.LINK, kind, request=request)
+        it begins, see `coding.decoder`; `before` is what it may be coded after, on a link."""
+        if before is not None and names == [codings.LINK]:
+            return codings.decoder(codings.LINK, kind, before=before)
         steps = [self._decoder(names, at, kind, head) for at in reversed(range(len(names)))]
         return steps[0] if len(steps) == 1 else Steps(steps)
 

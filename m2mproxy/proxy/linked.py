@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 from m2mproxy.codec import events
+from m2mproxy.codec.after import Before
 from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.http.body import Body
 from m2mproxy.http.faults import ClientFault
@@ -70,7 +71,7 @@ class Linked:
         self.turn: Turn | None = None
         """The request, as it goes to an upstream."""
         self._was_read = False  # the body, whether it is remembered or not
-        self._before: bytes | None = None  # of it, what the reply may be coded after
+        self._before: Before | None = None  # what the reply may be coded after
         self._core: Core | None = None
         self._kept: Entry | None = None
         self._reader: ReplyReader | None = None
@@ -117,7 +118,7 @@ class Linked:
             held.read(len(plain))
         self._core, self._was_read = core, True
         if reads:
-            self._before = plain
+            self._before = Before.of(plain, received.ends)
         self._later(partial(self._keep, core, stream.id, tenant, of, received, plain, names))
         ledger.client_in.coding = CODING.decode()
         ledger.client_in.add(len(data), len(plain))
@@ -171,13 +172,14 @@ class Linked:
         """The response has passed, all of it."""
         if self._reader is None:
             return
-        messages, self._reader = self._reader.finish(), None
+        reader, self._reader = self._reader, None
+        messages = reader.finish()
         if not messages:
             return
         if self.turn is not None:
-            self.turn.replied(messages)
+            self.turn.replied(messages, reader.ends)
         if self._core is not None and self._kept is not None:
-            self._core.replied(self._kept, render(messages, self._kept.body))
+            self._core.replied(self._kept, render(messages, self._kept.body), reader.ends)
 
     def leave(self) -> None:
         """The exchange is over: what was read of a response that is not complete is none."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from m2mproxy.codec import dictionaries
+from m2mproxy.codec.after import Before
 from m2mproxy.config import Link, size_text
 from m2mproxy.http.headers import CREDENTIALS, Headers
 from m2mproxy.http.message import Request, Response
@@ -37,8 +38,9 @@ MISSED = "link_miss"
 # dictionaries, by their name as a number. Then how many seconds what is not used is kept, and the
 # KiB that one scope may hold: where they are not there, they are what they were before.
 SETTING, DICTIONARIES, SECONDS, SCOPE = 0x4D32, 0x4D33, 0x4D34, 0x4D35
-# And of an edge, that it reads replies that are coded after their requests.
-READS_AFTER = 0x4D37
+# And of an edge, that it reads replies that are coded after what came before them. (0x4D37 was for
+# those that are coded after their requests alone.)
+READS_AFTER = 0x4D38
 _OLD_SECONDS, _OLD_SCOPE_KIB = 900, 4096
 _VERSION = 2
 _is_offer = re.compile(rb"v=[0-9]{1,3}").fullmatch
@@ -86,13 +88,13 @@ class Offer(NamedTuple):
 
 
 class Shared(NamedTuple):
-    """What a link has to do with a reply: whether its plain bytes are wanted here; and the body of
-    a request that crossed on one, after which its reply can be coded (codec/after.py), as it `came`
-    from the upstream, and as it `goes` to the client."""
+    """What a link has to do with a reply: whether its plain bytes are wanted here; and what both
+    ends have before it, after which it can be coded, as it `came` from the upstream, and as it
+    `goes` to the client."""
 
     opened: bool = False
-    came: bytes | None = None
-    goes: bytes | None = None
+    came: Before | None = None
+    goes: Before | None = None
 
 
 class Links:

@@ -135,10 +135,10 @@ class ResponseCoding:
         size = None if names else response.length  # of what is decoded it is not known
         if shared.goes is not None:
             into = codings.after_request(into, kind, size)
-        decoder = self.forms.decoder(names, kind, request=shared.came) if names else None
+        decoder = self.forms.decoder(names, kind, before=shared.came) if names else None
         encoder = None
         if into:
-            encoder = self.forms.encoder(into, kind, size, self._level, shared.goes or b"")
+            encoder = self.forms.encoder(into, kind, size, self._level, shared.goes)
         _rewrite_head(headers, into)
         response.length = None
         if into:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from m2mproxy.codec.after import Before
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.link.edge import Crossing, Edge
@@ -97,7 +98,7 @@ class Turn:
         self._is_refused = False  # it goes plain: a core that should have read it did not
         self.entry: Entry | None = None
         """What the body has become, if the core remembers it and its reply."""
-        self.before: bytes | None = None
+        self.before: Before | None = None
         """What the reply may be coded after, once the core has read the body."""
         sender.show(plain)
 
@@ -172,7 +173,7 @@ class Turn:
             return False
         said = response.headers.get(FIELD)
         if said in (HAVE, HEARS):
-            self.before = crossing.look.body
+            self.before = Before.of(crossing.look.body, crossing.ends)
             self.entry = crossing.entry if said == HEARS else None
             sender.later(partial(edge.have, crossing))
             return False
@@ -194,11 +195,11 @@ class Turn:
         self._headers = Headers()
         self._sender = self._crossing = self._look = self._pump = None
 
-    def replied(self, messages: list[dict[str, Any]]) -> None:
+    def replied(self, messages: list[dict[str, Any]], ends: bytes) -> None:
         """The response is complete."""
         if self._edge is not None and self.entry is not None:
             text = render(messages, self.entry.body)
-            self._edge.replied(self.entry, text, secrets(messages), others(messages))
+            self._edge.replied(self.entry, text, secrets(messages), others(messages), ends)
 
 
 def _reference(crossing: Crossing) -> str:

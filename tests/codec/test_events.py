@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2mproxy.codec import dictionaries, events
-from m2mproxy.codec.after import History
+from m2mproxy.codec.after import Before, History
 from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.codec.events import EventsDecoder, EventsEncoder
 from m2mproxy.codec.varint import read_prefixed, write_varint
@@ -257,8 +257,11 @@ def test_what_is_not_short_enough_is_deflated() -> None:
 REQUEST = random.Random(7).randbytes(2500).hex().encode()
 
 
-def ends(request: bytes | None = REQUEST) -> tuple[EventsEncoder, EventsDecoder]:
-    return EventsEncoder(request=request), EventsDecoder(MiB, request=request)
+BEFORE = Before(REQUEST)
+
+
+def ends(before: Before | None = BEFORE) -> tuple[EventsEncoder, EventsDecoder]:
+    return EventsEncoder(before=before), EventsDecoder(MiB, before=before)
 
 
 def echo(number: int, size: int = 3000) -> bytes:
@@ -344,11 +347,19 @@ def test_an_event_in_several_chunks_comes_back() -> None:
     assert sum(sizes) < 400
 
 
+def test_a_stream_begins_small_after_one_that_began_so() -> None:
+    first = b'data: {"id":"%b","model":"%b"}\n\n' % (REQUEST[:20], REQUEST[100:200])
+    sizes = [each(*ends(Before(b"{}", kept)), first)[0] for kept in (b"", first * 3, first * 900)]
+    assert sizes[0] > 100 and max(sizes[1:]) < 60
+    encoder, decoder = ends(Before(b"{}", b"x" * 5000 + b"y" * 5000))
+    assert each(encoder, decoder, *EVENTS) and len(Before(b"", bytes(9000)).in_window) == 2048
+
+
 def test_a_large_event_is_refused_where_none_can_be() -> None:
     encoder, decoder = ends()
     large = b"".join(encoder.feed(echo(1)) + encoder.flush())
-    each(EventsEncoder(request=REQUEST), decoder, *EVENTS[:8])
-    for other in (decoder, EventsDecoder(MiB, request=b"another")):
+    each(EventsEncoder(before=BEFORE), decoder, *EVENTS[:8])
+    for other in (decoder, EventsDecoder(MiB, before=Before(b"another"))):
         with pytest.raises(WireError):
             other.feed(large)
 
@@ -365,20 +376,20 @@ def test_a_word_under_another_kind_is_refused() -> None:
 
 
 def test_large_events_count_for_the_limit_and_have_one_of_their_own() -> None:
-    encoder = EventsEncoder(request=REQUEST)
+    encoder = EventsEncoder(before=BEFORE)
     wire = b"".join(encoder.feed(echo(1)) + encoder.flush())
     wire += b"".join(encoder.feed(echo(2)) + encoder.flush())
     with pytest.raises(TooLarge):
-        EventsDecoder(5000, request=REQUEST).feed(wire)
-    coded = History(REQUEST).encode(bytes(33 * 1024))
+        EventsDecoder(5000, before=BEFORE).feed(wire)
+    coded = History(BEFORE).encode(bytes(33 * 1024))
     with pytest.raises(WireError):
-        EventsDecoder(MiB, request=REQUEST).feed(write_varint(len(coded) << 2 | 2) + coded)
+        EventsDecoder(MiB, before=BEFORE).feed(write_varint(len(coded) << 2 | 2) + coded)
 
 
 @pytest.mark.parametrize("wire", [b"\x02", b"\x03", b"\x07x", b"\x06\x00", b"\x06\xff"])
 def test_what_is_no_batch_after_a_request_is_refused(wire: bytes) -> None:
     with pytest.raises(WireError):
-        EventsDecoder(MiB, request=REQUEST).feed(wire)
+        EventsDecoder(MiB, before=BEFORE).feed(wire)
 
 
 long_chunks = st.lists(

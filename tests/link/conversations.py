@@ -110,6 +110,7 @@ class Ends:
     def receive(self, sent: Sent) -> bytes:
         received = self.core.receive(sent.number, sent.tenant, sent.message)
         text = received.decode(LIMIT)
+        assert received.ends == sent.crossing.ends  # or nobody could read the reply
         names = names_in(text, received.earlier)
         whose = scope(sent.tenant, text, names)
         assert whose == scope(sent.tenant, text)
@@ -122,11 +123,11 @@ class Ends:
             self.edge.have(sent.crossing)
 
     def replied(self, sent: Sent, messages: list[dict[str, Any]]) -> None:
-        text = render(messages, sent.crossing.look.body)
+        text, ends = render(messages, sent.crossing.look.body), json.dumps(messages).encode()
         if sent.kept is not None:
-            self.core.replied(sent.kept, text)
+            self.core.replied(sent.kept, text, ends)
         if sent.entry is not None:
-            self.edge.replied(sent.entry, text, secrets(messages), others(messages))
+            self.edge.replied(sent.entry, text, secrets(messages), others(messages), ends)
 
     def exchange(
         self,

@@ -157,7 +157,7 @@ def test_the_runs() -> None:
     blocks = body[1024:3072] + body[7168:8192]
     assert head.use.prefix(body, b"") == head.use.dictionary(body, b"") == file + blocks
     assert f"from 1 to {MOST_RUNS}.\n" in PAGE
-    assert PAGE.count(f"{REACH} bytes") == 2
+    assert PAGE.count(f"{REACH} bytes") == 3  # and of a response
 
 
 def test_the_static_form() -> None:
@@ -232,34 +232,44 @@ def repeating() -> list[bytes]:
 
 
 def test_the_pieces(repeating: list[bytes]) -> None:
-    history = after.History(text("first"))
+    history = after.History(after.Before(text("first")))
     now = b" | ".join(history.encode(event).hex(" ").encode() for event in repeating)
-    decoder = events.EventsDecoder(1024, request=text("first"))
+    decoder = events.EventsDecoder(1024, before=after.Before(text("first")))
     assert [piece for piece in decoder.feed(example("pieces")) if piece] == repeating, now
     decoder.finish()
 
 
-def test_a_whole_response_after_its_request() -> None:
-    assert after.decode(example("after"), text("first"), 1024) == text("response")
+def test_whole_responses_after_what_came_before_them() -> None:
+    first = after.Before(text("first"))
+    then = after.Before(text("second"), text("response"))
+    for name, before, body in (("after", first, text("response")), ("next", then, said_then())):
+        now = after.encode(body, before).hex(" ")
+        assert after.decode(example(name), before, 1024) == body, now
+
+
+def said_then() -> bytes:
+    return text("response").replace(b"Hi!", b"Bye!")
 
 
 def test_a_response_after_its_request_as_the_page_describes_it(repeating: list[bytes]) -> None:
     """Nothing of the package but the dictionary's file: what stands before, and frames put
     together."""
     file = (Path(dictionaries.__file__).parent / "response.zdict").read_bytes()
-    offsets = struct.pack("<3I", 1, 4, 8)
-    before = file[file.index(offsets) + len(offsets) :][-8192:] + text("first")
+    content = file.index(offsets := struct.pack("<3I", 1, 4, 8)) + len(offsets)
 
-    def read(block: bytes, size: int) -> bytes:
+    def read(block: bytes, size: int, before: zstd.Reference) -> bytes:
         frame = b"\x28\xb5\x2f\xfd\xa0" + struct.pack("<I", size)
         frame += (len(block) << 3 | 2 << 1 | 1).to_bytes(3, "little") + block
-        return zstd.unpack_frame(frame, size, zstd.prefix(before))
+        return zstd.unpack_frame(frame, size, before)
 
-    assert read(example("after")[6:], 87) == text("response")
-    coded = example("pieces")
-    assert read(coded[3:23], 68) == repeating[0]
+    near = (file[content:] + text("first"))[-32768:]
+    assert read(example("after")[6:], 87, zstd.once(file[:content] + near)) == text("response")
+    near = (file[content:] + text("second") + text("response"))[-32768:]
+    assert read(example("next")[6:], 88, zstd.once(file[:content] + near)) == said_then()
+    coded, before = example("pieces"), file[content:][-8192:] + text("first")
+    assert read(coded[3:23], 68, zstd.prefix(before)) == repeating[0]
     before += repeating[0]
-    assert read(coded[27:43], 73) == repeating[1]
+    assert read(coded[27:43], 73, zstd.prefix(before)) == repeating[1]
 
 
 def test_the_words_as_the_page_describes_them() -> None:

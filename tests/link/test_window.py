@@ -61,7 +61,7 @@ def test_what_is_forgotten_is_empty_for_whoever_still_holds_it() -> None:
     held, _, _ = window()
     entries = [entry(1), entry(3)]
     assert all(map(held.add, entries))
-    assert held.grow(entries[1], b"reply")
+    assert held.hear(entries[1], b"reply")
     held.drop(entries[0])
     assert (entries[0].body, entries[1].reply) == (b"", b"reply")
     held.end()
@@ -103,7 +103,7 @@ def test_a_reply_makes_its_entry_larger_and_others_go() -> None:
     first, *_ = entries = [entry(number) for number in range(1, 5)]
     for each in entries:
         held.add(each)
-    assert held.grow(first, bytes(KiB), 10)
+    assert held.hear(first, bytes(KiB - 100), bytes(100), 10)
     assert numbers(held) == [1, 3, 4]
     assert held.size == memory.used == 13 * KiB + 10
 
@@ -111,8 +111,8 @@ def test_a_reply_makes_its_entry_larger_and_others_go() -> None:
 def test_a_second_reply_takes_the_place_of_the_first() -> None:
     held, memory, _ = window()
     held.add(one := entry(1))
-    held.grow(one, bytes(KiB))
-    held.grow(one, bytes(10))
+    held.hear(one, bytes(KiB))
+    held.hear(one, bytes(10))
     assert held.size == memory.used == one.size == 4 * KiB + 10
     held.drop(one)
     assert held.size == memory.used == 0
@@ -122,7 +122,7 @@ def test_a_reply_that_is_too_large_is_left_out() -> None:
     held, memory, _ = window()
     held.add(one := entry(1))
     held.add(entry(2))
-    assert not held.grow(one, bytes(12 * KiB + 1))
+    assert not held.hear(one, bytes(12 * KiB + 1))
     assert not one.reply
     assert numbers(held) == [1, 2]
     assert memory.used == 8 * KiB
@@ -133,7 +133,7 @@ def test_a_reply_of_an_entry_that_is_gone_is_not_counted() -> None:
     held.add(one := entry(1))
     held.drop(one)
     held.drop(one)
-    assert not held.grow(one, bytes(KiB))
+    assert not held.hear(one, bytes(KiB))
     assert memory.used == held.size == 0
 
 
@@ -222,7 +222,7 @@ def test_an_ended_window_holds_nothing_and_takes_nothing() -> None:
     assert memory.used == other.size == 4 * KiB
     assert not held.takes(1)
     assert not held.add(entry(2))
-    assert not held.grow(one, b"x")
+    assert not held.hear(one, b"x")
     held.use(one)
     held.drop(one)
     assert memory.used == 4 * KiB

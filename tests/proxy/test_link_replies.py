@@ -1,5 +1,5 @@
-"""Replies on a link that repeat their requests: the Responses API says instructions and tools
-again, up to three times."""
+"""Replies on a link that repeat what came before them: the reply before, and their requests, of
+which the Responses API says instructions and tools again, up to three times."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from m2mproxy.proxy import codings, links
 
 INSTRUCTIONS = words(900, 1)
 TOOLS = [{"type": "function", "name": words(1, n), "description": words(30, n)} for n in range(9)]
-PATH = b"/v1/responses"
+CHAT, PATH = b"/v1/chat/completions", b"/v1/responses"
 
 
 def request(turn: int, stream: bool = True) -> bytes:
@@ -116,12 +116,54 @@ def test_a_whole_reply_that_repeats_its_request_does_so_too() -> None:
     assert edge.at_rest and edge.core.at_rest
 
 
-def test_a_short_or_endless_body_has_the_form_that_it_has_elsewhere() -> None:
+def completion(message: dict[str, Any], turn: int) -> bytes:
+    """What is new in it, beside the message, is short."""
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    same = {"object": "chat.completion", "model": words(3, 1), "system_fingerprint": words(5, 2)}
+    return json.dumps({"id": f"chatcmpl-{turn}", "choices": [choice], **same}).encode()
+
+
+def test_a_reply_takes_what_the_one_before_had_not() -> None:
+    edge = two()
+    sizes = []
+    for turn, (body, message) in enumerate(conversation(5)):
+        message["content"] = words(5, turn)
+        reply = completion(message, turn)
+        ask, call = edge.exchange(body, reply, KEY)
+        assert (call.body, ask.body, ask.complete) == (body, reply, True)
+        sizes.append(replied(edge)[1])
+    assert sizes[0] > 130 and max(sizes[1:]) < 80
+    assert edge.upstream_links.report()["misses"] == 0
+    assert edge.at_rest and edge.core.at_rest
+
+
+def test_a_reply_to_another_conversation_takes_all_of_it() -> None:
+    edge = two()
+    for seed in range(0, 60, 10):
+        for turn, (body, message) in enumerate(conversation(1, seed)):
+            message["content"] = words(5, seed + turn)
+            ask, _ = edge.exchange(body, completion(message, turn), KEY)
+            assert ask.complete and replied(edge)[1] > 100
+
+
+def test_a_stream_begins_small_after_one_of_its_conversation() -> None:
+    edge = two()
+    sizes = []
+    for turn, (body, message) in enumerate(conversation(6)):
+        message["content"] = words(5, turn)
+        start = json.dumps({"model": words(9, 1), "choices": [{"delta": message}]}).encode()
+        ask = edge.ask(body, CHAT, JSON, KEY)
+        edge.core.call().reply(b"data: %b\n\ndata: [DONE]\n\n" % start, SSE)
+        edge.run()
+        assert ask.complete
+        sizes.append(replied(edge)[1])
+    assert min(sizes[:2]) - max(sizes[2:]) > 30, sizes
+
+
+def test_an_endless_or_large_body_has_the_form_that_it_has_elsewhere() -> None:
     edge = two()
     for turn in range(3):
-        ask, _ = edge.exchange(request(turn, False), b'{"output":[]}' + b" " * 200, KEY, path=PATH)
-        assert ask.complete
-    assert replied(edge)[0] == codings.static_form().decode()
+        streamed(edge, turn)
     long = json.dumps(response(3, [words(40_000, 1)])).encode()
     ask, _ = edge.exchange(request(3, False), long, KEY, path=PATH)
     assert ask.body == long and replied(edge)[0] == codings.static_form().decode()

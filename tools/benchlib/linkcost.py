@@ -85,20 +85,20 @@ class _Pair:
         if plain != body or sent is None or kept is None:
             raise ProcessFailed("link cost: a body came out changed")
         self.edge.have(crossing)
-        messages = _read(turn)
+        messages, ends = _read(turn)
         text = render(messages, body)
-        self.edge.replied(sent, text, secrets(messages))
+        self.edge.replied(sent, text, secrets(messages), ends=ends)
         times.append(time.perf_counter())
-        self.core.replied(kept, text)
+        self.core.replied(kept, text, ends)
         chosen, coded, sent_off, read, remembered, replied = (b - a for a, b in pairwise(times))
         return Times(coded, read, chosen + coded + sent_off, read + remembered, replied)
 
 
-def _read(turn: Turn) -> list[dict[str, object]]:
+def _read(turn: Turn) -> tuple[list[dict[str, object]], bytes]:
     reader = ReplyReader(turn.is_stream)
     for piece in turn.reply:
         reader.feed(piece)
-    return reader.finish()
+    return reader.finish(), reader.ends
 
 
 def measure(bench: Bench) -> None:

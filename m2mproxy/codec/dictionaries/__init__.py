@@ -52,10 +52,15 @@ def request_text() -> bytes:
     return _content("request")[len(request_tables()) :]
 
 
+def response_tables() -> bytes:
+    """As `request_tables`, of the dictionary for whole response bodies."""
+    return _tables("response")
+
+
 @cache
 def response_text() -> bytes:
-    """The text of the dictionary for whole response bodies."""
-    return _content("response")[len(_tables("response")) :]
+    """The text of that dictionary alone."""
+    return _content("response")[len(response_tables()) :]
 
 
 @cache

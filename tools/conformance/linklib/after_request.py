@@ -1,4 +1,4 @@
-"""RESPONSES of m2m-link(7), After a request: what both sides have before a piece, and pieces."""
+"""RESPONSES of m2m-link(7), After a request: what both have before it, pieces, whole bodies."""
 
 from __future__ import annotations
 
@@ -9,22 +9,44 @@ CODING = "m2m-link"
 LARGEST_PIECE, LARGEST_WHOLE = 32 << 10, 256 << 10
 LARGEST_REQUEST, FIRST, LAST = 131_072, 98_304, 32_768
 REACH = 163_840
+NEAR, NEAR_REQUEST = 32_768, 24_576
+FIRST_OF_ENDS, LAST_OF_ENDS, WINDOW = 16_384, 1024, 1024
 _OFFSETS = b"".join(wire.u32(number) for number in (1, 4, 8))
-_CONTENT = wire.RESPONSE[wire.RESPONSE.index(_OFFSETS) + len(_OFFSETS) :][-8192:]
+_CONTENT_AT = wire.RESPONSE.index(_OFFSETS) + len(_OFFSETS)
+_TABLES, _CONTENT = wire.RESPONSE[:_CONTENT_AT], wire.RESPONSE[_CONTENT_AT:]
+
+
+def ends(body: bytes) -> bytes:
+    """What is kept of a response."""
+    if len(body) <= FIRST_OF_ENDS + LAST_OF_ENDS:
+        return body
+    return body[:FIRST_OF_ENDS] + body[-LAST_OF_ENDS:]
 
 
 class Before:
-    """What stands before the next piece of a response to `request`."""
+    """What stands before a response to `request`, which goes on from one with these `ends`; and
+    before the next piece of it."""
 
-    def __init__(self, request: bytes) -> None:
+    def __init__(self, request: bytes, ends: bytes = b"") -> None:
+        near = (_CONTENT + request[-NEAR_REQUEST:] + ends)[-NEAR:]
+        self._dictionary = _TABLES + near
         if len(request) > LARGEST_REQUEST:
             request = request[:FIRST] + request[-LAST:]
-        self._text = _CONTENT + request
+        self._text = _CONTENT[-8192:] + request + ends
+        self.window = ends
+        if len(ends) > 2 * WINDOW:
+            self.window = ends[:WINDOW] + ends[-WINDOW:]
+
+    def _prefix(self) -> wire.Dictionary:
+        return wire.prefix(self._text[-REACH:])
+
+    def _add(self, piece: bytes) -> None:
+        self._text += piece
 
     def write(self, plain: bytes, *, headers: bool = False) -> bytes:
         """A piece; with `headers` even where they could be left out."""
-        coded = message.write_frame(plain, wire.prefix(self._text[-REACH:]), headers=headers)
-        self._text += plain
+        coded = message.write_frame(plain, self._prefix(), headers=headers)
+        self._add(plain)
         return coded
 
     def read(self, coded: bytes) -> bytes:
@@ -32,24 +54,27 @@ class Before:
         size = reader.varint()
         if size >> 1 > LARGEST_PIECE:
             raise Broken("a piece that is too large")
-        plain = message.read_frame(size, reader.rest(), wire.prefix(self._text[-REACH:]))
-        self._text += plain
+        plain = message.read_frame(size, reader.rest(), self._prefix())
+        self._add(plain)
         return plain
 
-    def write_whole(self, body: bytes, *, headers: bool = False) -> bytes:
-        coded = Reader(message.write_frame(body, wire.prefix(self._text), headers=headers))
-        coded.varint()
-        return coded.data[: coded.at] + wire.u32(wire.crc32(body)) + coded.rest()
+    def _of_whole(self, far: bool) -> wire.Dictionary:
+        return wire.prefix(self._text) if far else wire.dictionary(self._dictionary)
+
+    def write_whole(self, body: bytes, *, headers: bool = False, far: bool = False) -> bytes:
+        coded = Reader(message.write_frame(body, self._of_whole(far), headers=headers))
+        size = coded.varint() << 1 | far
+        return wire.varint(size) + wire.u32(wire.crc32(body)) + coded.rest()
 
     def read_whole(self, coded: bytes) -> bytes:
-        """A whole body in either of its forms."""
+        """A whole body in any of its forms."""
         if coded[:1] == b"\0":
             return forms.read_sized(coded[1:])
         reader = Reader(coded)
         size, checksum = reader.varint(), reader.u32()
-        if size >> 1 > LARGEST_WHOLE:
+        if size >> 2 > LARGEST_WHOLE:
             raise Broken("a body that is too large")
-        body = message.read_frame(size, reader.rest(), wire.prefix(self._text))
+        body = message.read_frame(size >> 1, reader.rest(), self._of_whole(bool(size & 1)))
         if wire.crc32(body) != checksum:
             raise Broken("another checksum")
         return body

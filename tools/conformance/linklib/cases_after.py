@@ -32,7 +32,7 @@ def sessions(run: Run) -> Iterator[Turn]:
         for stream in (True, False):
             yield from echoing(run.rng, 2, 3000, stream=stream)
             yield from echoing(run.rng, 1, 75_000, stream=stream)
-        yield from conversation(run.rng, 2)
+        yield from conversation(run.rng, 4)
         yield late(run)
         for more in (-1, 0, 1):
             yield exact(run, LARGEST_REQUEST + more)
@@ -92,6 +92,7 @@ def after_requests(run: Run) -> None:
                 right = (reads and form in codings) or coding != CODING
                 run.tally.check(right, f"a coding for {codings}, {reads}", reply.fields)
                 counts["after"] += coding == CODING
+                counts["after a reply"] += coding == CODING and bool(reply.ends)
                 counts["pieces"] += reply.pieces
                 counts["fillers"] += reply.fillers if coding == CODING else 0
                 if coding == CODING and b"response.in_progress" in turn.answer.body:
@@ -99,6 +100,7 @@ def after_requests(run: Run) -> None:
                     run.tally.check(right, "a piece for each large event", reply.pieces)
             edge.close()
     run.tally.check(counts["fillers"] > 0, "frames that more than a batch shares", counts)
+    run.tally.check(counts["after a reply"] > 0, "ends of a reply before", counts)
 
 
 @case
@@ -161,8 +163,12 @@ def broken_streams() -> Iterator[tuple[str, Tamper]]:
     """Streams that have to end as broken, after a first batch."""
 
     def made(change: Make) -> Tamper:
-        first = forms.StreamWriter(words=True, pieces=Before(b"")).batch([b"data: 1\n\n"])
-        return _tampered(lambda body: first + change(Before(body)) + b"\0", lambda all: all)
+        def coded(body: bytes) -> bytes:
+            before = Before(body)
+            first = forms.StreamWriter(words=True, pieces=before).batch([b"data: 1\n\n"])
+            return first + change(before) + b"\0"
+
+        return _tampered(coded, lambda all: all)
 
     def sized(size: int) -> Make:
         def change(before: Before) -> bytes:
@@ -203,7 +209,7 @@ def broken_bodies() -> Iterator[tuple[str, Tamper]]:
         def change(coded: bytes) -> bytes:
             reader = wire.Reader(coded)
             reader.varint()
-            return wire.varint(size << 1 | 1) + reader.rest()
+            return wire.varint(size << 2 | 2) + reader.rest()
 
         return made(change)
 
@@ -288,7 +294,7 @@ def same_after_requests(run: Run) -> None:
             kind = run.rng.choice((STREAM, JSON))
             events = run.rng.choices((EVENT, EVENT[:1200], b"data: 1\n\n", b": x\n\n"), k=5)
             turn = Turn(BODY, Answer(kind, events))
-            said = b"".join(code_after(turn.answer, BODY, run.rng))
+            said = b"".join(code_after(turn.answer, Before(BODY), run.rng))
             if run.rng.random() < 0.6:
                 said = spoil(run.rng, said, run.rng.choice((2, 12, 1 << 20)))
             want, is_whole = _read(said, kind)

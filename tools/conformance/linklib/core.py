@@ -22,7 +22,7 @@ import h2.events
 from h2.exceptions import ProtocolError
 
 from linklib import forms, memory, message, replies, wire
-from linklib.after_request import CODING, LARGEST_WHOLE, Before
+from linklib.after_request import CODING, LARGEST_WHOLE, Before, ends
 
 Fields = list[tuple[str, str]]
 
@@ -82,6 +82,8 @@ class CoreLink:
         self._is_link = bool(ours and offer.size and offer.seconds)
         self._largest = largest
         self._memory = memory.Memory(offer.size << 10, offer.scope_size << 10, offer.seconds + 60)
+        self.ends: dict[int, bytes] = {}
+        """By stream, those after which its response may be coded."""
 
     def forget(self) -> None:
         """Any side may forget any entry at any time."""
@@ -112,6 +114,7 @@ class CoreLink:
             return Sent(413, [], [b"too large"])
         except message.Miss as miss:
             return Sent(409, [("m2m-link", "miss")], [str(miss).encode()])
+        self.ends[stream] = message.ends_of(reference, entry)
         self._memory.add(message.entry_of(stream, body, scope, reference, entry), now)
         return body
 
@@ -129,16 +132,19 @@ class CoreLink:
         if stream in self._memory:
             request = self._memory[stream].body
             text = replies.text(answer.content_type, answer.body, request)
-            self._memory.set_reply(stream, text)
+            self._memory.set_reply(stream, text, ends(answer.body))
 
 
-def code(answer: Answer, accepted: str, request: bytes = b"", rng: Random | None = None) -> Sent:
-    """The answer in the form that the request asks for, or after the request, if there is `rng`."""
+def code(
+    answer: Answer, accepted: str, before: Before | None = None, rng: Random | None = None
+) -> Sent:
+    """The answer in the form that the request asks for, or after what is `before` it, if there is
+    `rng`."""
     codings = {coding.strip() for coding in accepted.split(",")}
     stream = replies.is_stream(answer.content_type)
     asked = wire.EVENTS in codings if stream else wire.STATIC in codings
-    if rng and asked and (stream or len(answer.body) <= LARGEST_WHOLE):
-        return _sent(answer, code_after(answer, request, rng), CODING)
+    if before and rng and asked and (stream or len(answer.body) <= LARGEST_WHOLE):
+        return _sent(answer, code_after(answer, before, rng), CODING)
     if stream:
         for coding in (wire.EVENTS, wire.STATIC):
             if coding in codings:
@@ -161,14 +167,14 @@ def _parts(pieces: Sequence[bytes]) -> Iterator[bytes]:
             yield piece[at : at + forms.PLAIN]
 
 
-def code_after(answer: Answer, request: bytes, rng: Random) -> list[bytes]:
-    """The answer after its request, in any of the forms that the page allows."""
-    before = Before(request)
+def code_after(answer: Answer, before: Before, rng: Random) -> list[bytes]:
+    """The answer after what is before it, in any of the forms that the page allows."""
     if replies.is_stream(answer.content_type):
         return list(_stream_after(answer.pieces, before, rng))
     if rng.random() < 0.3:
         return [b"\0" + forms.write_whole(answer.body)]
-    return [before.write_whole(answer.body, headers=rng.random() < 0.3)]
+    headers, far = rng.random() < 0.3, rng.random() < 0.3
+    return [before.write_whole(answer.body, headers=headers, far=far)]
 
 
 def _stream_after(
@@ -396,7 +402,8 @@ class _Connection:
         if have and 200 <= answer.status < 300:
             have = "have, reply"
         rng = self.core.rng if have and self.reads_after else None
-        sent = code(answer, request.field("accept-encoding"), request.body, rng)
+        before = Before(request.body, self.link.ends.pop(request.stream, b""))
+        sent = code(answer, request.field("accept-encoding"), before, rng)
         sent.fields += [("content-encoding", sent.coding)] if sent.coding else []
         sent.fields += [("m2m-link", have)] if have else []
         return answer if have == "have, reply" else None, sent

@@ -118,6 +118,8 @@ class EdgeLink:
         # 7 eighths of what is announced.
         self._memory = memory.Memory(size * 896, scope_size * 896, seconds)
         self._sent: dict[int, Entry] = {}
+        self.ends: dict[int, bytes] = {}
+        """By stream, those after which its response may be coded."""
         self._remembers_all = False
 
     def code(
@@ -132,6 +134,7 @@ class EdgeLink:
         if entry is not None:
             self._memory.use(entry.number, now, drop_replaced=False)
         self._sent[stream] = message.entry_of(stream, body, scope, reference, entry)
+        self.ends[stream] = message.ends_of(reference, entry)
         return message.build(stream, body, entry, reference), chosen
 
     def have(self, stream: int, now: float) -> None:
@@ -144,7 +147,8 @@ class EdgeLink:
     def ended(self, stream: int, content_type: str, body: bytes) -> None:
         if stream in self._memory:
             request = self._memory[stream].body
-            self._memory.set_reply(stream, replies.text(content_type, body, request))
+            text = replies.text(content_type, body, request)
+            self._memory.set_reply(stream, text, after_request.ends(body))
 
     def text(self, stream: int) -> bytes | None:
         return self._memory[stream].reply
@@ -170,13 +174,14 @@ class EdgeLink:
 class Reply:
     """What came on a stream. `batches` are the plain ones of an event stream that was coded,
     `pieces` how many of them were pieces, `fillers` how many there were beside them; `request` is
-    the body of one that went by the link."""
+    the body of one that went by the link, `ends` those of the reply that it goes on from."""
 
     status: int = 0
     fields: Fields = field(default_factory=list)
     content: bytes = b""
     frames: int = 0
     request: bytes | None = None
+    ends: bytes = b""
     pieces: int = 0
     fillers: int = 0
     body: bytes = b""
@@ -194,7 +199,7 @@ class Reply:
         if coding == after_request.CODING:
             if self.request is None:
                 raise wire.Broken("coded after a request that did not go by the link")
-            before = after_request.Before(self.request)
+            before = after_request.Before(self.request, self.ends)
         if replies.is_stream(kind) and (before or coding in (wire.STATIC, wire.EVENTS)):
             reader = forms.StreamReader(words=coding == wire.EVENTS, pieces=before)
             self.batches = reader.feed(self.content)
@@ -270,6 +275,7 @@ class Edge:
         content, chosen = self.link.code(stream, fields, target, body, now, choose)
         self.send(target, [*fields, ("content-encoding", "m2m-link")], content)
         self._replies[stream].request = body
+        self._replies[stream].ends = self.link.ends.pop(stream)
         reply = self.wait(stream)
         linked = reply.field("m2m-link")
         if linked.startswith("have"):

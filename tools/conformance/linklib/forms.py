@@ -215,6 +215,8 @@ def spell_any(text: bytes) -> bytes:
 class Pieces(Protocol):
     """What codes the pieces of a stream after its request, such as `after_request.Before`."""
 
+    window: bytes
+
     def write(self, plain: bytes, *, headers: bool = False) -> bytes: ...
 
     def read(self, coded: bytes) -> bytes: ...
@@ -233,6 +235,9 @@ class StreamWriter:
         self._shift = (2 if pieces else 1) if self._words else 0
         self._slots = Slots()
         self._deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 8, 0, wire.STREAM)
+        if pieces is not None:
+            self._deflate.compress(pieces.window)
+            self._deflate.flush(zlib.Z_SYNC_FLUSH)
 
     def batch(self, events: list[bytes]) -> bytes:
         """A batch, of at most 32 KiB plain."""
@@ -269,6 +274,12 @@ class StreamWriter:
         return b"\0"
 
 
+def _stored(text: bytes) -> bytes:
+    """What deflate takes as it is (RFC 1951, section 3.2.4)."""
+    size = len(text)
+    return b"\0" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little") + text
+
+
 class StreamReader:
     """Decodes an event stream in whatever pieces it comes."""
 
@@ -278,7 +289,7 @@ class StreamReader:
         self._slots = Slots()
         self._inflate = zlib.decompressobj(-15, wire.STREAM)
         self._waiting = b""
-        self._spelt_before = b""
+        self._spelt_before = _stored(pieces.window) if pieces is not None else b""
         self._total = 0
         self.ended = False
 
@@ -326,9 +337,7 @@ class StreamReader:
         if not kind:
             return self._plain(self._inflated(coded))
         records = b"\0" + unspell(coded) + b'"'
-        size = len(records).to_bytes(2, "little")
-        inverse = (len(records) ^ 0xFFFF).to_bytes(2, "little")
-        self._spelt_before += b"\0" + size + inverse + records
+        self._spelt_before += _stored(records)
         return self._plain(records)
 
     def _piece(self, coded: bytes) -> bytes:

@@ -95,11 +95,11 @@ class Memory:
             if entry.replaces in self and entry.replaces not in self._replaced:
                 self._replaced.append(entry.replaces)
 
-    def set_reply(self, number: int, reply: bytes | None) -> None:
+    def set_reply(self, number: int, reply: bytes | None, ends: bytes = b"") -> None:
         if number in self._entries:
-            entry = self._entries[number][0]
-            if self._make_room(entry, len(reply or b"")):
-                entry.reply = reply
+            entry, ends = self._entries[number][0], ends if reply else b""
+            if self._make_room(entry, len(reply or b"") + len(ends)):
+                entry.reply, entry.ends = reply, ends
 
     def age(self, now: float) -> None:
         for number, (_, used) in list(self._entries.items()):
@@ -126,4 +126,4 @@ class Memory:
 
 
 def _size(entry: Entry) -> int:
-    return len(entry.body) + len(entry.reply or b"") + EACH
+    return len(entry.body) + len(entry.reply or b"") + len(entry.ends) + EACH

@@ -40,6 +40,7 @@ class Entry:
     body: bytes
     scope: Scope
     reply: bytes | None = None
+    ends: bytes = b""
     after: int | None = None
     replaces: int = 0
 
@@ -129,6 +130,12 @@ def meant(reference: Reference, entry: Entry) -> bytes:
             raise Miss("a run beyond the end")
         parts.append(entry.body[(at - taken) * BLOCK : at * BLOCK])
     return b"".join([*parts, reply])
+
+
+def ends_of(reference: Reference | None, entry: Entry | None) -> bytes:
+    """Those after which the response may be coded."""
+    goes_on = reference is not None and reference.wants_reply and not reference.is_of_runs
+    return entry.ends if entry is not None and goes_on else b""
 
 
 def entry_of(

@@ -28,7 +28,7 @@ EVENTS = f"m2m-events-{hashlib.sha256(STREAM + SPELLING).hexdigest()[:8]}"
 # ---- DISCOVERY, SETTINGS ----
 
 OFFER, DICTIONARIES, SECONDS, SCOPE_SIZE = 0x4D32, 0x4D33, 0x4D34, 0x4D35
-TAKES_PIECES, READS_AFTER = 0x4D36, 0x4D37  # of an edge
+TAKES_PIECES, READS_AFTER = 0x4D36, 0x4D38  # of an edge
 
 
 class Broken(Exception):

@@ -8,7 +8,9 @@ to one that crossed in some hundred bytes, the reply would take thousands.
 So a whole body is a zstd frame with the static dictionary's tables and the last 32 KiB of its text,
 the end of the request and what is kept of the reply before. What is far, and large events of a
 stream, have a prefix: the end of that text, the beginning and the end of the request, what is kept,
-and the pieces of the reply before; of all that the last 160 KiB. Of a frame only the blocks cross.
+and the pieces of the reply before; of all that the last 160 KiB; and the last of what came since
+and is no piece, since a reply says at its end what it said bit by bit. Of a frame only the blocks
+cross.
 
     piece   varint size | blocks
     body    varint size | u32 crc32, little-endian | blocks
@@ -42,6 +44,8 @@ _TEXT = 8 * 1024  # of the dictionary
 # 30 µs at least.
 _SOON, _MOST = 8, 256
 _REACH = 160 * 1024
+# What came since the last piece, as far as it stands before the next.
+_SINCE = 8 * 1024
 # What a whole body has before it, and how much of that may be its request: the static text is worth
 # more than what is far in a conversation.
 _NEAR, _OF_REQUEST = 32 * 1024, 24 * 1024
@@ -90,18 +94,19 @@ class Before(NamedTuple):
 class History:
     """What came before the next piece of a stream. It is put together when there is one."""
 
-    __slots__ = ("_before", "_has_any", "_left", "_pieces")
+    __slots__ = ("_before", "_has_any", "_left", "_pieces", "_since")
 
     def __init__(self, before: Before) -> None:
         self._before: Before | None = before
         self._pieces = b""
+        self._since = bytearray()
         self._has_any = False
         self._left = _SOON  # of other batches; and then of pieces
 
     def encode(self, piece: bytes) -> bytes:
         """The next piece, which comes before those after it."""
         before = self._so_far()
-        coded = _pack(piece, before)
+        coded = _pack(piece, before + self._since[-_SINCE:])
         self._add(before, piece)
         return coded
 
@@ -114,7 +119,8 @@ class History:
         before = self._so_far()
         size, at = read_varint(coded, 0, len(coded))
         _check(size, most)
-        piece = _unpack(memoryview(coded)[at:], size, zstd.prefix(before))
+        reference = zstd.prefix(before + self._since[-_SINCE:])
+        piece = _unpack(memoryview(coded)[at:], size, reference)
         self._add(before, piece)
         return piece
 
@@ -123,11 +129,15 @@ class History:
 
     def _add(self, before: bytes, piece: bytes) -> None:
         self._before, self._pieces = None, (before + piece)[-_REACH:]
+        self._since.clear()
         self._left = (self._left if self._has_any else _MOST) - 1
         self._has_any = True
 
-    def passed(self) -> History | None:
+    def passed(self, plain: bytes) -> History | None:
         """A batch passed that is no piece: see `rest`."""
+        self._since += plain[-_SINCE:]
+        if len(self._since) > 4 * _SINCE:
+            del self._since[:-_SINCE]
         if not self._has_any:
             self._left -= 1
         return self.rest()

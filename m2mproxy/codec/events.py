@@ -178,7 +178,7 @@ class EventsEncoder:
 
     def _small(self, plain: bytes) -> bytes:
         if self._history is not None:
-            self._history = self._history.passed()
+            self._history = self._history.passed(plain)
         records = self._template.encode(plain) if self._template is not None else plain
         if self._spelling is None:
             return self._prefixed(self._deflated(records), _DEFLATED)
@@ -270,9 +270,10 @@ class EventsDecoder:
             return plain
         if kind > _SPELLED:
             raise WireError("a large event where none is expected, or no kind at all")
+        plain = self._plain(self._spelt(coded) if kind else self._inflated(coded))
         if self._history is not None:
-            self._history = self._history.passed()
-        return self._plain(self._spelt(coded) if kind else self._inflated(coded))
+            self._history = self._history.passed(plain)
+        return plain
 
     def _spelt(self, coded: bytes) -> bytes:
         assert self._spelling is not None

@@ -347,6 +347,16 @@ def test_an_event_in_several_chunks_comes_back() -> None:
     assert sum(sizes) < 400
 
 
+def test_what_a_reply_says_again_at_its_end_is_small() -> None:
+    """Its large event has the text of the small ones."""
+    encoder, decoder = ends()
+    source = random.Random(8)
+    said = [source.randbytes(30).hex().encode() for _ in range(9)]
+    small = [b'data: {"delta":"%b"}\n\n' % text for text in said]
+    sizes = each(encoder, decoder, echo(1), *small, echo(2)[:-3] + b"".join(said) + b'"}\n\n')
+    assert sizes[-1] < 100
+
+
 def test_a_stream_begins_small_after_one_that_began_so() -> None:
     first = b'data: {"id":"%b","model":"%b"}\n\n' % (REQUEST[:20], REQUEST[100:200])
     sizes = [each(*ends(Before(b"{}", kept)), first)[0] for kept in (b"", first * 3, first * 900)]

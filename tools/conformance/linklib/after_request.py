@@ -8,7 +8,7 @@ from linklib.wire import Broken, Reader
 CODING = "m2m-link"
 LARGEST_PIECE, LARGEST_WHOLE = 32 << 10, 256 << 10
 LARGEST_REQUEST, FIRST, LAST = 131_072, 98_304, 32_768
-REACH = 163_840
+REACH, SINCE = 163_840, 8192
 NEAR, NEAR_REQUEST = 32_768, 24_576
 FIRST_OF_ENDS, LAST_OF_ENDS, WINDOW = 16_384, 1024, 1024
 _OFFSETS = b"".join(wire.u32(number) for number in (1, 4, 8))
@@ -33,15 +33,20 @@ class Before:
         if len(request) > LARGEST_REQUEST:
             request = request[:FIRST] + request[-LAST:]
         self._text = _CONTENT[-8192:] + request + ends
+        self._since = b""
         self.window = ends
         if len(ends) > 2 * WINDOW:
             self.window = ends[:WINDOW] + ends[-WINDOW:]
 
+    def passed(self, plain: bytes) -> None:
+        """A batch that is no piece."""
+        self._since += plain
+
     def _prefix(self) -> wire.Dictionary:
-        return wire.prefix(self._text[-REACH:])
+        return wire.prefix(self._text[-REACH:] + self._since[-SINCE:])
 
     def _add(self, piece: bytes) -> None:
-        self._text += piece
+        self._text, self._since = self._text + piece, b""
 
     def write(self, plain: bytes, *, headers: bool = False) -> bytes:
         """A piece; with `headers` even where they could be left out."""

@@ -217,6 +217,8 @@ class Pieces(Protocol):
 
     window: bytes
 
+    def passed(self, plain: bytes) -> None: ...
+
     def write(self, plain: bytes, *, headers: bool = False) -> bytes: ...
 
     def read(self, coded: bytes) -> bytes: ...
@@ -241,6 +243,8 @@ class StreamWriter:
 
     def batch(self, events: list[bytes]) -> bytes:
         """A batch, of at most 32 KiB plain."""
+        if self._pieces is not None:
+            self._pieces.passed(b"".join(events))
         return self.records(b"".join(self._slots.write(event) for event in events))
 
     def records(self, records: bytes) -> bytes:
@@ -366,6 +370,8 @@ class StreamReader:
             events += event
             if len(events) > PLAIN:
                 raise Broken("too much in a batch")
+        if self._pieces is not None:
+            self._pieces.passed(bytes(events))
         return self._counted(bytes(events))
 
     def _counted(self, plain: bytes) -> bytes:

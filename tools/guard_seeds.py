@@ -1,6 +1,7 @@
-"""The sentences of guard_seeds.toml, drawn: examples to train the scanner with beside the corpus.
+"""The sentences of guard_seeds/, drawn: examples to train the scanner with beside the corpus.
 
-The one rule: the same file gives the same sentences, whenever and wherever they are drawn.
+The one rule: a file gives the same sentences, whenever and wherever they are drawn, and whatever
+others there are.
 """
 
 import random
@@ -8,9 +9,9 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-SEEDS = Path(__file__).with_suffix(".toml")
+SEEDS = Path(__file__).with_suffix("")
 _SEED = 1
 _CHOICE = re.compile(r"(?<!\\)\[((?:[^\[\]\\]|\\.)*)\]|\{([a-z]+)\}")
 _BAR = re.compile(r"(?<!\\)\|")
@@ -47,15 +48,20 @@ class Seed(NamedTuple):
 
 
 def seeds() -> Iterator[Seed]:
-    """None twice."""
-    data = tomllib.loads(SEEDS.read_text("utf-8"))
-    grammar = Grammar(data["lists"])
+    """Of all files, none twice."""
     seen: set[str] = set()
+    for path in sorted(SEEDS.glob("*.toml")):
+        for seed in _drawn(tomllib.loads(path.read_text("utf-8"))):
+            if seed.text not in seen:
+                seen.add(seed.text)
+                yield seed
+
+
+def _drawn(data: dict[str, Any]) -> Iterator[Seed]:
+    grammar = Grammar(data["lists"])
     for label, kind in ((1, "attack"), (0, "benign")):
         for group in data[kind]:
             texts = group["texts"]
             for number in range(max(group["times"], len(texts))):
                 text = grammar.draw(texts[number % len(texts)])
-                if text not in seen:
-                    seen.add(text)
-                    yield Seed(text, label, group.get("weight", 1.0))
+                yield Seed(text, label, group.get("weight", 1.0))

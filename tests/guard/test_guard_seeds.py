@@ -16,7 +16,7 @@ import pytest
 
 PATH = Path(__file__).parents[2] / "tools" / "guard_seeds.py"
 MODULE = run_path(str(PATH))
-DATA = tomllib.loads(MODULE["SEEDS"].read_text("utf-8"))
+FILES = {path: tomllib.loads(path.read_text("utf-8")) for path in MODULE["SEEDS"].glob("*.toml")}
 
 
 @pytest.fixture
@@ -56,12 +56,15 @@ def test_seeds_are_the_same_again_and_none_twice() -> None:
     assert {seed.label for seed in first} == {0, 1}
 
 
-def test_no_list_is_left_undrawn() -> None:
-    names = re.compile(r"\{(" + "|".join(DATA["lists"]) + r")\}")
-    assert [seed.text for seed in MODULE["seeds"]() if names.search(seed.text)] == []
+@pytest.mark.parametrize("data", FILES.values(), ids=[path.stem for path in FILES])
+def test_no_list_is_left_undrawn(data: dict[str, Any]) -> None:
+    names = re.compile(r"\{(" + "|".join(data["lists"]) + r")\}")
+    assert [seed.text for seed in MODULE["_drawn"](data) if names.search(seed.text)] == []
 
 
 def test_a_group_says_what_its_seeds_count() -> None:
-    weights = {group.get("weight", 1.0) for kind in ("attack", "benign") for group in DATA[kind]}
+    both = [data[kind] for data in FILES.values() for kind in ("attack", "benign")]
+    groups = [group for some in both for group in some]
+    weights = {group.get("weight", 1.0) for group in groups}
     assert {seed.weight for seed in MODULE["seeds"]()} == weights
     assert all(0 < weight <= 1 for weight in weights)

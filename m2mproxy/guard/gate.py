@@ -56,7 +56,7 @@ class Gate:
     part: float
     """The logit from which on a row of words is read."""
     weights: Table
-    """By the buckets of words and of pairs of words."""
+    """By the keys of words and of pairs of words."""
 
     def through(self, stretches: list[Stretch]) -> list[Window]:
         """What is to be read: windows, and parts of windows."""

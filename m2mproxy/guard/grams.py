@@ -1,7 +1,7 @@
 """What a text is made of, as numbers: its words and pairs of words, hashed.
 
-Models hold a weight for each hash, so that what they cost depends neither on how many words they
-know nor on which a text has. Everything is whole numbers: sums are the same on every machine.
+Models hold weights by hash, so that what they cost depends neither on how many words they know nor
+on which a text has. Everything is whole numbers: sums are the same on every machine.
 
 A word's hash is of its first eight bytes and of its last eight, each read as one number: what is in
 the middle of a word of more than 16 does not count.
@@ -11,7 +11,7 @@ The one rule: what its arrays take is bounded by LONGEST.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from operator import sub
 from typing import Any, NamedTuple
 
@@ -21,21 +21,17 @@ Hashes = NDArray[np.uint32]
 Places = NDArray[np.int64]
 Sums = NDArray[np.int32]
 
-BITS = 18
-BUCKETS = 1 << BITS
-"""Of a table of weights by words and pairs of words."""
-MORE_BITS = 19
-MORE_BUCKETS = 1 << MORE_BITS
-"""Of one that has pairs with a word between them as well."""
+KEY_BITS = 24
+"""Of a hash that weights are given for: what a word, or a pair of words, is known by."""
 LONGEST = 1 << 15
 """Bytes of text at a time."""
-MOST_TEXTS = (1 << 32 - MORE_BITS) - 1
+MOST_TEXTS = (1 << 32 - KEY_BITS) - 1
 """Of which grams are taken at a time."""
 
 _MASK = (1 << 32) - 1
-_MORE_BITS, _MORE_BUCKET = np.uint32(MORE_BITS), np.uint32(MORE_BUCKETS - 1)
-_SHIFT_BY = 32 - BITS
-_SHIFT, _MORE_SHIFT = np.uint32(_SHIFT_BY), np.uint32(32 - MORE_BITS)
+_KEY_BITS, _KEY = np.uint32(KEY_BITS), np.uint32((1 << KEY_BITS) - 1)
+_SHIFT_BY = 32 - KEY_BITS
+_SHIFT = np.uint32(_SHIFT_BY)
 _SPREAD_BY, _SECOND_BY = 0x9E3779B1, 0x85EBCA6B
 _SPREAD, _SECOND = np.uint32(_SPREAD_BY), np.uint32(_SECOND_BY)
 _APART = np.uint32(0xC2B2AE35)
@@ -101,16 +97,16 @@ def _hash_of_long(word: bytes) -> int:
     return (begin * _BEGIN_BY + end * _END_BY & _MASK_OF_EIGHT) >> 32
 
 
-def bucket(hashes: Hashes) -> Hashes:
-    """Where in a table a hash stands."""
-    spread = hashes * _SPREAD
-    spread >>= _SHIFT
-    return spread
+def keys(hashes: Hashes) -> Hashes:
+    """What weights of hashes are given by. The hashes are overwritten."""
+    hashes *= _SPREAD
+    hashes >>= _SHIFT
+    return hashes
 
 
-def of_pairs(hashes: Hashes) -> Hashes:
-    """The buckets of each two words in a row."""
-    return bucket(_pairs(hashes))
+def side_by_side(hashes: Hashes) -> Hashes:
+    """The keys of some words, and those of each two in a row."""
+    return keys(np.concatenate((hashes, _pairs(hashes))))
 
 
 def _pairs(hashes: Hashes) -> Hashes:
@@ -120,7 +116,7 @@ def _pairs(hashes: Hashes) -> Hashes:
 
 
 class Grams(NamedTuple):
-    """The buckets of what several texts are made of."""
+    """The keys of what several texts are made of."""
 
     every: Hashes
     """As often as they occur, those of each text in ascending order."""
@@ -137,14 +133,14 @@ class Grams(NamedTuple):
         texts = zip([0, *ends], ends, strict=False)
         return [int(np.count_nonzero(self.first[start:end])) for start, end in texts]
 
-    def buckets(self, at: int) -> Hashes:
+    def of(self, at: int) -> Hashes:
         """The different ones of a text."""
         text = slice(self.ends[at - 1] if at else 0, self.ends[at])
         return self.every[text][self.first[text]]
 
 
 def word_grams(texts: Sequence[bytes]) -> Grams:
-    """Words, pairs of words side by side, and pairs that one word stands between, by MORE_BUCKETS.
+    """Words, pairs of words side by side, and pairs that one word stands between.
     Full stops are words, too, and beside others the beginning and the end. Each text has a space on
     either side; all together, with spaces around full stops, are at most LONGEST bytes long, and
     there are MOST_TEXTS of them at most."""
@@ -157,24 +153,17 @@ def word_grams(texts: Sequence[bytes]) -> Grams:
     around += hashes[2:]
     if len(apart) == 1:
         bounded[1:-1] = hashes
-        return _each_once(_finer(np.concatenate((hashes, _pairs(bounded), around))), 1)
+        return _each_once(keys(np.concatenate((hashes, _pairs(bounded), around))), 1)
     last = starts.searchsorted(_ends(apart))
     number = _number(last)
     bounded[np.arange(1, count + 1) + number] = hashes
-    keys = _finer(np.concatenate((hashes, _pairs(bounded), around)))
+    found = keys(np.concatenate((hashes, _pairs(bounded), around)))
     beside = count + len(bounded) - 1
-    keys[:count] += number << _MORE_BITS
-    keys[count:beside] += _number(last + np.arange(1, len(apart) + 1)) << _MORE_BITS
-    keys[beside:] += number[:-2] << _MORE_BITS
-    keys[beside:][number[:-2] != number[2:]] = _NO_TEXT  # which comes last when all is sorted
-    return _each_once(keys, len(apart))
-
-
-def _finer(hashes: Hashes) -> Hashes:
-    """Where each stands in a table of MORE_BUCKETS."""
-    hashes *= _SPREAD
-    hashes >>= _MORE_SHIFT
-    return hashes
+    found[:count] += number << _KEY_BITS
+    found[count:beside] += _number(last + np.arange(1, len(apart) + 1)) << _KEY_BITS
+    found[beside:] += number[:-2] << _KEY_BITS
+    found[beside:][number[:-2] != number[2:]] = _NO_TEXT  # which comes last when all is sorted
+    return _each_once(found, len(apart))
 
 
 def _ends(texts: Sequence[bytes]) -> Places:
@@ -189,16 +178,16 @@ def _number(ends: Places) -> Hashes:
     return np.repeat(np.arange(len(ends), dtype=np.uint32), sizes)
 
 
-def _each_once(keys: Hashes, texts: int) -> Grams:
-    """Of buckets with the number of their text in the bits above."""
-    keys.sort()
-    first = np.ones(len(keys), bool)
-    np.not_equal(keys[1:], keys[:-1], out=first[1:])
+def _each_once(found: Hashes, texts: int) -> Grams:
+    """Of keys with the number of their text in the bits above."""
+    found.sort()
+    first = np.ones(len(found), bool)
+    np.not_equal(found[1:], found[:-1], out=first[1:])
     if texts == 1:
-        return Grams(keys, first, np.array([len(keys)]))
-    ends = keys.searchsorted(np.arange(1, texts + 1, dtype=np.uint32) << _MORE_BITS)
-    keys &= _MORE_BUCKET
-    return Grams(keys, first, ends)
+        return Grams(found, first, np.array([len(found)]))
+    ends = found.searchsorted(np.arange(1, texts + 1, dtype=np.uint32) << _KEY_BITS)
+    found &= _KEY
+    return Grams(found, first, ends)
 
 
 def _of_each_text(values: NDArray[Any], ends: Places) -> Sums:
@@ -227,32 +216,48 @@ class Summed(NamedTuple):
 
 
 class Table:
-    """A weight for each bucket: whole numbers of -127 to 127, to be multiplied by `step`."""
+    """Weights by key: whole numbers of -127 to 127, to be multiplied by `step`.
 
-    def __init__(self, weights: bytes, step: float) -> None:
-        """Raises ValueError if there is not one byte for each bucket."""
-        if len(weights) not in (BUCKETS, MORE_BUCKETS):
-            raise ValueError(f"{len(weights)} weights, not {BUCKETS} or {MORE_BUCKETS}")
+    A slot holds the weight of one key, and that key's last byte: others that belong there, which
+    were never learnt or count for less, count for nothing. (A table of weights alone, in which
+    what falls together is added up, has to be eight times as large to tell as much apart.)
+    """
+
+    def __init__(self, owners: bytes, weights: bytes, step: float) -> None:
+        """A byte of each for each slot; there are a power of two, 256 to 2 ** KEY_BITS. Raises
+        ValueError for others."""
+        bits = len(weights).bit_length() - 1
+        if len(owners) != len(weights) or len(weights) != 1 << bits or not 8 <= bits <= KEY_BITS:
+            raise ValueError(f"{len(owners)} owners of {len(weights)} weights")
+        self._owners = np.frombuffer(owners, np.uint8)
         self._weights = np.frombuffer(weights, np.int8)
-        self._held = memoryview(weights).cast("b")
+        self._owned, self._held = memoryview(owners), memoryview(weights).cast("b")
+        self._shift_by, self._shift = KEY_BITS - bits, np.uint32(KEY_BITS - bits)
         self.step = step
 
     def __bytes__(self) -> bytes:
-        return self._weights.tobytes()
+        """The owners, then the weights."""
+        return self._owners.tobytes() + self._weights.tobytes()
+
+    def __len__(self) -> int:
+        return len(self._weights)
 
     def totals(self, grams: Grams) -> list[float]:
         """The sum of the weights that each text has."""
-        values = self._weights.take(grams.every)
+        values = self.of_each(grams.every)
         values *= grams.first.view(np.int8)
         return [each * self.step for each in _of_each_text(values, grams.ends).tolist()]
 
-    def of_each(self, buckets: Hashes) -> NDArray[np.int8]:
+    def of_each(self, keys: Hashes) -> NDArray[np.int8]:
         """The weight of each, in steps."""
-        return self._weights.take(buckets)
+        slots = keys >> self._shift
+        values = self._weights.take(slots)
+        values *= (self._owners.take(slots) == keys.astype(np.uint8)).view(np.int8)
+        return values
 
     def of_words(self, hashes: Hashes) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
         """The weight of each word, and of each two in a row, in steps."""
-        values = self.of_each(bucket(np.concatenate((hashes, _pairs(hashes)))))
+        values = self.of_each(side_by_side(hashes))
         return values[: len(hashes)], values[len(hashes) :]
 
     def of_text(self, text: bytes, span: int) -> Summed:
@@ -278,7 +283,8 @@ class Table:
 
     def _of_few(self, words: Sequence[bytes], span: int) -> Summed:
         """For a few words this is sooner done than an array made."""
-        held, number, whole = self._held, int.from_bytes, _WHOLE_BY
+        owned, held, shift = self._owned, self._held, self._shift_by
+        number, whole = int.from_bytes, _WHOLE_BY
         total = before = longest = 0
         sums = [0]
         for word in words:
@@ -289,21 +295,32 @@ class Table:
                 hashed = (number(word, "little") * whole[size] & _MASK_OF_EIGHT) >> 32
             else:
                 hashed = _hash_of_long(word)
-            total += held[(hashed * _SPREAD_BY & _MASK) >> _SHIFT_BY]
+            key = (hashed * _SPREAD_BY & _MASK) >> _SHIFT_BY
+            if owned[slot := key >> shift] == key & 0xFF:
+                total += held[slot]
             if before:
-                total += held[((before + hashed) * _SPREAD_BY & _MASK) >> _SHIFT_BY]
+                key = ((before + hashed) * _SPREAD_BY & _MASK) >> _SHIFT_BY
+                if owned[slot := key >> shift] == key & 0xFF:
+                    total += held[slot]
             sums.append(total)
             before = hashed * _SECOND_BY | 1 << 64  # which falls away, and is not 0
         highest = max(map(sub, sums[span:], sums)) if len(words) > span else 0
         return Summed(len(words), longest, total, highest)
 
 
-def table(weights: Iterable[float]) -> Table:
-    """Weights rounded to what a Table holds."""
-    given = np.fromiter(weights, np.float64)
-    most = float(np.abs(given).max())
-    step = most / 127 or 1.0
-    return Table(np.rint(given / step).astype(np.int8).tobytes(), step)
+def table(
+    found: Hashes, weights: NDArray[np.float64], worth: NDArray[np.float64], slots: int
+) -> Table:
+    """Of keys, none given twice, and what each weighs: rounded to what a Table of so many slots
+    holds, and of those that belong in one slot the one that is worth most."""
+    step = float(np.abs(weights).max(initial=0)) / 127 or 1.0
+    steps = np.rint(weights / step).astype(np.int8)
+    order = np.argsort(worth, kind="stable")  # the last to take a slot keeps it
+    order = order[steps[order] != 0]
+    places = found[order] >> np.uint32(KEY_BITS - slots.bit_length() + 1)
+    owners, held = np.zeros(slots, np.uint8), np.zeros(slots, np.int8)
+    owners[places], held[places] = found[order].astype(np.uint8), steps[order]
+    return Table(owners.tobytes(), held.tobytes(), step)
 
 
 class Windows:

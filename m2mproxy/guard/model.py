@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import brotli  # type: ignore[import-untyped]
 
 from m2mproxy.guard.gate import Gate
-from m2mproxy.guard.grams import MORE_BUCKETS, Table, word_grams
+from m2mproxy.guard.grams import Table, word_grams
 from m2mproxy.guard.reading import Reading
 from m2mproxy.guard.words import FORMS
 
@@ -41,7 +41,7 @@ class Model:
     """By two lists of words of the rules that are both seen in a window: the first one of them in
     the order of the data, then the other."""
     words: Table
-    """By the buckets of grams.word_grams."""
+    """By the keys of grams.word_grams."""
     gate: Gate
     """What decides which windows are read at all."""
 
@@ -91,6 +91,7 @@ def pack(model: Model) -> bytes:
             name: some for name, each in sorted(model.lists.items()) if (some := _rounded(each))
         },
         "gate": [round(each, 4) for each in (model.gate.bias, model.gate.whole, model.gate.part)],
+        "slots": [len(table) for table in tables],
         "steps": [table.step for table in tables],
     }
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
@@ -108,7 +109,7 @@ def unpack(packed: bytes) -> Model:
     text, _, tables = brotli.decompress(packed).partition(b"\n")
     data = json.loads(text)
     assert len(data["forms"]) == len(FORMS)
-    words, passing = map(Table, (tables[:MORE_BUCKETS], tables[MORE_BUCKETS:]), data["steps"])
+    words, passing = _tables(tables, data["slots"], data["steps"])
     points = dict(zip(("bias", "whole", "part"), data["gate"], strict=True))
     return Model(
         bias=data["bias"],
@@ -119,6 +120,14 @@ def unpack(packed: bytes) -> Model:
         words=words,
         gate=Gate(**points, weights=passing),
     )
+
+
+def _tables(packed: bytes, slots: list[int], steps: list[float]) -> Iterator[Table]:
+    at = 0
+    for size, step in zip(slots, steps, strict=True):
+        owners, at = packed[at : at + size], at + size
+        weights, at = packed[at : at + size], at + size
+        yield Table(owners, weights, step)
 
 
 def load() -> Model:

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2mproxy.guard import model
+from m2mproxy.guard.arrays import np
 from m2mproxy.guard.gate import LEAST, SPAN, Gate
-from m2mproxy.guard.grams import BUCKETS, Table, bucket, words
+from m2mproxy.guard.grams import keys, table, words
 from m2mproxy.guard.stretch import Window, stretches_of, windows_of
 from m2mproxy.guard.windows import SIZE
 
@@ -41,10 +42,8 @@ BAD = b"wrong"
 
 def gate(whole: float = 0.0, part: float = 0.0) -> Gate:
     """One that knows one word, which is bad."""
-    weights = bytearray(BUCKETS)
-    (at,) = bucket(words(b" wrong ")[2])
-    weights[at] = 100
-    return Gate(-1.0, whole, part, Table(bytes(weights), 0.1))
+    bad = keys(words(b" wrong ")[2])
+    return Gate(-1.0, whole, part, table(bad, np.array([10.0]), np.ones(1), 256))
 
 
 def through(text: str, **points: float) -> list[Window]:

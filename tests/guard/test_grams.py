@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from itertools import accumulate, pairwise, product
 
 import pytest
@@ -10,21 +11,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from m2mproxy.guard import grams
-from m2mproxy.guard.grams import (
-    BUCKETS,
-    LONGEST,
-    MORE_BUCKETS,
-    Table,
-    Windows,
-    bucket,
-    table,
-    words,
-)
+from m2mproxy.guard.arrays import np
+from m2mproxy.guard.grams import KEY_BITS, LONGEST, Table, Windows, side_by_side, table, words
 
 LONG = [b"abcdefgh"[:7], b"abcdefgh", b"abcdefghi", b"abcdefgh" * 2, b"abcdefgh" * 2 + b"i"]
-TEXTS = st.lists(
-    st.sampled_from([b"a", b"ab", b"ba", b"abc", b"\xc3\xa9", b"0", *LONG]), max_size=30
-)
+WORDS = [b"a", b"ab", b"ba", b"abc", b"\xc3\xa9", b"0", *LONG]
+TEXTS = st.lists(st.sampled_from(WORDS), max_size=30)
 
 
 def hash_of(word: bytes) -> int:
@@ -35,12 +27,22 @@ def hash_of(word: bytes) -> int:
 
 def word_grams(text: bytes) -> list[int]:
     """Of one text."""
-    return grams.word_grams([text]).buckets(0).tolist()
+    return grams.word_grams([text]).of(0).tolist()
 
 
-WEIGHTS = Table(bytes(at * 7 % 251 for at in range(BUCKETS)), 0.5)
-"""Different ones for neighbours."""
-MORE_WEIGHTS = Table(bytes(at * 7 % 251 for at in range(MORE_BUCKETS)), 0.5)
+KNOWN = np.array(
+    sorted({key for some in product(WORDS, repeat=3) for key in word_grams(b" %b %b %b " % some)}),
+    np.uint32,
+)
+WEIGHTS = table(KNOWN, np.arange(len(KNOWN)) - len(KNOWN) / 2, np.ones(len(KNOWN)), 512)
+"""For most of what the texts are made of; too few slots for all of it."""
+
+
+def weight_of(key: int) -> int:
+    """In steps, looked up plainly."""
+    owners, weights = bytes(WEIGHTS)[:512], memoryview(bytes(WEIGHTS)[512:]).cast("b")
+    slot = key >> KEY_BITS - 9
+    return weights[slot] if owners[slot] == key & 0xFF else 0
 
 
 @given(TEXTS)
@@ -84,7 +86,7 @@ def test_grams_are_words_pairs_side_by_side_and_pairs_around_a_word(parts: list[
     beside = [first * 0x85EBCA6B + second for first, second in pairwise(bounded)]
     around = [first * 0xC2B2AE35 + third for first, third in zip(each, each[2:], strict=False)]
     found = word_grams(b" %b " % b" ".join(parts))
-    places = {(one * 0x9E3779B1 & 0xFFFFFFFF) >> 13 for one in (*each, *beside, *around)}
+    places = {(one * 0x9E3779B1 & 0xFFFFFFFF) >> 8 for one in (*each, *beside, *around)}
     assert found == sorted(places)
 
 
@@ -100,12 +102,12 @@ MARKED = TEXTS.map(lambda parts: b" %b " % b" . ".join(parts))
 @given(st.lists(MARKED | st.just(b""), min_size=1, max_size=8))
 def test_grams_of_texts_side_by_side_are_those_of_each(texts: list[bytes]) -> None:
     several = grams.word_grams(texts)
-    found = [several.buckets(at).tolist() for at in range(len(texts))]
+    found = [several.of(at).tolist() for at in range(len(texts))]
     assert found == [word_grams(text) for text in texts]
     assert found == [sorted(set(each)) for each in found]
     assert several.counts == list(map(len, found))
-    alone = [MORE_WEIGHTS.totals(grams.word_grams([text]))[0] for text in texts]
-    assert MORE_WEIGHTS.totals(several) == alone
+    alone = [WEIGHTS.totals(grams.word_grams([text]))[0] for text in texts]
+    assert WEIGHTS.totals(several) == alone
 
 
 def test_the_most_texts_have_numbers() -> None:
@@ -116,9 +118,11 @@ def test_the_most_texts_have_numbers() -> None:
 @given(TEXTS)
 def test_a_total_is_the_sum_of_the_weights(parts: list[bytes]) -> None:
     found = grams.word_grams([b" %b " % b" ".join(parts)])
-    held = bytes(MORE_WEIGHTS)
-    plain = sum(weight - 256 if (weight := held[at]) > 127 else weight for at in found.buckets(0))
-    assert MORE_WEIGHTS.totals(found) == [plain * 0.5]
+    assert WEIGHTS.totals(found) == [sum(map(weight_of, found.of(0).tolist())) * WEIGHTS.step]
+    hashes = words(b" %b " % b" ".join(parts))[2]
+    keys = side_by_side(hashes).tolist()
+    each, pairs = WEIGHTS.of_words(hashes)
+    assert [*each.tolist(), *pairs.tolist()] == list(map(weight_of, keys))
 
 
 @given(TEXTS)
@@ -134,14 +138,46 @@ def test_a_text_by_itself_has_the_sums_that_it_has_among_others(parts: list[byte
         assert summed.highest == seen.highest(sums[span:] - sums[:-span], span)[0]
 
 
+def made(weights: dict[int, float], worth: dict[int, float] | None = None) -> Table:
+    keys = np.array(list(weights), np.uint32)
+    each = np.array(list((worth or weights).values()))
+    return table(keys, np.array(list(weights.values())), np.abs(each), 256)
+
+
+def weights_of(found: Table, keys: Iterable[int]) -> list[int]:
+    return found.of_each(np.array(list(keys), np.uint32)).tolist()
+
+
 def test_weights_are_rounded_to_steps() -> None:
-    given = [0.0] * BUCKETS
-    given[:3] = [12.7, -12.7, 0.04]
-    made = table(given)
-    assert made.step == pytest.approx(0.1)
-    assert list(bytes(made)[:3]) == [127, 256 - 127, 0]
-    with pytest.raises(ValueError, match="3 weights"):
-        Table(b"abc", 1.0)
+    found = made({0x010000: 12.7, 0x020000: -12.7, 0x030000: 0.04, 0x040001: 0.1})
+    assert found.step == pytest.approx(0.1)
+    assert weights_of(found, [0x010000, 0x020000, 0x030000, 0x040001]) == [127, -127, 0, 1]
+
+
+def test_what_shares_a_slot_with_another_counts_for_nothing() -> None:
+    found = made({0x010001: 5.0, 0x010002: -127.0, 0x010003: 20.0})
+    assert weights_of(found, [0x010001, 0x010002, 0x010003, 0x010004]) == [0, -127, 0, 0]
+
+
+def test_of_those_that_share_a_slot_what_is_worth_most_is_kept() -> None:
+    weights = {0x010001: 5.0, 0x010002: -127.0, 0x010003: 20.0}
+    found = made(weights, worth={0x010001: 3.0, 0x010002: 2.0, 0x010003: 1.0})
+    assert weights_of(found, weights) == [5, 0, 0]
+
+
+def test_what_is_rounded_to_nothing_takes_no_slot() -> None:
+    found = made({0x010001: 5.0, 0x010002: 0.001, 0x020001: 127.0}, worth={1: 1.0, 2: 2.0, 3: 1.0})
+    assert weights_of(found, [0x010001, 0x010002]) == [5, 0]
+
+
+def test_a_table_without_weights_has_none() -> None:
+    assert weights_of(made({}), [0, 1, 0xFFFFFF]) == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("owners", "weights"), [(3, 3), (256, 512), (128, 128), (257, 257)])
+def test_slots_come_in_powers_of_two(owners: int, weights: int) -> None:
+    with pytest.raises(ValueError, match=f"{owners} owners of {weights} weights"):
+        Table(bytes(owners), bytes(weights), 1.0)
 
 
 def windows(texts: list[bytes]) -> Windows:
@@ -205,7 +241,6 @@ def _values(text: list[bytes], held: Table) -> list[int]:
     counts: Counter[int] = Counter()
     for at in range(len(text)):
         _, _, hashes = words(b" %b " % b" ".join(text[max(0, at - 1) : at + 1]))
-        counts[at] = int(held.of_each(bucket(hashes[-1:]))[0])
-        if at:
-            counts[at] += int(held.of_each(grams.of_pairs(hashes))[0])
+        each, pairs = held.of_words(hashes)
+        counts[at] = int(each[-1]) + int(pairs.sum())
     return [counts[at] for at in range(len(text))]

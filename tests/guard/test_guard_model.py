@@ -8,24 +8,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from m2mproxy.guard.arrays import np
 from m2mproxy.guard.decoding import READINGS
 from m2mproxy.guard.gate import Gate
-from m2mproxy.guard.grams import BUCKETS, MORE_BUCKETS, Table, word_grams
+from m2mproxy.guard.grams import Table, table, word_grams
 from m2mproxy.guard.model import DAMPING, Model, load, pack, unpack
 from m2mproxy.guard.reading import Reading
 from m2mproxy.guard.rules import load as load_rules
 from m2mproxy.guard.rules import patterns
 from m2mproxy.guard.words import FORMS, marked_of
 
-EACH = Table(bytes([1]) * BUCKETS, 0.25)
+
+def each_of(text: bytes, weight: float, slots: int) -> Table:
+    """A table in which each gram of a text has the same weight, as far as there is room."""
+    keys = word_grams([text]).of(0)
+    return table(keys, np.full(len(keys), weight), np.ones(len(keys)), slots)
+
+
+TEXT = b" not a word "
 SMALL = Model(
     bias=-1.0,
     slope=2.0,
     rules={"some.rule": 0.5},
     forms=[0.0] * (len(FORMS) - 1) + [0.25],
     lists={"one": {"one": 0.75, "two": -0.25}},
-    words=Table(bytes([255]) * MORE_BUCKETS, 0.125),
-    gate=Gate(-3.5, 0.5, 1.5, EACH),
+    words=each_of(TEXT, -0.125, 1 << 16),
+    gate=Gate(-3.5, 0.5, 1.5, each_of(TEXT, 0.25, 512)),
 )
 
 
@@ -39,7 +47,7 @@ SOME = st.builds(
 
 
 def test_a_logit_is_a_sum() -> None:
-    reading = Reading(b" not a word ", [len(FORMS) - 1], ["some.rule", "unknown"], ["one", "two"])
+    reading = Reading(TEXT, [len(FORMS) - 1], ["some.rule", "unknown"], ["one", "two"])
     assert word_grams([reading.words]).counts == [8]
     words = 8 * -0.125 / math.sqrt(8 + DAMPING)
     lists = (0.75 - 0.25) / math.sqrt(3 + DAMPING)
@@ -58,7 +66,7 @@ def test_packed_data_gives_back_what_was_packed() -> None:
     assert (back.forms, back.lists) == (SMALL.forms, SMALL.lists)
     gate = back.gate
     assert (gate.bias, gate.whole, gate.part) == (-3.5, 0.5, 1.5)
-    for one, other in ((back.words, SMALL.words), (gate.weights, EACH)):
+    for one, other in ((back.words, SMALL.words), (gate.weights, SMALL.gate.weights)):
         assert (bytes(one), one.step) == (bytes(other), other.step)
 
 

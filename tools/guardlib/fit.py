@@ -68,6 +68,8 @@ next to none is written so that it cannot be read, which made samples do not sho
 harmless; and of a long text the worst part is read, which is no part like any other."""
 _OVERLAP = 40
 """Characters of an attack that a part has of it at least."""
+SLOTS, GATE_SLOTS = 1 << 19, 1 << 18
+"""Of the tables that the model and the gate keep their weights in: what they learn is more."""
 LEAST_SEEN = 2
 ROUNDS = 70
 """Of the gate's fit, at most."""
@@ -149,9 +151,9 @@ class Trainer:
         return np.array(both)[self._place]
 
     def _build(self, readings: Sequence[Reading]) -> None:
-        each_once = [grams.word_grams([each.words]).buckets(0) for each in readings]
+        each_once = [grams.word_grams([each.words]).of(0) for each in readings]
         scales = [WORDS / math.sqrt(len(row) + DAMPING) for row in each_once]
-        words = _hashed(each_once, scales, grams.MORE_BUCKETS)
+        self._keys, words = _by_key(each_once, scales)
         even = [RULES] * len(readings)
         numbers = {name: at for at, name in enumerate(self.names)}
         fired = _matrix(
@@ -169,10 +171,16 @@ class Trainer:
         self.matrix = sparse.hstack([words, near, fired, forms]).tocsr()
         self._prior = (fired @ _priors(self.names) + forms @ _priors(FORMS)) / RULES
 
-    def fit(self, chosen: Array) -> Array:
-        """Weights, the bias last, of the samples chosen."""
+    def fit(self, chosen: Array) -> tuple[Array, grams.Table]:
+        """Weights, the bias last, of the samples chosen; and the table that holds those of words,
+        which are given as that has them."""
         rows = chosen[self.owner] & self.meant
-        return _learnt(self.matrix[rows], self.label[self.owner][rows], self.weight[rows])
+        matrix, weight = self.matrix[rows], self.weight[rows]
+        weights = _learnt(matrix, self.label[self.owner][rows], weight)
+        words = slice(len(self._keys))
+        held = _held(self._keys, weights[words] * WORDS, matrix[:, words], weight, SLOTS)
+        weights[words] = held.of_each(self._keys) * (held.step / WORDS)
+        return weights, held
 
     def crossed(self) -> Array:
         """What models say of each reading that have seen nothing of its cluster, nor samples that
@@ -181,7 +189,7 @@ class Trainer:
         for fold in range(FOLDS):
             held = self.fold == fold
             mine = held[self.owner]
-            rows[mine] = _applied(self.matrix[mine], self.fit(~held & self.taught))
+            rows[mine] = _applied(self.matrix[mine], self.fit(~held & self.taught)[0])
         return rows + self._prior
 
     def highest(
@@ -211,7 +219,7 @@ class Trainer:
         """The logits by a model and a gate that have not seen this family."""
         known = (self.family != name) & self.taught
         passing = self._passing(self._gating.fit(known).judged(self._windows))
-        rows = _applied(self.matrix, self.fit(known)) + self._prior
+        rows = _applied(self.matrix, self.fit(known)[0]) + self._prior
         return self.highest(rows, barrier, passing)
 
     def read(self, barrier: float) -> tuple[float, float]:
@@ -234,9 +242,9 @@ class Trainer:
         barrier = self.barrier(rows)
         point = self.threshold(self.highest(rows, barrier))
         everything = np.ones(len(self.samples), bool)
-        weights = self.fit(everything)
-        sizes = [grams.MORE_BUCKETS, len(self.pairs), len(self.names), len(FORMS)]
-        words, lists, fired, forms, _ = np.split(weights, np.cumsum(sizes))
+        weights, table = self.fit(everything)
+        sizes = [len(self._keys), len(self.pairs), len(self.names), len(FORMS)]
+        _, lists, fired, forms, _ = np.split(weights, np.cumsum(sizes))
         counts = (fired * RULES + _priors(self.names)).tolist()
         return Model(
             bias=float(weights[-1]) - point + math.log(4) / SLOPE,
@@ -244,7 +252,7 @@ class Trainer:
             rules=dict(zip(self.names, counts, strict=True)),
             forms=(forms * RULES + _priors(FORMS)).tolist(),
             lists=_nested(self.pairs, (lists * LISTS).tolist()),
-            words=grams.table(words * WORDS),
+            words=table,
             gate=replace(self._gating.fit(everything), whole=barrier, part=barrier + MORE),
         )
 
@@ -266,10 +274,10 @@ class _Gating:
             places = [(0, len(hashes)), *([] if label[window.number] else _rows(len(hashes)))]
             for first, last in places:
                 row = hashes[first:last]
-                counted.append(np.concatenate((grams.bucket(row), grams.of_pairs(row))))
+                counted.append(grams.side_by_side(row))
                 values.append(PASSING / math.sqrt(len(row) + gate.DAMPING))
                 owners.append(window.number)
-        self._counts = _hashed(counted, values, grams.BUCKETS)
+        self._keys, self._counts = _by_key(counted, values)
         self._counts.sum_duplicates()
         self._owner = np.array(owners)
         self._typical = typical
@@ -280,7 +288,7 @@ class _Gating:
         rows = (chosen & self._typical)[self._owner]
         counts = _common(self._counts[rows])
         weights = _fit(counts, self._label[rows], self._weight[rows])
-        table = grams.table(weights[:-1] * PASSING)
+        table = _held(self._keys, weights[:-1] * PASSING, counts, self._weight[rows], GATE_SLOTS)
         return Gate(float(weights[-1]), -math.inf, -math.inf, table)
 
 
@@ -335,13 +343,23 @@ def _common(matrix: Array) -> Array:
     return common
 
 
-def _hashed(rows: Sequence[Array], values: Sequence[float], width: int) -> Array:
+def _by_key(rows: Sequence[Array], values: Sequence[float]) -> tuple[Array, Array]:
+    """All keys of some rows, and a matrix with a column for each."""
     lengths = [len(row) for row in rows]
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    indices = np.concatenate(rows).astype(np.int32)
-    return sparse.csr_matrix(
-        (np.repeat(np.array(values), lengths), indices, starts), shape=(len(rows), width)
+    keys, indices = np.unique(np.concatenate(rows), return_inverse=True)
+    each = np.repeat(np.array(values), lengths)
+    return keys, sparse.csr_matrix((each, indices.astype(np.int32), starts), (len(rows), len(keys)))
+
+
+def _held(keys: Array, weights: Array, matrix: Array, weight: Array, slots: int) -> grams.Table:
+    """The weights of keys in a table, whose slots go to what moves most rows most: steps of AdaGrad
+    are as large for what one row has as for what a hundred have."""
+    rows = sparse.csr_matrix(
+        (np.repeat(weight, np.diff(matrix.indptr)), matrix.indices, matrix.indptr), matrix.shape
     )
+    seen = np.asarray(rows.sum(axis=0)).ravel()
+    return grams.table(keys, weights, np.abs(weights) * np.sqrt(seen), slots)
 
 
 def _priors(names: Sequence[str]) -> Array:

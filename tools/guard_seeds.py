@@ -45,6 +45,8 @@ class Seed(NamedTuple):
     """1 for an attack or 0."""
     weight: float
     """What it counts in training, where a text of the corpus counts 1."""
+    gates: bool
+    """Whether the gate learns from it, too, as from a text of the corpus."""
 
 
 def seeds() -> Iterator[Seed]:
@@ -64,4 +66,4 @@ def _drawn(data: dict[str, Any]) -> Iterator[Seed]:
             texts = group["texts"]
             for number in range(max(group["times"], len(texts))):
                 text = grammar.draw(texts[number % len(texts)])
-                yield Seed(text, label, group.get("weight", 1.0))
+                yield Seed(text, label, group["weight"], group.get("gate", False))

@@ -65,6 +65,6 @@ def test_no_list_is_left_undrawn(data: dict[str, Any]) -> None:
 def test_a_group_says_what_its_seeds_count() -> None:
     both = [data[kind] for data in FILES.values() for kind in ("attack", "benign")]
     groups = [group for some in both for group in some]
-    weights = {group.get("weight", 1.0) for group in groups}
-    assert {seed.weight for seed in MODULE["seeds"]()} == weights
-    assert all(0 < weight <= 1 for weight in weights)
+    weights = {(group["weight"], group.get("gate", False)) for group in groups}
+    assert {(seed.weight, seed.gates) for seed in MODULE["seeds"]()} == weights
+    assert all(0 < weight <= 1 for weight, _ in weights)

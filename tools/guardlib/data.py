@@ -26,7 +26,9 @@ class Sample(NamedTuple):
     source: str
     cluster: int
     weight: float = 1.0
-    """What it counts in training."""
+    """What it counts in training the model."""
+    gates: bool = True
+    """Whether the gate is trained on it."""
 
 
 def corpus_is_there() -> bool:
@@ -57,7 +59,7 @@ def samples() -> list[Sample]:
 def drawn() -> Iterator[Sample]:
     """The seeds, each a cluster of its own."""
     for number, seed in enumerate(seeds(), 1):
-        yield Sample(seed.text, seed.label, SEEDS, SEEDS, -number, seed.weight)
+        yield Sample(seed.text, seed.label, SEEDS, SEEDS, -number, seed.weight, seed.gates)
 
 
 def fold_of(sample: Sample) -> int:

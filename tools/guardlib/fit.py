@@ -15,6 +15,7 @@ The one rule: whoever is measured was not trained on, nor were its near-duplicat
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -96,16 +97,15 @@ class Trainer:
             for owner, sample in enumerate(samples)
             for window in windows_of(owner, sample.text)
         ]
-        typical = np.array([each.category != EMBEDDED and each.weight == 1 for each in samples])
-        self._gating = _Gating(self._windows, self.label, self._weight, typical)
+        typical = np.array([each.category != EMBEDDED and each.gates for each in samples])
+        self._gating = _Gating(self._windows, self.label, partial(self._weight, 1.0), typical)
         self._judge()
         self._read()
 
-    def _weight(self, owner: Array) -> Array:
-        """What each of some rows counts, by the samples that they are of."""
-        count = np.bincount(owner, minlength=len(self.samples))
-        weight = np.array([each.weight for each in self.samples])
-        weight /= np.sqrt(np.maximum(count, 1))
+    def _weight(self, weight: Any, owner: Array) -> Array:
+        """What each of some rows counts, by the samples that they are of, of which each has its
+        `weight`."""
+        weight = weight / np.sqrt(np.maximum(np.bincount(owner, minlength=len(self.samples)), 1))
         harmless = np.array([made(each) and not each.label for each in self.samples])
         return (weight * np.where(harmless, MADE_WEIGHT, 1.0))[owner]
 
@@ -142,7 +142,8 @@ class Trainer:
             owners += [window.number] * (len(whole) + len(part))
         self.owner, self.meant, self._place = np.array(owners), np.array(meant), np.array(place)
         self.passing = self._passing(self._judged)
-        self.weight = self._weight(self.owner)
+        each = np.array([each.weight for each in self.samples])
+        self.weight = self._weight(each, self.owner)
         self._build(readings)
 
     def _passing(self, judged: Iterable[Judged]) -> Array:
@@ -264,8 +265,7 @@ class _Gating:
     def __init__(
         self, windows: Sequence[Window], label: Array, weight: Any, typical: Array
     ) -> None:
-        """`typical`: which samples it learns from: those of which whole windows have the label,
-        and no seeds that count less, or it takes more of what is harmless for worth reading."""
+        """`typical`: which samples it learns from: those of which whole windows have the label."""
         counted: list[Array] = []
         values: list[float] = []
         owners: list[int] = []

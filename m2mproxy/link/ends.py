@@ -7,8 +7,11 @@ and of the longest reply they are no more than is said here.
 
 from __future__ import annotations
 
-# The Responses API says again at the beginning what the request had, such as its tools.
+# The Responses API says again at the beginning what the request had, such as its tools: in its
+# first event. Of a stream that has a short one first so much is not worth its memory: it stands in
+# no window (codec/after.py), and is all that a short conversation takes.
 FIRST, LAST = 16 * 1024, 1024
+_EVENT_END = b"\n\n"
 
 
 class Ends:
@@ -34,4 +37,7 @@ class Ends:
 
     def finish(self) -> bytes:
         """Both, of a reply that is complete."""
-        return bytes(self._first + self._last[-LAST:])
+        kept = bytes(self._first + self._last[-LAST:])
+        if len(kept) > 2 * LAST and kept.find(_EVENT_END, 0, LAST) >= 0:
+            return kept[:LAST] + kept[-LAST:]
+        return kept

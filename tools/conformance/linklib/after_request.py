@@ -10,7 +10,7 @@ LARGEST_PIECE, LARGEST_WHOLE = 32 << 10, 256 << 10
 LARGEST_REQUEST, FIRST, LAST = 131_072, 98_304, 32_768
 REACH, SINCE = 163_840, 8192
 NEAR, NEAR_REQUEST = 32_768, 24_576
-FIRST_OF_ENDS, LAST_OF_ENDS, WINDOW = 16_384, 1024, 1024
+FIRST_OF_ENDS, LAST_OF_ENDS, SHORT, WINDOW = 16_384, 1024, 1024, 1024
 _OFFSETS = b"".join(wire.u32(number) for number in (1, 4, 8))
 _CONTENT_AT = wire.RESPONSE.index(_OFFSETS) + len(_OFFSETS)
 _TABLES, _CONTENT = wire.RESPONSE[:_CONTENT_AT], wire.RESPONSE[_CONTENT_AT:]
@@ -18,6 +18,8 @@ _TABLES, _CONTENT = wire.RESPONSE[:_CONTENT_AT], wire.RESPONSE[_CONTENT_AT:]
 
 def ends(body: bytes) -> bytes:
     """What is kept of a response."""
+    if b"\n\n" in body[:SHORT] and len(body) > 2 * SHORT:
+        return body[:SHORT] + body[-SHORT:]
     if len(body) <= FIRST_OF_ENDS + LAST_OF_ENDS:
         return body
     return body[:FIRST_OF_ENDS] + body[-LAST_OF_ENDS:]

@@ -1,10 +1,13 @@
 """Who may use what is not for everyone: the figures, and the endpoints for people.
 
 The one rule: a request is from this machine only if its connection is, and nothing in it says that
-somebody passed it on. What changes something is not for pages of other sites, wherever they are.
+somebody passed it on, or that a page of another site made it. What changes something is not for
+such pages, wherever they are.
 """
 
 from __future__ import annotations
+
+import re
 
 from m2mproxy.http.faults import ClientFault
 from m2mproxy.proxy.response_coding import is_near
@@ -12,6 +15,12 @@ from m2mproxy.proxy.routes import Asked
 
 # What reverse proxies add for the client whose request it is, those that add anything.
 _PASSED_ON = frozenset((b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"))
+# Addresses and names that no page of another site can have been read under. Whoever owns any other
+# name can have it mean this machine once its page is in a browser here (DNS rebinding): to that
+# browser the figures are the page's own then.
+_own_name = re.compile(
+    rb"(?:\[[^]]*\]|[0-9.]+|[^.:]*|(?:[^:]*\.)?localhost)(?::[0-9]*)?", re.IGNORECASE
+).fullmatch
 
 
 def check(who: str, asked: Asked, key: str) -> None:
@@ -21,8 +30,8 @@ def check(who: str, asked: Asked, key: str) -> None:
         ClientFault: 403.
     """
     if who == "loopback" and not _is_from_here(asked):
-        message = f"this path is for clients on the same machine, unless {key} says otherwise"
-        raise ClientFault(403, "loopback_only", message)
+        message = "this path is for clients on the same machine, by its address or as localhost"
+        raise ClientFault(403, "loopback_only", f"{message}, unless {key} says otherwise")
 
 
 def check_page(asked: Asked) -> None:
@@ -40,4 +49,6 @@ def check_page(asked: Asked) -> None:
 
 
 def _is_from_here(asked: Asked) -> bool:
-    return is_near(asked.client) and not asked.request.headers.named(_PASSED_ON)
+    request = asked.request
+    is_direct = is_near(asked.client) and not request.headers.named(_PASSED_ON)
+    return is_direct and _own_name(request.authority) is not None

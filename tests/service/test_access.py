@@ -22,8 +22,10 @@ from upstream import Upstream, ask, half_at_first, read_all  # isort: skip (prog
 OWN = ("/stats", "/metrics", "/health", "/health/ready")
 
 
-def passes(who: str, client: str, *fields: tuple[bytes, bytes]) -> bool:
-    asked = Asked(Request(b"GET", b"/stats", b"h", Headers(fields)), b"", client)
+def passes(
+    who: str, client: str, *fields: tuple[bytes, bytes], authority: bytes = b"h:8080"
+) -> bool:
+    asked = Asked(Request(b"GET", b"/stats", authority, Headers(fields)), b"", client)
     try:
         check(who, asked, "stats.access")
     except ClientFault as fault:
@@ -49,6 +51,25 @@ def test_others_do_not(client: str) -> None:
 def test_what_was_passed_on_for_somebody_is_not_from_here(name: bytes) -> None:
     assert not passes("loopback", "127.0.0.1:1", (name, b"192.0.2.1"))
     assert passes("on", "127.0.0.1:1", (name, b"192.0.2.1"))
+
+
+@pytest.mark.parametrize(
+    "name", [b"", b"127.0.0.1", b"[::1]", b"LocalHost", b"m2m.localhost", b"h", b"192.0.2.1"]
+)
+@pytest.mark.parametrize("port", [b"", b":8080"])
+def test_this_machine_by_an_address_or_a_name_of_its_own_passes(name: bytes, port: bytes) -> None:
+    assert passes("loopback", "127.0.0.1:1", authority=name + port)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"example.com", b"example.com.", b"127.0.0.1.example.com", b"localhost.example.com", b"com."],
+)
+@pytest.mark.parametrize("client", ["127.0.0.1:1", "unix"])
+def test_a_name_that_others_can_give_this_machine_does_not(name: bytes, client: str) -> None:
+    """A page that was read under it is of their site, and what it asks here is its own."""
+    assert not passes("loopback", client, authority=name + b":8080")
+    assert passes("on", client, authority=name + b":8080")
 
 
 @pytest.mark.parametrize(

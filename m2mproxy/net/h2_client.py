@@ -273,13 +273,19 @@ class H2Client(H2):
 
     def _on_go_away(self, event: ConnectionTerminated) -> None:
         """Streams above the last are as if never sent (RFC 9113 6.8), the others go on."""
-        self._ending = True
+        is_first, self._ending = not self._ending, True
         last = event.last_stream_id or 0
         above = [stream for number, stream in self._streams.items() if number > last]
         for stream in [*above, *self._unsent]:
             self._fault(stream, _refused("closes the connection"))
         if not self.streams:
             self._close()
+        elif is_first:
+            # For Python's h2 library that was the end: servers built on it (hypercorn) can answer
+            # none of them, and wait for us to close. To read anything more is an error to it, upon
+            # which they do.
+            self._engine.ping(_ALIVE)
+            self._wake()
 
     def _broken(self, stream: H2Stream, reason: str) -> None:
         self._fault(stream, UpstreamFault("protocol", f"the upstream's reply is broken: {reason}"))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ends import H2Server
 from frames import data, ping, raw, rst, settings, window
+from h2.events import PingReceived
 from hpack import Encoder, NeverIndexedHeaderTuple
 from hyperframe.frame import GoAwayFrame, HeadersFrame
 from world import World, get, transport_of
@@ -241,6 +242,29 @@ def test_streams_above_the_last_of_a_goaway_are_sent_again_and_the_others_finish
     world.run()
     assert third.body == b"three"
     assert len(world.upstreams) == 2
+
+
+def test_who_says_goaway_is_asked_once_for_a_sign_of_life_while_streams_go_on() -> None:
+    """Servers built on Python's h2 library answer nothing any more: asked, they close."""
+    world = World(pair=PAIR)
+    ask = world.ask(b"1")
+    for _ in range(2):
+        say(world, GoAwayFrame(0, last_stream_id=1).serialize())
+    assert [type(event) for event in server(world).events].count(PingReceived) == 1
+    world.call().reply(b"one")
+    world.run()
+    assert ask.body == b"one"
+    assert world.upstreams[0].is_gone
+
+
+def test_who_says_goaway_and_closes_when_asked_fails_what_it_has_not_answered() -> None:
+    world = World(pair=PAIR)
+    ask = world.ask(b"1")
+    say(world, GoAwayFrame(0, last_stream_id=1).serialize())
+    if any(isinstance(event, PingReceived) for event in server(world).events):
+        server(world).transport.close()
+    world.run()
+    assert (ask.status, code(world)) == (502, "upstream_disconnected")
 
 
 def test_a_goaway_while_idle_closes_and_the_next_request_dials() -> None:

@@ -55,7 +55,7 @@ _MAY_BE_FAR, _MOST_NEAR = 1024, 64 * 1024
 # What of the reply before stands in a stream's window, from its beginning and from its end.
 _IN_WINDOW = 1024
 _STATIC = b"\0"
-_checksum = struct.Struct("<I")
+_checksum, _check_of = struct.Struct("<I"), struct.Struct("<H")
 
 
 class Before(NamedTuple):
@@ -83,6 +83,12 @@ class Before(NamedTuple):
         near = self.request[-_OF_REQUEST:] + self.reply
         text = dictionaries.response_text()[-_NEAR:] + near
         return dictionaries.response_tables() + text[-_NEAR:]
+
+    @property
+    def check(self) -> bytes:
+        """What shows that both ends keep the same of the reply before; nothing where there is
+        none. (A request's body has been checked.)"""
+        return _check_of.pack(zlib.crc32(self.reply) & 0xFFFF) if self.reply else b""
 
     @property
     def in_window(self) -> bytes:

@@ -15,7 +15,8 @@ send something and has nothing to say.
 In the form for replies on a link, for which both ends have what came before them, the varint is
 four times the length, plus 1 for a batch that is spelt, and 2 for a large event, which is coded
 after that and the large events before it (after.py), and goes through no window. What is kept of
-the reply before is in the window when the stream begins.
+the reply before is in the window when the stream begins; then the first batch is 3, and says which
+that is: a stream has no checksum, and would come out wrong where two ends keep different ones.
 
 The one rule: any bytes, in any batches, come out exactly; and a batch holds at most 32 KiB, so that
 neither side keeps much or makes much at a time.
@@ -50,7 +51,7 @@ _SPELT = range(3, 256)
 # Bytes of a spelt text that deflate is not asked about: it is seldom better.
 _FEW = 8
 # The kinds of a batch, in the lowest bits of its varint, as far as there are any.
-_DEFLATED, _SPELLED, _LARGE = 0, 1, 2
+_DEFLATED, _SPELLED, _LARGE, _CHECK = 0, 1, 2, 3
 # Large events one after the other that are more than half new: what comes then is coded as others.
 _MOST_NEW = 4
 # What was spelt goes through the window when something is deflated, or there is so much of it.
@@ -108,8 +109,8 @@ class EventsEncoder:
     """A Transform for the bytes of one stream."""
 
     __slots__ = (
-        "_bits", "_deflate", "_held", "_history", "_new", "_size", "_spelling", "_template",
-        "_waiting",
+        "_bits", "_check", "_deflate", "_held", "_history", "_new", "_size", "_spelling",
+        "_template", "_waiting",
     )
 
     def __init__(
@@ -128,6 +129,7 @@ class EventsEncoder:
         self._new = 0
         self._bits = _bits(spells, before)
         self._waiting = before.in_window if before is not None else b""  # for the window
+        self._check = before.check if before is not None else b""  # until it has left
         self._held: list[bytes | memoryview] = []
         self._size = 0
 
@@ -155,7 +157,10 @@ class EventsEncoder:
         return [self._batch(plain)]
 
     def _batch(self, plain: bytes) -> bytes:
-        """One batch, or several where there is a large event."""
+        """One batch, or several where there is a large event, or something before it."""
+        if self._check:
+            check, self._check = self._prefixed(self._check, _CHECK), b""
+            return check + self._batch(plain)
         if self._history is None or len(plain) < after.LEAST:
             return self._small(plain)
         out, done, at = b"", 0, 0
@@ -217,8 +222,8 @@ class EventsDecoder:
     not, and request."""
 
     __slots__ = (
-        "_allowance", "_bits", "_ended", "_history", "_inflate", "_partial", "_spelling",
-        "_template", "_waiting",
+        "_allowance", "_bits", "_check", "_ended", "_history", "_inflate", "_partial",
+        "_spelling", "_template", "_waiting",
     )
 
     def __init__(
@@ -239,6 +244,7 @@ class EventsDecoder:
         self._history = after.History(before) if before is not None else None
         self._bits = _bits(spells, before)
         self._waiting = before.in_window if before is not None else b""  # for the window
+        self._check = before.check if before is not None else b""  # until it has come
         self._partial = b""  # of a batch
         self._ended = False
 
@@ -253,7 +259,9 @@ class EventsDecoder:
             if end is None:
                 break
             start, at, kind = end
-            if start < at:
+            if start < at and (kind == _CHECK or self._check):
+                self._verify(data[start:at], kind)
+            elif start < at:
                 out.append(self._read(data[start:at], kind))
             elif kind == _DEFLATED:
                 self._ended = True
@@ -262,6 +270,14 @@ class EventsDecoder:
         self._partial = data[at:]
         return out
 
+    def _verify(self, coded: bytes, kind: int) -> None:
+        """The first batch, where there is something before the stream."""
+        if kind != _CHECK or not self._check:
+            raise WireError("a stream begins after a reply, or not, and does not say so")
+        if coded != self._check:
+            raise WireError("a stream begins after a reply of which this end keeps another")
+        self._check = b""
+
     def _read(self, coded: bytes, kind: int) -> bytes:
         if kind == _LARGE and self._history is not None:
             plain = self._history.decode(coded, _MOST_PLAIN)
@@ -269,7 +285,7 @@ class EventsDecoder:
             self._allowance.take(len(plain))
             return plain
         if kind > _SPELLED:
-            raise WireError("a large event where none is expected, or no kind at all")
+            raise WireError("a large event where none is expected")
         plain = self._plain(self._spelt(coded) if kind else self._inflated(coded))
         if self._history is not None:
             self._history = self._history.passed(plain)

@@ -37,6 +37,7 @@ _MOST_MESSAGES = _MOST_PARTS = 1024
 # Choices (`n`) of which the texts are kept apart.
 _MOST_CHOICES = 16
 _EVENT: Final = b"data:"
+_SIGN_OF_LIFE: Final = b":"
 # An id of more characters is nobody's secret.
 _LONGEST_ID = 256
 _OF_BLOCKS = ("content_block_start", "content_block_delta")
@@ -62,7 +63,9 @@ class ReplyReader:
     """Reads one response as it passes. `feed` never fails: what is not understood is no reply, nor
     is what there is no room for. Whoever does not come to `finish` has to `drop` it."""
 
-    __slots__ = ("_ends", "_events", "_given_up", "_held", "_of", "_room", "_taken", "ends")
+    __slots__ = (
+        "_ends", "_events", "_given_up", "_held", "_of", "_room", "_speaks", "_taken", "ends",
+    )  # fmt: skip
 
     def __init__(self, events: bool, room: Room | None = None) -> None:
         """`events` tells an event stream from a JSON body."""
@@ -72,9 +75,12 @@ class ReplyReader:
         self._held = bytearray()  # the line, or the body, so far
         self._of: _Stream | None = None  # made for the first event
         self._given_up = False
+        self._speaks = False  # an instance, in between
         self._ends = Ends()
         self.ends = b""
-        """What is kept of it as it came, when it is complete."""
+        """What is kept of it as it came, when it is complete: nothing where there is a comment as
+        instances put between events (proxy/injector.py), of which those who see it come before
+        and behind one of them know different things."""
 
     def feed(self, chunk: bytes | memoryview) -> None:
         """`chunk` passed, in plain."""
@@ -119,6 +125,8 @@ class ReplyReader:
     def _line(self, line: bytes) -> None:
         if len(line) > MOST or self._stream.size > MOST:
             self.drop()
+        elif line == _SIGN_OF_LIFE:
+            self._speaks = True
         elif line.startswith(_EVENT) and not self._given_up:
             self._stream.take(_parsed(line[len(_EVENT) :]), len(line))
 
@@ -128,7 +136,7 @@ class ReplyReader:
             self.drop()
             return []
         messages = self._stream.messages() if self._events else _of_body(_parsed(self._held))
-        self.ends = self._ends.finish()
+        self.ends = b"" if self._speaks else self._ends.finish()
         self.drop()
         return messages if len(messages) <= _MOST_MESSAGES else []
 

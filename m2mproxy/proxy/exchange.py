@@ -83,8 +83,9 @@ class Exchange(Record):
         if fault is not None:
             self._flow.throw(fault)
             return
-        if self._injector is not None:
-            self._injector.keep_alive(self._patience, now)
+        speaks = self._injector is not None and self._injector.keep_alive(self._patience, now)
+        if speaks and self.linked is not None:
+            self.linked.speaks()
         if self._sending is not None:
             self._sending.check(now)
 

@@ -36,10 +36,12 @@ class Injector:
             self._pump.inject(b"\n\n", self._out)
         self._pump.inject(fault_event(fault, target), self._out)
 
-    def keep_alive(self, patience: Patience, now: float) -> None:
+    def keep_alive(self, patience: Patience, now: float) -> bool:
         """A sign of life for the client of a silent stream, and what stands between, if it is time
-        for one and there is a place and room."""
+        for one and there is a place and room. Whether it was given."""
         is_due = bool(self._every) and patience.silence(now) >= self._every
-        if is_due and self.boundary.between_events and self._out.gate.is_open:
-            self._pump.inject(COMMENT, self._out)
-            patience.last_comment = now
+        if not (is_due and self.boundary.between_events and self._out.gate.is_open):
+            return False
+        self._pump.inject(COMMENT, self._out)
+        patience.last_comment = now
+        return True

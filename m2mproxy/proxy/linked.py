@@ -62,7 +62,9 @@ def _read(received: Received, tenant: bytes, limit: int) -> tuple[bytes, bytes, 
 class Linked:
     """What is remembered of an exchange."""
 
-    __slots__ = ("_before", "_core", "_kept", "_later", "_reader", "_room", "_was_read", "turn")
+    __slots__ = (
+        "_before", "_core", "_kept", "_later", "_reader", "_room", "_speaks", "_was_read", "turn",
+    )  # fmt: skip
 
     def __init__(self, later: Later, room: Room) -> None:
         """`later` is for what nobody waits for, `room` for the replies that are read."""
@@ -71,6 +73,7 @@ class Linked:
         self.turn: Turn | None = None
         """The request, as it goes to an upstream."""
         self._was_read = False  # the body, whether it is remembered or not
+        self._speaks = False
         self._before: Before | None = None  # what the reply may be coded after
         self._core: Core | None = None
         self._kept: Entry | None = None
@@ -168,6 +171,11 @@ class Linked:
         )
         return [self._reader.feed]
 
+    def speaks(self) -> None:
+        """Something of our own stands in the response, which the edge before us sees as the rest,
+        and the reader here does not: nothing is coded after it."""
+        self._speaks = True
+
     def complete(self) -> None:
         """The response has passed, all of it."""
         if self._reader is None:
@@ -179,7 +187,8 @@ class Linked:
         if self.turn is not None:
             self.turn.replied(messages, reader.ends)
         if self._core is not None and self._kept is not None:
-            self._core.replied(self._kept, render(messages, self._kept.body), reader.ends)
+            ends = b"" if self._speaks else reader.ends
+            self._core.replied(self._kept, render(messages, self._kept.body), ends)
 
     def leave(self) -> None:
         """The exchange is over: what was read of a response that is not complete is none."""

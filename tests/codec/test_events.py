@@ -426,3 +426,26 @@ def test_any_stream_comes_back_after_a_request(
     out = [b"".join(decoder.feed(wire[at : at + size])) for at in range(0, len(wire), size)]
     decoder.finish()
     assert b"".join(out) == b"".join(chunk for chunk, _ in some)
+
+
+@pytest.mark.parametrize("kept", [b"", b"another reply", b"a replY"])
+def test_a_stream_after_a_reply_that_this_end_does_not_keep_is_refused(kept: bytes) -> None:
+    encoder = EventsEncoder(before=Before.of(b"{}", b"a reply"))
+    encoder.feed(b"data: a reply again\n\n")
+    made = b"".join(encoder.flush())
+    decoder = EventsDecoder(1000, before=Before.of(b"{}", kept))
+    with pytest.raises(WireError, match="a stream begins after a reply"):
+        decoder.feed(events.FILLER + made)
+    same = EventsDecoder(1000, before=Before.of(b"{}", b"a reply"))
+    assert same.feed(events.FILLER + made) == [b"data: a reply again\n\n"]
+
+
+def test_a_stream_after_a_reply_says_so_once_and_at_its_beginning() -> None:
+    before = Before.of(b"{}", b"a reply")
+    check = b"\x0b" + before.check
+    plain = EventsEncoder(before=Before.of(b"{}"))
+    plain.feed(b"data: 1\n\n")
+    for spoiled in (b"".join(plain.flush()), check * 2):
+        with pytest.raises(WireError, match="a stream begins after a reply"):
+            EventsDecoder(1000, before=before).feed(spoiled)
+    assert EventsDecoder(1000, before=before).feed(check + b"\x00") == []

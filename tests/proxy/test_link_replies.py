@@ -160,6 +160,44 @@ def test_a_stream_begins_small_after_one_of_its_conversation() -> None:
     assert min(sizes[:2]) - max(sizes[2:]) > 30, sizes
 
 
+def lively(where: str) -> tuple[Edge, World]:
+    """Two or three instances, of which one gives signs of life; and the last of them."""
+    speaks = {**ON, "sse_keepalive": 15}
+    if where == "between":
+        core = World(**ON)
+        return Edge(Edge(core, "2", **speaks), "2"), core
+    core = World(**{**speaks, **({"compression_responses": "off"} if where == "uncoded" else {})})
+    return Edge(core, "2"), core
+
+
+@pytest.mark.parametrize("where", ["core", "uncoded", "between"])
+def test_a_sign_of_life_within_a_reply_does_not_spoil_the_next_one(where: str) -> None:
+    """Who sees it does not know that it is no part of the reply; who gives it knows the reply
+    without it."""
+    edge, core = lively(where)
+    alive = []
+    for turn, (body, message) in enumerate(conversation(6)):
+        message["content"] = words(5, turn)
+        start = json.dumps({"model": words(9, 1), "choices": [{"delta": message}]}).encode()
+        said = [b'data: {"choices": []}\n\n', b"data: %b\n\n" % start, b"data: [DONE]\n\n"]
+        ask = edge.ask(body, CHAT, JSON, KEY)
+        call = core.call()
+        call.respond(200, SSE)
+        for each in said:
+            call.send(each)
+            edge.run()
+            edge.advance(31 if turn < 4 else 1)
+        call.end()
+        edge.run()
+        alive.append(b":\n\n" in ask.body)
+        assert ask.body.replace(b":\n\n", b"") == b"".join(said)
+        assert ask.complete
+    assert edge.upstream_links.report()["misses"] == 0
+    assert alive[3] and not any(alive[4:])
+    coding, size, _ = replied(edge)
+    assert coding == "identity" or size < 130  # after the fifth, which has no sign
+
+
 def test_an_endless_or_large_body_has_the_form_that_it_has_elsewhere() -> None:
     edge = two()
     for turn in range(3):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 from linklib import forms, message, wire
 from linklib.wire import Broken, Reader
 
@@ -16,8 +18,10 @@ _CONTENT_AT = wire.RESPONSE.index(_OFFSETS) + len(_OFFSETS)
 _TABLES, _CONTENT = wire.RESPONSE[:_CONTENT_AT], wire.RESPONSE[_CONTENT_AT:]
 
 
-def ends(body: bytes) -> bytes:
+def ends(body: bytes, content_type: str) -> bytes:
     """What is kept of a response."""
+    if content_type.startswith("text/event-stream") and b":" in body.split(b"\n"):
+        return b""
     if b"\n\n" in body[:SHORT] and len(body) > 2 * SHORT:
         return body[:SHORT] + body[-SHORT:]
     if len(body) <= FIRST_OF_ENDS + LAST_OF_ENDS:
@@ -36,6 +40,7 @@ class Before:
             request = request[:FIRST] + request[-LAST:]
         self._text = _CONTENT[-8192:] + request + ends
         self._since = b""
+        self.check = (zlib.crc32(ends) & 0xFFFF).to_bytes(2, "little") if ends else b""
         self.window = ends
         if len(ends) > 2 * WINDOW:
             self.window = ends[:WINDOW] + ends[-WINDOW:]

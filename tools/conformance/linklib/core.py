@@ -132,7 +132,7 @@ class CoreLink:
         if stream in self._memory:
             request = self._memory[stream].body
             text = replies.text(answer.content_type, answer.body, request)
-            self._memory.set_reply(stream, text, ends(answer.body))
+            self._memory.set_reply(stream, text, ends(answer.body, answer.content_type))
 
 
 def code(

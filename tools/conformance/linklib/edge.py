@@ -148,7 +148,7 @@ class EdgeLink:
         if stream in self._memory:
             request = self._memory[stream].body
             text = replies.text(content_type, body, request)
-            self._memory.set_reply(stream, text, after_request.ends(body))
+            self._memory.set_reply(stream, text, after_request.ends(body, content_type))
 
     def text(self, stream: int) -> bytes | None:
         return self._memory[stream].reply

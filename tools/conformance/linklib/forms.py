@@ -216,6 +216,7 @@ class Pieces(Protocol):
     """What codes the pieces of a stream after its request, such as `after_request.Before`."""
 
     window: bytes
+    check: bytes
 
     def passed(self, plain: bytes) -> None: ...
 
@@ -235,6 +236,7 @@ class StreamWriter:
     def __init__(self, *, words: bool, pieces: Pieces | None = None) -> None:
         self._words, self._pieces = words or pieces is not None, pieces
         self._shift = (2 if pieces else 1) if self._words else 0
+        self._check = pieces.check if pieces is not None else b""
         self._slots = Slots()
         self._deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 8, 0, wire.STREAM)
         if pieces is not None:
@@ -261,7 +263,9 @@ class StreamWriter:
         return self._batch(coded)
 
     def _batch(self, coded: bytes, kind: int = 0) -> bytes:
-        return wire.varint(len(coded) << self._shift | kind) + coded
+        first, self._check = self._check, b""
+        before = self._batch(first, 3) if first else b""
+        return before + wire.varint(len(coded) << self._shift | kind) + coded
 
     def piece(self, plain: bytes, *, headers: bool = False) -> bytes:
         """A piece, of at most 32 KiB plain."""
@@ -290,6 +294,7 @@ class StreamReader:
     def __init__(self, *, words: bool, pieces: Pieces | None = None) -> None:
         self._words, self._pieces = words or pieces is not None, pieces
         self._batches = self.pieces = self.fillers = 0
+        self._check = pieces.check if pieces is not None else b""
         self._slots = Slots()
         self._inflate = zlib.decompressobj(-15, wire.STREAM)
         self._waiting = b""
@@ -322,11 +327,20 @@ class StreamReader:
             if kind == 1 and not length:
                 self._waiting = reader.rest()
                 self.fillers += 1
-        if length > CODED or kind == 3:
+        if length > CODED or (kind == 3 and not length):
             raise Broken("a batch that is too large, or of no kind")
         if not length and not kind:
             self.ended, self._waiting = True, reader.rest()
             return None
+        if (kind == 3) != bool(self._check):
+            raise Broken("a check where there is none, or none where there is one")
+        if kind == 3:
+            if len(self._waiting) - reader.at < length:
+                return None
+            if reader.take(length) != self._check:
+                raise Broken("it begins after another response")
+            self._check, self._waiting = b"", reader.rest()
+            return self._next()
         if kind == 2 and self._batches >= FIRST_BATCHES and not self.pieces:
             raise Broken("a piece after eight batches without one")
         if kind == 2 and self.pieces == MOST_PIECES:

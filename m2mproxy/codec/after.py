@@ -124,7 +124,7 @@ class History:
         """
         before = self._so_far()
         size, at = read_varint(coded, 0, len(coded))
-        _check(size, most)
+        _bound(size, most)
         reference = zstd.prefix(before + self._since[-_SINCE:])
         piece = _unpack(memoryview(coded)[at:], size, reference)
         self._add(before, piece)
@@ -183,7 +183,7 @@ def decode(message: bytes, before: Before, limit: int) -> bytes:
     size, at = read_varint(message, 0, len(message))
     some = memoryview(message)[at + _checksum.size :]  # none is no frame
     is_far = size & 1
-    _check(size >> 1, limit)
+    _bound(size >> 1, limit)
     reference = zstd.prefix(before.prefix) if is_far else zstd.once(before.dictionary)
     body = _unpack(some, size >> 1, reference)
     if zlib.crc32(body) != _checksum.unpack_from(message, at)[0]:
@@ -196,7 +196,7 @@ def _pack(piece: bytes, before: bytes) -> bytes:
     return write_varint(2 * len(piece) + (not is_one)) + some
 
 
-def _check(size: int, most: int) -> None:
+def _bound(size: int, most: int) -> None:
     if size >> 1 > most:
         raise TooLarge(f"it decodes to more than {most} bytes")
 

@@ -219,8 +219,8 @@ class Table:
     """Weights by key: whole numbers of -127 to 127, to be multiplied by `step`.
 
     A slot holds the weight of one key, and that key's last byte: others that belong there, which
-    were never learnt or count for less, count for nothing. (A table of weights alone, in which
-    what falls together is added up, has to be eight times as large to tell as much apart.)
+    were never learnt or count for less, count for nothing. (In a table of weights alone,
+    what falls together is learnt as one.)
     """
 
     def __init__(self, owners: bytes, weights: bytes, step: float) -> None:

@@ -20,7 +20,7 @@ _TABLES, _CONTENT = wire.RESPONSE[:_CONTENT_AT], wire.RESPONSE[_CONTENT_AT:]
 
 def ends(body: bytes, content_type: str) -> bytes:
     """What is kept of a response."""
-    if content_type.startswith("text/event-stream") and b":" in body.split(b"\n"):
+    if content_type.startswith("text/event-stream") and b":" in body.split(b"\n")[:-1]:
         return b""
     if b"\n\n" in body[:SHORT] and len(body) > 2 * SHORT:
         return body[:SHORT] + body[-SHORT:]

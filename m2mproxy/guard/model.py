@@ -24,6 +24,18 @@ from m2mproxy.guard.words import FORMS
 DATA = Path(__file__).with_name("data") / "model.br"
 DAMPING = 8
 """Added to the number of features before its root divides: short texts count for less."""
+_DOUBLED, _MOST_READ = 0.5, 16
+"""Logits that each doubling of what is read of a text takes, up to so many windows and parts."""
+
+
+def discount(read: int) -> float:
+    """What is taken from the logits of a text of which so many windows and parts are read.
+
+    The more of them there are, the likelier it is that one of a harmless text looks like an attack
+    by chance: a system prompt is read in whole. What the gate passes over does not count, so that
+    nobody's attack is lost among harmless words; and the limit says what may be lost among others.
+    """
+    return _DOUBLED * math.log2(min(max(read, 1), _MOST_READ))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ The one rule: the same text gets the same findings, in any order, in any process
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -104,13 +105,22 @@ class Scorer:
         if not windows:
             return [()] * texts
         most: list[dict[Category, Finding]] = [{} for _ in range(texts)]
+        discounts = self._discounts(windows)
         for read in in_batches(self._readings(windows), _size, _BATCH):
             logits = self._model.logits([reading for _, reading in read])
             for (window, reading), logit in zip(read, logits, strict=True):
+                logit -= discounts.get(window.number, 0.0)
                 score = round(self._model.score(logit), 4)
                 if score >= LEAST:
                     self._add(most[window.number], self._finding(reading, score, window.start))
         return [tuple(sorted(each.values(), key=lambda one: -one.score)) for each in most]
+
+    def _discounts(self, windows: Sequence[Window]) -> dict[int, float]:
+        """By text, if more than one window of it is read; none where no gate says how many."""
+        if MODEL in self._off or len(windows) == 1:
+            return {}
+        read = Counter([window.number for window in windows])
+        return {number: model.discount(times) for number, times in read.items()}
 
     def _readings(self, windows: Iterable[Window]) -> Iterator[tuple[Window, Reading]]:
         for window in windows:

@@ -12,7 +12,7 @@ from m2mproxy.guard.arrays import np
 from m2mproxy.guard.decoding import READINGS
 from m2mproxy.guard.gate import Gate
 from m2mproxy.guard.grams import Table, table, word_grams
-from m2mproxy.guard.model import DAMPING, Model, load, pack, unpack
+from m2mproxy.guard.model import DAMPING, Model, discount, load, pack, unpack
 from m2mproxy.guard.reading import Reading
 from m2mproxy.guard.rules import load as load_rules
 from m2mproxy.guard.rules import patterns
@@ -52,6 +52,12 @@ def test_a_logit_is_a_sum() -> None:
     words = 8 * -0.125 / math.sqrt(8 + DAMPING)
     lists = (0.75 - 0.25) / math.sqrt(3 + DAMPING)
     assert SMALL.logit(reading) == pytest.approx(-1.0 + words + lists + 0.5 + 0.25)
+
+
+def test_what_is_taken_for_much_that_is_read_is_bounded() -> None:
+    assert discount(0) == discount(1) == 0
+    assert discount(4) == pytest.approx(2 * discount(2))
+    assert discount(8) < discount(16) == discount(10_000)
 
 
 @given(st.lists(SOME, min_size=1, max_size=8))

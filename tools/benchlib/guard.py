@@ -189,14 +189,15 @@ def _accuracy(results: Results, short: bool) -> None:
     trainer.real &= ~tested
     rows = trainer.crossed()
     barrier = trainer.barrier(rows)
-    logits = trainer.highest(rows, barrier)
+    logits = trainer.logits(rows, barrier)
     point = trainer.threshold(logits)
     embeds = trainer.category == embed.EMBEDDED
     seen = Measured(trainer, trainer.real | tested | embeds, logits > point, point, barrier)
     results.add(WHOLE, GUARD, 100 * trainer.read(barrier)[0])
     results.add(PARTS, GUARD, 100 * trainer.read(barrier)[1])
     found = (trainer.highest(rows) > point) & (trainer.label == 1) & trainer.real
-    results.add(PASSED, GUARD, 100 * float((logits[found] <= point).mean()))
+    read = trainer.highest(rows, barrier)
+    results.add(PASSED, GUARD, 100 * float((read[found] <= point).mean()))
     _add(results, EMBEDDED, seen.share(embeds))
     attack, category = trainer.label == 1, trainer.category
     _add(results, RECALL, seen.share(attack & trainer.real))

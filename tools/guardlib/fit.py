@@ -25,7 +25,7 @@ from scipy.optimize import minimize
 from m2mproxy.guard import gate, grams, rules
 from m2mproxy.guard.decoding import READINGS
 from m2mproxy.guard.gate import MORE, SPAN, Gate, Judged
-from m2mproxy.guard.model import DAMPING, Model
+from m2mproxy.guard.model import DAMPING, Model, discount
 from m2mproxy.guard.reader import Reader
 from m2mproxy.guard.reading import Reading, pairs_of
 from m2mproxy.guard.stretch import Window, windows_of
@@ -196,11 +196,19 @@ class Trainer:
     def highest(
         self, rows: Array, barrier: float = -math.inf, passing: Array | None = None
     ) -> Array:
-        """Each sample's logit: the highest of its readings that the gate lets through."""
+        """Of each sample, the highest of its readings that the gate lets through."""
         passes = (self.passing if passing is None else passing) >= barrier
         best = np.full(len(self.samples), -np.inf)
         np.maximum.at(best, self.owner[passes], rows[passes])
         return best
+
+    def logits(self, rows: Array, barrier: float, passing: Array | None = None) -> Array:
+        """Each sample's: the highest, less what is taken for how much of it is read."""
+        passes = (self.passing if passing is None else passing) >= barrier
+        _, firsts = np.unique(self._place[passes], return_index=True)
+        read = np.bincount(self.owner[passes][firsts], minlength=len(self.samples))
+        taken = np.array([discount(times) for times in read.tolist()])
+        return self.highest(rows, barrier, passing) - taken
 
     def threshold(self, logits: Array, alarms: float = ALARMS) -> float:
         """The lowest above which no kind of harmless text has more than its share of alarms."""
@@ -221,7 +229,7 @@ class Trainer:
         known = (self.family != name) & self.taught
         passing = self._passing(self._gating.fit(known).judged(self._windows))
         rows = _applied(self.matrix, self.fit(known)[0]) + self._prior
-        return self.highest(rows, barrier, passing)
+        return self.logits(rows, barrier, passing)
 
     def read(self, barrier: float) -> tuple[float, float]:
         """Of the harmless texts, which share of the characters is read in whole windows, and which
@@ -241,7 +249,7 @@ class Trainer:
         """Of all samples, with the operating points that cross-validation gives."""
         rows = self.crossed()
         barrier = self.barrier(rows)
-        point = self.threshold(self.highest(rows, barrier))
+        point = self.threshold(self.logits(rows, barrier))
         everything = np.ones(len(self.samples), bool)
         weights, table = self.fit(everything)
         sizes = [len(self._keys), len(self.pairs), len(self.names), len(FORMS)]

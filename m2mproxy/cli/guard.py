@@ -3,6 +3,7 @@
 The one rule: the scanner, its rules and its model are in memory only where requests are scanned.
 """
 
+import pickle
 from collections.abc import Collection
 from typing import Any
 
@@ -17,16 +18,41 @@ def scanner(config: Config) -> Any:
     Raises:
         ConfigError: an id that is switched off does not exist, or a library does not.
     """
-    if not config.security.enabled:
+    security = config.security
+    if not (security.enabled or security.off):
         return None
     from m2mproxy.guard.engine import EngineMissing
 
     try:
-        return build(config.security)
+        if security.enabled:
+            return build(security)
+        _check(security.off)
     except ValueError as error:
-        raise config.refusal(OFF, config.security.off, str(error)) from None
+        raise config.refusal(OFF, security.off, str(error)) from None
     except EngineMissing as error:
-        raise config.refusal(SECURITY, True, str(error)) from None
+        if security.enabled:
+            raise config.refusal(SECURITY, True, str(error)) from None
+    return None
+
+
+def _check(ids: Collection[str]) -> None:
+    """Look whether they exist, for the day on which requests are scanned. What that takes is in
+    memory in a process of its own only.
+
+    Raises:
+        ValueError: one does not.
+        EngineMissing: a library that knows is not installed.
+    """
+    from m2mproxy.guard.beside import beside
+
+    def unknown() -> bytes:
+        from m2mproxy.guard.scanner import CHECKS
+        from m2mproxy.guard.scorer import sources
+
+        return pickle.dumps([each for each in ids if each not in CHECKS and each not in sources()])
+
+    for each in pickle.loads(beside(unknown)):
+        raise ValueError(f"no rule {each!r}")
 
 
 def build(security: Security) -> Any:

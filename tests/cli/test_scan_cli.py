@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -146,10 +147,16 @@ def test_the_scanner_is_as_the_configuration_says(monkeypatch):
     assert refuses("tool", "\u202e")
 
 
-def test_an_id_that_there_is_not_stops_the_start():
+@pytest.mark.parametrize("enabled", [True, False])
+def test_an_id_that_there_is_not_stops_the_start(enabled):
     with pytest.raises(ConfigError) as caught:
-        guard.scanner(config(enabled=True, off=["nul", "no_such_rule"]))
-    assert caught.value.key == "--off" and "no_such_rule" in str(caught.value)
+        guard.scanner(config(enabled=enabled, off=["nul", "no_such_rule"]))
+    assert caught.value.key == "--off" and "no rule 'no_such_rule'" in str(caught.value)
+
+
+def test_the_ids_that_there_are_may_be_off_where_nothing_is_scanned():
+    ids = [*scanning.CHECKS, *scorer.sources()]
+    assert guard.scanner(config(off=ids)) is None
 
 
 def test_without_its_library_it_says_what_to_install(run, monkeypatch):
@@ -184,3 +191,23 @@ print(*[name for name in sys.modules if name.startswith(("m2mproxy.guard", "hype
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
+
+
+def test_to_look_whether_ids_exist_leaves_no_library_in_memory():
+    program = """
+import sys
+from m2mproxy.cli import daemon
+from m2mproxy.service import server
+server.serve = lambda *args, **more: 0
+assert daemon.main(["--upstream", "http://model/v1"]) == 0
+print(*[name for name in sys.modules if name.startswith(("m2mproxy.guard", "hyperscan", "numpy"))])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "M2M_SECURITY_OFF": "nul,model"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    light = ["m2mproxy.guard", "m2mproxy.guard.beside", "m2mproxy.guard.engine"]
+    assert sorted(done.stdout.split()) == light

@@ -35,6 +35,7 @@ OPTIONS = (
     Option("proxy.provider", "NAME", "profile of the upstream"),
     Option("proxy.api_key", "KEY", "upstream key; other users see it: prefer --api-key-file"),
     Option("proxy.api_key_file", "FILE", "file that holds the upstream key"),
+    Option("proxy.web_origins", "ORIGIN", "origin of pages that may use it; repeatable", "append"),
     Option("peer.psk_file", "FILE", "file that holds the key shared with other instances"),
     Option("proxy.tls.cert", "FILE", "certificate for clients, which speak TLS then", "append"),
     Option("proxy.tls.key", "FILE", "its private key, unless the same file holds it", "append"),

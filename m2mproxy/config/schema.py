@@ -51,6 +51,11 @@ _ROLES = kinds.texts(
     '"user" or "assistant" or "tool" or "system" or "definition", or several',
 )
 _SOURCES = kinds.texts("[a-z0-9_.-]{1,64}", "the id of a rule or check, or several")
+_WEB_ORIGINS = kinds.texts(
+    r"\*|null|(?!http:.*:80$|https:.*:443$)[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?",
+    'an origin as browsers write it, such as "https://chat.example" (small letters, no path, no '
+    'port that goes without saying), or "null", or "*" for all, or several',
+)
 KEY_TEXT = kinds.text(r"[\x21-\x7e]+", "visible ASCII characters without spaces", lambda _: None)
 _HEADER = kinds.text(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]*", "a field name, such as x-tenant")
 _API_VERSION = kinds.text(r"[A-Za-z0-9._-]*", 'a version in quotes, such as "2024-10-21"')
@@ -282,6 +287,9 @@ class Config:
     """Profile of the upstream, or 'auto' to tell it from the URL; default auto."""
     api_key: Annotated[str, KEY_TEXT] = field(default="", repr=False)
     """Key for the upstream where the client sends none; '' for none, the default."""
+    web_origins: Annotated[tuple[str, ...], _WEB_ORIGINS] = ()
+    """Origins of web pages that may use what opens the upstream, and read what it says; '*' for
+    all; none but this machine's own, the default."""
     max_body: Annotated[int, kinds.size(1, 1 << 40)] = 64 << 20
     """Bytes of the largest request body that is accepted; default 64 MiB."""
     drain: Annotated[float, kinds.duration(0, 86400)] = 30.0

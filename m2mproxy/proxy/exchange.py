@@ -26,6 +26,7 @@ from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.injector import Injector
 from m2mproxy.proxy.intake import answered
 from m2mproxy.proxy.links import FIELD
+from m2mproxy.proxy.pages import admit
 from m2mproxy.proxy.patience import Patience, Phase
 from m2mproxy.proxy.proof import prove
 from m2mproxy.proxy.pump import Pump
@@ -44,7 +45,8 @@ class Exchange(Record):
     """One request on its way, and what became of it."""
 
     __slots__ = (
-        "_context", "_done", "_flow", "_injector", "_on_end", "_patience", "_sending", "_wait",
+        "_context", "_done", "_flow", "_injector", "_on_end", "_patience", "_sending", "_visitor",
+        "_wait",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +63,7 @@ class Exchange(Record):
         self._on_end = on_end
         self._sending: Sending | None = None  # until the upstream has all and has answered
         self._wait: Wait | None = None
+        self._visitor = b""  # the origin of the page that asks, where it may read the answer
         self._done: Signal[None] = Signal()  # the response has passed
         self._injector: Injector | None = None  # for an event stream
         self._patience = Patience(context.config.timeouts, self.started)
@@ -98,6 +101,7 @@ class Exchange(Record):
                 await self._answer_here(route, request)
             else:
                 self.forwarded = True
+                self._visitor = route.pages.visitor(request)
                 sending = Sending(self._context, self, request, route, self._uploaded)
                 self._sending = sending
                 upload = await sending.prepare(self._prove)
@@ -179,6 +183,8 @@ class Exchange(Record):
         download = self.download = Pump(self.upstream.body, self._downloaded, clock)
         self._injector = adapt(self._context, self, sending, response, download)
         self.response = response
+        if self._visitor:
+            admit(response.headers, self._visitor)
         self.downstream.send_response(response)
         self.relayed = clock()
         download.start(self.downstream)
@@ -216,6 +222,8 @@ class Exchange(Record):
         self.response = response
         if self.linked is not None:
             self.linked.acknowledge(response)
+        if self._visitor:
+            admit(response.headers, self._visitor)
         send_reply(self.downstream, self.method, response, body)
 
     def _answer(self, fault: Fault) -> None:

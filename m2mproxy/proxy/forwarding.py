@@ -12,6 +12,7 @@ from functools import lru_cache
 from m2mproxy.http.faults import ClientFault
 from m2mproxy.http.headers import Field
 from m2mproxy.http.message import Request
+from m2mproxy.proxy.pages import is_preflight
 from m2mproxy.proxy.providers import Profile, has_credential, key_field
 
 _PSEUDONYM = b"m2mproxy"
@@ -53,7 +54,9 @@ class Forwarding:
             make = forwarded_element if is_kept else forwarded_element.__wrapped__
             host = client.rpartition(":")[0]  # without the port, which no two connections share
             headers.append((b"forwarded", make(host, request.authority, request.scheme)))
-        if self._key is not None and not has_credential(self._profile, marked):
+        if self._key is None or is_preflight(request):
+            return
+        if not has_credential(self._profile, marked):
             if marked:
                 headers.drop(self._profile.credential_headers)  # those that are empty
             headers.append(self._key)

@@ -15,6 +15,7 @@ from m2mproxy.http.validate import has_dot_segment
 from m2mproxy.net.pool import Destination
 from m2mproxy.proxy.forwarding import Forwarding
 from m2mproxy.proxy.links import UpstreamLinks
+from m2mproxy.proxy.pages import Pages, is_preflight, permission
 from m2mproxy.proxy.request_coding import RequestCoding
 from m2mproxy.proxy.response_coding import ResponseCoding
 from m2mproxy.proxy.router import DeploymentError, Router
@@ -58,6 +59,7 @@ class UpstreamRoute:
     requests: RequestCoding
     responses: ResponseCoding
     links: UpstreamLinks
+    pages: Pages
 
     def target(self, client_target: bytes, model: str | None) -> bytes:
         """The upstream's request target.
@@ -69,6 +71,15 @@ class UpstreamRoute:
             return self.router.target(client_target, model)
         except DeploymentError as error:
             raise ClientFault(400, "model_required", str(error)) from None
+
+
+async def _permit(asked: Asked) -> tuple[Response, bytes]:
+    return permission(asked.request), b""
+
+
+# What a page that is listed may send here is for us to say: it is not asked of an upstream that may
+# know nothing of browsers, or want a key first.
+_PERMISSION = LocalRoute((b"OPTIONS",), _permit)
 
 
 class Routes:
@@ -98,6 +109,8 @@ class Routes:
                 raise ClientFault(400, "bad_path", "the path has dot segments")
             if self._within and path in self._within:
                 return _allowed(self._local[path], request)
+            if self.upstream.pages.visitor(request) and is_preflight(request):
+                return _PERMISSION
             return self.upstream
         local = self._local.get(request.path)
         if local is not None:

@@ -7,20 +7,13 @@ such pages, wherever they are.
 
 from __future__ import annotations
 
-import re
-
 from m2mproxy.http.faults import ClientFault
+from m2mproxy.proxy.pages import is_own_name
 from m2mproxy.proxy.response_coding import is_near
 from m2mproxy.proxy.routes import Asked
 
 # What reverse proxies add for the client whose request it is, those that add anything.
 _PASSED_ON = frozenset((b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"))
-# Addresses and names that no page of another site can have been read under. Whoever owns any other
-# name can have it mean this machine once its page is in a browser here (DNS rebinding): to that
-# browser the figures are the page's own then.
-_own_name = re.compile(
-    rb"(?:\[[^]]*\]|[0-9.]+|[^.:]*|(?:[^:]*\.)?localhost)(?::[0-9]*)?", re.IGNORECASE
-).fullmatch
 
 
 def check(who: str, asked: Asked, key: str) -> None:
@@ -51,4 +44,4 @@ def check_page(asked: Asked) -> None:
 def _is_from_here(asked: Asked) -> bool:
     request = asked.request
     is_direct = is_near(asked.client) and not request.headers.named(_PASSED_ON)
-    return is_direct and _own_name(request.authority) is not None
+    return is_direct and is_own_name(request.authority) is not None

@@ -16,6 +16,7 @@ from m2mproxy.net.tls import ClientTls, ServerTls
 from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.forwarding import Forwarding
 from m2mproxy.proxy.links import Links, UpstreamLinks
+from m2mproxy.proxy.pages import Pages
 from m2mproxy.proxy.providers import Profile, profile_for
 from m2mproxy.proxy.request_coding import RequestCoding
 from m2mproxy.proxy.response_coding import ResponseCoding
@@ -81,4 +82,12 @@ def route(
         RequestCoding(coding, built.profile, clock, forms),
         ResponseCoding(coding, origin.host, forms),
         UpstreamLinks(links, destination, coding.requests == "auto", config.upstream_http),
+        _pages(config, built.profile),
     )
+
+
+def _pages(config: Config, profile: Profile) -> Pages:
+    # A query may be a key, too, and a certificate opens what is behind it.
+    lends = bool(config.api_key or config.upstream.query or config.tls.upstream_cert)
+    is_loopback = not any(listen.host in ("0.0.0.0", "::") for listen in config.listen)
+    return Pages(config.web_origins, lends, is_loopback, profile)

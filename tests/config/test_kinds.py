@@ -128,6 +128,12 @@ def test_a_count_is_a_whole_number(file, path, bad):
             "proxy.tls.cert",
             ["1", "true", "false", "{}", "[1]", '["a", ""]', '"a\\n"', '["a", "b\\u0000"]'],
         ),
+        (
+            "proxy.web_origins",
+            ["1", "true", '"chat.example"', '"https://chat.example/"', '"https://Chat.example"',
+             '"https://chat.example:443"', '"http://[::1]:80"', '"https://*.example"',
+             '["null", ""]', '"https://a b"', '"https://a,b"', '"https://"', '"https://ü.example"'],
+        ),
         ("proxy.tls.client_ca", ["1", '["a"]', '"a\\n"']),
         ("proxy.tls.insecure", ["1", '"true"', '"yes"']),
         ("proxy.api_version", ["1", "2024-10-21", '"a&b"']),

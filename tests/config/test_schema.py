@@ -141,6 +141,10 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "proxy.upstream_http": ('"2"', "2", "2"),
     "proxy.provider": ('"azure-2"', "azure-2", "azure-2"),
     "proxy.api_key": ('"sk-{}"', "sk-{}", "sk-{}"),
+    "proxy.web_origins": (
+        '["https://chat.example", "null"]', "https://chat.example, null",
+        ("https://chat.example", "null"),
+    ),
     "proxy.max_body": ('"1MiB"', "1MiB", 2**20),
     "proxy.drain": ('"1m"', "1m", 60.0),
     "proxy.forwarded": ("false", "false", False),

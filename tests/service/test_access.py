@@ -98,6 +98,27 @@ def test_the_real_program_resets_nothing_for_pages_of_other_sites(start: Any) ->
     assert answer.startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.parametrize(
+    ("method", "field", "code"),
+    [("POST", "host: localhost\r\norigin: https://example.com", b"cross_origin"),
+     ("GET", "host: localhost\r\nsec-fetch-site: cross-site", b"cross_origin"),
+     ("GET", "host: example.com", b"foreign_host"),
+     ("GET", "host: localhost", b"upstream_unreachable")],
+)  # fmt: skip
+def test_the_real_program_lends_its_key_to_no_page_of_another_site(
+    start: Any, method: str, field: str, code: bytes
+) -> None:
+    program = start(NOWHERE, "--api-key", "sk-operator")
+    head = f"{method} /v1/models HTTP/1.1\r\nconnection: close\r\n{field}\r\n"
+    assert code in read_all(ask(program.url, f"{head}content-length: 0\r\n\r\n".encode()))
+
+
+def test_the_real_program_asks_for_no_name_where_it_is_for_everybody(start: Any) -> None:
+    head = b"GET /v1/models HTTP/1.1\r\nconnection: close\r\nhost: example.com\r\n\r\n"
+    program = start(NOWHERE, "--api-key", "sk-operator", "--listen", "0.0.0.0:0")
+    assert b"upstream_unreachable" in read_all(ask(program.url, head))
+
+
 @pytest.mark.parametrize("method", ["GET /stats", "GET /metrics", "POST /stats/reset"])
 def test_the_real_program_asks(start: Any, method: str) -> None:
     program = start(NOWHERE)

@@ -13,6 +13,9 @@ from collections.abc import Callable
 
 # Frames that may be under way to a peer: a hundred streams of half a MiB, in pieces of 50 bytes.
 _MOST_ANSWERS = 1 << 20
+# WINDOW_UPDATEs that may come at once: for what the kernels of both sides hold, a few MiB each, two
+# for every few KiB.
+_MOST_GRANTS = 1 << 14
 
 
 class Budget:
@@ -48,22 +51,35 @@ class FrameBudget(Budget):
     A peer that has reset a stream may answer each frame that was under way to it with one more
     RST_STREAM (RFC 9113 5.1: a stream error; Python's h2 does). Of many small frames to many
     streams that makes thousands at once, so for each frame of ours one RST_STREAM is free.
+
+    A peer that takes payload says so in WINDOW_UPDATEs, and those for all that was under way to it
+    can come together: Go's sends two for every 4 KiB, hundreds for a hundred streams. So what that
+    payload earns is kept for them beyond what is kept for anything else.
     """
 
-    __slots__ = ("_answers",)
+    __slots__ = ("_answers", "_grants")
 
     def __init__(self, clock: Callable[[], float], most: int, rate: float) -> None:
         super().__init__(clock, most, rate)
-        self._answers = 0
+        self._answers = self._grants = 0
 
-    def sent(self) -> None:
-        """A frame left for a stream that the peer may have reset."""
+    def sent(self, tokens: int) -> None:
+        """A frame of payload left, worth so many, for a stream that the peer may have reset."""
         if self._answers < _MOST_ANSWERS:
             self._answers += 1
+        self._grants = min(_MOST_GRANTS, self._grants + tokens)
+        self.earn(tokens)
 
     def spend_reset(self) -> bool:
         """Pay for an RST_STREAM; False when there is nothing left to pay it from."""
         if self._answers:
             self._answers -= 1
+            return True
+        return self.spend()
+
+    def spend_grant(self) -> bool:
+        """Pay for a WINDOW_UPDATE; False when there is nothing left to pay it from."""
+        if self._grants:
+            self._grants -= 1
             return True
         return self.spend()

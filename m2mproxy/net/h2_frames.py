@@ -239,6 +239,9 @@ class FrameReader:
             # Those that end a stream are counted where streams are.
             if not self._budget.spend_reset():
                 raise FrameError(ErrorCodes.ENHANCE_YOUR_CALM, "too many streams were reset again")
+        elif kind == _WINDOW_UPDATE:
+            if not self._budget.spend_grant():
+                raise FrameError(ErrorCodes.ENHANCE_YOUR_CALM, "too many grants of room")
         elif not (kind == _DATA and flags & END_STREAM) and not self._budget.spend():
             raise FrameError(ErrorCodes.ENHANCE_YOUR_CALM, "too many frames that bring nothing")
 

@@ -145,8 +145,7 @@ class FrameWriter:
             self._out += (data_frame(stream.id, length, last), chunk)
             self._left = length - size
             engine.take_window(stream.id, length)
-            self._budget.earn(worth(length))
-            self._budget.sent()
+            self._budget.sent(worth(length))
         self._run += size
         if last:
             engine.ended(stream.id)

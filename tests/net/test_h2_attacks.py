@@ -479,6 +479,39 @@ def test_a_download_by_a_client_that_grants_room_in_small_steps(step: int) -> No
     assert client.is_ended(1)
 
 
+def downloads(streams: int, size: int) -> tuple[World, FrameClient]:
+    """A client that has just got replies of so many bytes, and granted no room for them yet."""
+    world = World()
+    wide = settings(INITIAL_WINDOW_SIZE=1 << 22) + window(0, 1 << 28)
+    client = FrameClient(world, PREFACE + wide)
+    ids = range(1, 2 * streams, 2)
+    client.say(*[client.headers(stream_id) for stream_id in ids])
+    for upstream in world.upstreams:
+        upstream.send(reply(b"z" * size))
+    world.run()
+    assert all(len(client.payload(stream_id)) == size for stream_id in ids)
+    return world, client
+
+
+def test_what_is_granted_for_many_downloads_may_come_at_once() -> None:
+    """Go's client grants room for the stream and for the connection with every 4 KiB that are
+    read, and its streams are read beside each other."""
+    _, client = downloads(60, 60_000)
+    grants = [(1, 4096), (0, 4096)] * (60 * 60_000 // 4096)
+    client.say(*[window(stream_id, by) for stream_id, by in grants])
+    assert client.goaway is None
+    client.say(client.headers(121))
+    assert client.goaway is None
+
+
+def test_what_may_be_granted_at_once_is_bounded_by_what_was_taken() -> None:
+    world, client = downloads(1, 600_000)
+    number = attack(client, lambda _: window(0, 1))
+    assert 600 <= number <= 1600
+    assert client.goaway == CALM
+    assert world.at_rest
+
+
 def test_a_body_in_single_bytes_is_held_in_little_more_than_its_size() -> None:
     """The upstream does not read yet, and of each byte an object would be kept. To refuse it would
     be wrong: an edge sends its client's body so, if that comes so."""

@@ -61,10 +61,10 @@ def test_progress_earns(clock: Clock) -> None:
 def test_a_reset_is_free_for_each_frame_that_was_sent(clock: Clock) -> None:
     budget = FrameBudget(clock, 2, 0)
     for _ in range(5):
-        budget.sent()
+        budget.sent(0)
     assert [budget.spend_reset() for _ in range(8)] == [True] * 7 + [False]
     budget.earn(2)
-    budget.sent()
+    budget.sent(0)
     assert spent(budget) == 2  # what is free pays for resets only
     assert budget.spend_reset() and not budget.spend_reset()
 
@@ -75,5 +75,24 @@ def test_no_more_resets_are_free_than_frames_can_be_under_way(
     monkeypatch.setattr(h2_budget, "_MOST_ANSWERS", 3)
     budget = FrameBudget(clock, 0, 0)
     for _ in range(9):
-        budget.sent()
+        budget.sent(0)
     assert [budget.spend_reset() for _ in range(4)] == [True] * 3 + [False]
+
+
+def test_what_payload_earns_is_kept_for_grants_of_room(clock: Clock) -> None:
+    budget = FrameBudget(clock, 2, 0)
+    budget.sent(5)
+    assert [budget.spend_grant() for _ in range(8)] == [True] * 7 + [False]
+    budget.sent(5)
+    assert spent(budget) == 2  # for anything else no more than ever
+    assert [budget.spend_grant() for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_no_more_grants_are_kept_than_can_be_under_way(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(h2_budget, "_MOST_GRANTS", 3)
+    budget = FrameBudget(clock, 0, 0)
+    budget.sent(2)
+    budget.sent(2)
+    assert [budget.spend_grant() for _ in range(4)] == [True] * 3 + [False]

@@ -28,6 +28,10 @@ from m2mproxy.net.tcp import shown_certificate
 # Streams that end before their answer: so many at once, so many a second, and one for each that
 # ends well.
 _RESETS, _RESETS_RATE = 100, 20
+# Seconds after which one that its client ends is none of these: with MAX_STREAMS open at a time it
+# cannot make us begin many a second so, and people cancel while a model thinks. On a link they do
+# so for all who are behind the other instance.
+_WAITED = 0.25
 # A request that is answered before its end: up to this many bytes of its rest are taken, and of a
 # larger one there is room for so many at most.
 _UNREAD_REST, _MOST_REST = 1 << 20, 64 << 20
@@ -88,6 +92,7 @@ class H2Server(H2):
             self._count_reset()
             return
         stream = H2Stream(self, stream_id, self._client, self._certificate)
+        stream.sent_at = self._loop.time()
         ended = event.stream_ended is not None
         self._begin(stream)
         if ended:
@@ -103,7 +108,7 @@ class H2Server(H2):
         stream.method = request.method
         stream.length = request.length
         if not ended:
-            self._uploads.begin(stream, self._loop.time())
+            self._uploads.begin(stream, stream.sent_at)
         self._look()
         self._owner.requested(stream, request)
 
@@ -219,10 +224,13 @@ class H2Server(H2):
     def _on_reset(self, event: StreamReset) -> None:
         stream = self._streams.get(event.stream_id)
         # Whose answer has begun has waited for it like everybody else: no work was had for nothing.
-        if stream is None or not stream.head_sent:
+        if stream is None or not (stream.head_sent or self._has_waited(stream)):
             self._count_reset()
         if stream is not None and not stream.over:
             self._fault(stream, ClientGone())
+
+    def _has_waited(self, stream: H2Stream) -> bool:
+        return self._loop.time() >= stream.sent_at + _WAITED
 
     def _on_broken(self, event: StreamBroken) -> None:
         self._count_reset()

@@ -112,7 +112,7 @@ class H2Stream(Stream):
         self.seen = 0
         """Frames that the connection had received when the request was sent."""
         self.sent_at = 0.0
-        """When the request was sent."""
+        """When the request was sent, or came."""
         self.moved = 0.0
         """When the peer last let something go."""
 

@@ -7,7 +7,7 @@ machine once it has been loaded may read it, too (DNS rebinding). Programs say n
 are not concerned.
 
 The one rule: what the operator lends goes with no request of a page, unless that is one of this
-machine's own or proxy.web_origins lists it; a page that brings a key of its own needs nothing lent.
+machine's own or proxy.web_origins lists it.
 """
 
 from __future__ import annotations
@@ -56,14 +56,21 @@ class Pages:
     """Which pages may ask, and how their browsers are told."""
 
     def __init__(
-        self, listed: tuple[str, ...], lends: bool, is_loopback: bool, profile: Profile
+        self,
+        listed: tuple[str, ...],
+        lends: bool,
+        is_loopback: bool,
+        profile: Profile,
+        always: bool = False,
     ) -> None:
         """`listed` are the origins that may, "*" for all. `lends` is whether anything of the
-        operator's opens the upstream; `is_loopback`, whether a client at the loopback address can
-        only have come to one that is for this machine. `profile` is the upstream's."""
+        operator's opens the upstream; `always`, whether that goes also with a request that brings
+        a key of its own. `is_loopback` is whether a client at the loopback address can only have
+        come to one that is for this machine. `profile` is the upstream's."""
         self._listed = frozenset(origin.encode("ascii") for origin in listed)
         self._hosts = frozenset(origin.partition(b"://")[2] for origin in self._listed)
         self._lends = lends
+        self._always = always
         self._is_loopback = is_loopback
         self._profile = profile
 
@@ -78,7 +85,11 @@ class Pages:
             may = not self._lends or self._may_ask(marks, request.authority.lower())
         else:
             may = not self._may_be_rebound(request, client)
-        if may or is_preflight(request) or has_credential(self._profile, request.headers):
+        if may or is_preflight(request):
+            return
+        # A page of another site has had to ask whether it may send a key, and one whose name has
+        # come to mean this machine has none that opens anything.
+        if not self._always and has_credential(self._profile, request.headers):
             return
         if marks:
             raise ClientFault(403, "cross_origin", _CROSS_ORIGIN)

@@ -88,6 +88,7 @@ def route(
 
 def _pages(config: Config, profile: Profile) -> Pages:
     # A query may be a key, too, and a certificate opens what is behind it.
-    lends = bool(config.api_key or config.upstream.query or config.tls.upstream_cert)
+    always = bool(config.upstream.query or config.tls.upstream_cert)
+    lends = always or bool(config.api_key)
     is_loopback = not any(listen.host in ("0.0.0.0", "::") for listen in config.listen)
-    return Pages(config.web_origins, lends, is_loopback, profile)
+    return Pages(config.web_origins, lends, is_loopback, profile, always)

@@ -24,8 +24,10 @@ PREFLIGHT = (
 )
 
 
-def pages(*listed: str, lends: bool = True, is_loopback: bool = True) -> Pages:
-    return Pages(listed, lends, is_loopback, PROFILES["openai"])
+def pages(
+    *listed: str, lends: bool = True, is_loopback: bool = True, always: bool = False
+) -> Pages:
+    return Pages(listed, lends, is_loopback, PROFILES["openai"], always)
 
 
 def refusal(
@@ -124,6 +126,19 @@ def test_a_page_with_a_key_of_its_own_needs_nobodys_leave(name: bytes) -> None:
     assert refusal(pages(), *evil, (name, b"Bearer ")) == "cross_origin"
 
 
+@pytest.mark.parametrize("method", [b"POST", b"GET"])
+def test_a_key_of_its_own_is_no_leave_where_the_operators_goes_with_it_all_the_same(
+    method: bytes,
+) -> None:
+    """A page of a name that has come to mean this machine can send what it likes."""
+    evil, key = b"evil.example", (b"authorization", b"Bearer no-key")
+    marks = origin(b"http://" + evil) if method == b"POST" else ()
+    found = pages(always=True)
+    assert refusal(found, *marks, key, authority=evil, method=method)
+    assert not refusal(found, key, method=method)
+    assert not refusal(pages("http://evil.example", always=True), *marks, key, authority=evil)
+
+
 def test_where_nothing_is_lent_nobody_is_refused_for_a_page() -> None:
     evil = origin(b"https://evil.example", b"cross-site")
     assert refusal(pages(lends=False), *evil) == ""
@@ -209,6 +224,10 @@ def test_whatever_opens_the_upstream_is_lent(settings: dict[str, str]) -> None:
     client.send(post(b"{}", b"/v1/chat/completions", b"origin: https://evil.example"))
     world.run()
     assert b'"code":"cross_origin"' in client.take()
+    own = (b"origin: https://evil.example", b"authorization: Bearer own")
+    client.send(post(b"{}", b"/v1/chat/completions", *own))
+    world.run()
+    assert bool(world.upstreams) is ("api_key" in settings)
 
 
 def test_a_preflight_of_any_page_is_the_upstreams_to_answer_and_takes_no_key_there() -> None:

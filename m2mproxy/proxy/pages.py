@@ -30,8 +30,8 @@ _ASKED_NETWORK = b"access-control-request-private-network"
 _ALLOW = b"access-control-allow-origin"
 _EXPOSE = b"access-control-expose-headers"
 _CROSS_ORIGIN = (
-    "a page of another site asks, with no key of its own, for what the operator's opens; "
-    "proxy.web_origins has to list its origin"
+    "a page of another site asks for what a key of the operator's opens; proxy.web_origins has to "
+    "list its origin"
 )
 _FOREIGN_HOST = (
     "an address for this machine only is asked by a name that any page could have; use localhost, "

@@ -23,11 +23,12 @@ from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.model import model_of
 from m2mproxy.proxy.offload import Run
+from m2mproxy.proxy.pages import MARKS
 from m2mproxy.proxy.pump import too_large
 from m2mproxy.proxy.routes import Asked, LocalRoute
 
 # What of a request's head is looked at.
-WATCHED = frozenset((b"accept-encoding", b"content-encoding", b"content-type", b"range"))
+WATCHED = MARKS | {b"accept-encoding", b"content-encoding", b"content-type", b"range"}
 # What is decoded without asking for a thread, in plain bytes.
 _AT_ONCE = 128 * 1024
 

@@ -23,7 +23,7 @@ from m2mproxy.proxy.response_coding import is_near
 ALL = b"*"
 # What browsers say of the page that asks, and no page can change (Fetch 2.2.2, "forbidden"). They
 # leave out the one in a GET of a page's own site, the other where the site is not to be trusted.
-_MARKS = frozenset((b"origin", b"sec-fetch-site"))
+MARKS = frozenset((b"origin", b"sec-fetch-site"))
 _ASKED_METHOD = b"access-control-request-method"
 _ASKED_FIELDS = b"access-control-request-headers"
 _ASKED_NETWORK = b"access-control-request-private-network"
@@ -74,13 +74,14 @@ class Pages:
         self._is_loopback = is_loopback
         self._profile = profile
 
-    def check(self, request: Request, client: str) -> None:
-        """Let a request pass, unless a page made it that may not. `client` is its address.
+    def check(self, request: Request, watched: Headers, client: str) -> None:
+        """Let a request pass, unless a page made it that may not. `watched` is what of its head is
+        looked at, MARKS among it, `client` its address.
 
         Raises:
             ClientFault: 403.
         """
-        marks = request.headers.named(_MARKS)
+        marks = watched.named(MARKS)
         if marks:
             may = not self._lends or self._may_ask(marks, request.authority.lower())
         else:

@@ -80,7 +80,7 @@ class Sending:
         has an upstream show its key."""
         context, record, route, request = self._context, self._record, self.route, self.request
         body, limit = record.downstream.body, context.config.max_body
-        route.pages.check(request, record.downstream.client)
+        route.pages.check(request, self._watched, record.downstream.client)
         if request.length is not None and request.length > limit:
             raise too_large(limit)
         if is_coded(self._watched):

@@ -41,7 +41,7 @@ def refusal(
     """The code of the refusal, "" for none."""
     request = Request(method, b"/v1/models", authority, Headers(fields), scheme=scheme)
     try:
-        found.check(request, client)
+        found.check(request, request.headers, client)
     except ClientFault as fault:
         assert fault.status == 403
         assert "proxy.web_origins" in fault.message

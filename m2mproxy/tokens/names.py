@@ -68,6 +68,8 @@ ROWS: tuple[Row, ...] = (
     Row(r"codestral-mamba|mamba-codestral", "mistral-spm", "spm", True),
     # Since 2026 they are told how hard to think. Names without a version move on to newer models.
     Row(r"(mistral|magistral)-small-(latest|26|[4-9])", "mistral-small", "tekken", True),
+    # These are models of 2024 at some providers, and the latest ones at others.
+    Row(r"mistral-(large|medium|small)$", "mistral", "tekken", False),
     Row(r"mistral-embed|codestral-embed", "embedding", "tekken", False),
     Row(r"mistral|ministral|magistral|codestral|devstral|pixtral|voxtral|leanstral",
         "mistral", "tekken", True),
@@ -76,7 +78,8 @@ ROWS: tuple[Row, ...] = (
     Row(r"deepseek-v4", "deepseek-v4", "deepseek", False),
     Row(r"^deepseek-(chat|reasoner)$", "deepseek-api", "deepseek", True),
     Row(r"deepseek", "deepseek", "deepseek", True),
-    Row(r"qwen-?3[.-]?[5-9]|qwen-?[4-9]", "qwen", "qwen35", True),
+    # Not Qwen3-8B and Qwen-7B, whose figure is a size.
+    Row(r"qwen-?(3[.p-]?[5-9]|[4-9])(?!\d*b\b)", "qwen", "qwen35", True),
     # Names without a version move on to newer models.
     Row(r"qwen-(max|plus|turbo|flash|long|vl)", "qwen", "qwen", False),
     Row(r"qwen.*embed", "embedding", "qwen", True),

@@ -57,6 +57,7 @@ mistral-spm        spm       mistral
 mistral-spm        spm       mistral-large-2411 codestral:22b
 mistral-spm        spm       mistral.mistral-large-2402-v1:0 mistral-small-2409
 mistral-spm        spm       mistralai/Mistral-7B-Instruct-v0.3 mistral-large-2411@001
+mistral~           tekken    mistral-large mistralai/mistral-small
 embedding~         tekken    mistral-embed
 deepseek           deepseek  deepseek/deepseek-r1 deepseek-ai/DeepSeek-V3.1 deepseek.r1-v1:0
 deepseek           deepseek  accounts/fireworks/models/deepseek-v3p1 deepseek-r1:671b
@@ -66,8 +67,9 @@ deepseek~          deepseek  deepseek-v2:16b deepseek-coder:6.7b
 deepseek           llama3    deepseek-r1-distill-llama-70b deepseek-r1:70b
 deepseek           qwen      deepseek-ai/DeepSeek-R1-Distill-Qwen-32B deepseek-r1:7b
 qwen               qwen      qwen2.5:7b Qwen/Qwen3-235B-A22B-Instruct-2507 qwq-32b
-qwen               qwen      qwen3-coder:30b
-qwen               qwen35    qwen/qwen3.5-397b-a17b qwen3.6-27b
+qwen               qwen      qwen3-coder:30b Qwen/Qwen3-8B qwen/qwen3-8b:free Qwen/Qwen-72B-Chat
+qwen               qwen      Qwen3-8B-Q4_K_M.gguf qwen3-80b-a3b qwen3:8b
+qwen               qwen35    qwen/qwen3.5-397b-a17b qwen3.6-27b qwen3-6-plus qwen3p5-27b qwen3.5:9b
 qwen~              qwen      qwen-max qwen-plus-latest
 embedding          qwen      Qwen/Qwen3-Embedding-8B
 claude3~           -         claude-3-5-sonnet-20241022

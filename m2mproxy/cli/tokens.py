@@ -21,7 +21,7 @@ from m2mproxy.cli.options import EXIT_USAGE, Parser
 from m2mproxy.config import printable
 
 _WIDTH = 12
-_HEAD = "model"
+_HEAD, _MESSAGES = "model", "messages"
 _ESTIMATOR = "o200k"  # by whose tokens the counts of others are estimated
 
 
@@ -65,7 +65,7 @@ def _count(args: argparse.Namespace) -> int:
     seen = {
         "tokens": count.tokens,
         "exact": count.is_exact,
-        "error": round(count.error, 4),
+        "error": round(count.error, 4) if count.is_whole else None,
         "counted": "text" if body is None else "request",
         "model": model,
         "vocabulary": vocabulary,
@@ -111,7 +111,7 @@ def _report(seen: dict[str, Any]) -> list[str]:
 def _error(seen: dict[str, Any]) -> str:
     if seen["exact"]:
         return "none: this is exact"
-    if not seen["error"]:
+    if seen["error"] is None:
         return "unknown: not all of it is text, and only the text is counted"
     return f"about {100 * seen['error']:.1f} % more or less"
 
@@ -141,9 +141,10 @@ def _models(args: argparse.Namespace) -> int:
         return 0
     named = [(printable(name), row) for name, row in rows]
     width = 2 + max(len(name) for name in (_HEAD, *(name for name, _ in named)))
-    head = f"{_HEAD:{width}}{'messages':18}{'vocabulary':12}{'exact':7}installed\n"
+    of = 2 + max(len(name) for name in (_MESSAGES, *(row.family for _, row in rows)))
+    head = f"{_HEAD:{width}}{_MESSAGES:{of}}{'vocabulary':12}{'exact':7}installed\n"
     lines = [
-        f"{name:{width}}{row.family:18}{row.vocabulary or '-':12}"
+        f"{name:{width}}{row.family:{of}}{row.vocabulary or '-':12}"
         f"{'yes' if row.is_exact else 'no':7}{_brought(row.vocabulary)}\n"
         for name, row in named
     ]

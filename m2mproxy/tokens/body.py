@@ -1,8 +1,8 @@
 """What a request's body asks a model to read, out of the shapes that APIs give it.
 
-They are OpenAI's chat/completions, completions, responses and embeddings, and Anthropic's messages.
-A body is told by its keys. Images, sound and files are not read: what they cost is not in their
-bytes, which are never counted as text.
+They are OpenAI's chat/completions, completions, responses and embeddings, Anthropic's messages, and
+Ollama's chat, generate and embed. A body is told by its keys. Images, sound and files are not read:
+what they cost is not in their bytes, which are never counted as text.
 
 The one rule: a body of any shape is a Prompt. What is not understood is left out and said so.
 """
@@ -82,6 +82,7 @@ def read(body: object) -> Prompt:
         _input(body, prompt)
     elif "prompt" in body:
         _plain(body["prompt"], prompt)
+        _generate(body, prompt)
     else:
         prompt.is_partial = True
     _tools(body, prompt)
@@ -108,6 +109,7 @@ def _chat(body: Json, prompt: Prompt) -> None:
 def _chat_message(message: Json, prompt: Prompt) -> None:
     added = _add_message(_text(message.get("role")), message.get("content"), prompt)
     added.name = _text(message.get("name"))
+    prompt.is_partial |= bool(message.get("images"))  # Ollama's
     calls = [mapping(each) for each in _sequence(message.get("tool_calls"))]
     called = [mapping(each.get("function")) for each in calls]
     added.calls += [_call(each, "arguments") for each in (*called, message.get("function_call"))
@@ -224,6 +226,14 @@ def _plain(content: object, prompt: Prompt) -> None:
             prompt.tokens += len(each)
         else:
             prompt.is_partial = True
+
+
+def _generate(body: Json, prompt: Prompt) -> None:
+    """What Ollama's prompt has beside it: "context" is tokens of what was said before."""
+    if text := _text(body.get("system")):
+        prompt.texts.append(text)
+    prompt.tokens += len(_sequence(body.get("context")))
+    prompt.is_partial |= bool(body.get("images"))
 
 
 # ---- tools --------------------------------------------------------------------------------------

@@ -51,6 +51,8 @@ class Count:
     error: float
     """How far off an estimate is, of what was counted, as a mean over texts of its kind: 0.04 is
     4 % more or less. 0 when exact."""
+    is_whole: bool = True
+    """Whether nothing was left out, of which neither `tokens` nor `error` says anything."""
 
 
 @dataclass(slots=True)
@@ -63,7 +65,7 @@ class _Sum:
     def result(self, is_whole: bool = True) -> Count:
         tokens = round(self.tokens)
         is_exact = is_whole and not self.doubt
-        return Count(tokens, is_exact, min(1.0, self.doubt / max(tokens, 1)))
+        return Count(tokens, is_exact, min(1.0, self.doubt / max(tokens, 1)), is_whole)
 
 
 class Counter:

@@ -117,10 +117,14 @@ def test_a_request_as_text(run: Run) -> None:
     assert seen["tokens"] == len(vocabulary.load("o200k").encode_ordinary(REQUEST))
 
 
-def test_what_is_not_counted_is_said(run: Run) -> None:
-    body = {**BODY, "messages": [{"role": "user", "content": [PICTURE]}]}
+# By the tools the count is an estimate, too, whose error says nothing of the picture.
+@pytest.mark.parametrize("more", [{}, {"tools": [{"type": "function", "function": {"name": "f"}}]}])
+def test_what_is_not_counted_is_said(run: Run, more: dict[str, Any]) -> None:
+    body = {**BODY, "messages": [{"role": "user", "content": [PICTURE]}], **more}
     _, out, _ = run("count", "--data", json.dumps(body))
     assert "unknown: not all of it is text" in out
+    seen = counted(run("count", "--json", "--data", json.dumps(body)))
+    assert (seen["exact"], seen["error"]) == (False, None)
 
 
 @pytest.mark.parametrize("argv", [["--data", "hello"], ["--data", "{}"], ["--data", '{"model":1}']])
@@ -176,11 +180,12 @@ def test_all_patterns(run: Run) -> None:
 
 
 def test_columns_line_up_whatever_a_model_is_called(run: Run) -> None:
-    code, out, _ = run("models", "o1", "a\x1b\n")
+    code, out, _ = run("models", "o1", "a\x1b\n", "gpt-5.2")
     assert code == 0
-    head, first, second = out.splitlines()
+    head, first, second, third = out.splitlines()
     assert second.startswith("a\\x1b\\n  other ")
     assert head.index("messages") == first.index("openai") == second.index("other") == 9
+    assert head.index("vocabulary") == first.index("o200k") == third.index(" o200k") + 1
 
 
 @pytest.mark.usefixtures("nothing_more")

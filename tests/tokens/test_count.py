@@ -238,13 +238,29 @@ def test_what_is_no_text_is_not_counted_and_said(counter: Counter, model: str) -
     text = {"type": "text", "text": "hi"}
     with_picture = counter.request(chat([text, PICTURE]), model)
     assert with_picture.tokens == counter.request(chat([text]), model).tokens
-    assert not with_picture.is_exact
+    assert not with_picture.is_exact and not with_picture.is_whole
+
+
+@pytest.mark.parametrize("key", ["messages", "prompt"])
+def test_ollamas_pictures_are_not_counted_and_said(key: str) -> None:
+    beside = {"images": ["A" * 1000]}
+    chat = {"messages": [{"role": "user", "content": "hi", **beside}]}
+    body = chat if key == "messages" else {"prompt": "hi", **beside}
+    count = LOADED.request(body, "llava")
+    assert not count.is_whole and count.tokens < 20
+
+
+def test_what_ollama_has_beside_a_prompt_is_counted() -> None:
+    def tokens(**more: Any) -> int:
+        return LOADED.request({"prompt": "hello world", **more}, "gpt-4o").tokens
+
+    assert (tokens(), tokens(system="hello world"), tokens(context=[1, 2, 3])) == (2, 4, 5)
 
 
 @pytest.mark.parametrize("key", ["previous_response_id", "conversation", "prompt"])
 def test_what_the_server_keeps_is_not_counted_and_said(key: str) -> None:
     body = {"input": [{"role": "user", "content": "hi"}], key: "x_1"}
-    assert LOADED.request(body, "gpt-4o") == Count(8, False, 0)
+    assert LOADED.request(body, "gpt-4o") == Count(8, False, 0, False)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +269,7 @@ def test_what_the_server_keeps_is_not_counted_and_said(key: str) -> None:
      {"input": {}}, {"model": "gpt-4o"}],
 )
 def test_what_is_no_request(body: object) -> None:
-    assert LOADED.request(body, "gpt-4o") == Count(0, False, 0)
+    assert LOADED.request(body, "gpt-4o") == Count(0, False, 0, False)
 
 
 # ---- calls and tools ----------------------------------------------------------------------------
@@ -334,7 +350,7 @@ def test_anthropics_schema_of_the_answer_costs_more_than_its_text() -> None:
 
 def test_a_tool_that_the_server_has_is_not_counted_and_said() -> None:
     count = LOADED.request(chat("hi", tools=[{"type": "web_search"}]), "gpt-4o")
-    assert count == Count(8, False, 0)
+    assert count == Count(8, False, 0, False)
 
 
 # ---- any input ----------------------------------------------------------------------------------

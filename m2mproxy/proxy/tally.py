@@ -24,6 +24,8 @@ from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.model import ModelFinder
 from m2mproxy.proxy.room import Room
 from m2mproxy.proxy.tap import Tap, all_of
+from m2mproxy.tokens import evaluated
+from m2mproxy.tokens.evaluated import EvaluationReader
 from m2mproxy.tokens.job import Job, Result, TokenCount
 from m2mproxy.tokens.usage import UsageReader
 
@@ -34,8 +36,12 @@ _HEAD = 18
 # Plain bytes of a coded chunk that is decoded only to be looked at: that takes 0.2 ms.
 _MOST_OPENED = 64 << 10
 # What models are asked at: only these are missed where nothing is known.
-_EMBEDDINGS = b"/embeddings"
-_PATHS = (b"/chat/completions", b"/completions", b"/responses", b"/messages", _EMBEDDINGS)
+_EMBEDDINGS = (b"/embeddings", evaluated.EMBED)
+# Of these a reply says in words of Ollama's what it took.
+_EVALUATED = (*evaluated.CHAT, evaluated.EMBED)
+_PATHS = (
+    b"/chat/completions", b"/completions", b"/responses", b"/messages", b"/embeddings", *_EVALUATED
+)  # fmt: skip
 # Frames of JSON, in a stream of Bedrock's; what is in them is found as in a body.
 _FRAMES = b"application/vnd.amazon.eventstream"
 # As TokenCount._make does it, without a line of Python: in a quarter of the time of a call.
@@ -214,7 +220,7 @@ class Tally:
         self._target = target
         self._asked: Kept | None = None
         self._replied: Kept | None = None
-        self._reader: UsageReader | None = None
+        self._reader: UsageReader | EvaluationReader | None = None
         self._opened: Opened | None = None
         self._events = False
         self.model = ""
@@ -235,9 +241,13 @@ class Tally:
 
     @property
     def _is_asked_of_a_model(self) -> bool:
+        return self._path.endswith(_PATHS)
+
+    @property
+    def _path(self) -> bytes:
         target = self._target
         end = target.find(b"?")  # `in` would try it as a number first
-        return (target if end < 0 else target[:end]).endswith(_PATHS)
+        return target if end < 0 else target[:end]
 
     def finder(self) -> ModelFinder:
         """What shall see the request's plain body."""
@@ -262,7 +272,8 @@ class Tally:
         ):
             self._all.unread += 1
             return []
-        self._reader = UsageReader(self._events)
+        is_evaluated = self.is_due and self._path.endswith(_EVALUATED)
+        self._reader = (EvaluationReader if is_evaluated else UsageReader)(self._events)
         taps: list[Tap] = [self._reader.feed]
         if self._all.submit is not None and self.is_due:
             self._replied = Kept(self._all.room)
@@ -296,7 +307,7 @@ class Tally:
             self.is_pending = True
             self._all.submit(job, self._counted)
 
-    def _report(self, reader: UsageReader) -> None:
+    def _report(self, reader: UsageReader | EvaluationReader) -> None:
         usage, self._reader = reader.usage, None
         if usage is None:
             return
@@ -313,7 +324,7 @@ class Tally:
     def _job(self) -> Job | None:
         """What is still to be counted."""
         asked = replied = None
-        if self._target.partition(b"?")[0].endswith(_EMBEDDINGS):
+        if self._path.endswith(_EMBEDDINGS):
             self.output = self.output or TokenCount(0, True)
         elif not self.is_reported[1]:
             replied = self._replied

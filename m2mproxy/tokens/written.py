@@ -1,7 +1,8 @@
 """What a model wrote: the texts in its reply that cost output tokens.
 
-Chat completions, completions, responses and messages, as a JSON body or as an event stream, which
-may be cut short anywhere. Names and arguments of tool calls are text that the model wrote, too.
+Chat completions, completions, responses and messages, as a JSON body or as an event stream, and
+what Ollama's own API says, as a body or in lines of JSON; streams may be cut short anywhere. Names
+and arguments of tool calls are text that the model wrote, too.
 
 The one rule: what is not understood counts as no text, and nothing in a reply is an error.
 """
@@ -14,8 +15,9 @@ from typing import Any, Final
 import orjson
 
 _DATA: Final = b"data:"
-# Texts of a chat's message or delta. Some servers call the reasoning by one name, some by both.
-_SPOKEN = ("content", "refusal")
+# Texts of a chat's message or delta; Ollama has "thinking". Some servers call the reasoning by one
+# name, some by both.
+_SPOKEN = ("content", "refusal", "thinking")
 _REASONING = ("reasoning_content", "reasoning")
 # Texts of a content block of messages, or of its delta, and of a part of a response's output.
 _BLOCK = ("text", "thinking", "partial_json", "refusal", "name")
@@ -31,11 +33,14 @@ def written(reply: bytes, events: bool) -> str | None:
 
     Args:
         reply: as much of it as came.
-        events: whether it is an event stream, rather than a JSON body.
+        events: whether it is an event stream, rather than a JSON body, or several in lines.
     """
     if not events:
         body = _parsed(reply)
-        return None if body.get("status") in _UNFINISHED else "".join(_of_body(body))
+        if body.get("status") in _UNFINISHED:
+            return None
+        bodies = [body] if body else map(_parsed, reply.splitlines())
+        return "".join(text for each in bodies for text in _of_body(each))
     lines = (line[len(_DATA) :] for line in reply.splitlines() if line.startswith(_DATA))
     return "".join(text for line in lines for text in _of_event(_parsed(line)))
 
@@ -57,8 +62,9 @@ def _of_body(body: dict[str, Any]) -> Iterator[str]:
             yield from _texts(part, _BLOCK)
     for block in _dicts(body.get("content")):  # Anthropic's
         yield from _texts(block, _BLOCK)
-        if isinstance(block.get("input"), dict):
-            yield orjson.dumps(block["input"]).decode()
+        yield from _compact(block.get("input"))
+    yield from _texts(body, ("thinking", "response"))  # Ollama's
+    yield from _of_choice({}, body.get("message"))
 
 
 def _of_event(event: dict[str, Any]) -> Iterator[str]:
@@ -87,6 +93,13 @@ def _of_choice(choice: dict[str, Any], said: Any) -> Iterator[str]:
     calls = [call.get("function") for call in _dicts(said.get("tool_calls"))]
     for call in (*calls, said.get("function_call")):
         yield from _texts(call, ("name", "arguments"))
+        yield from _compact(call.get("arguments") if isinstance(call, dict) else None)
+
+
+def _compact(of: Any) -> Iterator[str]:
+    """An object that the model wrote."""
+    if isinstance(of, dict):
+        yield orjson.dumps(of).decode()
 
 
 def _texts(of: Any, names: tuple[str, ...]) -> Iterator[str]:

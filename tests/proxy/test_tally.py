@@ -27,6 +27,7 @@ from m2mproxy.tokens.job import TokenCount
 
 SSE = (b"content-type", b"text/event-stream")
 JSON = (b"content-type", b"application/json")
+LINES = (b"content-type", b"application/x-ndjson")
 PAIRS = pytest.mark.parametrize("pair", [("1.1", "1.1"), ("1.1", "2"), ("2", "1.1"), ("2", "2")])
 
 ASKED = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "one two three"}]})
@@ -250,6 +251,8 @@ def test_off_is_nothing() -> None:
         (b"POST", b"/v1/chat/completions", 200, JSON, True),
         (b"POST", b"/v1/chat/completions?a=b", 200, JSON, True),
         (b"POST", b"/v1/messages", 200, JSON, True),
+        (b"POST", b"/v1/api/chat", 200, LINES, True),
+        (b"POST", b"/v1/api/pull", 200, LINES, False),
         (b"POST", b"/v1/chat/completions", 429, JSON, False),
         (b"POST", b"/v1/audio/speech", 200, (b"content-type", b"audio/mpeg"), False),
         (b"POST", b"/v1/files", 200, JSON, False),
@@ -384,6 +387,26 @@ def test_embeddings_put_nothing_out(said: bool) -> None:
     tally = tally_of(world)
     assert tally.input == (TokenCount(9, True) if said else TokenCount(102, False))
     assert tally.output == TokenCount(0, True)
+
+
+def test_ollamas_own_words_are_read() -> None:
+    world = World(tokens_count="all", submit=(jobs := Jobs()))
+    world.ask(ASKED, b"/v1/api/chat")
+    said = b'{"model":"m","message":{"content":"four"},"done":false}\n'
+    world.call().reply(said + b'{"done":true,"prompt_eval_count":9,"eval_count":2}\n', LINES)
+    assert figures(tally_of(world)) == (9, 2, (True, True))
+    assert not jobs.taken
+
+
+def test_a_stream_of_ollamas_that_broke_is_counted_as_far_as_it_came() -> None:
+    world = World(tokens_count="all", submit=Jobs())
+    ask = world.ask(ASKED, b"/v1/api/chat")
+    call = world.call()
+    call.respond(200, LINES)
+    call.send(b'{"message":{"content":"four"}}\n{"message":{"content":" five"}}\n')
+    world.run()
+    ask.abort()
+    assert figures(tally_of(world)) == (103, 2, (False, False))
 
 
 def test_a_request_that_is_no_json_is_not_known() -> None:

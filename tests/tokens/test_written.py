@@ -44,6 +44,16 @@ RESPONSES = stream(
     {"type": "response.audio.delta", "delta": "UklGRg=="},
     {"type": "response.output_text.done", "text": "Paris"},
 )
+# Of Ollama, whose arguments are objects.
+LINES = b"".join(
+    orjson.dumps({"model": "m", "message": {"role": "assistant", **said}, "done": False}) + b"\n"
+    for said in (
+        {"content": "", "thinking": "Hm. "},
+        {"content": "Par"},
+        {"content": "is"},
+        {"content": "", "tool_calls": [{"function": {"name": "look", "arguments": {"a": 1}}}]},
+    )
+)
 MESSAGES = b"".join(
     b"event: x\r\n" + stream(event).replace(b"\n", b"\r\n")
     for event in (
@@ -73,6 +83,11 @@ MESSAGES = b"".join(
             "Parislook",
         ),
         (False, body(choices=[{"text": "Paris"}]), "Paris"),
+        (False, LINES, 'Hm. Parislook{"a":1}'),
+        (False, LINES[:-30], "Hm. Paris"),
+        (False, body(message={"role": "assistant", "content": "Paris"}), "Paris"),
+        (False, body(response="Paris", thinking="Hm. "), "Hm. Paris"),
+        (False, b'{"response":"Par"}\n{"response":"is"}\n', "Paris"),
         (False, body(choices=[{"message": {"reasoning_content": "Hm. "}}]), "Hm. "),
         (False, body(choices=[{"message": {"reasoning_content": "H", "reasoning": "H"}}]), "H"),
         (False, body(choices=[{"message": {"function_call": {"name": "old"}}}]), "old"),

@@ -61,7 +61,7 @@ async def named(
 ) -> tuple[str | None, Body]:
     """The model that the body names, and what `gathered` returns; see there."""
     text, body = await gathered(request, downstream, body, limit, held)
-    return model_of(text), body
+    return model_of(text, request.headers.get(b"content-type") or b""), body
 
 
 async def answered(

@@ -2,7 +2,8 @@
 
 The one rule: looking costs one search of bytes that pass anyway. Inside a JSON string quotes are
 escaped, so `"model"` followed by a colon and a string is a key; the first one is taken, which
-could be a nested object's: good enough for a log, not for a decision.
+could be a nested object's: good enough for a log, not for a decision. So is a form's, as files come
+with (RFC 7578): there it is the name of a part, and the value follows after an empty line.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from m2mproxy.codec.jsontext import read_json
 from m2mproxy.http.body import Chunk
 
 _KEY = b'"model"'
-_value = re.compile(rb'"model"\s*:\s*"([^"\\\x00-\x1f]{1,200})"').match
+_value = re.compile(
+    rb'"model"(?:\s*:\s*"([^"\\\x00-\x1f]{1,200})"|'
+    rb'(?:\r\n[ -~]{1,60})?\r\n\r\n([^"\\\x00-\x1f]{1,200})\r\n)'
+).match
 # The longest match that is still found when it lies across two chunks.
-_OVERLAP = 256
+_OVERLAP = 280
 # As in a body: a target can have anything, escaped.
 _is_name = re.compile(r"[^\"\\\x00-\x1f\x7f-\x9f\ufffd]{1,200}").fullmatch
 # Azure's deployments, Gemini's models, which a method's name follows, and Bedrock's.
@@ -49,7 +53,7 @@ class ModelFinder:
         at = text.find(_KEY)
         while at >= 0:
             if found := _value(text, at):
-                self.model = found[1].decode("utf-8", "replace")
+                self.model = (found[1] or found[2]).decode("utf-8", "replace")
                 return
             at = text.find(_KEY, at + 1)
 
@@ -61,11 +65,37 @@ def model_in(target: bytes) -> str:
     return name if _is_name(name) else ""
 
 
-def model_of(body: bytes) -> str | None:
-    """The top-level "model" of a JSON body; None when there is none, or it cannot be read."""
+# A part of a form, and its field in that: `name` alone, beside other parameters.
+_boundary = re.compile(rb'(?i);[ \t]*boundary="?([^"; ]{1,70})').search
+_named = re.compile(rb'(?i)\r\ncontent-disposition:[^\r]*;[ \t]*+name="?model"?(?=[;\r])').search
+# Parts of a form that are looked at, and bytes of the head of each.
+_MOST_PARTS, _MOST_HEAD = 64, 1024
+
+
+def model_of(body: bytes, content_type: bytes = b"") -> str | None:
+    """The top-level "model" of a JSON body, or that of a form; None when there is none, or it
+    cannot be read."""
+    if content_type.lower().startswith(b"multipart/form-data"):
+        return _model_of_form(body, content_type)
     try:
         content = read_json(body)
     except WireError:
         return None
     model = content.get("model") if isinstance(content, dict) else None
     return model if isinstance(model, str) else None
+
+
+def _model_of_form(body: bytes, content_type: bytes) -> str | None:
+    said = _boundary(content_type)
+    mark = b"--" + said[1] if said is not None else b""
+    at = body.find(mark) if mark else -1
+    for _ in range(_MOST_PARTS):
+        head = body.find(b"\r\n\r\n", at, at + len(mark) + _MOST_HEAD)
+        if at < 0 or head < 0:
+            return None
+        end = body.find(b"\r\n" + mark, head + 2)
+        if _named(body, at, head + 2):
+            name = body[head + 4 : max(end, 0)].decode("utf-8", "replace")
+            return name if _is_name(name) else None
+        at = end + 2 if end >= 0 else -1
+    return None

@@ -6,7 +6,7 @@ import orjson
 import pytest
 from world import World
 
-from m2mproxy.proxy.model import model_in
+from m2mproxy.proxy.model import ModelFinder, model_in, model_of
 
 JSON = (b"content-type", b"application/json")
 FRAMES = (b"content-type", b"application/vnd.amazon.eventstream")
@@ -35,6 +35,52 @@ FRAMES = (b"content-type", b"application/vnd.amazon.eventstream")
 )
 def test_the_model_that_a_target_names(target: bytes, model: str) -> None:
     assert model_in(target) == model
+
+
+FORM = b"multipart/form-data; boundary=--b3c1"
+FILE = (
+    b'----b3c1\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n'
+    b"Content-Type: audio/wav\r\n\r\nRIFF\x00--b3c1\xff\r\n\r\n\r\n"
+)
+FIELD = b'----b3c1\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper-1\r\n'
+TYPED = FIELD.replace(b"\r\n\r\n", b"\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n")
+END = b"----b3c1--\r\n"
+
+
+@pytest.mark.parametrize("body", [FIELD + FILE, FILE + FIELD, FILE + TYPED])
+def test_the_model_of_a_form(body: bytes) -> None:
+    assert model_of(body + END, FORM) == "whisper-1"
+    assert model_of(body + END, FORM.replace(b"=--b3c1", b'="--b3c1"; charset=x')) == "whisper-1"
+    for step in (1, 7, 100, 10_000):
+        finder = ModelFinder()
+        for at in range(0, len(body + END), step):
+            finder.feed((body + END)[at : at + step])
+        assert finder.model == "whisper-1"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        FILE + END,
+        FIELD,  # which has no end
+        FILE.replace(b"RIFF", FIELD[10:]) + END,  # within a file
+        FIELD.replace(b'"model"', b'"model2"') + END,
+        FIELD.replace(b'"model"', b'"x"; filename=" name=model"') + END,
+        FIELD.replace(b"whisper-1", b"whis\r\nper") + END,
+        FIELD.replace(b"whisper-1", b"") + END,
+        FIELD.replace(b"whisper-1", b"w" * 201) + END,
+        FILE * 64 + FIELD + END,
+        b"----b3c1" + b"x" * 2000 + FIELD[8:] + END,
+    ],
+)
+def test_a_form_that_names_no_model(body: bytes) -> None:
+    assert model_of(body, FORM) is None
+
+
+@pytest.mark.parametrize("kind", [b"multipart/form-data", b"multipart/form-data; boundary="])
+def test_a_form_without_a_boundary_names_no_model(kind: bytes) -> None:
+    assert model_of(FIELD + END, kind) is None
 
 
 def ended(body: bytes, target: bytes, reply: bytes, kind: tuple[bytes, bytes] = JSON) -> World:

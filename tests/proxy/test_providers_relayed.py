@@ -80,6 +80,17 @@ def test_azure_classic_without_a_usable_model_is_the_clients_fault(body: bytes) 
         assert not world.upstreams
 
 
+def test_azure_classic_reads_the_model_of_a_form() -> None:
+    world = World(upstream=AZURE)
+    client = world.client()
+    body = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nmy whisper\r\n--b--\r\n'
+    request = post(body, b"/v1/audio/transcriptions")
+    client.send(request.replace(b"application/json", b"multipart/form-data; boundary=b"))
+    seen, sent = read_request(world.upstream().take())
+    path = b"/openai/deployments/my%20whisper/audio/transcriptions"
+    assert seen.target.startswith(path) and sent == body
+
+
 @pytest.mark.parametrize("many, is_read", [(400_000, True), (500_000, False)])
 def test_azure_classic_reads_no_body_that_would_become_a_gigabyte(many: int, is_read: bool) -> None:
     world = World(upstream=AZURE)

@@ -40,6 +40,12 @@ _PATHS = (
     b":streamRawPredict",
     b"/invocations",  # Databricks, SageMaker
     b"/v1/chat",  # Cohere
+    b"/api/chat",  # Ollama
+    b"/api/generate",
+    b"/converse",  # Bedrock
+    b"/converse-stream",
+    b"/invoke",
+    b"/invoke-with-response-stream",
 )
 # And those that are asked about one, with all of it.
 _ASIDE = (

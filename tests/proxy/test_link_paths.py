@@ -25,6 +25,12 @@ TURNS = [
     VERTEX + b"claude-sonnet-4@20250514:rawPredict",
     b"/v1/llama/invocations",
     b"/v1/chat",
+    b"/v1/api/chat",
+    b"/v1/api/generate",
+    b"/v1/model/anthropic.claude-sonnet-4-20250514-v1%3A0/converse",
+    b"/v1/model/us.amazon.nova-pro-v1:0/converse-stream",
+    b"/v1/model/m/invoke",
+    b"/v1/model/m/invoke-with-response-stream",
 ]
 ASIDE = [
     (b"/v1/messages", b"/v1/messages/count_tokens?beta=true"),
@@ -34,7 +40,15 @@ ASIDE = [
     (VERTEX + b"claude:rawPredict", VERTEX + b"count-tokens:rawPredict"),
     (b"/v1/chat/completions", b"/v1/tokenize"),
 ]
-OTHERS = [b"/v1/embeddings", b"/v1/rerank", b"/v1/moderations", b"/v1/files", b"/v1/tokens"]
+OTHERS = [
+    b"/v1/embeddings",
+    b"/v1/rerank",
+    b"/v1/moderations",
+    b"/v1/files",
+    b"/v1/tokens",
+    b"/v1/api/pull",
+    b"/v1/api/embed",
+]
 
 
 def pair() -> Edge:

@@ -26,7 +26,7 @@ _WIDTH = 18
 
 
 def add_compress(compress: Parser) -> None:
-    _add_form(compress, "what to write: a form, or auto for the smallest (default: auto)")
+    _add_form(compress, "what to write, such as m2m or zstd; auto, the default, for the smallest")
     level = whole_number("level", 0, MOST_LEVEL)
     compress.add_argument(
         "--level", type=level, metavar="N", help=f"how hard to try, 0 to {MOST_LEVEL}"
@@ -37,7 +37,7 @@ def add_compress(compress: Parser) -> None:
 
 
 def add_decompress(decompress: Parser) -> None:
-    _add_form(decompress, "what it is: a form, or auto to tell by its bytes (default: auto)")
+    _add_form(decompress, "what it is, such as m2m or br; auto, the default, to tell by its bytes")
     _add_rest(decompress)
     decompress.set_defaults(run=guarded(_decompress))
 

@@ -166,4 +166,6 @@ def host(text: str) -> str:
     try:
         return Listen.parse(f"{bracketed}:0").host
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f'"{text}": {error}') from None
+        alone = "a host name or an IP address is wanted, without scheme and port"
+        why = alone if "/" in text or text.count(":") == 1 else error
+        raise argparse.ArgumentTypeError(f'"{text}": {why}') from None

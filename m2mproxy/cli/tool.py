@@ -40,7 +40,8 @@ def parser() -> Parser:
     top = Parser(
         prog="m2m",
         description="Tools around the m2mproxy reverse proxy.",
-        epilog="See m2m(1), and m2m.toml(5) for the configuration.",
+        epilog="m2m COMMAND --help lists a command's flags. See m2m(1), and m2m.toml(5) for the "
+        "configuration.",
     )
     top.add_version()
     commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")

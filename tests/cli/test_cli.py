@@ -355,6 +355,13 @@ def test_a_host_that_is_none(run, host):
     assert code == 2 and err[0].startswith(f'm2m: argument --host: "{host}": ') and len(err) == 1
 
 
+@pytest.mark.parametrize("host", ["http://127.0.0.1", "127.0.0.1:8080", "127.0.0.1/x"])
+def test_a_host_that_is_more_than_one_is_told_so(run, host):
+    _, _, err = run("m2m", "proxy", "--upstream", URL, f"--host={host}")
+    why = "a host name or an IP address is wanted, without scheme and port"
+    assert err == [f'm2m: argument --host: "{host}": {why}']
+
+
 @pytest.mark.parametrize(
     ("argv", "what"),
     [

@@ -144,6 +144,7 @@ def word_grams(texts: Sequence[bytes]) -> Grams:
     Full stops are words, too, and beside others the beginning and the end. Each text has a space on
     either side; all together, with spaces around full stops, are at most LONGEST bytes long, and
     there are MOST_TEXTS of them at most."""
+    assert len(texts) <= MOST_TEXTS, "the numbers of more are those of others"
     apart = [text.replace(b".", b" . ") for text in texts]
     starts, _, hashes = words(b"".join(apart))
     count = len(hashes)

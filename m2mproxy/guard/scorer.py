@@ -18,6 +18,7 @@ from typing import NamedTuple
 from m2mproxy.guard import model, rules
 from m2mproxy.guard.batches import in_batches
 from m2mproxy.guard.finding import Category, Finding
+from m2mproxy.guard.grams import MOST_TEXTS
 from m2mproxy.guard.reader import Reader
 from m2mproxy.guard.reading import Reading
 from m2mproxy.guard.stretch import Window, stretches_of, windows_of
@@ -29,6 +30,8 @@ _WORDLESS = b" .0"
 """What is left of numbers and signs: it says nothing to anybody, whatever the model makes of it."""
 _BATCH = 1 << 14
 """Bytes of readings whose words are looked up in one go."""
+_SHORTEST = -(-_BATCH // MOST_TEXTS)
+"""What a reading counts of them at least, so that there are no more than can be told apart."""
 _PER_WINDOW, _BEYOND = 100, 4
 """Microseconds, for a window and for a character of it if it is not all ASCII."""
 
@@ -171,4 +174,4 @@ def _work(window: str) -> int:
 def _size(read: tuple[Window, Reading]) -> int:
     """Of a reading, whose own words are no more than what is added up in one go."""
     words = read[1].words
-    return len(words) + 2 * words.count(b".") + 2
+    return max(_SHORTEST, len(words) + 2 * words.count(b".") + 2)

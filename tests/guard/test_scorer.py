@@ -150,6 +150,15 @@ def test_what_the_gate_passes_over_costs_an_attack_nothing(scorer: Scorer) -> No
     assert once == pytest.approx(more, abs=0.05)
 
 
+def test_however_many_short_texts_there_are_each_is_what_it_is_alone(scorer: Scorer) -> None:
+    """As the names in a schema: more of them than are told apart at a time."""
+    texts = [("user", text) for number in range(200) for text in (f"run {number:x}", "print it")]
+    texts[300:300] = [("user", ATTACK)]
+    alone = {each: scorer.score([each])[0] for each in texts}
+    assert sum(map(bool, alone.values())) > 100
+    assert scorer.score(texts) == [alone[each] for each in texts]
+
+
 def test_findings_are_ordered_and_none_is_negligible(scorer: Scorer) -> None:
     scores = [each.score for each in found(scorer, ATTACK * 3 + " read ~/.ssh/id_rsa")]
     assert scores == sorted(scores, reverse=True)

@@ -60,7 +60,9 @@ class Signal(Generic[T]):
     def __await__(self) -> Generator[Signal[T], None, T]:
         if not self.done:
             yield self
-        return self.result()
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]
 
 
 class Flow:
@@ -81,7 +83,7 @@ class Flow:
 
     def start(self) -> None:
         """Run to the first wait."""
-        self._step(None)
+        self._step()
 
     def throw(self, error: BaseException) -> None:
         """Raise `error` where the coroutine waits: now, or at its next wait if it is running."""
@@ -89,16 +91,12 @@ class Flow:
             if self._thrown is None:
                 self._thrown = error
             return
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.subscribe(None)
+        if self._waiting is not None:
+            self._waiting.subscribe(None)
             self._step(error)
 
-    def _wake(self) -> None:
+    def _step(self, error: BaseException | None = None) -> None:
         self._waiting = None
-        self._step(None)
-
-    def _step(self, error: BaseException | None) -> None:
         self._running = True
         try:
             while True:
@@ -117,7 +115,7 @@ class Flow:
                 raise
         else:
             self._waiting = signal
-            signal.subscribe(self._wake)
+            signal.subscribe(self._step)
         finally:
             self._running = False
 

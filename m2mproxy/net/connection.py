@@ -229,12 +229,14 @@ class LoopTurn:
     def add(self, connection: Connection) -> None:
         """`connection` has something to flush."""
         self._dirty.append(connection)
-        self._schedule()
+        if not self._scheduled:
+            self._schedule()
 
     def later(self, call: Callable[[], None]) -> None:
         """Call when what this turn writes has left, though it may still have to be written."""
         self._later.append(call)
-        self._schedule()
+        if not self._scheduled:
+            self._schedule()
 
     def after(self, call: Callable[[], None]) -> None:
         """Call when what this turn writes has left: at once if it has written nothing."""
@@ -244,12 +246,10 @@ class LoopTurn:
             call()
 
     def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._end)
+        self._scheduled = True
+        self._loop.call_soon(self._end)
 
     def _end(self) -> None:
-        self._scheduled = False
         waiting, self._dirty = self._dirty, []
         waiting.reverse()
         later = self._later
@@ -259,8 +259,9 @@ class LoopTurn:
             while later:
                 later.popleft()()
         finally:
-            if waiting or later:  # a bug in one is no reason to hold back the others
-                self._dirty += waiting
+            self._dirty += waiting  # a bug in one is no reason to hold back the others
+            self._scheduled = False
+            if self._dirty or later:
                 self._schedule()
 
 

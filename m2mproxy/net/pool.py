@@ -73,17 +73,22 @@ class Destination:
     # -- what requests ask ----------------------------------------------------------------------
 
     def stream(self, fresh: bool = False) -> Wait:
-        """A stream, at once if a connection has room. `fresh` insists on a connection never used
+        """A stream, as soon as a connection has room. `fresh` insists on a connection never used
         before."""
         queue = self._insisting if fresh else self._waiting
         wait = Wait(queue)
-        connection = None if fresh or queue else self._with_room()
-        if connection is not None:
-            wait.set(connection.open_stream())
+        stream = None if fresh else self.at_once()
+        if stream is not None:
+            wait.set(stream)
         else:
             queue.append(wait)
             self._dial_if_needed()
         return wait
+
+    def at_once(self) -> Stream | None:
+        """A stream of a connection that has room now, if nobody waits for one."""
+        connection = None if self._waiting else self._with_room()
+        return None if connection is None else connection.open_stream()
 
     def _with_room(self) -> Reusable | None:
         """The oldest of the preferred connections that takes another stream, so that what they

@@ -158,12 +158,15 @@ class Exchange(Record):
             self.put_away(self.upload)
 
     async def _stream(self, route: UpstreamRoute, fresh: bool) -> Stream:
-        full = route.destination.is_full
-        wait = self._wait = route.destination.stream(fresh)
-        if not wait.done:
-            self._patience.enter(Phase.POOL if full else Phase.CONNECT, self._context.clock())
-        stream = self.upstream = await wait
-        self._wait = None
+        pool = route.destination
+        stream = None if fresh else pool.at_once()
+        if stream is None:
+            phase = Phase.POOL if pool.is_full else Phase.CONNECT
+            self._patience.enter(phase, self._context.clock())
+            self._wait = pool.stream(fresh)
+            stream = await self._wait
+            self._wait = None
+        self.upstream = stream
         self._patience.enter(Phase.CONNECT, self._context.clock())  # coding may take a while
         route.links.edge(stream.session)  # known from now on, should it be one
         stream.on_informational = self._inform

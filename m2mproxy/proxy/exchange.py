@@ -151,11 +151,10 @@ class Exchange(Record):
     def _settle(self, upload: Upload) -> None:
         """The request is not sent again: let go of what was held for that, and of all of it if it
         has gone, however long the response takes."""
-        upload.settle()
-        if self._sending is not None and self.upload is not None and self.upload.ended:
+        if upload.settle() and self._sending is not None:
             self._sending.let_go()
             self._sending = None
-            self.put_away(self.upload)
+            self.put_away()
 
     async def _stream(self, route: UpstreamRoute, fresh: bool) -> Stream:
         pool = route.destination

@@ -71,7 +71,7 @@ class Record:
         self.upload: Pump | None = None
         self.download: Pump | None = None
         self.finder: ModelFinder | None = None
-        self._bytes_up, self._model = 0, ""  # of an upload that was put away
+        self._bytes_up, self._model = 0, ""  # of an upload that has ended
 
     @property
     def books(self) -> Ledger:
@@ -120,8 +120,14 @@ class Record:
         """Seconds that the proxy kept the head of the request and that of the response."""
         return (self.sent - self.started if self.sent else 0.0) + (self.relayed - self.answered)
 
-    def put_away(self, upload: Pump) -> None:
+    def end_upload(self, moved: int = 0) -> None:
+        """Nothing moves the request's body any more, of which `moved` bytes have gone."""
+        if self.upload is not None:
+            self.upload.close()
+            self.upload = None
+        self._bytes_up = moved
+
+    def put_away(self) -> None:
         """Keep of a finished upload what is said of it: the download may go on for an hour."""
-        upload.close()
-        self._bytes_up, self._model = self.bytes_up, self.model
-        self.upload = self.finder = None
+        self._model, self.finder = self.model, None
+        self.end_upload(self.bytes_up)

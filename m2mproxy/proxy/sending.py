@@ -14,6 +14,7 @@ from m2mproxy.http.body import Body
 from m2mproxy.http.faults import Fault
 from m2mproxy.http.message import Request, Response
 from m2mproxy.http.negotiation import accepted
+from m2mproxy.net.connection import Stream
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.gather import again, chunks, whole
 from m2mproxy.proxy.held import Held
@@ -217,8 +218,7 @@ class Sending:
 
     def pump(self, body: Body) -> Pump:
         context, record = self._context, self._record
-        if record.upload is not None:
-            record.upload.close()
+        record.end_upload()
         upload = record.upload = Pump(
             body,
             self._on_end,
@@ -228,9 +228,12 @@ class Sending:
         )
         return upload
 
+    def put(self, body: bytes, stream: Stream) -> None:
+        self._record.end_upload(len(body))
+        stream.write(body)
+        stream.finish()
+
     def refused(self, response: Response) -> None:
         record = self._record
         record.books.refused(record.bytes_up, response.status)
-        if record.upload is not None:
-            record.upload.close()
-            record.upload = None  # it is counted, though nothing may go after it
+        record.end_upload()  # it is counted, though nothing may go after it

@@ -22,10 +22,8 @@ from m2mproxy.link.reply import others, render, secrets
 from m2mproxy.link.window import Entry
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy import codings
-from m2mproxy.proxy.gather import whole
 from m2mproxy.proxy.held import MOST_HELD
 from m2mproxy.proxy.links import CODING, FIELD, HAVE, HEARS, MISS, UpstreamLinks
-from m2mproxy.proxy.pump import Pump
 from m2mproxy.proxy.upload import Sender, Upload
 
 # Bodies that are worth a reference. What a conversation does not come with is none.
@@ -87,7 +85,7 @@ class Turn:
 
     __slots__ = (
         "_crossing", "_edge", "_headers", "_is_missed", "_is_refused", "_links", "_look",
-        "_pump", "_sender", "_why", "before", "entry",
+        "_sender", "_stream", "_why", "before", "entry",
     )  # fmt: skip
 
     def __init__(self, sender: Sender, links: UpstreamLinks, tenant: bytes, plain: bytes) -> None:
@@ -99,7 +97,7 @@ class Turn:
         self._why = ""  # it goes plain
         self._edge: Edge | None = None
         self._crossing: Crossing | None = None
-        self._pump: Pump | None = None
+        self._stream: Stream | None = None
         self._is_missed = False
         self._is_refused = False  # it goes plain: a core that should have read it did not
         self.entry: Entry | None = None
@@ -147,9 +145,8 @@ class Turn:
         """See `Upload`."""
         sender, look = self._sender, self._look
         assert sender is not None and look is not None
-        message = self._message(stream.id, sender, look.body)
-        self._pump = sender.pump(whole(message))
-        self._pump.start(stream)
+        self._stream = stream
+        sender.put(self._message(stream.id, sender, look.body), stream)
 
     def _message(self, number: int, sender: Sender, plain: bytes) -> bytes:
         """What goes on the stream of that number, which is known when its head has gone out."""
@@ -168,8 +165,6 @@ class Turn:
 
     def halt(self) -> bool:
         """See `Upload`. The body is held, and is coded for the next connection."""
-        assert self._pump is not None
-        self._pump.stop()
         return True
 
     def judge(self, response: Response) -> bool:
@@ -194,12 +189,12 @@ class Turn:
         sender.refused(response)
         return True
 
-    def settle(self) -> None:
+    def settle(self) -> bool:
         """See `Upload`. What is left is for the reply."""
-        if self._pump is not None:
-            self._pump.forget()
+        stream, self._stream = self._stream, None
         self._headers = Headers()
-        self._sender = self._crossing = self._look = self._pump = None
+        self._sender = self._crossing = self._look = None
+        return stream is None or stream.gate.is_open
 
     def replied(self, messages: list[dict[str, Any]], ends: bytes) -> None:
         """The response is complete."""

@@ -40,8 +40,8 @@ class Upload(Protocol):
         """The head of a response came: whether the upstream did not read this, so that it goes
         again, otherwise than it did."""
 
-    def settle(self) -> None:
-        """Nothing goes again: let go of what was held for that."""
+    def settle(self) -> bool:
+        """Nothing goes again: let go of what was held for that. Whether all of it has gone."""
 
 
 class Sender(Protocol):
@@ -68,6 +68,9 @@ class Sender(Protocol):
 
     def pump(self, body: Body) -> Pump:
         """What moves `body` from now on, and nothing that was moved before."""
+
+    def put(self, body: bytes, stream: Stream) -> None:
+        """Write all of a body that is held, and was not moved before."""
 
     def as_it_comes(self, body: Body) -> Upload:
         """The body as it is."""
@@ -103,6 +106,7 @@ class AsItComes:
         """See `Upload`."""
         return False
 
-    def settle(self) -> None:
+    def settle(self) -> bool:
         """See `Upload`."""
         self._pump.forget()
+        return self._pump.ended

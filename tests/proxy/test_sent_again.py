@@ -221,4 +221,6 @@ def test_a_turn_that_is_answered_before_it_has_gone_is_not_held_to_go_again() ->
     world.call().respond(200, JSON, (b"m2m-link", b"have"))
     world.run()
     [exchange] = world.proxy._exchanges
-    assert exchange.upload is not None and not exchange.upload.halt()
+    assert exchange.linked is not None and exchange.linked.turn is not None
+    assert exchange.linked.turn._look is None
+    assert exchange._sending is not None  # the room that it takes is its own as long as it waits

@@ -61,6 +61,14 @@ class Body:
         self.trailers: Headers | None = None
         self.on_change: Callable[[], None] | None = None
 
+    @classmethod
+    def complete(cls, chunks: list[Chunk], trailers: Headers | None = None) -> Body:
+        """One that is all there, of these chunks, whose sender has had its credit."""
+        body = cls(_nothing)
+        body._chunks, body.held = chunks, sum(map(len, chunks))
+        body.ended, body.trailers = True, trailers
+        return body
+
     def feed(self, chunk: Chunk) -> None:
         """A chunk arrived. Its connection looks at `weight` next, and may stop the sender, or has
         it `join`ed."""

@@ -5,12 +5,9 @@ The one rule: bounded, and the bytes that go on are the bytes that came.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 from m2mproxy.http.body import CHUNK_COST, Body, Chunk
 from m2mproxy.http.faults import Fault
 from m2mproxy.http.flow import Signal
-from m2mproxy.http.headers import Headers
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.pump import too_large
 
@@ -31,57 +28,38 @@ async def chunks(body: Body, limit: int, held: Held | None = None) -> list[Chunk
     """
     taken: list[Chunk] = []
     size = 0
+    done: Signal[None] = Signal()  # whoever waits is woken once, however many chunks there are
 
-    def take() -> bool:
-        """Take what is here; whether that is the end."""
+    def take() -> None:
+        """Take what is here."""
         nonlocal size
-        while (chunk := body.take()) is not None:
-            size += len(chunk)
-            if size > limit:
-                raise too_large(limit)
-            if held is not None:
-                held.read(len(chunk) + CHUNK_COST)
-            taken.append(chunk)
-        if body.fault is not None:
-            raise body.fault
-        return body.ended
-
-    if not take():
-        await _until(body, take)
-    return taken
-
-
-def again(taken: Iterable[Chunk], trailers: Headers | None) -> Body:
-    """A body of chunks that were taken, whose sender has had its credit."""
-    body = Body(credit=lambda: None)
-    for chunk in taken:
-        body.feed(chunk)
-    body.end(trailers)
-    return body
-
-
-def whole(data: bytes) -> Body:
-    """A body that is all there."""
-    return again([data] if data else [], None)
-
-
-async def _until(body: Body, take: Callable[[], bool]) -> None:
-    """Wait until `take`, called with all that arrives, says that it was the last. Whoever waits is
-    woken once, however many chunks there are."""
-    done: Signal[None] = Signal()
-
-    def changed() -> None:
         try:
-            if take():
-                done.set(None)
+            while (chunk := body.take()) is not None:
+                size += len(chunk)
+                if size > limit:
+                    raise too_large(limit)
+                if held is not None:
+                    held.read(len(chunk) + CHUNK_COST)
+                taken.append(chunk)
         except Fault as fault:
             done.fail(fault)
+        if body.fault is not None:
+            done.fail(body.fault)
+        elif body.ended:
+            done.set(None)
 
-    body.on_change = changed
+    take()
+    body.on_change = take
     try:
         await done
     finally:
         body.on_change = None
+    return taken
+
+
+def whole(data: bytes) -> Body:
+    """A body that is all there."""
+    return Body.complete([data] if data else [])
 
 
 async def change(body: Body) -> None:

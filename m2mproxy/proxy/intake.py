@@ -18,7 +18,7 @@ from m2mproxy.net.connection import Stream
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.errors import not_loaded
 from m2mproxy.proxy.forms import Forms
-from m2mproxy.proxy.gather import again, chunks, gather, whole
+from m2mproxy.proxy.gather import chunks, gather, whole
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.model import model_of
@@ -53,7 +53,7 @@ async def gathered(
     """
     invite(request, downstream)
     taken = await chunks(body, limit, held)
-    return b"".join(taken), again(taken, body.trailers)
+    return b"".join(taken), Body.complete(taken, body.trailers)
 
 
 async def named(

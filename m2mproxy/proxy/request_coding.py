@@ -18,7 +18,7 @@ from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Request, Response
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.forms import Forms, is_of_a_key
-from m2mproxy.proxy.gather import again, chunks, gather, whole
+from m2mproxy.proxy.gather import chunks, gather, whole
 from m2mproxy.proxy.held import MOST_HELD
 from m2mproxy.proxy.providers import Profile
 from m2mproxy.proxy.readable import Readable
@@ -130,7 +130,7 @@ class RequestCoding:
         )
         if len(coded) + len(coding) + _FIELD >= size:
             ledger.why = "no gain"
-            return sender.as_it_comes(again(taken, body.trailers))
+            return sender.as_it_comes(Body.complete(taken, body.trailers))
         ledger.coded(coding.decode(), size)
         upload = CodedUpload(self, sender, coding, plain, coded)
         request.headers.append((b"content-encoding", coding))

@@ -16,7 +16,7 @@ from m2mproxy.http.message import Request, Response
 from m2mproxy.http.negotiation import accepted
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy.context import Context
-from m2mproxy.proxy.gather import again, chunks, whole
+from m2mproxy.proxy.gather import chunks, whole
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.intake import WATCHED, decoded, invite, is_coded, named
 from m2mproxy.proxy.ledger import Ledger
@@ -161,7 +161,7 @@ class Sending:
         tenant = self._context.links.tenant(request, downstream.certificate)
         taken = await chunks(body, size)
         if body.trailers:
-            return self.as_it_comes(again(taken, body.trailers))
+            return self.as_it_comes(Body.complete(taken, body.trailers))
         plain = b"".join(taken)  # not the chunks it came in, or it would be held twice
         turn = self._linked().turn = Turn(self, self.route.links, tenant, plain)
         return turn

@@ -10,7 +10,7 @@ import pytest
 from m2mproxy.http.body import Body
 from m2mproxy.http.faults import ClientFault, ClientGone, Fault
 from m2mproxy.http.flow import Flow, Signal
-from m2mproxy.proxy.gather import again, chunks, gather
+from m2mproxy.proxy.gather import chunks, gather
 
 
 class Counted:
@@ -97,7 +97,7 @@ def test_chunks_that_were_taken_come_again_with_their_trailers() -> None:
 
     Flow(run(), faults.append).start()
     assert faults == [None]
-    second = again(taken[0], None)
+    second = Body.complete(list(taken[0]))
     assert [second.take(), second.take(), second.take()] == [b"ab", b"c", None]
     assert second.ended
 

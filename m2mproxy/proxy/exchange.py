@@ -258,7 +258,5 @@ class Exchange(Record):
     def _ended(self, error: BaseException | None) -> None:
         self.bug = self.bug or error
         self.ended = self._context.clock()
-        if self.ledger is not None:
-            self.ledger.close(self.bytes_up, self.bytes_down)
         on_end, self._on_end = self._on_end, _nobody
         on_end(self)

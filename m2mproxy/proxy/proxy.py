@@ -164,6 +164,7 @@ class Proxy:
 
     def _tell(self, exchange: Exchange) -> None:
         """All the books are kept when the client has its reply: it does not wait for that."""
+        exchange.close_books()
         if exchange.tally is not None:
             exchange.tally.end(exchange.model)
         self._on_end(exchange)

@@ -120,6 +120,11 @@ class Record:
         """Seconds that the proxy kept the head of the request and that of the response."""
         return (self.sent - self.started if self.sent else 0.0) + (self.relayed - self.answered)
 
+    def close_books(self) -> None:
+        """Nothing crosses any more."""
+        if self.ledger is not None:
+            self.ledger.close(self.bytes_up, self.bytes_down)
+
     def end_upload(self, moved: int = 0) -> None:
         """Nothing moves the request's body any more, of which `moved` bytes have gone."""
         if self.upload is not None:

@@ -150,18 +150,26 @@ class Turn:
 
     def _message(self, number: int, sender: Sender, plain: bytes) -> bytes:
         """What goes on the stream of that number, which is known when its head has gone out."""
-        ledger, edge, crossing = sender.ledger, self._edge, self._crossing
+        edge, crossing = self._edge, self._crossing
         if edge is None or crossing is None:
-            ledger.why = self._why
+            sender.ledger.why = self._why
             return plain
         if not number:  # the connection has just ended: the response will say so
             return b""
         message = crossing.message(number)
-        sender.later(partial(edge.sent, crossing, number))
-        ledger.coded(CODING.decode(), len(plain))
-        ledger.why, ledger.reference = "linked", _reference(crossing)
-        self._links.counts.add(len(plain), len(message))
+        sender.later(partial(self._went, edge, crossing, number, len(message)))
         return message
+
+    def _went(self, edge: Edge, crossing: Crossing, number: int, size: int) -> None:
+        """The body has left as a message of that size: the books are kept, for which nobody
+        waits."""
+        edge.sent(crossing, number)
+        plain = len(crossing.look.body)
+        self._links.counts.add(plain, size)
+        if self._sender is not None and crossing is self._crossing:  # it does not go again already
+            ledger = self._sender.ledger
+            ledger.coded(CODING.decode(), plain)
+            ledger.why, ledger.reference = "linked", _reference(crossing)
 
     def halt(self) -> bool:
         """See `Upload`. The body is held, and is coded for the next connection."""

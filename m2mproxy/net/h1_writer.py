@@ -43,11 +43,11 @@ class MessageWriter:
         """Whether only the end of the connection will end the message."""
         return self._left is None and not self._chunked
 
-    def put(self, piece: Chunk) -> None:
-        """Write `piece` as it is."""
+    def put(self, *pieces: Chunk) -> None:
+        """Write `pieces` as they are."""
         if not self._out:
             self._turn.add(self._connection)
-        self._out.append(piece)
+        self._out += pieces
 
     def begin(self, head: bytes, length: int | None, chunked: bool) -> None:
         """A head, and how the body that follows is framed."""
@@ -64,8 +64,7 @@ class MessageWriter:
         if self._size > _ROOM:
             self._gate.shut()
         if self._chunked:
-            for piece in frame(chunk):
-                self.put(piece)
+            self.put(*frame(chunk))
             return
         if self._left is not None:
             self._left -= size

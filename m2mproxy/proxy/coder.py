@@ -91,7 +91,7 @@ class Coder:
         if self._encoder is None:
             self._into.add(size, size)
             return list(plain)
-        self._into.add(0, size)
+        self._into.plain += size
         self._fed = self._fed or size > 0
         for chunk in plain:
             self._hold(self._encoder.feed(chunk))
@@ -134,6 +134,6 @@ class Coder:
 
     def _take(self) -> list[Chunk]:
         held, self._held = self._held, []
-        self._into.add(self._held_size, 0)
+        self._into.wire += self._held_size
         self._held_size = 0
         return [b"".join(held)] if held else []

@@ -156,7 +156,7 @@ class Pump:
             self._code(chunk, out, self.coder)
 
     def _code(self, chunk: Chunk, out: Stream, coder: Coder) -> None:
-        if coder.decodes and len(chunk) > SLICE:
+        if len(chunk) > SLICE and coder.decodes:
             self._rest = memoryview(chunk)[SLICE:]
             self.moved -= len(self._rest)
             chunk = memoryview(chunk)[:SLICE]
@@ -166,7 +166,8 @@ class Pump:
             self._spoiled(error)
             return
         if isinstance(pieces, list):
-            self._write(pieces, out)
+            for piece in pieces:
+                out.write(piece)
         else:
             self._pieces = iter(pieces)
             self._pour(out)
@@ -193,13 +194,10 @@ class Pump:
         rest, self._rest = self._rest, b""
         return rest
 
-    def _write(self, pieces: list[Chunk], out: Stream) -> None:
-        for piece in pieces:
-            out.write(piece)
-
     def inject(self, data: bytes, out: Stream) -> None:
         """Write bytes of our own, between two chunks."""
-        self._write(self.coder.inject(data) if self.coder is not None else [data], out)
+        for piece in self.coder.inject(data) if self.coder is not None else [data]:
+            out.write(piece)
 
     def _keep(self, chunk: Chunk) -> None:
         self._room -= len(chunk) + CHUNK_COST
@@ -219,13 +217,15 @@ class Pump:
             self._on_end(None)
             return
         if coder is not None:  # all that came can be read, even if no more comes
-            self._write(coder.flush(), out)
+            for piece in coder.flush():
+                out.write(piece)
         if body.fault is not None:
             self._end(body.fault)
 
     def _finished(self, coder: Coder, out: Stream) -> bool:
         try:
-            self._write(coder.finish(), out)
+            for piece in coder.finish():
+                out.write(piece)
         except WireError as error:
             self._spoiled(error)
             return False

@@ -65,7 +65,7 @@ class Headers(list[Field]):
 
     def tokens(self, name: bytes) -> list[bytes]:
         """The members of a comma-separated field, over all its lines."""
-        values = self.values_of(name)
+        values = [value for field, value in self if field == name]
         return tokens(b",".join(values)) if values else []
 
     def drop(self, names: Iterable[bytes]) -> None:

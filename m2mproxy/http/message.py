@@ -54,7 +54,9 @@ class Request:
     @property
     def expects_continue(self) -> bool:
         """Whether the client waits for 100 before its body (RFC 9110 10.1.1)."""
-        return self.version > (1, 0) and b"100-continue" in self.headers.tokens(b"expect")
+        headers = self.headers
+        says = headers.get(b"expect") is not None and b"100-continue" in headers.tokens(b"expect")
+        return says and self.version > (1, 0)
 
 
 @dataclass(slots=True)

@@ -160,7 +160,7 @@ def has_dot_segment(path: bytes) -> bool:
 
 def the_one(headers: Headers, name: bytes) -> bytes | None:
     """The value of a field that may occur once; None when absent."""
-    values = headers.values_of(name)
+    values = [value for field, value in headers if field == name]
     if len(values) > 1:
         raise Malformed(f"{name.decode()} occurs more than once")
     return values[0] if values else None

@@ -21,7 +21,6 @@ from m2mproxy.http.validate import (
     check_method,
     check_target,
     check_trailers,
-    declared_length,
     parse_length,
 )
 
@@ -47,7 +46,7 @@ def check_size(fields: Sequence[Field], limits: Limits) -> None:
     """
     if len(fields) > limits.header_count:
         check_count(len(fields), (name for name, _ in fields), limits.header_count)
-    if sum(len(name) + len(value) + 32 for name, value in fields) > limits.header_bytes:
+    if sum([len(name) + len(value) + 32 for name, value in fields]) > limits.header_bytes:
         check_bytes(fields, limits.header_bytes)
 
 
@@ -64,7 +63,7 @@ def read_request(fields: Sequence[Field], ended: bool) -> Request:
     check_method(method)
     authority = pseudo.get(b":authority")
     request = Request(method, b"", b"", headers, 0, version=(2, 0))
-    host = _take_out(request, headers)
+    host, length = _take_out(request, headers)
     if authority is None:
         authority = host
     elif host is not None and host.lower() != authority.lower():
@@ -74,7 +73,6 @@ def read_request(fields: Sequence[Field], ended: bool) -> Request:
     request.authority = authority or b""
     request.target = _target(method, path, pseudo)
     request.scheme = pseudo.get(b":scheme", b"http")
-    length = declared_length(headers)
     if ended and length:
         raise Malformed("content-length promises a body that does not come")
     request.length = 0 if ended else length
@@ -154,8 +152,7 @@ def read_response(fields: Sequence[Field], ended: bool, method: bytes) -> Respon
     code = int(status)
     if code == 101:
         raise Malformed("101 does not exist in HTTP/2")  # RFC 9113 8.6
-    _take_out(None, headers)
-    length = declared_length(headers)
+    _, length = _take_out(None, headers)
     if code < 200 or code in (204, 304) or method == b"HEAD":
         if code < 200 or code == 204:
             headers.drop((b"content-length",))  # RFC 9110 8.6: it must not be there
@@ -211,13 +208,18 @@ def _complain(headers: Headers) -> None:
     raise Malformed("a header field is not valid")
 
 
-def _take_out(request: Request | None, headers: Headers) -> bytes | None:
-    """Take out what is no field of the message itself. Returns Host.
+def _take_out(
+    request: Request | None, headers: Headers
+) -> tuple[bytes | None, int | None]:
+    """Take out what is no field of the message itself. Returns Host, and the declared length.
 
     Raises:
-        Malformed: a field of HTTP/1 connections (RFC 9113 8.2.2), or Host twice.
+        Malformed: a field of HTTP/1 connections (RFC 9113 8.2.2); Host or a length twice, or one
+            that is no number.
     """
     host: bytes | None = None
+    length: int | None = None
+    cookies = 0
     special = [field for field in headers if field[0] in _LOOKED_AT]
     gone: set[bytes] = set()
     for name, value in special:
@@ -233,13 +235,19 @@ def _take_out(request: Request | None, headers: Headers) -> bytes | None:
                 raise Malformed("host occurs more than once")
             host = value
             gone.add(name)
+        elif name == b"content-length":
+            if length is not None:
+                raise Malformed("content-length occurs more than once")
+            length = parse_length(value)
+        elif name == b"cookie":
+            cookies += 1
         elif name.startswith(b"proxy-"):
             gone.add(name)  # for us alone (RFC 9110 11.7)
     if gone:
         headers.drop(gone)
-    if sum(name == b"cookie" for name, _ in special) > 1:
+    if cookies > 1:
         _join_cookies(headers)
-    return host
+    return host, length
 
 
 def _join_cookies(headers: Headers) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from m2mproxy.http.faults import ClientFault
-from m2mproxy.http.headers import Field
+from m2mproxy.http.headers import Field, Headers
 from m2mproxy.http.message import Request
 from m2mproxy.proxy.pages import is_preflight
 from m2mproxy.proxy.providers import Profile, has_credential, key_field
@@ -25,6 +25,7 @@ _VIA = {
 _LONGEST_HOST = 262
 # An edge and a core pass a request on once each; more than this is a loop (RFC 9110 7.6.3).
 _MOST_PASSES = 4
+_SPECIAL = (b"upgrade", b"via")
 
 
 class Forwarding:
@@ -34,7 +35,6 @@ class Forwarding:
         self._profile = profile
         self._key: Field | None = key_field(profile, api_key.encode("ascii")) if api_key else None
         self._forwarded = forwarded
-        self._watched = frozenset((b"upgrade", b"via")) | profile.credential_headers
 
     def prepare(self, request: Request, client: str) -> None:
         """Complete `request.headers` for the upstream. `client` is its address.
@@ -43,11 +43,9 @@ class Forwarding:
             ClientFault: 501 for a protocol upgrade, 508 for a request that goes in circles.
         """
         headers = request.headers
-        marked = [field for field in headers if field[0] in self._watched]
-        if marked:
-            _refuse(marked)
-            if any(name == b"upgrade" for name, _ in marked):
-                headers.drop((b"upgrade",))
+        special = [field for field in headers if field[0] in _SPECIAL]
+        if special:
+            _refuse(special, headers)
         headers.append(_VIA[request.version])
         if self._forwarded:
             is_kept = len(request.authority) <= _LONGEST_HOST
@@ -56,20 +54,24 @@ class Forwarding:
             headers.append((b"forwarded", make(host, request.authority, request.scheme)))
         if self._key is None or is_preflight(request):
             return
-        if not has_credential(self._profile, marked):
-            if marked:
-                headers.drop(self._profile.credential_headers)  # those that are empty
+        if not has_credential(self._profile, headers):
+            headers.drop(self._profile.credential_headers)  # those that are empty
             headers.append(self._key)
 
 
-def _refuse(marked: list[Field]) -> None:
-    for name, value in marked:
-        # RFC 9110 7.8: an upgrade that is not wanted is ignored; curl offers h2c unasked.
-        if name == b"upgrade" and value.lower() != b"h2c":
+def _refuse(special: list[Field], headers: Headers) -> None:
+    """Refuse what is not done, by the `special` ones of these fields."""
+    passes = 0
+    for name, value in special:
+        if name == b"via":
+            passes += value.count(_PSEUDONYM)
+        elif value.lower() != b"h2c":
             raise ClientFault(
                 501, "upgrade_not_supported", "WebSocket and other upgrades are not supported"
             )
-    if sum(value.count(_PSEUDONYM) for name, value in marked if name == b"via") >= _MOST_PASSES:
+        else:  # RFC 9110 7.8: one that is not wanted is ignored; curl offers it unasked
+            headers.drop((b"upgrade",))
+    if passes >= _MOST_PASSES:
         raise ClientFault(508, "loop_detected", "the request has passed this proxy before")
 
 

@@ -51,10 +51,12 @@ class Accepted:
 
     def best(self, offered: Sequence[bytes]) -> bytes:
         """The heaviest of `offered`, the first of equals; b"" when plain is as heavy, or best."""
-        weigh = self._weights.get
-        first = max(offered, key=lambda coding: weigh(coding, 0.0))  # the first of equals
-        weight = weigh(first, 0.0)
-        return first if weight > 0 and weight >= weigh(b"identity", 0.0) else b""
+        best, most, weigh = b"", 0.0, self._weights.get
+        for coding in offered:
+            weight = weigh(coding, 0.0)
+            if weight > most:
+                best, most = coding, weight
+        return best if most >= weigh(b"identity", 0.0) else b""
 
 
 _NO_CODING = (b"identity", b"*")

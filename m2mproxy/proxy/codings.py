@@ -17,7 +17,6 @@ from m2mproxy.codec.forms import NO_VOCABULARIES, decode_any
 from m2mproxy.codec.routing import Schema
 from m2mproxy.codec.token_native import Vocabularies
 from m2mproxy.http.headers import Headers
-from m2mproxy.http.message import Response
 
 M2M = b"m2m"
 LINK = b"m2m-link"
@@ -86,10 +85,9 @@ class Kind(enum.Enum):
     BODY = "body"
 
     @classmethod
-    def of(cls, response: Response) -> Kind:
-        """By its content type."""
-        events = media_type(response.headers) == b"text/event-stream"
-        return cls.EVENTS if events else cls.BODY
+    def of(cls, media: bytes) -> Kind:
+        """By its media type."""
+        return cls.EVENTS if media == b"text/event-stream" else cls.BODY
 
 
 def applied(headers: Headers) -> list[bytes]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Response
 from m2mproxy.proxy.coder import Coder
+from m2mproxy.proxy.codings import Kind, media_type
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.injector import Injector
 from m2mproxy.proxy.pump import Pump
@@ -33,16 +34,18 @@ def adapt(
     if marks:
         sending.route.requests.readable.learn(marks)
         sending.route.links.take_field(response, marks)
-    coder = download.coder = _coder(record, sending, response, marks)
+    media = media_type(response.headers)
+    coder = download.coder = _coder(record, sending, response, marks, media)
     is_plain = coder is not None or not is_coded
     readers = (record.inspection, record.linked) if is_plain else ()
-    taps = [tap for each in readers if each is not None for tap in each.taps(response)]
+    kind = Kind.of(media)
+    taps = [tap for each in readers if each is not None for tap in each.taps(response, kind)]
     if record.tally is not None:
         taps += record.tally.taps(response, is_plain, context.forms)
     if record.linked is not None:
         record.linked.acknowledge(response)
     injector = None
-    if is_event_stream(response) or (coder is not None and coder.carries_events):
+    if coder.carries_events if coder is not None else is_event_stream(response):
         injector = Injector(download, record.downstream, context.config.sse_keepalive)
     boundary = injector.boundary.feed if injector is not None else None
     (coder or download).tap = tap_of(boundary, taps, context.later)
@@ -50,7 +53,7 @@ def adapt(
 
 
 def _coder(
-    record: Record, sending: Sending, response: Response, marks: Headers
+    record: Record, sending: Sending, response: Response, marks: Headers, media: bytes
 ) -> Coder | None:
     """What changes the response's coding."""
     accepted, coding = sending.accepted, sending.route.responses
@@ -59,4 +62,4 @@ def _coder(
         return None
     linked = record.linked
     shared = linked.shared(response) if linked is not None else NOT_SHARED
-    return coding.plan(record.method, accepted, near, response, record.books, shared)
+    return coding.plan(accepted, near, response, media, record.books, shared)

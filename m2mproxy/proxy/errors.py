@@ -39,7 +39,7 @@ def fault_reply(fault: Fault, forms: Forms) -> tuple[Response, bytes]:
     if fault.code == MISSED:
         extra.append((FIELD, MISS))
     if fault.status == 415:
-        extra.append((b"accept-encoding", forms.readable()))  # RFC 9110 12.5.3
+        extra.append((b"accept-encoding", forms.readable))  # RFC 9110 12.5.3
     details = fault.details if isinstance(fault, ClientFault) else None
     content = error_object(fault.status, fault.code, fault.message, details)
     return json_reply(fault.status, content, extra)

@@ -48,8 +48,12 @@ class Forms:
     is_required: bool = False
     most: int = 0
     vocabularies: Vocabularies = field(default_factory=dict)
+    sealed: tuple[bytes, ...] = field(init=False)
+    """The coding of the key, if there is one."""
     peers: tuple[bytes, ...] = field(init=False)
     """What another m2mproxy may answer us in, best first."""
+    readable: bytes = field(init=False)
+    """Accept-Encoding for requests to us."""
 
     @classmethod
     def of(cls, config: Config, aead: BothSeal | None, vocabularies: Vocabularies) -> Forms:
@@ -62,17 +66,11 @@ class Forms:
         return cls(seal, peer.required, min(config.max_body, _MOST_SEALED), vocabularies)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "peers", (*self.sealed, *codings.peer_replies()))
-
-    @property
-    def sealed(self) -> tuple[bytes, ...]:
-        """The coding of the key, if there is one."""
-        return () if self.seal is None else (self.seal.name,)
-
-    def readable(self) -> bytes:
-        """Accept-Encoding for requests to us."""
-        peers = (*self.sealed, *codings.peer_forms())
-        return b", ".join([*peers, *codings.STANDARD, coding.DEFLATE])
+        sealed = () if self.seal is None else (self.seal.name,)
+        reads = (*sealed, *codings.peer_forms(), *codings.STANDARD, coding.DEFLATE)
+        object.__setattr__(self, "sealed", sealed)
+        object.__setattr__(self, "peers", (*sealed, *codings.peer_replies()))
+        object.__setattr__(self, "readable", b", ".join(reads))
 
     def can_read_all(self, names: Sequence[bytes]) -> bool:
         """Whether a request's body can be decoded to which these were applied. Honest ones have

@@ -162,13 +162,11 @@ class Linked:
         heard = self.turn is not None and self.turn.entry is not None
         return (heard or self._kept is not None) and 200 <= response.status < 300
 
-    def taps(self, response: Response) -> list[Tap]:
+    def taps(self, response: Response, kind: codings.Kind) -> list[Tap]:
         """What shall see the plain bytes of the response as they pass."""
         if not self.wants(response):
             return []
-        self._reader = ReplyReader(
-            codings.Kind.of(response) is codings.Kind.EVENTS, self._room
-        )
+        self._reader = ReplyReader(kind is codings.Kind.EVENTS, self._room)
         return [self._reader.feed]
 
     def speaks(self) -> None:

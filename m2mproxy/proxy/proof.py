@@ -23,7 +23,7 @@ async def prove(stream: Stream, route: UpstreamRoute) -> None:
         UpstreamFault: the upstream does not show the key.
         Fault: what ended the stream.
     """
-    fields = Headers([(b"accept-encoding", route.responses.forms.readable())])
+    fields = Headers([(b"accept-encoding", route.responses.forms.readable)])
     request = Request(b"HEAD", route.target(_ASKED, None), route.authority, fields, 0, route.scheme)
     stream.on_informational = None
     stream.send_request(request)

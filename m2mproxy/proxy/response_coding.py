@@ -73,7 +73,7 @@ class ResponseCoding:
         peer_asks = is_peer(accepted, self.forms.peers)
         if peer_asks:
             headers.drop((b"accept-encoding",))
-            headers.append((b"accept-encoding", self.forms.readable()))
+            headers.append((b"accept-encoding", self.forms.readable))
             if offers:
                 headers.append((FIELD, OFFER))
         elif any(name == b"accept-encoding" and codings.M2M in value for name, value in marks):
@@ -95,15 +95,15 @@ class ResponseCoding:
 
     def plan(
         self,
-        method: bytes,
         accepted: Accepted,
         near: bool,
         response: Response,
+        media: bytes,
         ledger: Ledger,
         shared: Shared = NOT_SHARED,
     ) -> Coder | None:
-        """What the response's body has to go through; `response` says so. `method` is that of the
-        request, `near` is for a client on this machine.
+        """What the response's body, of that `media` type, has to go through; `response` says so.
+        `near` is for a client on this machine.
 
         Raises:
             UpstreamFault: it is sealed, and cannot be opened here; or it is coded after a request
@@ -113,7 +113,7 @@ class ResponseCoding:
         sealed = self.forms.is_sealed(headers)
         # What the upstream coded would else cross in clear, since our peer's client takes it so.
         seals = not sealed and any(map(accepted.takes, self.forms.sealed))
-        if response.length == 0 or method == b"HEAD":
+        if response.length == 0:
             return None
         names = codings.applied(headers)
         if response.status in (206, 304) and not sealed:
@@ -128,8 +128,8 @@ class ResponseCoding:
             ):
                 ledger.client_out.coding = self.forms.label(names)
                 return None
-        kind = codings.Kind.of(response)
-        into = self._codings(accepted, near, response, bool(names))
+        kind = codings.Kind.of(media)
+        into = self._codings(accepted, near, response, media, bool(names))
         if not (names or into):
             return None
         size = None if names else response.length  # of what is decoded it is not known
@@ -166,27 +166,29 @@ class ResponseCoding:
         return False
 
     def _codings(
-        self, accepted: Accepted, near: bool, response: Response, was_coded: bool
+        self, accepted: Accepted, near: bool, response: Response, media: bytes, was_coded: bool
     ) -> list[bytes]:
         """What the response is coded in for the client, in that order, and at last sealed."""
-        coding = self._coding(accepted, near, response, was_coded)
+        coding = self._coding(accepted, near, response, media, was_coded)
         names = [coding] if coding else []
-        names += [name for name in self.forms.sealed if accepted.takes(name)]
+        names += filter(accepted.takes, self.forms.sealed)
         return names
 
-    def _coding(self, accepted: Accepted, near: bool, response: Response, was_coded: bool) -> bytes:
+    def _coding(
+        self, accepted: Accepted, near: bool, response: Response, media: bytes, was_coded: bool
+    ) -> bytes:
         peer = is_peer(accepted, self.forms.peers)
         if self._responses == "off" or (self._responses == "auto" and near and not peer):
             return b""
-        headers, size = response.headers, response.length
-        if not _transforms(headers):
+        size = response.length
+        if not _transforms(response.headers):
             return b""
         least = min(_LEAST_FOR_PEERS, self._min_size) if peer else self._min_size
         if size is not None and size < least and not was_coded:
             return b""
-        if not codings.compresses(codings.media_type(headers)):
+        if not codings.compresses(media):
             return b""
-        kind = codings.Kind.of(response)
+        kind = codings.Kind.of(media)
         return accepted.best(codings.responses(kind, None if was_coded else size))
 
 

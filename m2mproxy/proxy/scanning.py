@@ -127,11 +127,11 @@ class Inspection:
         self.links: int | None = None
         self._reader: ReplyReader | None = None
 
-    def taps(self, response: Response) -> list[Tap]:
+    def taps(self, response: Response, kind: Kind) -> list[Tap]:
         """What shall see the plain bytes of the response as they pass."""
         if not self._reads_reply:
             return []
-        self._reader = ReplyReader(Kind.of(response) is Kind.EVENTS, self._room)
+        self._reader = ReplyReader(kind is Kind.EVENTS, self._room)
         return [self._reader.feed]
 
     def reply(self) -> list[dict[str, Any]]:

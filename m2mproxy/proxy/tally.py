@@ -19,7 +19,7 @@ from m2mproxy.codec.base import Transform, WireError
 from m2mproxy.http.body import CHUNK_COST, Chunk
 from m2mproxy.http.message import Request, Response
 from m2mproxy.proxy.coder import SLICE
-from m2mproxy.proxy.codings import Kind, applied
+from m2mproxy.proxy.codings import Kind, applied, media_type
 from m2mproxy.proxy.forms import Forms
 from m2mproxy.proxy.model import ModelFinder
 from m2mproxy.proxy.room import Room
@@ -280,7 +280,7 @@ class Tally:
             taps.append(self._replied.add)
         if is_plain:
             return taps
-        make = partial(forms.decoder, names, Kind.of(response))
+        make = partial(forms.decoder, names, Kind.of(media_type(response.headers)))
         self._opened = Opened(make, names, self._all.room, all_of(taps), self._unseen)
         return [self._opened.feed]
 

@@ -631,7 +631,7 @@ def test_the_coding_of_a_key_that_is_not_here(
     error = json.loads(ask.body)["error"]
     assert (ask.status, error["code"]) == (415, "unsupported_coding")
     assert why in error["message"]
-    assert ask.get(b"accept-encoding") == world.forms.readable()
+    assert ask.get(b"accept-encoding") == world.forms.readable
     assert not world.calls
 
 

@@ -109,7 +109,7 @@ def test_a_request_that_cannot_be_decoded_goes_nowhere(case: str, pair: Pair) ->
     assert (ask.status, json.loads(ask.body)["error"]["code"]) == (status, code)
     assert not world.calls
     if status == 415:
-        assert ask.get(b"accept-encoding") == world.forms.readable()
+        assert ask.get(b"accept-encoding") == world.forms.readable
 
 
 # -- requests in token ids ----------------------------------------------------------------------

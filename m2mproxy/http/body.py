@@ -73,6 +73,8 @@ class Body:
         """A chunk arrived. Its connection looks at `weight` next, and may stop the sender, or has
         it `join`ed."""
         if self._discarding:
+            if self.throttled:
+                self._credit()
             return
         self._chunks.append(chunk)
         self.held += len(chunk)

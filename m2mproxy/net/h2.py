@@ -145,7 +145,7 @@ class H2:
         except FrameError as error:
             self.fail(error.code, str(error))
             return
-        waiting = self._engine.output_size()
+        waiting = len(self._engine.output)
         if waiting:
             self._wake()
             if waiting > _MAX_UNREAD and not self._writable:
@@ -228,9 +228,7 @@ class H2:
         stream.ended_in = ended  # before anybody hears of it, and gives up what is no longer open
         if data:
             stream.body.feed(data)
-            if not stream.body.held:
-                self.credit(stream)
-            elif stream.body.weight > _MAX_WEIGHT + stream.window:
+            if stream.body.weight > _MAX_WEIGHT + stream.window:
                 stream.body.join()  # a few letters at a time, for one who reads slowly
         if ended and not stream.over:
             self._received_all(stream)
@@ -289,7 +287,7 @@ class H2:
             self._engine.taken(taken, stream.id)
             if not (stream.over or stream.ended_in):
                 self._growth.took(stream)
-            if self._engine.output_size():
+            if self._engine.output:
                 self._wake()
 
     # -- what is written ------------------------------------------------------------------------
@@ -344,7 +342,7 @@ class H2:
     def _on_ping_ack(self, event: PingAckReceived) -> None:
         """An answer to a PING of ours."""
         self._growth.answered(event.ping_data or b"")
-        if self._engine.output_size():
+        if self._engine.output:
             self._wake()
 
     # -- faults, time, closing ------------------------------------------------------------------

@@ -111,8 +111,8 @@ class Engine:
     """One connection's state. Headers are bytes, and are not validated here (net/fields.py)."""
 
     __slots__ = (
-        "_closed", "_is_client", "_out", "_streams", "_window", "decoder", "encoder",
-        "highest_inbound_stream_id", "highest_outbound_stream_id", "peer", "room",
+        "_closed", "_is_client", "_streams", "_window", "decoder", "encoder",
+        "highest_inbound_stream_id", "highest_outbound_stream_id", "output", "peer", "room",
     )
 
     def __init__(
@@ -140,32 +140,29 @@ class Engine:
         }
         if client:  # RFC 9113 6.5.2: a client's to say
             offer[SettingCodes.ENABLE_PUSH] = 0
-        self._out = bytearray(PREFACE if client else b"")
+        self.output = bytearray(PREFACE if client else b"")
+        """What `data_to_send` will give."""
         self.tell(offer | dict(announce))
         self.widen(CONNECTION_WINDOW - FIRST_ROOM)
 
     # -- what is said ---------------------------------------------------------------------------
 
-    def output_size(self) -> int:
-        """Bytes that wait in `data_to_send`."""
-        return len(self._out)
-
     def data_to_send(self) -> bytes:
         """What is to be said, once."""
-        data, self._out = bytes(self._out), bytearray()
+        data, self.output = bytes(self.output), bytearray()
         return data
 
     def tell(self, settings: Mapping[int, int]) -> None:
         """Send settings."""
-        self._out += settings_frame(settings)
+        self.output += settings_frame(settings)
 
     def ping(self, data: bytes) -> None:
         """Ask for an answer that has the same eight bytes."""
-        self._out += ping_frame(data)
+        self.output += ping_frame(data)
 
     def go_away(self, last: int, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
         """Say GOAWAY and go on with the streams up to `last` (RFC 9113 6.8)."""
-        self._out += go_away_frame(last, code)
+        self.output += go_away_frame(last, code)
 
     def open(self, fields: Iterable[Field], end: bool) -> int:
         """Send HEADERS on a new stream. Returns its number, 0 when the peer takes no more."""
@@ -179,13 +176,13 @@ class Engine:
 
     def send_headers(self, stream_id: int, fields: Iterable[Field], end: bool = False) -> None:
         """Send HEADERS on an open stream: a head or trailers."""
-        self._out += head_frames(stream_id, self.encoder.encode(fields), end)
+        self.output += head_frames(stream_id, self.encoder.encode(fields), end)
         if end:
             self.ended(stream_id)
 
     def end_stream(self, stream_id: int) -> None:
         """End our message with an empty DATA frame."""
-        self._out += data_frame(stream_id, 0, True)
+        self.output += data_frame(stream_id, 0, True)
         self.ended(stream_id)
 
     def ended(self, stream_id: int) -> None:
@@ -198,7 +195,7 @@ class Engine:
     def reset_stream(self, stream_id: int, code: ErrorCodes) -> None:
         """Send RST_STREAM; the stream is over."""
         self._close(stream_id, _End.RESET_BY_US)
-        self._out += reset_frame(stream_id, code)
+        self.output += reset_frame(stream_id, code)
 
     # -- windows --------------------------------------------------------------------------------
 
@@ -216,7 +213,7 @@ class Engine:
         streams together."""
         window = self._streams[stream_id].window if stream_id else self._window
         window.widen(by)
-        self._out += window_frame(stream_id, by)
+        self.output += window_frame(stream_id, by)
 
     def taken(self, size: int, stream_id: int) -> None:
         """So many bytes of what came on a stream, padding included, are out of the way."""
@@ -228,7 +225,7 @@ class Engine:
     def _grant(self, window: Window, size: int, stream_id: int) -> None:
         by = window.taken(size)
         if by:
-            self._out += window_frame(stream_id, by)
+            self.output += window_frame(stream_id, by)
 
     # -- what comes -----------------------------------------------------------------------------
 
@@ -271,7 +268,7 @@ class Engine:
         """A frame on a stream that is over. It was under way if we have reset that; whoever has
         reset or ended it himself is told that it is closed (RFC 9113 5.1)."""
         if self._closed.get(stream_id) is not _End.RESET_BY_US:
-            self._out += reset_frame(stream_id, ErrorCodes.STREAM_CLOSED)
+            self.output += reset_frame(stream_id, ErrorCodes.STREAM_CLOSED)
         return [StreamBroken(stream_id=stream_id, reason="a frame came after the stream's end")]
 
     def _end_in(self, stream_id: int, stream: _Stream) -> StreamEnded:
@@ -287,7 +284,7 @@ class Engine:
         if stream is None:
             self._refuse_idle(stream_id)
         if self._window.came(size):  # streams that nobody reads from have the rest
-            self._out += window_frame(0, self._window.grant())
+            self.output += window_frame(0, self._window.grant())
         if stream is None or stream.ended_in or not stream.has_head:
             return self._receive_astray(frame, stream)
         stream.window.came(size)
@@ -392,13 +389,13 @@ class Engine:
             stream.room += self.peer.stream_room - room
             if stream.room > MOST_ROOM:
                 raise _error("a window is too large", ErrorCodes.FLOW_CONTROL_ERROR)
-        self._out += SETTINGS_ACK
+        self.output += SETTINGS_ACK
         return [RemoteSettingsChanged()]
 
     def _receive_ping(self, frame: PingFrame) -> list[Event]:
         if "ACK" in frame.flags:
             return [PingAckReceived(ping_data=frame.opaque_data)]
-        self._out += ping_frame(frame.opaque_data, ack=True)
+        self.output += ping_frame(frame.opaque_data, ack=True)
         return []
 
     def _receive_go_away(self, frame: GoAwayFrame) -> list[Event]:

@@ -47,7 +47,6 @@ class H2Stream(Stream):
 
     __slots__ = (
         "_connection",
-        "_over",
         "arrived",
         "credited",
         "ended_in",
@@ -61,6 +60,7 @@ class H2Stream(Stream):
         "measured",
         "method",
         "moved",
+        "over",
         "pending",
         "request",
         "seen",
@@ -78,7 +78,8 @@ class H2Stream(Stream):
         super().__init__(Body(self._credit), Gate(), client, certificate)
         self.body.throttled = True  # to be told of every byte that is taken
         self._connection = connection
-        self._over = False
+        self.over = False
+        """The connection has taken leave of it."""
         self.id = stream_id
         self.session = connection.session
         self.method = b""
@@ -117,15 +118,15 @@ class H2Stream(Stream):
         """When the peer last let something go."""
 
     def send_request(self, request: Request) -> None:
-        if not self._over:
+        if not self.over:
             self._connection.send_request(self, request)
 
     def send_response(self, response: Response) -> None:
-        if not self._over:
+        if not self.over:
             self._connection.send_response(self, response)
 
     def write(self, chunk: Chunk) -> None:
-        if self._over or self.finished or not chunk:
+        if self.over or self.finished or not chunk:
             return
         self.pending.append(chunk)
         self.size += len(chunk)
@@ -134,7 +135,7 @@ class H2Stream(Stream):
         self._connection.ready(self)
 
     def finish(self, trailers: Headers | None = None) -> None:
-        if self._over or self.finished:
+        if self.over or self.finished:
             return
         self.finished = True
         self.trailers = trailers or None
@@ -142,12 +143,12 @@ class H2Stream(Stream):
 
     def reset(self) -> None:
         self.body.discard()
-        if not self._over:
+        if not self.over:
             self._connection.give_up(self)
 
     def end(self) -> None:
         """The connection takes leave of the stream."""
-        self._over = True
+        self.over = True
         self.pending.clear()
         self.size = 0
 
@@ -155,11 +156,6 @@ class H2Stream(Stream):
     def awaits_word(self) -> bool:
         """Server role: whether the client waits for 100 before its body (RFC 9110 10.1.1)."""
         return not self.invited and self.request is not None and self.request.expects_continue
-
-    @property
-    def over(self) -> bool:
-        """Whether the connection has taken leave of it."""
-        return self._over
 
     def _credit(self) -> None:
         self._connection.credit(self)

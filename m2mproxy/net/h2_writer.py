@@ -119,7 +119,7 @@ class FrameWriter:
         engine, pending = self._engine, stream.pending
         chunk = pending[0]
         self._control()
-        if self._last != stream.id or (stream.finished and len(pending) == 1):
+        if self._left and (self._last != stream.id or (stream.finished and len(pending) == 1)):
             self._fill()
         if self._last != stream.id:
             self._last, self._run = stream.id, 0
@@ -166,9 +166,8 @@ class FrameWriter:
 
     def _fill(self) -> None:
         """End a frame before its time, for something else is to be said."""
-        if self._left:
-            self._out.append(self._left * self._filler)
-            self._left = 0
+        self._out.append(self._left * self._filler)
+        self._left = 0
 
     def _end(self, stream: H2Stream) -> None:
         """The end of a message that did not come with its last frame."""
@@ -183,7 +182,8 @@ class FrameWriter:
 
     def _control(self) -> None:
         """What the engine has to say goes out in the order in which it was said."""
-        if self._engine.output_size():
-            self._fill()
+        if self._engine.output:
+            if self._left:
+                self._fill()
             self._run = 0
             self._out.append(self._engine.data_to_send())

@@ -94,8 +94,8 @@ def test_a_connection_begins_with_what_we_take(client: bool) -> None:
     begun = Engine(client, 4096, 8192, {0x4D36: 7})
     if client:
         preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-        assert begun._out.startswith(preface)
-        del begun._out[: len(preface)]
+        assert begun.output.startswith(preface)
+        del begun.output[: len(preface)]
     first, more = said(begun)
     offer = {1: 4096, 3: MAX_STREAMS, 4: STREAM_WINDOW, 5: 16384, 6: 4096, 0x4D36: 7}
     assert isinstance(first, SettingsFrame)
@@ -356,12 +356,12 @@ def test_streams_that_are_open_get_the_difference_of_a_new_first_window() -> Non
 def test_a_goaway_keeps_what_waits_and_the_connection() -> None:
     ours = engine(True)
     ours.open(GET, True)
-    waiting = ours.output_size()
+    waiting = len(ours.output)
     reserved = 2**31  # to be ignored (RFC 9113 6.8)
     (event,) = ours.receive(GoAwayFrame(0, last_stream_id=reserved + 1, error_code=99))
     assert isinstance(event, ConnectionTerminated)
     assert (event.last_stream_id, event.error_code) == (1, 99)
-    assert ours.output_size() == waiting
+    assert len(ours.output) == waiting
     assert isinstance(ours.receive(block(1, OK))[0], ResponseReceived)
 
 
@@ -421,7 +421,7 @@ def test_what_has_no_meaning_brings_nothing(frame: AnyFrame) -> None:
     ours = server(block(1))
     nothing: list[Event] = []
     assert ours.receive(frame) == nothing
-    assert not ours.output_size()
+    assert not ours.output
 
 
 def test_a_field_section_that_cannot_be_read_ends_the_connection() -> None:

@@ -29,6 +29,7 @@ import enum
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from operator import attrgetter
 
 from m2mproxy.link import kin, message, shown
 from m2mproxy.link.borrow import Other, Survey
@@ -47,6 +48,8 @@ _MOST_DOUBTS = 3
 _MOST_LOOKED_AT = 64
 # A step takes this part of what it takes to code as many bytes as a body is coded for others.
 _PART = 4
+
+_is_usable = attrgetter("usable")
 
 Step = tuple[int, Callable[[], None]]
 """What may take long, and touches nothing but its Crossing; and how many bytes are coded for others
@@ -141,7 +144,7 @@ class Edge:
         """Refer to the entry that the body goes on with; or ask what others have of it."""
         look = crossing.look
         self._window.expire()
-        usable = (each for each in self._window.newest(look.scope) if each.usable)
+        usable = filter(_is_usable, self._window.newest(look.scope))
         recent = list(islice(usable, _MOST_LOOKED_AT))
         if not recent:
             return

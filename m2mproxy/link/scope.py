@@ -127,7 +127,8 @@ def names_in(body: bytes, earlier: Earlier | None = None) -> Names:
 
 
 def _has_name(part: bytes) -> bool:
-    return any([name in part for name in _NAMES])
+    user, identifier = _NAMES
+    return user in part or identifier in part
 
 
 def _names(found: list[Key], total: int, is_settled: bool) -> Names:

@@ -22,7 +22,7 @@ from m2mproxy.link.scope import Names, names_in, scope
 from m2mproxy.link.window import Entry
 from m2mproxy.net.connection import Stream
 from m2mproxy.proxy import codings
-from m2mproxy.proxy.gather import gather, whole
+from m2mproxy.proxy.gather import chunks, whole
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.intake import invite
 from m2mproxy.proxy.ledger import Ledger
@@ -103,7 +103,7 @@ class Linked:
         session = stream.session
         reads = session.settings.get(READS_AFTER) if session is not None else 0  # as said so far
         invite(request, stream)
-        data = await gather(stream.body, limit, held)
+        data = b"".join(await chunks(stream.body, limit, held))
         try:
             received = core.receive(stream.id, tenant, data)
             work = received.work

@@ -290,8 +290,9 @@ class UpstreamLinks:
 
     @property
     def _expects(self) -> bool:
-        is_recent = self._links.clock() < self._expected_until
-        return self._expected is not None and (is_recent or self._has_one)
+        if self._expected is None:
+            return False
+        return self._links.clock() < self._expected_until or self._has_one
 
     @property
     def is_open(self) -> bool:

@@ -22,7 +22,7 @@ from m2mproxy.proxy.intake import WATCHED, decoded, invite, is_coded, named
 from m2mproxy.proxy.ledger import Ledger
 from m2mproxy.proxy.linked import Linked, is_linked
 from m2mproxy.proxy.model import ModelFinder
-from m2mproxy.proxy.offload import Later, Run
+from m2mproxy.proxy.offload import Run
 from m2mproxy.proxy.pump import Pump, too_large
 from m2mproxy.proxy.record import Record
 from m2mproxy.proxy.routes import UpstreamRoute
@@ -40,13 +40,14 @@ class Sending:
         request: as it goes to the upstream.
         route: where that is.
         held: the room that its body takes.
+        run, later: as of `Sender`.
         accepted: what the client takes of responses.
         offers_link: whether the client could have a link on another connection.
     """
 
     __slots__ = (
         "_context", "_finder", "_on_end", "_record", "_sizing", "_watched", "accepted", "held",
-        "offers_link", "request", "route",
+        "later", "offers_link", "request", "route", "run",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +68,8 @@ class Sending:
         self.request = request
         self.route = route
         self.held = Held(context.holds)
+        self.run: Run = context.offload.run
+        self.later = context.later
         self.accepted = accepted(self._watched)
         is_http1 = record.downstream.session is None and request.scheme == b"http"
         self.offers_link = is_http1 and context.links.enabled
@@ -191,14 +194,6 @@ class Sending:
     def ledger(self) -> Ledger:
         return self._record.books
 
-    @property
-    def run(self) -> Run:
-        return self._context.offload.run
-
-    @property
-    def later(self) -> Later:
-        return self._context.later
-
     async def unlinked(self, plain: bytes) -> Upload:
         self._linked().turn = None
         body = whole(plain)
@@ -208,13 +203,13 @@ class Sending:
         upload = self.pump(body)
         finder, self._finder = self._finder, None
         if finder is not None:
-            upload.tap = tap_of(None, [finder.feed], self._context.later)
+            upload.tap = tap_of(None, [finder.feed], self.later)
         return AsItComes(upload)
 
     def show(self, plain: bytes) -> None:
         finder, self._finder = self._finder, None
         if finder is not None:
-            self._context.later(partial(finder.feed, plain))
+            self.later(partial(finder.feed, plain))
 
     def pump(self, body: Body) -> Pump:
         context, record = self._context, self._record

@@ -50,18 +50,14 @@ class Sender(Protocol):
     request: Request
     """As it goes to the upstream."""
     held: Held
+    run: Run
+    """For what takes long."""
+    later: Later
+    """For what nobody waits for."""
 
     @property
     def ledger(self) -> Ledger:
         """What crosses, begun when it is first asked for."""
-
-    @property
-    def run(self) -> Run:
-        """For what takes long."""
-
-    @property
-    def later(self) -> Later:
-        """For what nobody waits for."""
 
     def show(self, plain: bytes) -> None:
         """The body, for whoever wants to see it. What goes `as_it_comes` is seen as it passes."""

@@ -85,22 +85,6 @@ def test_ordinary_texts_are_left_alone(scorer: Scorer, text: str) -> None:
     assert highest(scorer, text) < 0.8
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("yes please", "continue", "great, thanks!", "got it", "see you", "please continue"),
-        *("show me the full code", "skip step 9", "remove line 7", "review my code", "print it"),
-        *("in English please", "all of them", "tl;dr", "approved", "today", "up to you"),
-        *("x = (3 + 4) * 2 - 1", "b := 7", "1e-6", "A ∧ B → C", "((9 - 6) * -4) =", "a = b + c"),
-        *('{"a": 3}', "Docker@5", "C:\\Users\\Ben", "你不是真的。", "encore une fois", "qwerty"),
-        *("looks good to me", "hand me that", "just the first", "what happened next?", "ship it"),
-    ],
-)
-def test_what_conversations_are_full_of_is_left_alone(scorer: Scorer, text: str) -> None:
-    """Too short to say much: a word or two of it must not decide."""
-    assert highest(scorer, text) < 0.8
-
-
 def test_an_attack_within_a_long_document_is_found_where_it_is(scorer: Scorer) -> None:
     dull = "The train leaves at nine and arrives at ten. " * 200
     finding = found(scorer, dull + ATTACK + dull, "tool")[0]

@@ -35,7 +35,7 @@ from .data import FOLDS, OBFUSCATED, SEEDS, Sample, family, fold_of
 from .embed import EMBEDDED, attack_of
 from .obfuscate import AUGMENTED
 
-ALARMS = 0.007
+ALARMS = 0.0085
 """Share of harmless texts, over all and of each kind, that may score above the operating point."""
 KINDS = {
     "chat": ("chat",),

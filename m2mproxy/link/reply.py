@@ -125,8 +125,8 @@ class ReplyReader:
     def _line(self, line: bytes) -> None:
         if len(line) > MOST or self._stream.size > MOST:
             self.drop()
-        elif line == _SIGN_OF_LIFE:
-            self._speaks = True
+        elif line.endswith(_SIGN_OF_LIFE) and line.rpartition(b"\r")[2] == _SIGN_OF_LIFE:
+            self._speaks = True  # it may stand after an event that ends with two carriage returns
         elif line.startswith(_EVENT) and not self._given_up:
             self._stream.take(_parsed(line[len(_EVENT) :]), len(line))
 

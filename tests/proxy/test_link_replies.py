@@ -198,6 +198,32 @@ def test_a_sign_of_life_within_a_reply_does_not_spoil_the_next_one(where: str) -
     assert coding == "identity" or size < 130  # after the fifth, which has no sign
 
 
+@pytest.mark.parametrize("where", ["core", "between"])
+def test_a_sign_of_life_after_lines_that_end_otherwise_does_not_spoil_the_next_reply(
+    where: str,
+) -> None:
+    """An event may end with two carriage returns, after which the sign is the end of a line that
+    begins with something else."""
+    edge, core = lively(where)
+    alive = []
+    for turn, (body, message) in enumerate(conversation(4)):
+        start = json.dumps({"model": words(9, 1), "choices": [{"delta": message}]}).encode()
+        said = [b"data: %b\n\n" % start, b"data: and\r\r", b"data: [DONE]\n\n"]
+        ask = edge.ask(body, CHAT, JSON, KEY)
+        call = core.call()
+        call.respond(200, SSE)
+        for at, each in enumerate(said):
+            call.send(each)
+            edge.run()
+            edge.advance(16 if turn < 2 and at == 1 else 1)  # one sign, and no second one
+        call.end()
+        edge.run()
+        alive.append(b"\r\r:\n\n" in ask.body)
+        assert ask.body.replace(b":\n\n", b"") == b"".join(said)
+        assert ask.complete
+    assert alive[1] and not any(alive[2:])
+
+
 def test_an_endless_or_large_body_has_the_form_that_it_has_elsewhere() -> None:
     edge = two()
     for turn in range(3):

@@ -20,8 +20,10 @@ _TABLES, _CONTENT = wire.RESPONSE[:_CONTENT_AT], wire.RESPONSE[_CONTENT_AT:]
 
 def ends(body: bytes, content_type: str) -> bytes:
     """What is kept of a response."""
-    if content_type.startswith("text/event-stream") and b":" in body.split(b"\n")[:-1]:
-        return b""
+    if content_type.startswith("text/event-stream"):
+        lines = body.split(b"\n")[:-1]
+        if any(line.rpartition(b"\r")[2] == b":" for line in lines):
+            return b""
     if b"\n\n" in body[:SHORT] and len(body) > 2 * SHORT:
         return body[:SHORT] + body[-SHORT:]
     if len(body) <= FIRST_OF_ENDS + LAST_OF_ENDS:

@@ -176,7 +176,8 @@ def chunks(rng: Random, said: list[Any]) -> list[bytes]:
             for part in [value] if name == "role" else parts(rng, value):
                 add({name: part})
     if rng.random() < 0.5:
-        out.insert(rng.randrange(len(out)), b": keep-alive\n\n")
+        signs = (b": keep-alive\n\n", b":\n\n", b"data: x\r\r:\n\n", b"data: x\r\n\r\n:\n\n")
+        out.insert(rng.randrange(len(out)), rng.choice(signs))
     add({}, usage=rng.choice(_USAGES))
     return [*out, b"data: [DONE]\n\n"]
 

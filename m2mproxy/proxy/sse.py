@@ -58,5 +58,5 @@ class Boundary:
     @property
     def has_told(self) -> bool:
         """Whether the last that passed is an event that tells an error."""
-        last = self._last
+        last = self._last.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         return last.endswith(b"\n\n") and _is_error(last[:-2].rpartition(b"\n\n")[2]) is not None

@@ -134,6 +134,28 @@ def test_an_error_that_has_been_told_is_not_told_again(path: bytes, split: Split
     assert client.eof
 
 
+@pytest.mark.parametrize("end", [b"\r\n\r\n", b"\r\r"])
+def test_an_error_that_has_been_told_in_a_stream_of_other_line_ends_is_not_told_again(
+    end: bytes,
+) -> None:
+    """Ours ends with line feeds, wherever it stands; the upstream's own as its events do."""
+    core = World()
+    client, upstream = begin(core)
+    upstream.send(SSE_HEAD + chunk(b"data: 1%b" % end))
+    upstream.transport.close()
+    core.run()
+    told = client.take()
+    assert told.count(b'"error"') == 1
+    for sent in (told, SSE_HEAD + chunk(b'data: 1%bdata: {"error":{}}%b' % (end, end))):
+        edge = World()
+        client, upstream = begin(edge)
+        upstream.send(sent)
+        upstream.transport.close()
+        edge.run()
+        assert client.take().count(b'"error"') == 1
+        assert client.eof
+
+
 @pytest.mark.parametrize(
     "events",
     [

@@ -68,8 +68,9 @@ def model_in(target: bytes) -> str:
 # A part of a form, and its field in that: `name` alone, beside other parameters.
 _boundary = re.compile(rb'(?i);[ \t]*boundary="?([^"; ]{1,70})').search
 _named = re.compile(rb'(?i)\r\ncontent-disposition:[^\r]*;[ \t]*+name="?model"?(?=[;\r])').search
-# Parts of a form that are looked at, and bytes of the head of each.
-_MOST_PARTS, _MOST_HEAD = 64, 1024
+# Parts of a form that are looked at, bytes of the head of each, and of a name: 200
+# characters.
+_MOST_PARTS, _MOST_HEAD, _MOST_NAME = 64, 1024, 800
 
 
 def model_of(body: bytes, content_type: bytes = b"") -> str | None:
@@ -95,7 +96,9 @@ def _model_of_form(body: bytes, content_type: bytes) -> str | None:
             return None
         end = body.find(b"\r\n" + mark, head + 2)
         if _named(body, at, head + 2):
-            name = body[head + 4 : max(end, 0)].decode("utf-8", "replace")
+            if not 0 < end - head - 4 <= _MOST_NAME:
+                return None  # no end, or nothing to decode, or too much: it could be a file
+            name = body[head + 4 : end].decode("utf-8", "replace")
             return name if _is_name(name) else None
         at = end + 2 if end >= 0 else -1
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import orjson
 import pytest
 from world import World
@@ -76,6 +78,22 @@ def test_the_model_of_a_form(body: bytes) -> None:
 )
 def test_a_form_that_names_no_model(body: bytes) -> None:
     assert model_of(body, FORM) is None
+
+
+def test_the_longest_name_of_a_form_in_the_longest_characters() -> None:
+    name = "\U0001f600" * 200
+    assert model_of(FIELD.replace(b"whisper-1", name.encode()) + END, FORM) == name
+
+
+def test_a_name_of_a_form_that_is_too_long_is_not_decoded() -> None:
+    """With 60 MB of what is no UTF-8 that took two seconds, in which nothing else went on."""
+    body = FIELD.replace(b"whisper-1", b"\xff" * 1_000_000) + END
+    tracemalloc.start()
+    try:
+        assert model_of(body, FORM) is None
+        assert tracemalloc.get_traced_memory()[1] < 10_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("kind", [b"multipart/form-data", b"multipart/form-data; boundary="])

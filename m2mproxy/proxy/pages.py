@@ -46,10 +46,14 @@ _REMEMBER = b"7200"
 is_own_name = re.compile(
     rb"(?:\[[^]]*\]|[0-9.]+|[^.:]*|(?:[^:]*\.)?localhost)(?::[0-9]*)?", re.IGNORECASE
 ).fullmatch
-# The origins of pages that this machine serves: what serves them can ask without a browser.
+# The origins of pages that this machine serves: what serves them can ask without a browser. Not
+# those of a gateway of IPFS, which serves anybody's pages under such names.
 _is_local = re.compile(
-    rb"https?://(?:\[::1\]|127\.[0-9.]+|(?:[^/:]+\.)?localhost)(?::[0-9]+)?", re.IGNORECASE
+    rb"https?://(?:\[::1\]|127\.[0-9.]+|(?:[^/:]+(?<!\.ip[fn]s)\.)?localhost)(?::[0-9]+)?",
+    re.IGNORECASE,
 ).fullmatch
+# Schemes of programs that have others' pages: extensions of browsers, and IPFS in one.
+_is_of_others = re.compile(rb".*-extension|ip[fn]s", re.DOTALL).fullmatch
 
 
 class Pages:
@@ -111,9 +115,9 @@ class Pages:
         scheme, found, host = origin.lower().partition(b"://")
         if scheme in (b"http", b"https"):
             return host == authority and is_own_name(host) is not None
-        # A program's own pages, such as tauri://localhost. Extensions come from anywhere, as do
-        # pages without an origin (null).
-        return bool(found) and not scheme.endswith(b"-extension")
+        # A program's own pages, such as tauri://localhost. Pages without an origin (null) come from
+        # anywhere.
+        return bool(found) and _is_of_others(scheme) is None
 
     def _may_be_rebound(self, request: Request, client: str) -> bool:
         """Whether it is as the one sort of requests that pages make without a word: GETs of what

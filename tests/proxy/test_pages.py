@@ -62,7 +62,8 @@ def origin(value: bytes, site: bytes = b"") -> tuple[tuple[bytes, bytes], ...]:
     [b"https://evil.example", b"http://evil.example:8080", b"null", b"", b"http://10.0.0.1",
      b"http://127.0.0.1.evil.example", b"https://localhost.evil.example", b"http://a/.localhost",
      b"chrome-extension://abcdef", b"moz-extension://1-2", b"http://localhost evil",
-     b"https://chat.example.evil", b"https://CHAT.example:444", b"evil.example"],
+     b"https://chat.example.evil", b"https://CHAT.example:444", b"evil.example",
+     b"http://bafy.ipfs.localhost:8080", b"http://k51.IPNS.localhost", b"ipfs://bafy"],
 )  # fmt: skip
 @pytest.mark.parametrize("method", [b"POST", b"GET", b"DELETE", b"OPTIONS"])
 def test_a_page_of_another_site_may_not(value: bytes, method: bytes) -> None:

@@ -6,8 +6,8 @@ costs, though the page may not read the answer (Fetch 3.2). A page whose name co
 machine once it has been loaded may read it, too (DNS rebinding). Programs say nothing of pages, and
 are not concerned.
 
-The one rule: what the operator lends goes with no request of a page, unless that is one of this
-machine's own or proxy.web_origins lists it.
+The one rule: what the operator lends goes with no request of which a browser says that a page made
+it, unless that page is one of this machine's own or proxy.web_origins lists it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from m2mproxy.proxy.providers import Profile, has_credential
 from m2mproxy.proxy.response_coding import is_near
 
 ALL = b"*"
-# What browsers say of the page that asks, and no page can change (Fetch 2.2.2, "forbidden"). They
-# leave out the one in a GET of a page's own site, the other where the site is not to be trusted.
+# What browsers say of the page that asks, and no page can change (Fetch 2.2.2, "forbidden"). Of a
+# GET they say nothing in Origin where it is to the page's own site or asks for no answer that can
+# be read, and nothing in Sec-Fetch-Site where it is in cleartext and to no loopback address.
 MARKS = frozenset((b"origin", b"sec-fetch-site"))
 _ASKED_METHOD = b"access-control-request-method"
 _ASKED_FIELDS = b"access-control-request-headers"
@@ -30,12 +31,12 @@ _ASKED_NETWORK = b"access-control-request-private-network"
 _ALLOW = b"access-control-allow-origin"
 _EXPOSE = b"access-control-expose-headers"
 _CROSS_ORIGIN = (
-    "a page of another site asks for what a key of the operator's opens; proxy.web_origins has to "
-    "list its origin"
+    "a page of another site may not use what opens the upstream for the operator, unless "
+    "proxy.web_origins lists its origin"
 )
 _FOREIGN_HOST = (
-    "an address for this machine only is asked by a name that any page could have; use localhost, "
-    "or list http:// and the name in proxy.web_origins"
+    "this address is for this machine only, and was asked by a name that any page could have; use "
+    "localhost, or list http://NAME:PORT in proxy.web_origins"
 )
 # Seconds that a browser may remember what it was told: Chrome's limit.
 _REMEMBER = b"7200"
@@ -120,11 +121,11 @@ class Pages:
         return bool(found) and _is_of_others(scheme) is None
 
     def _may_be_rebound(self, request: Request, client: str) -> bool:
-        """Whether it is as the one sort of requests that pages make without a word: GETs of what
-        the browser takes for their own site. TLS would have shown that it is not.
+        """Whether it looks like the one sort of request of which browsers say nothing: a GET of
+        what they take for the page's own site. TLS would have shown that it is not.
 
         Nobody behind us could see that, since Host is the upstream's from here on; so it is asked
-        also where we lend nothing.
+        also where nothing is lent.
         """
         if not (self._is_loopback and request.method in (b"GET", b"HEAD")):
             return False

@@ -63,7 +63,7 @@ class Body:
 
     @classmethod
     def complete(cls, chunks: list[Chunk], trailers: Headers | None = None) -> Body:
-        """One that is all there, of these chunks, whose sender has had its credit."""
+        """One that is all there, whose sender has had its credit. It takes `chunks` for its own."""
         body = cls(_nothing)
         body._chunks, body.held = chunks, sum(map(len, chunks))
         body.ended, body.trailers = True, trailers

@@ -60,7 +60,7 @@ class Forwarding:
 
 
 def _refuse(special: list[Field], headers: Headers) -> None:
-    """Refuse what is not done, by the `special` ones of these fields."""
+    """Refuse what is not done, and take out what is ignored, by the `special` ones of `headers`."""
     passes = 0
     for name, value in special:
         if name == b"via":

@@ -198,7 +198,8 @@ class Turn:
         return True
 
     def settle(self) -> bool:
-        """See `Upload`. What is left is for the reply."""
+        """See `Upload`. What is left is for the reply. While the stream's gate is shut the body is
+        still held there."""
         stream, self._stream = self._stream, None
         self._headers = Headers()
         self._sender = self._crossing = self._look = None

@@ -31,7 +31,6 @@ class Coder:
         "_held_size",
         "_into",
         "_out_of",
-        "carries_events",
         "filler",
         "tap",
     )
@@ -51,8 +50,6 @@ class Coder:
         self._held: list[bytes] = []  # coded, and not yet handed on
         self._held_size = 0
         self._fed = False  # anything since the last flush, which costs bytes
-        self.carries_events = False
-        """Whether the plain bytes are events."""
         self.filler = b""
         """See `Stream`."""
         self.tap: Tap | None = None

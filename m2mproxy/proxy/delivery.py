@@ -45,7 +45,8 @@ def adapt(
     if record.linked is not None:
         record.linked.acknowledge(response)
     injector = None
-    if coder.carries_events if coder is not None else is_event_stream(response):
+    has_events = kind is Kind.EVENTS if coder is not None else is_event_stream(response)
+    if has_events:
         injector = Injector(download, record.downstream, context.config.sse_keepalive)
     boundary = injector.boundary.feed if injector is not None else None
     (coder or download).tap = tap_of(boundary, taps, context.later)

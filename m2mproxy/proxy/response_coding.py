@@ -128,11 +128,13 @@ class ResponseCoding:
             ):
                 ledger.client_out.coding = self.forms.label(names)
                 return None
-        kind = codings.Kind.of(media)
-        into = self._codings(accepted, near, response, media, bool(names))
+        size = None if names else response.length  # of what is decoded it is not known
+        coding = self._coding(accepted, near, headers, media, size)
+        into = [coding] if coding else []
+        into += filter(accepted.takes, self.forms.sealed)  # at last
         if not (names or into):
             return None
-        size = None if names else response.length  # of what is decoded it is not known
+        kind = codings.Kind.of(media)
         if shared.goes is not None:
             into = codings.after_request(into, kind, size)
         decoder = self.forms.decoder(names, kind, before=shared.came) if names else None
@@ -144,7 +146,6 @@ class ResponseCoding:
         if into:
             ledger.client_out.coding = self.forms.label(into)
         coder = Coder(decoder, encoder, ledger.upstream_in, ledger.client_out)
-        coder.carries_events = kind is codings.Kind.EVENTS
         coder.filler = codings.filler(into, kind)
         return coder
 
@@ -165,31 +166,20 @@ class ResponseCoding:
             raise UpstreamFault("protocol", "the upstream's reply has codings that are not known")
         return False
 
-    def _codings(
-        self, accepted: Accepted, near: bool, response: Response, media: bytes, was_coded: bool
-    ) -> list[bytes]:
-        """What the response is coded in for the client, in that order, and at last sealed."""
-        coding = self._coding(accepted, near, response, media, was_coded)
-        names = [coding] if coding else []
-        names += filter(accepted.takes, self.forms.sealed)
-        return names
-
     def _coding(
-        self, accepted: Accepted, near: bool, response: Response, media: bytes, was_coded: bool
+        self, accepted: Accepted, near: bool, headers: Headers, media: bytes, size: int | None
     ) -> bytes:
+        """What a plain response of that `size`, if it is known, is coded in for the client; b"" for
+        nothing."""
         peer = is_peer(accepted, self.forms.peers)
         if self._responses == "off" or (self._responses == "auto" and near and not peer):
             return b""
-        size = response.length
-        if not _transforms(response.headers):
-            return b""
         least = min(_LEAST_FOR_PEERS, self._min_size) if peer else self._min_size
-        if size is not None and size < least and not was_coded:
+        if size is not None and size < least:
             return b""
-        if not codings.compresses(media):
+        if not (_transforms(headers) and codings.compresses(media)):
             return b""
-        kind = codings.Kind.of(media)
-        return accepted.best(codings.responses(kind, None if was_coded else size))
+        return accepted.best(codings.responses(codings.Kind.of(media), size))
 
 
 def _transforms(headers: Headers) -> bool:

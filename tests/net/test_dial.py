@@ -262,7 +262,7 @@ def test_a_bug_in_a_dial_is_reported_to_whoever_waits_for_it() -> None:
         fault = runner.run(run(Origin("http", "a..b", 80)))  # no name, which the codec says
     gc.collect()
     assert (fault.status, fault.code) == (500, "internal_error")
-    assert [type(each["exception"]) for each in bugs] == [UnicodeError]
+    assert [isinstance(each["exception"], UnicodeError) for each in bugs] == [True]
 
 
 def test_a_descriptor_has_one_owner_once_it_is_a_connection(

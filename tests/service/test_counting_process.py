@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from program import NOWHERE, Program
 
 from upstream import Upstream, ask, read_all, read_head  # isort: skip (program finds it)
 
@@ -113,3 +115,33 @@ def test_off_is_no_process(start: Any) -> None:
         program = start(upstream.url)
         assert children(program.process.pid) == []
         assert "counted" not in program.get("/stats")[1]["tokens"]
+
+
+FORKS = """
+import os, sys
+from m2mproxy.cli.daemon import main
+
+fork = os.fork
+
+def told():
+    print("threads:", len(os.listdir("/proc/self/task")), file=sys.stderr, flush=True)
+    return fork()
+
+os.fork = told
+sys.exit(main())
+"""
+
+
+def test_whatever_forks_does_so_before_there_are_threads(
+    config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock that a thread held would be held for ever in the child; Python 3.12 warns of it."""
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    Path(config).write_text(CONFIG + "[proxy.security]\nenabled = true\n")
+    flags = ("--config", config, "--listen", "127.0.0.1:0", "--upstream", NOWHERE)
+    program = Program([sys.executable, "-c", FORKS, *flags])
+    try:
+        # The rules, the engine's patterns, and what counts.
+        assert program.before == ["threads: 1\n"] * 3
+    finally:
+        program.kill()

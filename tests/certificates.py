@@ -39,9 +39,13 @@ class Issued:
 
 
 class Authority:
-    """Signs certificates; its own is signed by `above`, or else by itself."""
+    """Signs certificates; its own is signed by `above`, or else by itself. They identify keys, as
+    Python wants it from 3.13 on (VERIFY_X509_STRICT, RFC 5280), unless `identifies` is False."""
 
-    def __init__(self, name: str, folder: Path, above: Authority | None = None) -> None:
+    def __init__(
+        self, name: str, folder: Path, above: Authority | None = None, identifies: bool = True
+    ) -> None:
+        self._identifies = identifies
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._key = new_key()
         signer = above or self
@@ -81,16 +85,18 @@ def key_text(key: Key, password: bytes = b"") -> bytes:
 def _builder(
     subject: x509.Name, issuer: Authority, key: Key, valid: timedelta
 ) -> x509.CertificateBuilder:
-    """With all that Python wants from 3.13 on (VERIFY_X509_STRICT, RFC 5280)."""
     now = datetime.now(UTC)
     public, above = key.public_key(), issuer._key.public_key()
-    return (
+    builder = (
         x509.CertificateBuilder(issuer._name, subject, public, x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1000))
         .not_valid_after(now + valid)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(above), False)
     )
+    if not issuer._identifies:
+        return builder
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), False)
+    above_it = x509.AuthorityKeyIdentifier.from_issuer_public_key(above)
+    return builder.add_extension(above_it, False)
 
 
 def _signs() -> x509.KeyUsage:

@@ -588,6 +588,18 @@ def test_an_upstream_is_verified_unless_that_is_switched_off(
         Talk(ClientTls(authority.path, insecure=True).context, upstream)
 
 
+def test_certificates_without_key_identifiers_are_taken_on_both_legs(
+    saved: tuple[str, str], tmp_path: Path
+) -> None:
+    """Many a private authority makes such, which Python's default context refuses from 3.13 on."""
+    old = Authority("old", tmp_path, identifies=False)
+    upstream = plain_server(old.issue("a.test").save(tmp_path, "old"))
+    assert Talk(ClientTls(old.path).context, upstream).shown == "a.test"
+    ours = ClientTls(insecure=True, pair=Pair(*old.issue("edge").save(tmp_path, "edge")))
+    asking = ServerTls([Pair(*saved)], old.path)
+    assert subject(Talk(ours.context, asking.context).server) == "edge"
+
+
 # -- handshakes that come to nothing ------------------------------------------------------------
 
 

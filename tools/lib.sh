@@ -2,21 +2,26 @@
 #
 # It gives a fresh clone what the tools need: a virtual environment in .venv, real clients and a real
 # model in it, and the few Debian packages that are missing. Everything is made once and again only
-# when what it was made from has changed. TOOLS_VENV names an environment to use as it is instead;
-# PYTHON the interpreter to make one with.
+# when what it was made from has changed. PYTHON names the interpreter to use, which then has an
+# environment of its own (.venv-3.13); TOOLS_VENV an environment to use as it is.
 # shellcheck shell=bash
 
 set -euo pipefail
 
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+say() { printf '%s\n' "$*" >&2; }
+die() { say "$(basename -- "$0"): $*"; exit 1; }
+
 VENV=${TOOLS_VENV:-$ROOT/.venv}
+if [ -z "${TOOLS_VENV:-}" ] && [ -n "${PYTHON:-}" ]; then
+    version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])') ||
+        die "PYTHON=$PYTHON is no Python"
+    VENV+=-$version
+fi
 PATH=$VENV/bin:$PATH:/usr/sbin:/sbin
 export PATH PIP_DISABLE_PIP_VERSION_CHECK=1
 # Hundreds of programs are started, each of which would compile all of it again.
 unset PYTHONDONTWRITEBYTECODE
-
-say() { printf '%s\n' "$*" >&2; }
-die() { say "$(basename -- "$0"): $*"; exit 1; }
 
 # ---- Debian packages ----
 
@@ -52,11 +57,11 @@ need() {
 
 # ---- The virtual environment ----
 
-# The first Python of 3.11 or later that can make an environment.
+# The first Python of 3.11 or later that can make an environment; PYTHON alone, if it is set.
 find_python() {
     local candidate
     # Debian's own first: it is built with profile-guided optimisation and 10 to 20 % faster.
-    for candidate in ${PYTHON:-} /usr/bin/python3 python3 python3.11 python3.12 python3.13 python3.14; do
+    for candidate in ${PYTHON:-/usr/bin/python3 python3 python3.11 python3.12 python3.13 python3.14}; do
         if "$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
         then echo "$candidate"; return; fi
     done
@@ -111,8 +116,9 @@ make_venv() {
     [ -z "${TOOLS_VENV:-}" ] || return 0
     if [ ! -x "$VENV/bin/python" ]; then
         local python
-        python=$(find_python) || { apt_install python3 python3-venv; python=$(find_python); } ||
-            die "need Python 3.11 or later with venv"
+        python=$(find_python) ||
+            { [ -n "${PYTHON:-}" ] || apt_install python3 python3-venv; python=$(find_python); } ||
+            die "need Python 3.11 or later with venv${PYTHON:+, which $PYTHON is not}"
         say "making $VENV ..."
         "$python" -m venv "$VENV"
         hash -r

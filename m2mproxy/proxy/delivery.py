@@ -19,6 +19,8 @@ from m2mproxy.proxy.sending import Sending
 from m2mproxy.proxy.sse import is_event_stream
 from m2mproxy.proxy.tap import tap_of
 
+_BODILESS = (204, 205, 304)
+
 
 def adapt(
     context: Context, record: Record, sending: Sending, response: Response, download: Pump
@@ -27,13 +29,15 @@ def adapt(
     can speak in it for us, where it is a stream of events.
 
     Raises:
-        UpstreamFault: it is not coded as it should be.
+        UpstreamFault: it is not coded as it should be, or has lost its body.
     """
     marks = response.headers.named(MARKS)
     is_coded = marks.get(b"content-encoding") is not None
     if marks:
         sending.route.requests.readable.learn(marks)
         sending.route.links.take_field(response, marks)
+    if is_coded and response.length == 0 and not _is_head(record, response):
+        sending.route.responses.check_empty(sending.accepted, response.headers)
     media = media_type(response.headers)
     coder = download.coder = _coder(record, sending, response, marks, media)
     is_plain = coder is not None or not is_coded
@@ -51,6 +55,11 @@ def adapt(
     boundary = injector.boundary.feed if injector is not None else None
     (coder or download).tap = tap_of(boundary, taps, context.later)
     return injector
+
+
+def _is_head(record: Record, response: Response) -> bool:
+    """Whether there is no body to a response, whatever its head says (RFC 9110 6.4.1)."""
+    return record.method == b"HEAD" or response.status in _BODILESS
 
 
 def _coder(

@@ -59,6 +59,19 @@ class ResponseCoding:
         headers.drop((b"accept-encoding",))
         headers.append(field)
 
+    def check_empty(self, accepted: Accepted, headers: Headers) -> None:
+        """A response came that could have a body, and has none.
+
+        Raises:
+            UpstreamFault: it is in a coding that only we asked for. None of them makes nothing of a
+                body, so it was lost on the way, and the client could not tell.
+        """
+        is_off = self._responses == "off"
+        peers = self.forms.sealed if is_off else self.forms.peers
+        ours = _asked(accepted, is_off or self._upstream_is_near, peers)
+        if any(name in ours or name == codings.LINK for name in codings.applied(headers)):
+            raise UpstreamFault("protocol", "the upstream's reply cannot be decoded: it is empty")
+
     def may_change(
         self, accepted: Accepted, near: bool, response: Response, marks: Headers, offers: bool
     ) -> bool:
@@ -189,12 +202,17 @@ def _transforms(headers: Headers) -> bool:
 
 @lru_cache(256)
 def _accept_encoding(accepted: Accepted, near: bool, peers: tuple[bytes, ...]) -> bytes:
-    """Accept-Encoding for the upstream. What the client takes stays as it is; where it takes
-    nothing we decode, if the upstream is elsewhere."""
-    ours = [form for form in peers if not accepted.takes(form)]
-    if accepted.names_any:
-        return b", ".join([*ours, *accepted.values])
-    return b", ".join([*ours, *(() if near else codings.STANDARD)])
+    """Accept-Encoding for the upstream. What the client takes stays as it is."""
+    theirs = accepted.values if accepted.names_any else ()
+    return b", ".join([*_asked(accepted, near, peers), *theirs])
+
+
+@lru_cache(256)
+def _asked(accepted: Accepted, near: bool, peers: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """What only we ask for: where the client takes nothing we decode, if the upstream is
+    elsewhere."""
+    ours = tuple(form for form in peers if not accepted.takes(form))
+    return ours if near or accepted.names_any else (*ours, *codings.STANDARD)
 
 
 @lru_cache(256)

@@ -1,0 +1,187 @@
+"""Coded replies that have lost their body, or all but its first bytes: an error, or seen to be cut.
+
+An intermediary can end a response with its head, as HAProxy 2.6 does after a 1xx over HTTP/2.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from edge import JSON, ON, Edge
+from ends import Ask, Call, Fields, H2Call
+from world import Pair, World
+
+from m2mproxy.codec import coding, frame, static
+from m2mproxy.codec.events import EventsEncoder
+from m2mproxy.proxy import codings
+
+BODY = b'{"model":"m","messages":[{"role":"user","content":"hello"}]}'
+REPLY = json.dumps({"choices": [{"message": {"content": "a reply " * 400}}]}).encode()
+PATH = b"/v1/chat/completions"
+STANDARD = [b"zstd", b"br", b"gzip"]
+# By what they are, since some of their names change with the dictionaries.
+OURS = {
+    "events": codings.events_form(),
+    "static": codings.static_form(),
+    "m2m": b"m2m",
+    "link": b"m2m-link",
+    **{name.decode(): name for name in STANDARD},
+    "both": b"gzip, " + codings.static_form(),
+}
+coded = pytest.mark.parametrize("name", list(OURS.values()), ids=list(OURS))
+
+
+def asked(pair: Pair, *fields: tuple[bytes, bytes], **settings: Any) -> tuple[Ask, Call, World]:
+    world = World(pair=pair, **{**ON, **settings})
+    ask = world.ask(BODY, PATH, JSON, *fields)
+    return ask, world.call(), world
+
+
+def only_head(call: Call, *fields: tuple[bytes, bytes], status: int = 200) -> None:
+    """The response is its head, and says so in the version's own way."""
+    if isinstance(call, H2Call):
+        head: Fields = [(b":status", b"%d" % status), *fields]
+        call.connection.h2.send_headers(call.id, head, end_stream=True)
+        call.connection.flush()
+        return
+    call.respond(status, *fields, *([] if status == 204 else [(b"content-length", b"0")]))
+    call.end()
+
+
+def is_lost(ask: Ask, world: World) -> None:
+    """The client was told so."""
+    world.run()
+    assert (ask.status, ask.complete, ask.get(b"content-encoding")) == (502, True, None)
+    assert json.loads(ask.body)["error"]["code"] == "upstream_protocol_error"
+    assert world.at_rest
+
+
+@coded
+@pytest.mark.parametrize("status", [200, 429])
+def test_a_coded_reply_that_is_its_head_is_an_error(name: bytes, status: int, pair: Pair) -> None:
+    ask, call, world = asked(pair)
+    only_head(call, JSON, (b"content-encoding", name), status=status)
+    is_lost(ask, world)
+
+
+@coded
+def test_a_coded_reply_of_no_bytes_is_an_error(name: bytes, pair: Pair) -> None:
+    ask, call, world = asked(pair)
+    call.reply(b"", JSON, (b"content-encoding", name))
+    is_lost(ask, world)
+
+
+def test_a_sealed_reply_that_is_its_head_is_an_error(tmp_path: Path, pair: Pair) -> None:
+    key = tmp_path / "key"
+    key.write_text("01" * 32)
+    key.chmod(0o600)
+    ask, call, world = asked(pair, peer_psk_file=str(key), compression_responses="off")
+    named = call.get(b"accept-encoding")
+    assert named is not None and named.startswith(b"m2m-aead-")
+    only_head(call, JSON, (b"content-encoding", named))
+    is_lost(ask, world)
+
+
+@coded
+@pytest.mark.parametrize(
+    "method,status", [(b"HEAD", 200), (b"GET", 204), (b"GET", 205), (b"GET", 304)]
+)
+def test_what_has_no_body_may_say_how_it_would_be_coded(
+    name: bytes, method: bytes, status: int, pair: Pair
+) -> None:
+    world = World(pair=pair, **ON)
+    ask = world.ask(b"", b"/v1/x", method=method)
+    only_head(world.call(), JSON, (b"content-encoding", name), status=status)
+    world.run()
+    assert (ask.status, ask.complete, ask.get(b"content-encoding")) == (status, True, name)
+
+
+@pytest.mark.parametrize("name", STANDARD)
+def test_an_empty_reply_in_what_the_client_asked_for_is_the_clients(
+    name: bytes, pair: Pair
+) -> None:
+    ask, call, world = asked(pair, (b"accept-encoding", name))
+    call.reply(b"", JSON, (b"content-encoding", name))
+    world.run()
+    assert (ask.status, ask.complete, ask.body) == (200, True, b"")
+    assert ask.get(b"content-encoding") == name
+
+
+@pytest.mark.parametrize("fields", [(), ((b"accept-encoding", b"br"),)], ids=["no", "another"])
+def test_an_empty_reply_in_what_nobody_asked_for_passes_as_it_would_without_us(
+    fields: Any, pair: Pair
+) -> None:
+    ask, call, world = asked(pair, *fields, upstream="http://127.0.0.1:9/v1")
+    assert b"gzip" not in (call.get(b"accept-encoding") or b"")
+    call.reply(b"", JSON, (b"content-encoding", b"gzip"))
+    world.run()
+    assert (ask.status, ask.complete, ask.get(b"content-encoding")) == (200, True, b"gzip")
+
+
+@pytest.mark.parametrize("http", ["1.1", "2"])
+def test_an_empty_reply_of_a_model_is_one_behind_two(http: str) -> None:
+    edge = Edge(World(**ON), http)
+    for _ in range(3):
+        ask, call = edge.exchange(BODY, b"")
+        assert (ask.status, ask.complete, ask.body) == (200, True, b"")
+        ask = edge.ask(BODY, PATH, JSON)
+        call = edge.core.call()
+        call.respond(200, JSON)  # nobody knows yet that nothing comes
+        call.end()
+        edge.run()
+        assert (ask.status, ask.complete, ask.body) == (200, True, b"")
+    assert edge.at_rest and edge.core.at_rest
+
+
+# -- its end only shows that there was none ------------------------------------------------------
+
+
+def made(name: bytes) -> bytes:
+    """REPLY in that coding."""
+    if name == codings.events_form():
+        encoder = EventsEncoder()
+        return b"".join([*encoder.feed(b"data: %b\n\n" % REPLY), *encoder.finish()])
+    if name == codings.static_form():
+        return static.encode(REPLY, static.Way.RESPONSE)
+    return frame.encode(REPLY) if name == b"m2m" else coding.encode(name, REPLY)
+
+
+FORMS = [(key, name) for key, name in OURS.items() if key not in ("link", "both")]
+
+
+@pytest.mark.parametrize("name", [name for _, name in FORMS], ids=[key for key, _ in FORMS])
+@pytest.mark.parametrize("size", [0, 1, 5])
+@pytest.mark.parametrize("trailers", [(), ((b"x-sum", b"1"),)], ids=["ended", "trailers"])
+def test_a_coded_reply_cut_in_its_first_bytes_never_looks_whole(
+    name: bytes, size: int, trailers: Any, pair: Pair
+) -> None:
+    ask, call, world = asked(pair)
+    is_stream = name == codings.events_form()
+    media = (b"content-type", b"text/event-stream") if is_stream else JSON
+    call.respond(200, media, (b"content-encoding", name))
+    if size:
+        call.send(made(name)[:size])
+    call.end(*trailers)
+    world.run()
+    assert ask.broken and not ask.complete
+    fault = world.ended[-1].fault
+    assert fault is not None and fault.code == "upstream_protocol_error"
+    assert world.at_rest
+
+
+def test_what_informs_after_the_head_is_no_part_of_the_reply() -> None:
+    """A 1xx there is trailers that do not end the stream, so it is malformed (RFC 9113 8.1)."""
+    ask, call, world = asked(("2", "2"))
+    assert isinstance(call, H2Call)
+    call.respond(200, JSON)
+    call.send(b"{")
+    world.run()
+    headers = call.connection.h2.encoder.encode([(b":status", b"103")])
+    call.connection.send(len(headers).to_bytes(3, "big") + b"\1\4" + call.id.to_bytes(4, "big"))
+    call.connection.send(headers)
+    world.run()
+    assert (ask.informational, ask.body) == ([], b"{")
+    assert ask.broken and not ask.complete

@@ -118,7 +118,8 @@ class Record:
     @property
     def added(self) -> float:
         """Seconds that the proxy kept the head of the request and that of the response."""
-        return (self.sent - self.started if self.sent else 0.0) + (self.relayed - self.answered)
+        up = self.sent - self.started if self.sent else 0.0
+        return up + (self.relayed - self.answered if self.relayed else 0.0)
 
     def close_books(self) -> None:
         """Nothing crosses any more."""

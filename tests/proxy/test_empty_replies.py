@@ -185,3 +185,11 @@ def test_what_informs_after_the_head_is_no_part_of_the_reply() -> None:
     world.run()
     assert (ask.informational, ask.body) == ([], b"{")
     assert ask.broken and not ask.complete
+
+
+def test_a_reply_that_is_refused_was_kept_for_no_time() -> None:
+    """Its head never went on: the log had the clock's own time there, below zero."""
+    ask, call, world = asked(("1.1", "1.1"))
+    call.reply(b"", JSON, (b"content-encoding", b"gzip"))
+    is_lost(ask, world)
+    assert 0 <= world.ended[-1].added < 1

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edge import JSON, ON, Edge
+from edge import JSON, ON, SSE, Edge
 from ends import Ask, Call, Fields, H2Call
 from world import Pair, World
 
-from m2mproxy.codec import coding, frame, static
+from m2mproxy.codec import after, coding, frame, static
+from m2mproxy.codec.after import Before
 from m2mproxy.codec.events import EventsEncoder
 from m2mproxy.proxy import codings
 
-BODY = b'{"model":"m","messages":[{"role":"user","content":"hello"}]}'
+SAID = " ".join(map(str, range(200)))
+BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": SAID}]}).encode()
 REPLY = json.dumps({"choices": [{"message": {"content": "a reply " * 400}}]}).encode()
 PATH = b"/v1/chat/completions"
 STANDARD = [b"zstd", b"br", b"gzip"]
@@ -159,8 +161,7 @@ def test_a_coded_reply_cut_in_its_first_bytes_never_looks_whole(
     name: bytes, size: int, trailers: Any, pair: Pair
 ) -> None:
     ask, call, world = asked(pair)
-    is_stream = name == codings.events_form()
-    media = (b"content-type", b"text/event-stream") if is_stream else JSON
+    media = SSE if name == codings.events_form() else JSON
     call.respond(200, media, (b"content-encoding", name))
     if size:
         call.send(made(name)[:size])
@@ -193,3 +194,59 @@ def test_a_reply_that_is_refused_was_kept_for_no_time() -> None:
     call.reply(b"", JSON, (b"content-encoding", b"gzip"))
     is_lost(ask, world)
     assert 0 <= world.ended[-1].added < 1
+
+
+# -- on a link -----------------------------------------------------------------------------------
+
+HAVE = (b"m2m-link", b"have, reply")
+AFTER = (b"content-encoding", b"m2m-link")
+
+
+def linked() -> tuple[Ask, H2Call, World]:
+    """A request on a link, whose core is the test's."""
+    world = World(pair=("1.1", "2"), **ON)
+    world.upstream_settings = dict(world.links.announce)
+    world.ask(BODY, PATH, JSON)  # which goes before it is known to be a link
+    world.call().reply(b"{}", JSON)
+    world.run()
+    ask = world.ask(BODY, PATH, JSON)
+    call = world.call()
+    assert call.get(b"content-encoding") == b"m2m-link" and isinstance(call, H2Call)
+    return ask, call, world
+
+
+@pytest.mark.parametrize("fields", [(HAVE,), ()], ids=["read", "unsaid"])
+def test_a_reply_on_a_link_that_is_its_head_is_an_error(fields: Any) -> None:
+    ask, call, world = linked()
+    only_head(call, JSON, AFTER, *fields)
+    is_lost(ask, world)
+
+
+def test_a_reply_after_a_request_that_nobody_says_to_have_read_is_an_error() -> None:
+    ask, call, world = linked()
+    before = Before.of(BODY, b"")
+    call.reply(after.encode(REPLY, before=before), JSON, AFTER)
+    is_lost(ask, world)
+
+
+@pytest.mark.parametrize("media", [JSON, SSE], ids=["body", "events"])
+@pytest.mark.parametrize("size", [0, 1, 5, -1, None])
+@pytest.mark.parametrize("trailers", [(), ((b"x-sum", b"1"),)], ids=["ended", "trailers"])
+def test_a_reply_on_a_link_that_is_cut_never_looks_whole(
+    media: tuple[bytes, bytes], size: int | None, trailers: Any
+) -> None:
+    ask, call, world = linked()
+    plain = b"data: %b\n\n" % REPLY if media == SSE else REPLY
+    encoder = EventsEncoder(before=Before.of(BODY, b""))
+    events = b"".join([*encoder.feed(plain), *encoder.finish()])
+    whole = events if media == SSE else after.encode(plain, before=Before.of(BODY, b""))
+    call.respond(200, media, AFTER, HAVE)
+    call.send(whole[:size])
+    call.end(*trailers)
+    world.run()
+    if size is None:
+        assert (ask.complete, ask.body) == (True, plain)
+    else:
+        assert ask.broken and not ask.complete
+        assert world.ended[-1].error == "upstream_protocol_error"
+    assert world.at_rest

@@ -66,7 +66,7 @@ class Sender(Protocol):
         """What moves `body` from now on, and nothing that was moved before."""
 
     def put(self, body: bytes, stream: Stream) -> None:
-        """Write all of a body that is held, and was not moved before."""
+        """Write a body that is held, all of it."""
 
     def as_it_comes(self, body: Body) -> Upload:
         """The body as it is."""

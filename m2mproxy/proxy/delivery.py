@@ -37,7 +37,7 @@ def adapt(
         sending.route.requests.readable.learn(marks)
         sending.route.links.take_field(response, marks)
     if is_coded and response.length == 0 and not _is_head(record, response):
-        sending.route.responses.check_empty(sending.accepted, response.headers)
+        sending.route.responses.check_empty(sending.accepted, response)
     media = media_type(response.headers)
     coder = download.coder = _coder(record, sending, response, marks, media)
     is_plain = coder is not None or not is_coded

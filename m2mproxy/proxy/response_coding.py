@@ -59,18 +59,23 @@ class ResponseCoding:
         headers.drop((b"accept-encoding",))
         headers.append(field)
 
-    def check_empty(self, accepted: Accepted, headers: Headers) -> None:
-        """A response came that could have a body, and has none.
+    def check_empty(self, accepted: Accepted, response: Response) -> None:
+        """A response came that could have a body, and has none. If it is in a coding that only we
+        asked for, its body was lost on the way, since none of them makes nothing of one. The client
+        could not tell; of an error it has what counts, which is the status.
 
         Raises:
-            UpstreamFault: it is in a coding that only we asked for. None of them makes nothing of a
-                body, so it was lost on the way, and the client could not tell.
+            UpstreamFault: it is none.
         """
         is_off = self._responses == "off"
         peers = self.forms.sealed if is_off else self.forms.peers
         ours = _asked(accepted, is_off or self._upstream_is_near, peers)
-        if any(name in ours or name == codings.LINK for name in codings.applied(headers)):
-            raise UpstreamFault("protocol", "the upstream's reply cannot be decoded: it is empty")
+        named = codings.applied(response.headers)
+        if any(name in ours or name == codings.LINK for name in named):
+            if response.status < 400:
+                what = "the upstream's reply cannot be decoded: it is empty"
+                raise UpstreamFault("protocol", what)
+            response.headers.drop((b"content-encoding",))
 
     def may_change(
         self, accepted: Accepted, near: bool, response: Response, marks: Headers, offers: bool

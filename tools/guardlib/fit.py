@@ -53,13 +53,13 @@ WORDS, LISTS, RULES = 3.0, 1.5, 0.4
 """Scales of the features (the larger, the less they are held back)."""
 PASSING = 9.0
 """The scale of the features of the gate."""
-LOST = 0.005
+LOST = 0.004
 """Share of the attacks that are found which the gate may pass over."""
 MADE_WEIGHT = 0.15
 """What a harmless variant counts: such writing is rare where it means no harm."""
 PRIORS = {
-    **dict.fromkeys(("hidden", "hex", "escapes", "rot13", "reversed"), 1.6),
-    **dict.fromkeys(("unseen", "mixed", "styled"), 1.5),
+    **dict.fromkeys(("hidden", "hex", "escapes", "rot13", "reversed"), 0.8),
+    **dict.fromkeys(("unseen", "mixed", "styled"), 0.8),
     "spelling": 0.75,
     "uneven": 0.5,
     "part": -0.75,

@@ -84,7 +84,10 @@ class Timeouts:
     keepalive: Annotated[float, kinds.duration(0.1, 86400)] = 75.0
     """For the next request on a client connection; default 75."""
     upstream_keepalive: Annotated[float, kinds.duration(0.1, 86400)] = 4.0
-    """That an idle upstream connection is kept; default 4 (llama.cpp and vLLM close at 5)."""
+    """That an idle connection to an http upstream is kept; default 4 (llama.cpp and vLLM close at
+    5)."""
+    upstream_keepalive_https: Annotated[float, kinds.duration(0.1, 86400)] = 55.0
+    """The same to an https one; default 55 (load balancers close at 60 and later)."""
     close: Annotated[float, kinds.duration(0.1, 3600)] = 5.0
     """For a lingering close, and to flush to a client that does not read; default 5."""
 

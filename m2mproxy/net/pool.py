@@ -54,7 +54,12 @@ class Destination:
         self._loop = loop
         self._dialler = dialler
         self._limit = limit
-        self._idle_seconds = timeouts.upstream_keepalive
+        # A new one with TLS takes two or three round trips, often long ones.
+        self._idle_seconds = (
+            timeouts.upstream_keepalive_https
+            if origin.scheme == "https"
+            else timeouts.upstream_keepalive
+        )
         # Those that may have room, newest last, with the time at which they last got some.
         self._open: dict[Reusable, float] = {}
         # Those that come before all others, whether they have room or not, oldest first.

@@ -38,7 +38,8 @@ def test_the_defaults():
     t = c.timeouts
     assert (t.connect, t.first_byte, t.idle, t.total, t.pool) == (10, 600, 300, 3600, 10)
     assert t.handshake == 10
-    assert (t.header, t.body, t.keepalive, t.upstream_keepalive, t.close) == (10, 30, 75, 4, 5)
+    assert (t.header, t.body, t.keepalive, t.close) == (10, 30, 75, 5)
+    assert (t.upstream_keepalive, t.upstream_keepalive_https) == (4, 55)
     n = c.limits
     assert (n.connections, n.requests, n.upstream_connections) == (4096, 2048, 2048)
     assert (n.header_bytes, n.header_count, n.body_rate, n.retry_body) == (65536, 128, 256, 2**20)
@@ -163,6 +164,7 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "proxy.timeouts.body": ("3", "3", 3.0),
     "proxy.timeouts.keepalive": ("4", "4", 4.0),
     "proxy.timeouts.upstream_keepalive": ("5", "5", 5.0),
+    "proxy.timeouts.upstream_keepalive_https": ("60", "60", 60.0),
     "proxy.timeouts.close": ("6", "6", 6.0),
     "proxy.limits.connections": ("7", "7", 7),
     "proxy.limits.requests": ("8", "8", 8),

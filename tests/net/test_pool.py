@@ -447,6 +447,19 @@ def test_an_idle_connection_is_closed_before_the_upstream_would() -> None:
     assert bed.world.loop.timers == 0
 
 
+def test_a_connection_that_took_a_handshake_of_tls_is_kept_for_longer() -> None:
+    bed = Bed()
+    near = bed.idle()
+    bed.pool = bed.world.pool.to(Origin("https", "upstream", 9))
+    far = bed.idle()
+    bed.world.advance(54.9)
+    assert near.is_gone
+    assert not far.is_gone
+    bed.world.advance(0.2)
+    assert far.is_gone
+    assert bed.world.loop.timers == 0
+
+
 def test_only_the_old_ones_are_closed() -> None:
     bed = Bed(idle_seconds=4)
     first = bed.idle()

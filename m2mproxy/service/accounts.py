@@ -107,6 +107,8 @@ class Accounts:
         self._prices = prices
         self._write = write
         self._waiting: dict[Record, asyncio.TimerHandle] = {}
+        self._settled = asyncio.Event()  # no line waits
+        self._settled.set()
         self.reset()
 
     def reset(self) -> None:
@@ -122,6 +124,7 @@ class Accounts:
                 self._book(tally)
             self._write(x)
             return
+        self._settled.clear()
         self._waiting[x] = self._loop.call_later(PATIENCE, self._line, x)
         tally.on_settled = lambda: self._counted(x, tally)
 
@@ -134,6 +137,12 @@ class Accounts:
         if timer is not None:
             timer.cancel()
             self._write(x)
+        if not self._waiting:
+            self._settled.set()
+
+    async def settled(self) -> None:
+        """Return when no line waits any more: PATIENCE after the last exchange, or sooner."""
+        await self._settled.wait()
 
     def close(self) -> None:
         """Wait for nothing more."""

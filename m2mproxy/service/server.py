@@ -374,6 +374,7 @@ class Server:
         self._proxy.stop()
         self._own.stop()
         await self._until_over(_LAST_WORDS)
+        await self._accounts.settled()  # what the last ones took is being counted
 
     async def _until_over(self, seconds: float) -> None:
         if self._proxy.connections:

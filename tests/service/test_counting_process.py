@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from program import NOWHERE, Program
+from program import NOWHERE, SECONDS, Program
 
 from upstream import Upstream, ask, read_all, read_head  # isort: skip (program finds it)
 
@@ -72,6 +72,33 @@ def test_both_end(start: Any, config: str, number: int) -> None:
         code, _ = program.stop(number)
     assert code == 0
     until_gone(child)
+
+
+def test_what_ends_while_the_program_stops_is_counted(start: Any, config: str) -> None:
+    asked, go_on = socket.socketpair()
+
+    def late(connection: socket.socket) -> None:
+        read_head(connection)
+        asked.send(b"x")
+        asked.recv(1)
+        connection.sendall(REPLY)
+
+    with Upstream(late) as upstream:
+        program = start(upstream.url, "--config", config)
+        (child,) = children(program.process.pid)
+        client = ask(program.url, POST)
+        go_on.recv(1)
+        program.say(signal.SIGTERM, "stopping: ")
+        os.kill(child, signal.SIGSTOP)  # so that it has not counted before the client is gone
+        try:
+            go_on.send(b"x")
+            assert read_all(client).endswith(SILENT)
+        finally:
+            os.kill(child, signal.SIGCONT)
+        line = program.until("path=/v1/chat/completions")
+        assert " tokens_in=- " not in line
+        assert " tokens_estimated=in,out " in line
+        assert program.process.wait(SECONDS) == 0
 
 
 def test_without_its_process_the_proxy_goes_on(start: Any, config: str) -> None:

@@ -79,10 +79,8 @@ class Dialler:
             return
         try:
             outcome = await self._connect(origin, owner, http2)
-        except TimeoutError:
-            what = "TLS connection" if origin.scheme == "https" else "connection"
-            late = f"no {what} to {origin} within {self._timeouts.connect:g} s"
-            outcome = TooLate("connect", late)
+        except TooLate as late:
+            outcome = late
         except OSError as error:  # socket.gaierror and ssl.SSLError are, too
             outcome = _refusal(origin, error)
         except Exception:  # a bug, but whoever waits for this dial has no other deadline
@@ -91,24 +89,28 @@ class Dialler:
         report(outcome)
 
     async def _connect(self, origin: Origin, owner: Owner, http2: bool) -> Client:
-        secure = origin.scheme == "https"
-        async with asyncio.timeout(self._timeouts.connect):
-            sock, seconds = await self._reached(origin)
-            try:
-                transport, protocol = await self._loop.create_connection(
-                    lambda: Dialled(
-                        lambda transport: self._client(owner, transport, http2), self._watchdog
-                    ),
-                    sock=sock,
-                    ssl=self._tls if secure else None,
-                    server_hostname=origin.host if secure else None,
-                )
-            finally:
-                # uvloop closes the descriptor, but tells the object so only if the connection lasts
-                # a moment: else what that closes later is the descriptor of another. asyncio's own
-                # loop, which `m2m` has, goes on with the object.
-                if not isinstance(self._loop, asyncio.BaseEventLoop):
-                    sock.detach()
+        secure, late = origin.scheme == "https", f"no connection to {origin}"
+        try:
+            async with asyncio.timeout(self._timeouts.connect):
+                sock, seconds = await self._reached(origin)
+                late = f"{origin} took a connection, but did not answer to TLS (is it http?)"
+                try:
+                    transport, protocol = await self._loop.create_connection(
+                        lambda: Dialled(
+                            lambda transport: self._client(owner, transport, http2), self._watchdog
+                        ),
+                        sock=sock,
+                        ssl=self._tls if secure else None,
+                        server_hostname=origin.host if secure else None,
+                    )
+                finally:
+                    # uvloop closes the descriptor, but tells the object so only if the connection
+                    # lasts a moment: else what that closes later is the descriptor of another.
+                    # asyncio's own loop, which `m2m` has, goes on with the object.
+                    if not isinstance(self._loop, asyncio.BaseEventLoop):
+                        sock.detach()
+        except TimeoutError:
+            raise TooLate("connect", f"{late} within {self._timeouts.connect:g} s") from None
         tune_upstream(transport.get_extra_info("socket"), seconds)
         if self._http == "2" and negotiated(transport) == "http/1.1":
             transport.abort()
@@ -185,7 +187,7 @@ def _refusal(origin: Origin, error: OSError) -> Fault:
         reason = getattr(error, "verify_message", "") or error.reason or str(error)
         reason = reason.partition(" (_ssl.c")[0]
         if reason == "WRONG_VERSION_NUMBER":  # OpenSSL's word for bytes that are no record of TLS
-            reason = "it answers in something else than TLS"
+            reason = "it answers in something else than TLS (is it http?)"
         return UpstreamFault("tls", f"the TLS handshake with {origin} failed: {reason}")
     # Event loops put the address into strerror, each in its own way.
     known = error.errno is not None and error.errno > 0

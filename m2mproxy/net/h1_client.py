@@ -141,6 +141,9 @@ class H1Client(H1):
             return
         silent = silent and not stream.head.done
         where = "before its response" if silent else "in the middle of its response"
+        if silent and not (stream.informational or self._reused or self._secure):
+            # What most servers of TLS do to what is none.
+            where += " (is it https?)"
         reason = f"the upstream closed the connection {where}{alert(error)}"
         again = silent and self._reused
         again = again and may_go_again(request.method, self._loop.time() - self._sent_at)

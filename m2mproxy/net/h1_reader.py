@@ -20,6 +20,8 @@ from m2mproxy.net.h1_chunked import ChunkedReader
 
 _MAX_EMPTY_LINES = 8
 _CR = 0x0D
+# Records of TLS that a peer begins with: an alert, or its handshake (RFC 8446 5.1).
+_TLS = (b"\x15", b"\x16")
 # A method, or "HTTP", of which the first letter is enough.
 _begins = re.compile(TOKEN).match
 
@@ -141,8 +143,8 @@ class MessageReader:
             raise Malformed("empty lines instead of a head")
         if data[:1] == b"\r" and len(data) > 1:
             raise Malformed("a carriage return without line feed")
-        if data[:1] not in b"\r" and not _begins(data, 0, 1):  # TLS, most likely: say it at once
-            raise Malformed("what was sent is not HTTP/1")
+        if data[:1] not in b"\r" and not _begins(data, 0, 1):  # no head to wait for
+            raise Malformed(f"what was sent is {'TLS' if data[:1] in _TLS else 'not HTTP/1'}")
         if data.find(b"\r\n\r\n", max(searched - 3, 0)) >= 0:
             return data
         # Three bytes more than the limit may be the beginning of the head's end.

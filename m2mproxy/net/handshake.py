@@ -19,7 +19,7 @@ from m2mproxy.net.certificate import words
 
 _ERROR = (
     b'{"error":{"message":"This port speaks https, and the request came as http.",'
-    b'"type":"invalid_request_error","param":null,"code":"bad_request"}}\n'
+    b'"type":"invalid_request_error","param":null,"code":"wrong_scheme"}}\n'
 )
 _NOT_TLS = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"

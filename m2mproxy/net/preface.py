@@ -8,10 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from m2mproxy.http.faults import Fault
+from m2mproxy.http.faults import ClientFault, Fault
 from m2mproxy.net.connection import Owner, Runtime, ServerConnection
 from m2mproxy.net.deadline import Deadline
 from m2mproxy.net.h2_engine import PREFACE
+
+# The first byte of a record with which TLS begins (RFC 8446 5.1), and of nothing in HTTP.
+_HANDSHAKE = b"\x16"
+_WRONG_SCHEME = "This port speaks http, and the client began with TLS, as for https."
 
 
 class Undecided:
@@ -42,7 +46,11 @@ class Undecided:
         if not self._data:
             self._deadline.after(self._timeouts.header)
         self._data += data
-        if not PREFACE.startswith(self._data[: len(PREFACE)]):
+        if self._data.startswith(_HANDSHAKE):
+            # In plain text, as nginx and Go do: clients say that this is no TLS, some what it is.
+            self._data = b""
+            self.refuse(ClientFault(400, "wrong_scheme", _WRONG_SCHEME))
+        elif not PREFACE.startswith(self._data[: len(PREFACE)]):
             self._become(False)
         elif len(self._data) >= len(PREFACE):
             self._become(True)

@@ -515,7 +515,7 @@ def test_an_upstream_that_does_not_speak_tls(certificate: tuple[Path, Path]) -> 
         fault = outcome(Origin("https", "localhost", port), client_context(str(certificate[0])))
     assert isinstance(fault, UpstreamFault)
     assert fault.code == "upstream_tls_error"
-    assert fault.message.endswith(" failed: it answers in something else than TLS")
+    assert fault.message.endswith(" failed: it answers in something else than TLS (is it http?)")
 
 
 def test_an_upstream_that_leaves_in_the_handshake(certificate: tuple[Path, Path]) -> None:
@@ -534,7 +534,8 @@ def test_a_handshake_that_never_ends_is_late(certificate: tuple[Path, Path]) -> 
         connection.close()
     assert isinstance(fault, TooLate)
     assert fault.code == "upstream_connect_timeout"
-    assert fault.message == f"no TLS connection to https://localhost:{port} within 0.2 s"
+    said = "took a connection, but did not answer to TLS (is it http?) within 0.2 s"
+    assert fault.message == f"https://localhost:{port} {said}"
 
 
 @pytest.mark.parametrize("serve", [close, reset, speak_first])

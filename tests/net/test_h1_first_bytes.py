@@ -68,6 +68,43 @@ def test_an_upstream_cannot_do_it_either(start: bytes, split: Split) -> None:
     assert world.at_rest
 
 
+def test_tls_to_a_plain_port_is_told_so_at_once() -> None:
+    world = World()
+    client = world.client()
+    client.send(b"\x16")
+    world.run()
+    answer = client.take()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"This port speaks http, and the client began with TLS" in answer
+    assert [fault.code for fault in world.refusals] == ["wrong_scheme"]
+    assert client.eof
+    assert world.at_rest
+
+
+def test_an_upstream_that_answers_in_tls_is_told_so() -> None:
+    world = World()
+    client = world.client()
+    client.send(get())
+    world.upstream().send(b"\x15\x03\x03\x00\x02\x02\x32")  # decode_error
+    world.run()
+    answer = client.take()
+    assert answer.startswith(b"HTTP/1.1 502 ")
+    assert b"what was sent is TLS" in answer
+    assert world.at_rest
+
+
+def test_an_upstream_that_says_nothing_to_plain_text_may_speak_tls() -> None:
+    """Most servers of https close without a word."""
+    world = World()
+    client = world.client()
+    client.send(get())
+    world.upstream().transport.close()
+    world.run()
+    answer = client.take()
+    assert answer.startswith(b"HTTP/1.1 502 ")
+    assert b"closed the connection before its response (is it https?)" in answer
+
+
 def test_an_empty_line_behind_a_request_begins_no_head() -> None:
     """Some clients end a body so. The connection is idle, and has as long as an idle one has."""
     world = World()

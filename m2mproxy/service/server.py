@@ -16,6 +16,7 @@ import socket
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -28,6 +29,7 @@ from m2mproxy.net.connection import LoopTurn, Runtime
 from m2mproxy.net.deadline import Deadlines
 from m2mproxy.net.dial import Dialler
 from m2mproxy.net.pool import Pool
+from m2mproxy.net.tcp import Tcp
 from m2mproxy.net.watchdog import Watchdog
 from m2mproxy.proxy.context import Context, tallies_of
 from m2mproxy.proxy.exchange import Exchange
@@ -273,8 +275,7 @@ class Server:
         for number in _TAKEN:
             self._loop.add_signal_handler(number, self._signalled, number)
         try:
-            self._fit_files()
-            await self._accept()
+            await self._accept(self._fit_files())
             self._warn()
             self._renewal.start()
             self._announce()
@@ -286,21 +287,29 @@ class Server:
         finally:
             await self._close()
 
-    def _fit_files(self) -> None:
-        warning = files.shortage(self._config.limits, files.raise_limit())
+    def _fit_files(self) -> files.Watch:
+        limit = files.raise_limit()
+        warning = files.shortage(self._config.limits, limit)
         if warning:
             self._log.event("warning", warning)
+        return files.Watch(limit, time.monotonic, partial(self._log.event, "warning"))
 
-    async def _accept(self) -> None:
-        for sock in self._own_listeners.sockets:
-            self._own_servers.append(await self._listen(sock, self._own_listeners, self._own))
+    async def _accept(self, watch: files.Watch) -> None:
+        own = self._own_listeners
+        for sock in own.sockets:
+            self._own_servers.append(await self._listen(sock, own, self._own, watch))
         for sock in self._listeners.sockets:
-            self._servers.append(await self._listen(sock, self._listeners, self._proxy))
+            self._servers.append(await self._listen(sock, self._listeners, self._proxy, watch))
 
     async def _listen(
-        self, sock: socket.socket, listeners: Listeners, proxy: Proxy
+        self, sock: socket.socket, listeners: Listeners, proxy: Proxy, watch: files.Watch
     ) -> asyncio.Server:
-        accept, loop = proxy.accept, self._loop
+        loop, file = self._loop, sock.fileno()
+
+        def accept() -> Tcp:
+            watch.look(file)
+            return proxy.accept()
+
         if sock.family == socket.AF_UNIX:
             return await loop.create_unix_server(accept, sock=sock, backlog=BACKLOG)
         if self._tls is None or not listeners.is_secure(sock):

@@ -287,7 +287,8 @@ def few_files() -> None:
 
 
 def test_too_few_files_are_told_and_survived(start: Any) -> None:
-    """With no file left for it a connection is closed at once, and nothing spins."""
+    """With no file left for it a connection is closed at once, and nothing spins. The log has a
+    line of that, not one for each."""
     program = start(NOWHERE, before=few_files)
     (warning,) = program.before
     assert "warning: the limit of open files is 40, but limits.connections (4096)" in warning
@@ -306,6 +307,8 @@ def test_too_few_files_are_told_and_survived(start: Any) -> None:
     while len(os.listdir(f"/proc/{program.process.pid}/fd")) == 40:  # until that has been seen
         pass
     assert program.get("/health")[0] == 200
+    said = "warning: the 40 files that may be open are nearly all in use: clients for whom"
+    assert program.stop()[1].count(said) == 1
 
 
 def cpu_seconds(program: Program) -> float:

@@ -124,9 +124,8 @@ def check_bytes(fields: Iterable[Field], most: int) -> None:
 
 
 def most_listed(header_bytes: int, header_count: int) -> int:
-    """The bound of what has to be read of a head to refuse it with 431, as RFC 9113 counts: a
-    little too much is, much too much ends the connection."""
-    return 2 * header_bytes + MOST_ADDED_BYTES + _ENTRY * (header_count + _MOST_ADDED)
+    """The largest head that passes, as RFC 9113 counts, if it has as many fields as it may."""
+    return header_bytes + MOST_ADDED_BYTES + _ENTRY * (header_count + _MOST_ADDED)
 
 
 def check_method(method: bytes) -> None:

@@ -101,8 +101,11 @@ class H2:
         self._is_client = client
         self._client = ""
         self._secure = False
-        most = most_listed(limits.header_bytes, limits.header_count)
-        self._engine = Engine(client, limits.header_bytes, most, announce)
+        listed = most_listed(limits.header_bytes, limits.header_count)
+        # A head that is a little too large is read, to be refused with 431; one that is much too
+        # large ends the connection.
+        most = listed + limits.header_bytes
+        self._engine = Engine(client, listed, most, announce)
         self._growth = Growth(self._engine)
         self.session = Session(
             self._engine.peer.others, self._idle_time_changed, self._nobody_between

@@ -313,6 +313,21 @@ def test_a_head_that_is_too_large_gets_no_body_for_head() -> None:
     assert client.is_ended(1) and client.is_ended(3)
 
 
+def test_the_largest_head_that_is_announced_is_the_largest_that_passes() -> None:
+    world = World(limits_header_bytes=2048, limits_header_count=8)
+    client = FrameClient(world)
+    (said,) = [frame.settings for frame in client.of(SettingsFrame) if frame.settings]
+    own = [(b"x-%d" % number, b"v" * 253) for number in range(8)]
+    some = [*GET, *[(b"via", b"v")] * (64 - len(GET)), *own]
+    listed = sum(len(name) + len(value) + 32 for name, value in some)
+    most = said[SettingsFrame.MAX_HEADER_LIST_SIZE] - listed
+    for number, more in ((1, 0), (3, 1)):
+        client.say(client.headers(number, [*some[:-9], (b"via", b"v" * (1 + most + more)), *own]))
+    assert client.status(1) is None
+    assert world.upstream().take().count(b"x-7: ") == 1
+    assert client.status(3) == b"431"
+
+
 def test_what_is_not_http2_after_all_is_refused() -> None:
     world = World()
     client = FrameClient(world, PREFACE + get())

@@ -32,6 +32,9 @@ class Edge(World):
         self.wires.append(join(self.loop, near, self.core.proxy.accept())[0])
         self.loop.call_soon(lambda: report(near.connection))
 
+    def may_be_http2(self, origin: Any) -> bool:
+        return self.http == "2"
+
     def exchange(
         self,
         body: bytes,

@@ -199,6 +199,9 @@ class World:
         if self.accepting:
             self.loop.call_soon(self.accept)
 
+    def may_be_http2(self, origin: Origin) -> bool:
+        return self.pair[1] == "2"
+
     def accept(self) -> Raw:
         """Let the oldest dial succeed."""
         owner, report, http2 = self.dials.pop(0)

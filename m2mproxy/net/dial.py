@@ -67,6 +67,10 @@ class Dialler:
         self._dials.add(task)
         task.add_done_callback(self._dials.discard)
 
+    def may_be_http2(self, origin: Origin) -> bool:
+        """Whether `origin` may be spoken to in HTTP/2, where nobody asks for that."""
+        return self._http == "2" or (self._http == "auto" and origin.scheme == "https")
+
     def close(self) -> None:
         """Give up every dial under way, without a report."""
         for task in self._dials:

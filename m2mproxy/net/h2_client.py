@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar
 
 from h2.errors import ErrorCodes
 from h2.events import (
@@ -59,8 +58,6 @@ class H2Client(H2):
 
     __slots__ = ("_asked_at", "_ending", "_known", "_most", "_unsent", "_used")
 
-    expected_streams: ClassVar[int] = PROVISIONAL_STREAMS
-
     def __init__(
         self,
         owner: Owner,
@@ -96,6 +93,11 @@ class H2Client(H2):
     def is_leaving(self) -> bool:
         """Whether the upstream has said GOAWAY."""
         return self._ending
+
+    @property
+    def expected_streams(self) -> int:
+        """Streams that the upstream takes, once it has said so."""
+        return max(1, self._most)
 
     @property
     def streams(self) -> int:
@@ -256,7 +258,7 @@ class H2Client(H2):
             self._close()  # it may mean that for a moment, but its place is better used than kept
             return
         super()._on_settings(event)
-        if self._known and self.is_usable:
+        if self._known:
             self._owner.idle(self)
 
     def _on_reset(self, event: StreamReset) -> None:

@@ -17,6 +17,7 @@ from m2mproxy.http.message import Origin, Request
 from m2mproxy.net.attempt import Attempt
 from m2mproxy.net.connection import Connection, Runtime, Session, Stream
 from m2mproxy.net.deadline import Deadline
+from m2mproxy.net.h2_engine import MAX_STREAMS
 from m2mproxy.net.reusable import Dial, Reusable
 
 # Seconds: connections that become too old within so many are closed together.
@@ -70,7 +71,10 @@ class Destination:
         self._live: set[Reusable] = set()
         self._dialling = 0
         self._probes: list[Signal[None]] = []  # who only asks whether the origin can be reached
-        self._each = 1  # streams that a new connection is expected to take at once
+        # Streams that a new connection is expected to take, and new ones that have not said how
+        # many they do take.
+        self._each = MAX_STREAMS if dialler.may_be_http2(origin) else 1
+        self._unopened: set[Reusable] = set()
         self._waiting: deque[Wait] = deque()  # for any connection
         self._insisting: deque[Wait] = deque()  # for one never used before
         self._sweep = Deadline(loop, self._close_old)
@@ -165,7 +169,8 @@ class Destination:
         return queue.popleft() if queue else None
 
     def _dial_if_needed(self) -> None:
-        wanted = len(self._insisting) - (-len(self._waiting) // self._each)
+        shared = -(-len(self._waiting) // self._each) - len(self._unopened)
+        wanted = len(self._insisting) + max(0, shared)
         while self._dialling < wanted and not self.is_full:
             self._dial()
         if self._insisting and not self._dialling:
@@ -189,18 +194,22 @@ class Destination:
         if isinstance(outcome, Fault):
             # It fails for as many as it was made for.
             for _ in range(self._each):
-                wait = self._next_in_line()
-                if wait is not None:
-                    wait.fail(outcome)
+                if (wait := self._next_in_line()) is None:
+                    break
+                wait.fail(outcome)
             self._dial_if_needed()
             return
         wait = self._next_in_line()
         self._live.add(outcome)
-        self._each = outcome.expected_streams
+        if outcome.session is None or outcome.session.opened.done:
+            self._each = outcome.expected_streams
+        elif wait is not None:  # who has a stream of us tells us what it takes (`idle`)
+            self._unopened.add(outcome)
         self._keep(outcome)
         if wait is not None:
             wait.set(outcome.open_stream())
         self._offer()
+        self._dial_if_needed()
 
     def _take_preferred(self, connection: Reusable) -> None:
         """An attempt has succeeded. It is no dial that anybody waits for, yet serves who waits."""
@@ -220,11 +229,16 @@ class Destination:
             connection.abort()
             return
         self._keep(connection)
+        session = connection.session
+        is_news = session is not None and session.opened.done and connection in self._unopened
+        if is_news:
+            self._unopened.discard(connection)
+            self._each = connection.expected_streams
         # Not from here: this call comes out of another exchange's last step.
-        if self._insisting:
-            self._loop.call_soon(self._dial_if_needed)
         if self._waiting:
             self._loop.call_soon(self._offer)
+        if self._insisting or is_news:
+            self._loop.call_soon(self._dial_if_needed)
 
     def _offer(self) -> None:
         while self._waiting and (connection := self._with_room()) is not None:
@@ -234,6 +248,7 @@ class Destination:
         """A connection is gone, idle or not: there may be room for another."""
         gone = cast(Reusable, connection)
         self._live.discard(gone)
+        self._unopened.discard(gone)
         self._open.pop(gone, None)
         self._preferred.pop(gone, None)
         self._attempt.closed(connection)

@@ -65,7 +65,7 @@ class Reusable(Connection, Protocol):
 
     @property
     def expected_streams(self) -> int:
-        """Streams that a new connection like this one takes at first."""
+        """Streams that a connection like this one takes; to be asked once its session is open."""
 
     @property
     def session(self) -> Session | None:
@@ -87,3 +87,6 @@ class Dial(Protocol):
     ) -> None:
         """Connect to `origin` on behalf of `owner`, then `report` once. `http2` is for HTTP/2 with
         prior knowledge (RFC 9113 3.3) where the version is left open."""
+
+    def may_be_http2(self, origin: Origin) -> bool:
+        """Whether HTTP/2 may be spoken on what `dial` opens without being asked for it."""

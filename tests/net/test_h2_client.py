@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 from ends import H2Server
-from frames import data, ping, raw, rst, settings, window
+from frames import PREFACE, data, ping, raw, rst, settings, window
 from h2.events import PingReceived
 from hpack import Encoder, NeverIndexedHeaderTuple
 from hyperframe.frame import GoAwayFrame, HeadersFrame
+from link import Raw
 from world import World, get, transport_of
 
 from m2mproxy.http.faults import UpstreamFault
+from m2mproxy.http.message import Origin
 from m2mproxy.net.connection import MOST_INFORMATIONAL
 from m2mproxy.net.h2_engine import MAX_STREAMS
 from m2mproxy.net.reusable import Tries
@@ -37,6 +39,15 @@ def say(world: World, frame: bytes) -> None:
 def head(fields: Any, stream_id: int = 1, end: bool = False) -> bytes:
     flags = ["END_HEADERS", "END_STREAM"] if end else ["END_HEADERS"]
     return HeadersFrame(stream_id, Encoder().encode(fields), flags=flags).serialize()
+
+
+def opened(end: Raw) -> int:
+    """Streams that we have opened on a connection."""
+    received, at, number = bytes(end.received), len(PREFACE), 0
+    while at < len(received):
+        number += received[at + 3] == HeadersFrame.type
+        at += 9 + int.from_bytes(received[at : at + 3])
+    return number
 
 
 def code(world: World) -> str | None:
@@ -67,22 +78,66 @@ def test_streams_share_a_connection_up_to_the_upstreams_limit() -> None:
     assert world.at_rest
 
 
+@pytest.mark.parametrize(
+    ("said", "streams"), [({}, [100, 100, 50]), ({3: 30}, [30] * 8 + [10])]
+)
+def test_a_burst_opens_as_many_connections_as_it_needs(
+    said: dict[int, int], streams: list[int]
+) -> None:
+    world = World(pair=PAIR)
+    world.upstream_settings = said
+    for number in range(250):
+        world.start(b"%d" % number, new=True)
+    world.run()
+    taken = [len(server(world, number).streams) for number in range(len(world.upstreams))]
+    assert sorted(taken, reverse=True) == streams
+
+
+def test_a_connection_that_nobody_waited_for_takes_no_more_than_it_can() -> None:
+    world = World(pair=PAIR)
+    world.neutral = True
+    reached = world.context.routes.upstream.destination.reached()
+    world.run()
+    assert reached.done
+    for number in range(150):
+        world.start(b"%d" % number, new=True)
+    world.run()
+    assert [len(server(world, number).streams) for number in (0, 1)] == [100, 50]
+
+
 def test_a_burst_before_settings_is_cautious() -> None:
     """Ten streams a connection, until the upstream has said how many it takes."""
     world = World(pair=PAIR)
-    world.ask(b"first")
-    world.call().reply(b"")
-    world.advance(60)  # that one is closed again
     world.accepting = False
     for number in range(25):
         world.start(b"%d" % number, new=True)
     world.run()
-    assert len(world.dials) == 3
-    while world.dials:
-        world.accept()
+    assert len(world.dials) == 1
+    world.neutral = False  # the other end says nothing by itself
+    end = world.accept()
     world.run()
-    assert len(world.calls) == 26
-    assert [len(server(world, n).streams) for n in (1, 2, 3)] == [10, 10, 5]
+    assert len(world.upstreams) == 1
+    assert opened(end) == 10
+    world.askers[0].transport.die()  # which makes room for one, and says nothing of the others
+    world.run()
+    assert opened(end) == 11 and not world.dials
+    end.send(settings())
+    world.run()
+    assert opened(end) == 25
+
+
+def test_what_was_dialled_for_many_may_take_one_at_a_time() -> None:
+    """TLS may negotiate HTTP/1.1."""
+
+    class Negotiated(World):
+        def may_be_http2(self, origin: Origin) -> bool:
+            return True
+
+    world = Negotiated()
+    for number in range(20):
+        world.start(b"%d" % number, new=True)
+    world.run()
+    assert len(world.upstreams) == 20
 
 
 def test_requests_wait_for_room_when_no_further_connection_is_allowed() -> None:

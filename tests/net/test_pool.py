@@ -18,9 +18,11 @@ ORIGIN = Origin("http", "upstream", 9)
 class Bed:
     """A Destination whose dials the test answers with `world.accept` and `world.refuse`."""
 
-    def __init__(self, limit: int = 10, idle_seconds: float = 4) -> None:
+    def __init__(self, limit: int = 10, idle_seconds: float = 4, version: str = "1.1") -> None:
         self.world = World(
-            limits_upstream_connections=limit, timeouts_upstream_keepalive=idle_seconds
+            pair=("1.1", version),
+            limits_upstream_connections=limit,
+            timeouts_upstream_keepalive=idle_seconds,
         )
         self.world.accepting = False
         self.pool: Destination = self.world.pool.to(ORIGIN)
@@ -379,16 +381,11 @@ def test_a_failed_dial_that_nobody_waits_for_is_nothing() -> None:
 
 
 def test_a_failed_dial_fails_as_many_as_the_connection_would_have_taken() -> None:
-    bed = Bed()
-    bed.world.pair = ("1.1", "2")
-    first = bed.pool.stream()
-    bed.accept()
-    first.result().reset()
-    bed.world.advance(5)  # it is closed; the next one is expected to be as it was
-    waiting = [bed.pool.stream() for _ in range(15)]
+    bed = Bed(version="2")
+    waiting = [bed.pool.stream() for _ in range(150)]
     assert len(bed.world.dials) == 2
     bed.world.refuse()
-    assert [wait.done for wait in waiting] == [True] * 10 + [False] * 5
+    assert [wait.done for wait in waiting] == [True] * 100 + [False] * 50
     bed.world.refuse()
     assert all(wait.done for wait in waiting)
     assert not bed.world.dials

@@ -310,10 +310,10 @@ class H2Client(H2):
     def _disconnected(self, error: Exception | None = None) -> None:
         self._unsent_fault()
         for stream in list(self._streams.values()):
-            silent = not stream.head.done and stream.seen == self._frames_seen
-            where = "before its response" if silent else "in the middle of its response"
+            answered = stream.head.done
+            where = "in the middle of its response" if answered else "before its response"
             reason = f"the upstream closed the connection {where}{alert(error)}"
-            again = silent and self._used
+            again = self._used and not answered and stream.seen == self._frames_seen
             again = again and may_go_again(stream.method, self._loop.time() - stream.sent_at)
             fault = UpstreamFault("disconnected", reason, again)
             self._fault(stream, fault)

@@ -320,6 +320,7 @@ def test_who_says_goaway_and_closes_when_asked_fails_what_it_has_not_answered() 
         server(world).transport.close()
     world.run()
     assert (ask.status, code(world)) == (502, "upstream_disconnected")
+    assert b"closed the connection before its response" in ask.body
 
 
 def test_a_goaway_while_idle_closes_and_the_next_request_dials() -> None:

@@ -6,6 +6,7 @@ them sees them plain, or not at all.
 
 from __future__ import annotations
 
+from m2mproxy.http.faults import UpstreamFault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Response
 from m2mproxy.proxy.coder import Coder
@@ -37,7 +38,7 @@ def adapt(
         sending.route.requests.readable.learn(marks)
         sending.route.links.take_field(response, marks)
     if is_coded and response.length == 0 and not _is_head(record, response):
-        sending.route.responses.check_empty(sending.accepted, response)
+        _settle_empty(sending, response)
     media = media_type(response.headers)
     coder = download.coder = _coder(record, sending, response, marks, media)
     is_plain = coder is not None or not is_coded
@@ -60,6 +61,20 @@ def adapt(
 def _is_head(record: Record, response: Response) -> bool:
     """Whether there is no body to a response, whatever its head says (RFC 9110 6.4.1)."""
     return record.method == b"HEAD" or response.status in _BODILESS
+
+
+def _settle_empty(sending: Sending, response: Response) -> None:
+    """A response has no body. Where it lost one the client could not tell; of an error it has what
+    counts, which is the status.
+
+    Raises:
+        UpstreamFault: it lost one, and is no error.
+    """
+    if not sending.route.responses.has_lost_body(sending.accepted, response.headers):
+        return
+    if response.status < 400:
+        raise UpstreamFault("protocol", "the upstream's reply cannot be decoded: it is empty")
+    response.headers.drop((b"content-encoding",))
 
 
 def _coder(

@@ -59,23 +59,14 @@ class ResponseCoding:
         headers.drop((b"accept-encoding",))
         headers.append(field)
 
-    def check_empty(self, accepted: Accepted, response: Response) -> None:
-        """A response came that could have a body, and has none. If it is in a coding that only we
-        asked for, its body was lost on the way, since none of them makes nothing of one. The client
-        could not tell; of an error it has what counts, which is the status.
-
-        Raises:
-            UpstreamFault: it is none.
-        """
+    def has_lost_body(self, accepted: Accepted, headers: Headers) -> bool:
+        """Whether a response that could have a body, and has none, lost it on the way: it is in a
+        coding that only we asked for, and none of these makes nothing of one."""
         is_off = self._responses == "off"
         peers = self.forms.sealed if is_off else self.forms.peers
         ours = _asked(accepted, is_off or self._upstream_is_near, peers)
-        named = codings.applied(response.headers)
-        if any(name in ours or name == codings.LINK for name in named):
-            if response.status < 400:
-                what = "the upstream's reply cannot be decoded: it is empty"
-                raise UpstreamFault("protocol", what)
-            response.headers.drop((b"content-encoding",))
+        named = codings.applied(headers)
+        return any(name in ours or name == codings.LINK for name in named)
 
     def may_change(
         self, accepted: Accepted, near: bool, response: Response, marks: Headers, offers: bool

@@ -58,8 +58,9 @@ LOST = 0.004
 MADE_WEIGHT = 0.15
 """What a harmless variant counts: such writing is rare where it means no harm."""
 PRIORS = {
-    **dict.fromkeys(("hidden", "hex", "escapes", "rot13", "reversed"), 0.8),
-    **dict.fromkeys(("unseen", "mixed", "styled"), 0.8),
+    **dict.fromkeys(
+        ("hidden", "hex", "escapes", "rot13", "reversed", "unseen", "mixed", "styled"), 0.8
+    ),
     "spelling": 0.75,
     "uneven": 0.5,
     "part": -0.75,

@@ -10,7 +10,8 @@ import os
 import sys
 from typing import Any
 
-from m2mproxy.cli.options import EXIT_FAILURE, Parser, host, whole_number
+from m2mproxy.cli.data import Failure, guarded, write
+from m2mproxy.cli.options import Parser, host, whole_number
 
 # Where a client of this machine looks for a server.
 HERE = ("localhost", "127.0.0.1", "::1")
@@ -39,7 +40,7 @@ def add_cert(cert: Parser) -> None:
     cert.add_argument(
         "--days", type=days, default=DEFAULT_DAYS, help=f"validity (default: {DEFAULT_DAYS})"
     )
-    cert.set_defaults(run=_cert)
+    cert.set_defaults(run=guarded(_cert))
 
 
 def _cert(args: argparse.Namespace) -> int:
@@ -57,9 +58,10 @@ def _cert(args: argparse.Namespace) -> int:
         for path in written:  # one without the other is of no use
             with contextlib.suppress(OSError):
                 os.unlink(path)
-        print(f"m2m: {error.filename}: {error.strerror}", file=sys.stderr)
-        return EXIT_FAILURE
-    print(_NOTICE.format(cert=cert, key=key, names=", ".join(names), until=until), end="")
+        raise Failure(f"{error.filename}: {error.strerror}") from None
+    if sys.stdout is not None:  # else whoever closed it wants the files
+        notice = _NOTICE.format(cert=cert, key=key, names=", ".join(names), until=until)
+        write(os.fsencode(notice))
     return 0
 
 

@@ -69,6 +69,19 @@ def test_in_the_working_directory(tmp_path):
     assert (tmp_path / "cert.pem").exists() and "./cert.pem" in done.stdout
 
 
+def test_an_output_that_is_full_is_one_line(tmp_path):
+    code = "import sys; from m2mproxy.cli.tool import main; sys.exit(main())"
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code, "cert", "--out", tmp_path],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    line = "m2m: standard output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, line)
+
+
 # ---- who accepts it ------------------------------------------------------------------------------
 
 

@@ -27,10 +27,16 @@ class Kind(NamedTuple):
     """What an error may show of a value: no secrets; None shows nothing."""
 
 
+# What else Python takes for one: white space around it, "_" within, digits of every script.
+_is_number = re.compile(r"[-+.0-9eE]+").fullmatch
+
+
 def _scalar(text: str) -> object:
     """The boolean or number that a text spells, else the text."""
     if text in ("true", "false"):
         return text == "true"
+    if not _is_number(text):
+        return text
     for number in (int, float):
         try:
             return number(text)

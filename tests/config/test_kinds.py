@@ -5,7 +5,7 @@ import re
 import pytest
 from config_cases import BASE, refusal, write
 
-from m2mproxy.config import KEYS, Key, load, size_text
+from m2mproxy.config import KEYS, ConfigError, Key, load, size_text
 
 # ---- numbers -------------------------------------------------------------------------------------
 
@@ -48,6 +48,13 @@ def test_what_is_no_number_is_refused(tmp_path, path, bad):
     text = f"proxy.{BASE}\n{path} = {bad}"
     error = refusal(write(tmp_path / "c.toml", text))
     assert (error.key, error.allowed) == (path, key.kind.allowed)
+
+
+@pytest.mark.parametrize("text", [" 12", "12 ", "1_2", "\u0661\u0662", "\uff11\uff12"])
+def test_what_is_a_number_to_python_alone_is_none_in_a_variable(text):
+    with pytest.raises(ConfigError) as caught:
+        load(None, {"M2M_UPSTREAM": "http://h", "M2M_LIMITS_REQUESTS": text}, {})
+    assert caught.value.value == text
 
 
 @pytest.mark.parametrize(

@@ -118,8 +118,9 @@ def _serve(program: str, config: Config) -> int:
     try:
         return serve(config, _loaded(config))
     except OSError as error:
-        where = error.filename or ", ".join(map(str, config.listen))
-        message = f"cannot listen on {where}: {_reason(error)}"
+        # With an address it is that of a listener; else a process or a file could not be had.
+        what = f"listen on {error.filename}" if error.filename else "start"
+        message = f"cannot {what}: {_reason(error)}"
         _tell(program, "error", message, config.logging.format == "json")
         return EXIT_FAILURE
 

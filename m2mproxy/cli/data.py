@@ -9,7 +9,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from m2mproxy.cli.options import EXIT_FAILURE, EXIT_USAGE, Parser, emit
 from m2mproxy.config import printable
@@ -150,6 +150,11 @@ def utf8(data: bytes) -> str | None:
         return data.decode()
     except UnicodeDecodeError:
         return None
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Each as a line of standard output. Raises Failure."""
+    write("".join(f"{line}\n" for line in lines).encode())
 
 
 def write_json(value: object, output: str | None = None) -> None:

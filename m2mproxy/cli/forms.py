@@ -16,6 +16,7 @@ from m2mproxy.cli.data import (
     say,
     write,
     write_json,
+    write_lines,
 )
 from m2mproxy.cli.options import Parser, whole_number
 from m2mproxy.config import printable
@@ -132,7 +133,7 @@ def _inspect(args: argparse.Namespace) -> int:
     if args.json:
         write_json(seen)
     else:
-        write("".join(f"{line}\n" for line in _report(seen)).encode())
+        write_lines(_report(seen))
     return 0
 
 

@@ -8,7 +8,7 @@ says from which.
 import argparse
 from typing import Any
 
-from m2mproxy.cli.data import guarded, say, write, write_json
+from m2mproxy.cli.data import guarded, say, write_json, write_lines
 from m2mproxy.cli.options import EXIT_FAILURE, EXIT_USAGE, Parser
 from m2mproxy.config import KEYS, Config, ConfigError, load, printable
 
@@ -57,7 +57,7 @@ def _probe(args: argparse.Namespace) -> int:
     if args.json:
         write_json(seen)
     elif seen["reachable"]:
-        write("".join(f"{line}\n" for line in _report(seen)).encode())
+        write_lines(_report(seen))
     if not seen["reachable"]:
         say(str(seen["message"]))
         return EXIT_FAILURE

@@ -6,7 +6,7 @@ The one rule: what is printed says what was found and where, and nothing of what
 import argparse
 from typing import Any
 
-from m2mproxy.cli.data import Failure, add_input, read, say, write, write_json
+from m2mproxy.cli.data import Failure, add_input, read, say, write_json, write_lines
 from m2mproxy.cli.guard import build
 from m2mproxy.cli.options import EXIT_FAILURE, EXIT_USAGE, Parser
 from m2mproxy.config import KEYS, THRESHOLD, Security
@@ -46,7 +46,7 @@ def _run(args: argparse.Namespace) -> int:
         if args.json:
             write_json(_members(verdict))
         else:
-            write("".join(f"{line}\n" for line in _lines(verdict)).encode())
+            write_lines(_lines(verdict))
     except (Failure, EngineMissing) as failure:
         say(str(failure))
         return EXIT_USAGE

@@ -8,15 +8,7 @@ The one rule: an estimate is never shown without its error.
 import argparse
 from typing import Any
 
-from m2mproxy.cli.data import (
-    Failure,
-    add_input,
-    guarded,
-    read,
-    utf8,
-    write,
-    write_json,
-)
+from m2mproxy.cli.data import Failure, add_input, guarded, read, utf8, write_json, write_lines
 from m2mproxy.cli.options import EXIT_USAGE, Parser
 from m2mproxy.config import printable
 
@@ -73,7 +65,7 @@ def _count(args: argparse.Namespace) -> int:
     if args.json:
         write_json(seen)
     else:
-        write("".join(f"{line}\n" for line in _report(seen)).encode())
+        write_lines(_report(seen))
     return 0
 
 
@@ -142,13 +134,13 @@ def _models(args: argparse.Namespace) -> int:
     named = [(printable(name), row) for name, row in rows]
     width = 2 + max(len(name) for name in (_HEAD, *(name for name, _ in named)))
     of = 2 + max(len(name) for name in (_MESSAGES, *(row.family for _, row in rows)))
-    head = f"{_HEAD:{width}}{_MESSAGES:{of}}{'vocabulary':12}{'exact':7}installed\n"
+    head = f"{_HEAD:{width}}{_MESSAGES:{of}}{'vocabulary':12}{'exact':7}installed"
     lines = [
         f"{name:{width}}{row.family:{of}}{row.vocabulary or '-':12}"
-        f"{'yes' if row.is_exact else 'no':7}{_brought(row.vocabulary)}\n"
+        f"{'yes' if row.is_exact else 'no':7}{_brought(row.vocabulary)}"
         for name, row in named
     ]
-    write("".join([head, *lines]).encode())
+    write_lines([head, *lines])
     return 0
 
 

@@ -42,6 +42,7 @@ from m2mproxy.link.use import MOST_RUNS, NO_USE, Use
 from m2mproxy.link.window import Bounds, Entry, Memory, Window
 
 # Misses in a row after which no reply is referred to any more: the core has other texts of them.
+# Those of entries that were there at the first of some are one: a core may have forgotten them all.
 _MOST_DOUBTS = 3
 # Entries that are looked at one by one, the last used ones: of the connection, before the scope is
 # known, and of that.
@@ -114,6 +115,7 @@ class Edge:
         self.is_given_up = False
         """Whether the core has not read what any core reads: it is no link any more."""
         self._doubts = 0
+        self._latest = self._doubted = 0  # the last stream, and the last at the time of a doubt
         self._index = Index()
         self._window = Window(bounds, memory, clock, self._index.drop)
 
@@ -219,6 +221,7 @@ class Edge:
     def sent(self, crossing: Crossing, number: int) -> None:
         """The body goes out on the stream of that number, and becomes an entry, if it may."""
         look, base, use = crossing.look, crossing.base, crossing.use
+        self._latest = number
         if base is not None:
             self._window.use(base)
         entry = Entry(
@@ -260,10 +263,12 @@ class Edge:
 
     def miss(self, crossing: Crossing) -> None:
         """The core has not what it was coded after."""
-        if crossing.use.reply:
-            self._doubts += 1
-        if crossing.base is not None:
-            self._window.drop(crossing.base)
+        base = crossing.base
+        if base is not None:
+            if crossing.use.reply and base.number > self._doubted:
+                self._doubts += 1
+                self._doubted = self._latest
+            self._window.drop(base)
         self.unread(crossing)
 
     def unread(self, crossing: Crossing) -> None:

@@ -290,16 +290,38 @@ def test_after_three_misses_in_a_row_no_reply_is_referred_to_any_more() -> None:
     """Not of entries that have one already either, nor once one that was on its way is read."""
     link = ends()
     prompts = [said("system", words(rng, 500)) for _ in range(5)]
-    for prompt in prompts:
+    sent = []
+    for prompt in prompts[:3]:
         link.exchange(body([prompt]), [PARTS[1]])
-    sent = [link.send(body([prompt, PARTS[1], PARTS[2]])) for prompt in prompts[:4]]
-    assert all(each.crossing.use.reply for each in sent)
-    for each in sent[:3]:
-        link.edge.miss(each.crossing)
-    assert link.receive(sent[3])
-    link.have(sent[3])
+        sent.append(link.send(body([prompt, PARTS[1], PARTS[2]])))
+        assert sent[-1].crossing.use.reply
+        if len(sent) < 3:
+            link.edge.miss(sent[-1].crossing)
+    for prompt in prompts[3:]:
+        link.exchange(body([prompt]), [PARTS[1]])
+    on_its_way = link.send(body([prompts[3], PARTS[1], PARTS[2]]))
+    assert on_its_way.crossing.use.reply
+    link.edge.miss(sent[-1].crossing)
+    assert link.receive(on_its_way)
+    link.have(on_its_way)
     last = link.send(body([prompts[4], PARTS[1], PARTS[2]]))
     assert last.crossing.base is not None and not last.crossing.use.reply
+
+
+def test_a_core_that_has_forgotten_many_conversations_at_once_is_doubted_once() -> None:
+    link = ends()
+    prompts = [said("system", words(rng, 500)) for _ in range(6)]
+    for prompt in prompts:
+        link.exchange(body([prompt]), [PARTS[1]])
+    link.core = Core(Bounds(), Memory(1 << 20), link.clock)
+    for prompt in prompts:
+        turn_two = body([prompt, PARTS[1], PARTS[2]])
+        missed = link.send(turn_two)
+        assert missed.crossing.use.reply
+        with pytest.raises(Miss):
+            link.receive(missed)
+        link.edge.miss(missed.crossing)
+        link.have(link.send(turn_two, fresh=True))
 
 
 def test_ids_of_replies_are_counted_with_their_entries() -> None:

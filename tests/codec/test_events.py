@@ -317,6 +317,24 @@ def test_who_has_seen_eight_small_batches_expects_no_large_event() -> None:
         assert (encoder._history is None) is (decoder._history is None) is not small
 
 
+def test_what_says_that_a_stream_is_after_a_reply_is_none_of_the_eight() -> None:
+    before = Before.of(b"{}", b"a reply")
+    encoder, decoder = EventsEncoder(before=before), EventsDecoder(MiB, before=before)
+    each(encoder, decoder, *EVENTS[:7])
+    assert encoder._history is not None and decoder._history is not None
+    each(encoder, decoder, EVENTS[7])
+    assert encoder._history is None and decoder._history is None
+
+
+def test_a_stream_of_nothing_after_a_reply_is_its_end_alone() -> None:
+    before = Before.of(b"{}", b"a reply")
+    wire = b"".join(EventsEncoder(before=before).finish())
+    assert wire == b"\0"
+    decoder = EventsDecoder(1000, before=before)
+    assert decoder.feed(wire) == []
+    assert decoder.finish() == []
+
+
 def test_large_events_that_repeat_nothing_are_soon_coded_as_others() -> None:
     """To go through what came before takes long, and is of no use."""
     encoder, decoder = ends()

@@ -654,6 +654,25 @@ def test_a_block_that_begins_again_has_only_what_comes_then() -> None:
     assert read([sse(*stream)])[0]["content"] == [{"text": "c"}]
 
 
+def test_a_text_of_a_block_stands_at_the_place_of_what_is_no_string() -> None:
+    stream = [began(0, type="tool_use", text=None, a=1), went_on(0, "b", text="x")]
+    stream += [went_on(0, "b", partial_json="{}"), went_on(0, "b", more="y")]
+    block = {"type": "tool_use", "text": "x", "a": 1, "input": {}, "more": "y"}
+    [message] = read([sse(*stream)])
+    assert list(message["content"][0].items()) == list(block.items())
+
+
+def test_a_block_has_an_empty_text_that_was_said_and_a_choice_has_none() -> None:
+    stream = [began(0, type="thinking"), went_on(0, "signature", signature="")]
+    assert read([sse(*stream)])[0]["content"] == [{"type": "thinking", "signature": ""}]
+    assert read([sse(delta(reasoning=""))]) == [{"role": "assistant", "content": None}]
+
+
+def test_blocks_count_where_contents_of_candidates_have_no_parts() -> None:
+    stream = [{"candidates": [{"content": {"role": "model"}}]}, began(0, text="a")]
+    assert read([sse(*stream)])[0]["content"] == [{"text": "a"}]
+
+
 # -- as it is sent back --------------------------------------------------------------------------
 
 HISTORY = [{"role": "system", "content": "Sei nett"}, {"role": "user", "content": "Hi"}]

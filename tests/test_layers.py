@@ -43,7 +43,7 @@ ONE_PLACE = {
     "uvloop": "m2mproxy.service.server",
 }
 # What the h2 library calls things, which others say as well.
-WORDS = {"h2.errors", "h2.events", "h2.settings"}
+WORDS = {"h2.errors", "h2.settings"}
 
 MAX_FILE = 450
 MAX_FUNCTION = 70

@@ -11,30 +11,17 @@ what was cut never looks complete.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping
 
 from h2.errors import ErrorCodes
-from h2.events import (
-    ConnectionTerminated,
-    DataReceived,
-    Event,
-    InformationalResponseReceived,
-    PingAckReceived,
-    RemoteSettingsChanged,
-    RequestReceived,
-    ResponseReceived,
-    StreamReset,
-    TrailersReceived,
-    WindowUpdated,
-)
 
+from m2mproxy.http.headers import Field
 from m2mproxy.http.validate import Malformed, most_listed
 from m2mproxy.net.connection import Owner, Runtime, Session
 from m2mproxy.net.deadline import Deadline
 from m2mproxy.net.fields import check_size, read_trailers
 from m2mproxy.net.h2_budget import FrameBudget
-from m2mproxy.net.h2_engine import STREAM_WINDOW, Engine, StreamBroken
+from m2mproxy.net.h2_engine import STREAM_WINDOW, Engine, Listener
 from m2mproxy.net.h2_frames import FrameError, FrameReader
 from m2mproxy.net.h2_growth import Growth
 from m2mproxy.net.h2_pace import SMALL, Pace
@@ -54,31 +41,8 @@ _MAX_UNREAD = 16 * 1024
 _IDLE_FRAMES, _IDLE_FRAMES_RATE = 250, 25
 
 
-_HANDLERS: dict[type[Event], str] = {
-    ConnectionTerminated: "_on_go_away",
-    DataReceived: "_on_data",
-    InformationalResponseReceived: "_on_informational",
-    PingAckReceived: "_on_ping_ack",
-    RemoteSettingsChanged: "_on_settings",
-    RequestReceived: "_on_request",
-    ResponseReceived: "_on_response",
-    StreamBroken: "_on_broken",
-    StreamReset: "_on_reset",
-    TrailersReceived: "_on_trailers",
-    WindowUpdated: "_on_window",
-}
-
-
-class H2:
+class H2(Listener):
     """An HTTP/2 connection."""
-
-    _handlers: ClassVar[dict[type[Event], Callable[[Any, Any], None]]]
-
-    def __init_subclass__(cls) -> None:
-        # What a role does not handle the engine does not bring to it: to a server no response.
-        cls._handlers = {
-            event: getattr(cls, name) for event, name in _HANDLERS.items() if hasattr(cls, name)
-        }
 
     __slots__ = (
         "_client", "_closing", "_deadline", "_engine", "_frames", "_frames_seen", "_growth",
@@ -105,7 +69,7 @@ class H2:
         # A head that is a little too large is read, to be refused with 431; one that is much too
         # large ends the connection.
         most = listed + limits.header_bytes
-        self._engine = Engine(client, listed, most, announce)
+        self._engine = Engine(client, listed, most, announce, self)
         self._growth = Growth(self._engine)
         self.session = Session(
             self._engine.peer.others, self._idle_time_changed, self._nobody_between
@@ -139,10 +103,7 @@ class H2:
         try:
             for frame in self._frames.feed(data):
                 self._frames_seen += 1
-                for event in self._engine.receive(frame):
-                    handler = self._handlers.get(type(event))
-                    if handler is not None:
-                        handler(self, event)
+                self._engine.receive(frame)
                 if self._closing:
                     return
         except FrameError as error:
@@ -216,13 +177,11 @@ class H2:
 
     # -- what is read ---------------------------------------------------------------------------
 
-    def _on_data(self, event: DataReceived) -> None:
-        stream = self._streams.get(event.stream_id)
-        data, size = event.data, event.flow_controlled_length
+    def on_data(self, stream_id: int, data: bytes, size: int, ended: bool) -> None:
+        stream = self._streams.get(stream_id)
         if stream is None:
-            self._engine.taken(size, event.stream_id)
+            self._engine.taken(size, stream_id)
             return
-        ended = event.stream_ended is not None
         if size > len(data):  # padding is nobody's to take
             self._engine.taken(size - len(data), stream.id)
         stream.arrived += len(data)
@@ -254,11 +213,10 @@ class H2:
         stream.body.end(stream.trailers_in)
         self._settle(stream)
 
-    def _on_trailers(self, event: TrailersReceived) -> None:
-        stream = self._streams.get(event.stream_id)
+    def on_trailers(self, stream_id: int, section: list[Field]) -> None:
+        stream = self._streams.get(stream_id)
         if stream is None:
             return
-        section = event.headers or []
         try:
             check_size(section, self._limits)
             stream.trailers_in = read_trailers(section)
@@ -268,14 +226,14 @@ class H2:
         if self._is_in_length(stream, True):
             self._received_all(stream)
 
-    def _on_window(self, event: WindowUpdated) -> None:
-        stream = self._streams.get(event.stream_id or 0)
+    def on_room(self, stream_id: int) -> None:
+        stream = self._streams.get(stream_id)
         if stream is not None:
             self._writer.ready(stream)
         if self._writer.can_go_on:
             self._wake()
 
-    def _on_settings(self, event: RemoteSettingsChanged) -> None:
+    def on_settings(self) -> None:
         for stream in self._streams.values():
             if stream.pending:
                 self._writer.ready(stream)
@@ -327,24 +285,17 @@ class H2:
             self._wake()
         self._broken(stream, reason)
 
-    def _on_broken(self, event: StreamBroken) -> None:
-        stream = self._streams.get(event.stream_id)
+    def on_broken(self, stream_id: int, reason: str) -> None:
+        stream = self._streams.get(stream_id)
         if stream is not None:
-            self._broken(stream, event.reason)
+            self._broken(stream, reason)
 
     def _broken(self, stream: H2Stream, reason: str) -> None:
         """`stream` was reset because of what the peer sent."""
         raise NotImplementedError
 
-    def _on_reset(self, event: StreamReset) -> None:
-        raise NotImplementedError
-
-    def _on_go_away(self, event: ConnectionTerminated) -> None:
-        raise NotImplementedError
-
-    def _on_ping_ack(self, event: PingAckReceived) -> None:
-        """An answer to a PING of ours."""
-        self._growth.answered(event.ping_data or b"")
+    def on_ping_ack(self, data: bytes) -> None:
+        self._growth.answered(data)
         if self._engine.output:
             self._wake()
 

@@ -11,13 +11,6 @@ from collections.abc import Mapping
 from functools import partial
 
 from h2.errors import ErrorCodes
-from h2.events import (
-    ConnectionTerminated,
-    InformationalResponseReceived,
-    RemoteSettingsChanged,
-    ResponseReceived,
-    StreamReset,
-)
 
 from m2mproxy.http.faults import Fault, UpstreamFault
 from m2mproxy.http.headers import CREDENTIALS, Field
@@ -48,6 +41,7 @@ ASK_AFTER, GIVE_UP_AFTER = 45.0, 15.0
 # answer before further requests go elsewhere.
 _ASK_ALONG, _DOUBT_AFTER = 20.0, 5.0
 _ALIVE = b"m2malive"
+_NAMES = {int(code): code.name for code in ErrorCodes}
 # Bytes of a key that is remembered on a direct connection: "Bearer " and 33 more, which nobody
 # guesses, and few enough to leave room for other fields (the table has 4096).
 LEAST_OF_KEYS, MOST_OF_KEYS = 40, 512
@@ -144,13 +138,10 @@ class H2Client(H2):
 
     # -- responses ------------------------------------------------------------------------------
 
-    def _on_response(self, event: ResponseReceived) -> None:
-        stream = self._streams.get(event.stream_id)
-        if stream is None:
-            return
-        ended = event.stream_ended is not None
-        response = self._read(stream, event, ended)
-        if response is None:
+    def on_head(self, stream_id: int, section: list[Field], ended: bool) -> None:
+        stream = self._streams.get(stream_id)
+        response = self._read(stream, section, ended) if stream is not None else None
+        if stream is None or response is None:
             return
         if ended:
             stream.ended_in = True
@@ -167,9 +158,9 @@ class H2Client(H2):
         if not (stream.over or stream.ended_in):
             stream.body.end()
 
-    def _on_informational(self, event: InformationalResponseReceived) -> None:
-        stream = self._streams.get(event.stream_id)
-        response = self._read(stream, event, False) if stream is not None else None
+    def on_informational(self, stream_id: int, section: list[Field]) -> None:
+        stream = self._streams.get(stream_id)
+        response = self._read(stream, section, False) if stream is not None else None
         if stream is None or response is None:
             return
         stream.informational += 1
@@ -178,13 +169,7 @@ class H2Client(H2):
         elif stream.on_informational is not None:
             stream.on_informational(response)
 
-    def _read(
-        self,
-        stream: H2Stream,
-        event: ResponseReceived | InformationalResponseReceived,
-        ended: bool,
-    ) -> Response | None:
-        section = event.headers or []
+    def _read(self, stream: H2Stream, section: list[Field], ended: bool) -> Response | None:
         try:
             fields.check_size(section, self._limits)
             return fields.read_response(section, ended, stream.method)
@@ -252,31 +237,30 @@ class H2Client(H2):
 
     # -- the upstream breaks off ----------------------------------------------------------------
 
-    def _on_settings(self, event: RemoteSettingsChanged) -> None:
+    def on_settings(self) -> None:
         self._most = min(self._engine.peer.most_streams, MAX_STREAMS)
         if not (self._most or self.streams):
             self._close()  # it may mean that for a moment, but its place is better used than kept
             return
-        super()._on_settings(event)
+        super().on_settings()
         if self._known:
             self._owner.idle(self)
 
-    def _on_reset(self, event: StreamReset) -> None:
-        stream = self._streams.get(event.stream_id)
+    def on_reset(self, stream_id: int, code: int) -> None:
+        stream = self._streams.get(stream_id)
         if stream is None:
             return
-        if event.error_code == ErrorCodes.REFUSED_STREAM:  # RFC 9113 8.7
+        if code == ErrorCodes.REFUSED_STREAM:  # RFC 9113 8.7
             self._fault(stream, _refused("refused the stream"))
         elif stream.ended_in:
             self._over(stream)  # it has answered, the rest of the request is not wanted
         else:
-            name = getattr(event.error_code, "name", event.error_code)
-            self._fault(stream, UpstreamFault("disconnected", f"the upstream reset it: {name}"))
+            reason = f"the upstream reset it: {_NAMES.get(code, code)}"
+            self._fault(stream, UpstreamFault("disconnected", reason))
 
-    def _on_go_away(self, event: ConnectionTerminated) -> None:
+    def on_go_away(self, last: int) -> None:
         """Streams above the last are as if never sent (RFC 9113 6.8), the others go on."""
         is_first, self._ending = not self._ending, True
-        last = event.last_stream_id or 0
         above = [stream for number, stream in self._streams.items() if number > last]
         for stream in [*above, *self._unsent]:
             self._fault(stream, _refused("closes the connection"))

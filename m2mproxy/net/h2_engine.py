@@ -1,38 +1,23 @@
 """The state of an HTTP/2 connection (RFC 9113): its streams, its windows, its settings.
 
-Frames come in, and become events, in the words of the h2 library; what is to be said goes out as
-bytes. What a frame means is decided here, what to do about it by the connection around this. The
-library's own connection is the judge (tests/fuzz/test_engine_against_h2.py), but no base for this:
+Frames come in, and whoever listens is told what they mean; what is to be said goes out as bytes.
+What a frame means is decided here, what to do about it by the connection around this. The h2
+library's connection is the judge (tests/fuzz/test_engine_against_h2.py), but no base for this:
 it ends a whole connection over one bad message, drops what it wanted to say when the other
 side says GOAWAY, and counts streams against a limit that the other side may not have seen yet.
 
-The one rule: whatever comes is an event, an error of its stream or an error of the connection, and
-what is over is forgotten, but for how it ended.
+The one rule: whatever comes is told once, as what it is, an error of its stream or an error of the
+connection, and what is over is forgotten, but for how it ended.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 from h2.errors import ErrorCodes
-from h2.events import (
-    ConnectionTerminated,
-    DataReceived,
-    Event,
-    InformationalResponseReceived,
-    PingAckReceived,
-    RemoteSettingsChanged,
-    RequestReceived,
-    ResponseReceived,
-    StreamEnded,
-    StreamReset,
-    TrailersReceived,
-    WindowUpdated,
-)
 from h2.settings import SettingCodes
 
 from m2mproxy.http.headers import Field
@@ -86,13 +71,41 @@ class _End(Enum):
     RESET_BY_PEER = 3
 
 
-@dataclass(kw_only=True)
-class StreamBroken(Event):
-    """The peer broke the rules on a stream, or went on with one that is over. If it was open, it
-    has been reset."""
+class Listener(Protocol):
+    """Who is told what comes. Each call is the last that is done about a frame, so that whoever is
+    called may say and end what he likes."""
 
-    stream_id: int
-    reason: str
+    __slots__ = ()
+
+    def on_head(self, stream_id: int, section: list[Any], ended: bool) -> None:
+        """A request on a new stream, or the response to one of ours. `ended`: nothing follows."""
+
+    def on_informational(self, stream_id: int, section: list[Any]) -> None:
+        """A response that is followed by another (1xx)."""
+
+    def on_data(self, stream_id: int, data: bytes, size: int, ended: bool) -> None:
+        """Payload, `size` bytes with its padding: so many are to be `taken`."""
+
+    def on_trailers(self, stream_id: int, section: list[Any]) -> None:
+        """The end of a message that has trailers."""
+
+    def on_reset(self, stream_id: int, code: int) -> None:
+        """The peer gave a stream up; it is over."""
+
+    def on_broken(self, stream_id: int, reason: str) -> None:
+        """The peer broke the rules on a stream, or went on with one that is over: it is now."""
+
+    def on_room(self, stream_id: int) -> None:
+        """More may be sent: on a stream, or with 0 on all streams together."""
+
+    def on_settings(self) -> None:
+        """The peer's SETTINGS, the first or others."""
+
+    def on_ping_ack(self, data: bytes) -> None:
+        """The answer to a PING of ours."""
+
+    def on_go_away(self, last: int) -> None:
+        """The peer takes no streams above `last`, and opens none."""
 
 
 class _Stream:
@@ -100,8 +113,8 @@ class _Stream:
 
     __slots__ = ("ended_in", "ended_out", "has_head", "room", "window")
 
-    def __init__(self, has_head: bool, room: int) -> None:
-        self.has_head = has_head  # the peer's message has begun
+    def __init__(self, room: int) -> None:
+        self.has_head = False  # the peer's message has begun
         self.ended_in = self.ended_out = False  # the peer's message, and ours
         self.room = room  # bytes that the peer takes
         self.window = Window(STREAM_WINDOW)
@@ -111,17 +124,23 @@ class Engine:
     """One connection's state. Headers are bytes, and are not validated here (net/fields.py)."""
 
     __slots__ = (
-        "_closed", "_is_client", "_streams", "_window", "decoder", "encoder",
+        "_closed", "_is_client", "_listener", "_streams", "_window", "decoder", "encoder",
         "highest_inbound_stream_id", "highest_outbound_stream_id", "output", "peer", "room",
     )
 
     def __init__(
-        self, client: bool, header_bytes: int, most_bytes: int, announce: Mapping[int, int]
+        self,
+        client: bool,
+        header_bytes: int,
+        most_bytes: int,
+        announce: Mapping[int, int],
+        listener: Listener,
     ) -> None:
         """`header_bytes` is the largest field section that the peer is told to send, `most_bytes`
         the largest that is read; `announce` are settings for it beyond those of RFC 9113, by code
         (16 bits; 32 each)."""
         self._is_client = client
+        self._listener = listener
         self._streams: dict[int, _Stream] = {}
         self._closed: OrderedDict[int, _End] = OrderedDict()
         self._window = Window(FIRST_ROOM)
@@ -170,7 +189,7 @@ class Engine:
             return 0
         stream_id = (self.highest_outbound_stream_id or -1) + 2
         self.highest_outbound_stream_id = stream_id
-        self._streams[stream_id] = _Stream(False, self.peer.stream_room)
+        self._streams[stream_id] = _Stream(self.peer.stream_room)
         self.send_headers(stream_id, fields, end)
         return stream_id
 
@@ -178,15 +197,23 @@ class Engine:
         """Send HEADERS on an open stream: a head or trailers."""
         self.output += head_frames(stream_id, self.encoder.encode(fields), end)
         if end:
-            self.ended(stream_id)
+            self._end_out(stream_id)
 
     def end_stream(self, stream_id: int) -> None:
         """End our message with an empty DATA frame."""
-        self.output += data_frame(stream_id, 0, True)
-        self.ended(stream_id)
+        self.output += self.data_header(stream_id, 0, True)
 
-    def ended(self, stream_id: int) -> None:
-        """A frame that is not made here ends our message."""
+    def data_header(self, stream_id: int, size: int, end: bool) -> bytes:
+        """What precedes `size` bytes of payload, for which the windows have room: it is sent when
+        what was to be said before is."""
+        self._streams[stream_id].room -= size
+        self.room -= size
+        if end:
+            self._end_out(stream_id)
+        return data_frame(stream_id, size, end)
+
+    def _end_out(self, stream_id: int) -> None:
+        """Our message is complete."""
         stream = self._streams[stream_id]
         stream.ended_out = True
         if stream.ended_in:
@@ -202,11 +229,6 @@ class Engine:
     def window_of(self, stream_id: int) -> int:
         """Bytes of DATA that may be sent on a stream now."""
         return min(self._streams[stream_id].room, self.room)
-
-    def take_window(self, stream_id: int, size: int) -> None:
-        """`size` bytes of DATA are sent, in frames that are not made here."""
-        self._streams[stream_id].room -= size
-        self.room -= size
 
     def widen(self, by: int, stream_id: int = 0) -> None:
         """Let the peer send `by` bytes more before they are taken: on a stream, or with 0 on all
@@ -229,15 +251,16 @@ class Engine:
 
     # -- what comes -----------------------------------------------------------------------------
 
-    def receive(self, frame: AnyFrame) -> list[Event]:
-        """What a frame from the peer brings. Whatever has no meaning brings nothing (RFC 9113
-        5.5), as PRIORITY has none any more (5.3.2).
+    def receive(self, frame: AnyFrame) -> None:
+        """A frame came from the peer. Whatever has no meaning is told nobody (RFC 9113 5.5), as
+        PRIORITY has none any more (5.3.2).
 
         Raises:
             FrameError: the connection has to end.
         """
         handler = _HANDLERS.get(type(frame))
-        return handler(self, frame) if handler is not None else []
+        if handler is not None:
+            handler(self, frame)
 
     def is_open(self, stream_id: int) -> bool:
         """Whether a stream is open in either direction."""
@@ -259,26 +282,25 @@ class Engine:
         if len(self._closed) > _CLOSED_STREAMS:
             self._closed.popitem(last=False)
 
-    def _break(self, stream_id: int, code: ErrorCodes, reason: str) -> list[Event]:
+    def _break(self, stream_id: int, code: ErrorCodes, reason: str) -> None:
         """RFC 9113 5.4.2: an error of an open stream."""
         self.reset_stream(stream_id, code)
-        return [StreamBroken(stream_id=stream_id, reason=reason)]
+        self._listener.on_broken(stream_id, reason)
 
-    def _late(self, stream_id: int) -> list[Event]:
+    def _late(self, stream_id: int) -> None:
         """A frame on a stream that is over. It was under way if we have reset that; whoever has
         reset or ended it himself is told that it is closed (RFC 9113 5.1)."""
         if self._closed.get(stream_id) is not _End.RESET_BY_US:
             self.output += reset_frame(stream_id, ErrorCodes.STREAM_CLOSED)
-        return [StreamBroken(stream_id=stream_id, reason="a frame came after the stream's end")]
+        self._listener.on_broken(stream_id, "a frame came after the stream's end")
 
-    def _end_in(self, stream_id: int, stream: _Stream) -> StreamEnded:
+    def _end_in(self, stream_id: int, stream: _Stream) -> None:
         """The peer's message is complete."""
         stream.ended_in = True
         if stream.ended_out:
             self._close(stream_id, _End.COMPLETE)
-        return StreamEnded(stream_id=stream_id)
 
-    def _receive_data(self, frame: Data) -> list[Event]:
+    def _receive_data(self, frame: Data) -> None:
         stream_id, size = frame.stream_id, frame.size
         stream = self._streams.get(stream_id)
         if stream is None:
@@ -286,25 +308,26 @@ class Engine:
         if self._window.came(size):  # streams that nobody reads from have the rest
             self.output += window_frame(0, self._window.grant())
         if stream is None or stream.ended_in or not stream.has_head:
-            return self._receive_astray(frame, stream)
+            self._receive_astray(frame, stream)
+            return
         stream.window.came(size)
-        event = DataReceived(stream_id=stream_id, data=frame.data, flow_controlled_length=size)
         if frame.ends:
-            event.stream_ended = self._end_in(stream_id, stream)
-        return [event]
+            self._end_in(stream_id, stream)
+        self._listener.on_data(stream_id, frame.data, size, frame.ends)
 
-    def _receive_astray(self, frame: Data, stream: _Stream | None) -> list[Event]:
+    def _receive_astray(self, frame: Data, stream: _Stream | None) -> None:
         """DATA that belongs to no message."""
         stream_id = frame.stream_id
         self._grant(self._window, frame.size, 0)
         if stream is None:
-            was_under_way = self._closed.get(stream_id) is _End.RESET_BY_US
-            return [] if was_under_way else self._late(stream_id)
-        if stream.ended_in:
-            return self._break(stream_id, ErrorCodes.STREAM_CLOSED, "DATA came after its end")
-        return self._break(stream_id, ErrorCodes.PROTOCOL_ERROR, "DATA came before its head")
+            if self._closed.get(stream_id) is not _End.RESET_BY_US:
+                self._late(stream_id)
+        elif stream.ended_in:
+            self._break(stream_id, ErrorCodes.STREAM_CLOSED, "DATA came after its end")
+        else:
+            self._break(stream_id, ErrorCodes.PROTOCOL_ERROR, "DATA came before its head")
 
-    def _receive_fields(self, frame: FieldBlock) -> list[Event]:
+    def _receive_fields(self, frame: FieldBlock) -> None:
         try:
             fields = self.decoder.decode(frame.block)  # always: for what it adds to the table
         except HPACKError as error:
@@ -313,28 +336,29 @@ class Engine:
         stream_id, ends = frame.stream_id, frame.ends
         stream = self._streams.get(stream_id)
         if stream is None:
-            return self._receive_first(stream_id, fields, ends)
-        if stream.ended_in:
-            return self._break(stream_id, ErrorCodes.STREAM_CLOSED, "HEADERS came after its end")
-        event: ResponseReceived | TrailersReceived
-        if stream.has_head:
-            if not ends:
-                reason = "trailers are not its end"  # RFC 9113 8.1
-                return self._break(stream_id, ErrorCodes.PROTOCOL_ERROR, reason)
-            event = TrailersReceived(stream_id=stream_id, headers=fields)
-        elif _is_informational(fields):
+            self._receive_first(stream_id, fields, ends)
+        elif stream.ended_in:
+            self._break(stream_id, ErrorCodes.STREAM_CLOSED, "HEADERS came after its end")
+        elif stream.has_head:
             if ends:
-                reason = "an informational response is its end"
-                return self._break(stream_id, ErrorCodes.PROTOCOL_ERROR, reason)
-            return [InformationalResponseReceived(stream_id=stream_id, headers=fields)]
+                self._end_in(stream_id, stream)
+                self._listener.on_trailers(stream_id, fields)
+            else:  # RFC 9113 8.1
+                self._break(stream_id, ErrorCodes.PROTOCOL_ERROR, "trailers are not its end")
+        elif not _is_informational(fields):
+            self._receive_head(stream_id, stream, fields, ends)
+        elif ends:
+            self._break(stream_id, ErrorCodes.PROTOCOL_ERROR, "a 1xx response is its end")
         else:
-            stream.has_head = True
-            event = ResponseReceived(stream_id=stream_id, headers=fields)
-        if ends:
-            event.stream_ended = self._end_in(stream_id, stream)
-        return [event]
+            self._listener.on_informational(stream_id, fields)
 
-    def _receive_first(self, stream_id: int, fields: list[Any], ends: bool) -> list[Event]:
+    def _receive_head(self, stream_id: int, stream: _Stream, fields: list[Any], ends: bool) -> None:
+        stream.has_head = True
+        if ends:
+            self._end_in(stream_id, stream)
+        self._listener.on_head(stream_id, fields, ends)
+
+    def _receive_first(self, stream_id: int, fields: list[Any], ends: bool) -> None:
         """HEADERS on a stream that is not open: a request, or late."""
         if not self._is_idle(stream_id):
             how = self._closed.get(stream_id)
@@ -343,25 +367,23 @@ class Engine:
                 raise _error(reason, ErrorCodes.STREAM_CLOSED)
             if how is None and not self._is_client:  # left out, or so long ago that nobody knows
                 raise _error(f"stream {stream_id} begins after a later one")
-            return self._late(stream_id)
+            self._late(stream_id)
+            return
         if self._is_client or not stream_id & 1:  # RFC 9113 5.1.1; we take no pushed streams
             raise _error(f"stream {stream_id} is not the peer's to open")
         self.highest_inbound_stream_id = stream_id
-        stream = self._streams[stream_id] = _Stream(True, self.peer.stream_room)
-        event = RequestReceived(stream_id=stream_id, headers=fields)
-        if ends:
-            event.stream_ended = self._end_in(stream_id, stream)
-        return [event]
+        stream = self._streams[stream_id] = _Stream(self.peer.stream_room)
+        self._receive_head(stream_id, stream, fields, ends)
 
-    def _receive_reset(self, frame: Reset) -> list[Event]:
+    def _receive_reset(self, frame: Reset) -> None:
         stream_id = frame.stream_id
         if stream_id not in self._streams:
             self._refuse_idle(stream_id)
-            return []
+            return
         self._close(stream_id, _End.RESET_BY_PEER)
-        return [StreamReset(stream_id=stream_id, error_code=_code(frame.code))]
+        self._listener.on_reset(stream_id, frame.code)
 
-    def _receive_window(self, frame: WindowUpdateFrame) -> list[Event]:
+    def _receive_window(self, frame: WindowUpdateFrame) -> None:
         stream_id, by = frame.stream_id, frame.window_increment
         if not stream_id:
             self.room += by
@@ -371,16 +393,17 @@ class Engine:
             stream = self._streams.get(stream_id)
             if stream is None:
                 self._refuse_idle(stream_id)
-                return []
+                return
             stream.room += by
             if stream.room > MOST_ROOM:
-                reason = "its window is too large"
-                return self._break(stream_id, ErrorCodes.FLOW_CONTROL_ERROR, reason)
-        return [WindowUpdated(stream_id=stream_id, delta=by)]
+                code = ErrorCodes.FLOW_CONTROL_ERROR
+                self._break(stream_id, code, "its window is too large")
+                return
+        self._listener.on_room(stream_id)
 
-    def _receive_settings(self, frame: Settings) -> list[Event]:
+    def _receive_settings(self, frame: Settings) -> None:
         if frame.is_ack:
-            return []  # what we say does not change
+            return  # what we say does not change
         room = self.peer.stream_room
         for code, value in frame.values:
             self.peer.update(code, value)
@@ -390,25 +413,23 @@ class Engine:
             if stream.room > MOST_ROOM:
                 raise _error("a window is too large", ErrorCodes.FLOW_CONTROL_ERROR)
         self.output += SETTINGS_ACK
-        return [RemoteSettingsChanged()]
+        self._listener.on_settings()
 
-    def _receive_ping(self, frame: PingFrame) -> list[Event]:
+    def _receive_ping(self, frame: PingFrame) -> None:
         if "ACK" in frame.flags:
-            return [PingAckReceived(ping_data=frame.opaque_data)]
-        self.output += ping_frame(frame.opaque_data, ack=True)
-        return []
+            self._listener.on_ping_ack(frame.opaque_data)
+        else:
+            self.output += ping_frame(frame.opaque_data, ack=True)
 
-    def _receive_go_away(self, frame: GoAwayFrame) -> list[Event]:
-        event = ConnectionTerminated()
-        event.error_code = _code(frame.error_code)
-        event.last_stream_id = frame.last_stream_id & MAX_STREAM_ID  # but for the reserved bit
-        return [event]
+    def _receive_go_away(self, frame: GoAwayFrame) -> None:
+        # But for the reserved bit.
+        self._listener.on_go_away(frame.last_stream_id & MAX_STREAM_ID)
 
-    def _receive_push(self, frame: PushPromiseFrame) -> list[Event]:
+    def _receive_push(self, frame: PushPromiseFrame) -> None:
         raise _error("PUSH_PROMISE, which was forbidden")  # RFC 9113 8.4
 
 
-_HANDLERS: dict[type, Callable[[Engine, Any], list[Event]]] = {
+_HANDLERS: dict[type, Callable[[Engine, Any], None]] = {
     Data: Engine._receive_data,
     FieldBlock: Engine._receive_fields,
     GoAwayFrame: Engine._receive_go_away,
@@ -422,13 +443,6 @@ _HANDLERS: dict[type, Callable[[Engine, Any], list[Event]]] = {
 
 def _error(reason: str, code: ErrorCodes = ErrorCodes.PROTOCOL_ERROR) -> FrameError:
     return FrameError(code, reason)
-
-
-def _code(code: int) -> ErrorCodes | int:
-    try:
-        return ErrorCodes(code)
-    except ValueError:  # RFC 9113 7: it means nothing in particular
-        return code
 
 
 def _is_informational(fields: list[Any]) -> bool:

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Mapping
 
 from h2.errors import ErrorCodes
-from h2.events import ConnectionTerminated, PingAckReceived, RequestReceived, StreamReset
 
 from m2mproxy.http.faults import ClientFault, ClientGone, Fault
 from m2mproxy.http.headers import Field
@@ -20,7 +19,7 @@ from m2mproxy.net import fields
 from m2mproxy.net.connection import NO_SETTINGS, Owner, Runtime
 from m2mproxy.net.h2 import H2
 from m2mproxy.net.h2_budget import Budget
-from m2mproxy.net.h2_engine import MAX_STREAM_ID, MAX_STREAMS, PREFACE, StreamBroken
+from m2mproxy.net.h2_engine import MAX_STREAM_ID, MAX_STREAMS, PREFACE
 from m2mproxy.net.h2_stream import H2Stream
 from m2mproxy.net.h2_upload import Uploads
 from m2mproxy.net.tcp import shown_certificate
@@ -85,15 +84,13 @@ class H2Server(H2):
 
     # -- requests -------------------------------------------------------------------------------
 
-    def _on_request(self, event: RequestReceived) -> None:
-        stream_id, section = event.stream_id, event.headers or []
+    def on_head(self, stream_id: int, section: list[Field], ended: bool) -> None:
         if self._goodbye or len(self._streams) >= MAX_STREAMS:
             self._engine.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
             self._count_reset()
             return
         stream = H2Stream(self, stream_id, self._client, self._certificate)
         stream.sent_at = self._loop.time()
-        ended = event.stream_ended is not None
         self._begin(stream)
         if ended:
             stream.ended_in = True
@@ -145,6 +142,9 @@ class H2Server(H2):
         return stream
 
     # -- responses ------------------------------------------------------------------------------
+
+    def on_informational(self, stream_id: int, section: list[Field]) -> None:
+        raise RuntimeError("a client sends no responses")
 
     def send_request(self, stream: H2Stream, request: Request) -> None:
         raise RuntimeError("a server sends no requests")
@@ -221,8 +221,8 @@ class H2Server(H2):
 
     # -- the client breaks off ------------------------------------------------------------------
 
-    def _on_reset(self, event: StreamReset) -> None:
-        stream = self._streams.get(event.stream_id)
+    def on_reset(self, stream_id: int, code: int) -> None:
+        stream = self._streams.get(stream_id)
         # Whose answer has begun has waited for it like everybody else: no work was had for nothing.
         if stream is None or not (stream.head_sent or self._has_waited(stream)):
             self._count_reset()
@@ -232,9 +232,9 @@ class H2Server(H2):
     def _has_waited(self, stream: H2Stream) -> bool:
         return self._loop.time() >= stream.sent_at + _WAITED
 
-    def _on_broken(self, event: StreamBroken) -> None:
+    def on_broken(self, stream_id: int, reason: str) -> None:
         self._count_reset()
-        super()._on_broken(event)
+        super().on_broken(stream_id, reason)
 
     def _count_reset(self) -> None:
         self._wake()
@@ -266,7 +266,7 @@ class H2Server(H2):
         for stream in list(self._streams.values()):
             self._fault(stream, ClientGone())
 
-    def _on_go_away(self, event: ConnectionTerminated) -> None:
+    def on_go_away(self, last: int) -> None:
         """The client begins nothing new."""
         self._last_words()
 
@@ -334,9 +334,9 @@ class H2Server(H2):
         self._engine.ping(_LAST_PING)
         self._wake()
 
-    def _on_ping_ack(self, event: PingAckReceived) -> None:
-        super()._on_ping_ack(event)
-        if self._draining and event.ping_data == _LAST_PING:
+    def on_ping_ack(self, data: bytes) -> None:
+        super().on_ping_ack(data)
+        if self._draining and data == _LAST_PING:
             self._last_words()
 
     def _last_words(self) -> None:

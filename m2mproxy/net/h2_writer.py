@@ -21,7 +21,7 @@ from h2.errors import ErrorCodes
 from m2mproxy.http.body import Chunk
 from m2mproxy.net.h2_budget import FrameBudget
 from m2mproxy.net.h2_engine import READS_PIECES, Engine
-from m2mproxy.net.h2_frames import MAX_FRAME, data_frame, worth
+from m2mproxy.net.h2_frames import MAX_FRAME, worth
 from m2mproxy.net.h2_stream import H2Stream
 
 _MOST_SHARED = 1024  # bytes of a frame for what is not there yet
@@ -142,13 +142,11 @@ class FrameWriter:
             self._left -= size
         else:
             length = size if ends else max(size, self._worthwhile(stream))
-            self._out += (data_frame(stream.id, length, last), chunk)
+            self._out += (engine.data_header(stream.id, length, last), chunk)
             self._left = length - size
-            engine.take_window(stream.id, length)
             self._budget.sent(worth(length))
         self._run += size
         if last:
-            engine.ended(stream.id)
             stream.ended_out = True
             self._on_sent(stream)
         elif ends:

@@ -1,9 +1,9 @@
 """Our engine and the h2 library's connection, told the same by a peer and by us.
 
-What the library takes the engine takes, with the same events, answers and windows. What it refuses,
-which always ends its connection, the engine refuses as well, if only on the stream concerned. Left
-out is what they are meant to differ in: content-length and the names of fields, which are looked at
-by others (net/h2.py, net/fields.py), GOAWAY, and streams that a server opens.
+What the library takes the engine takes, and tells the same, with the same answers and windows. What
+it refuses, which always ends its connection, the engine refuses as well, if only on the stream
+concerned. Left out is what they are meant to differ in: content-length and the names of fields,
+which are looked at by others (net/h2.py, net/fields.py), GOAWAY, and streams that a server opens.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
+from heard import Heard, hear
 from hpack import Encoder
 from hypothesis import given
 from hypothesis import strategies as st
 from mutation import fuzzed
 
 from m2mproxy.net.h2_budget import FrameBudget
-from m2mproxy.net.h2_engine import CONNECTION_WINDOW, STREAM_WINDOW, Engine, StreamBroken
+from m2mproxy.net.h2_engine import CONNECTION_WINDOW, STREAM_WINDOW, Engine
 from m2mproxy.net.h2_frames import FrameError, FrameReader
 
 REQUEST = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/"), (b":authority", b"a")]
@@ -50,7 +51,7 @@ CONFIG = {
     "validate_outbound_headers": False,
     "normalize_outbound_headers": False,
 }
-# What a stream error of the library's is for us: an event of our own.
+# What a stream error of the library's is for us.
 BROKEN = "broken"
 RST_STREAM, WINDOW_UPDATE, HEADERS, CONTINUATION = 3, 8, 1, 9
 
@@ -61,7 +62,7 @@ class Both:
     def __init__(self, client: bool) -> None:
         self.client = client
         self.encoder = Encoder()
-        self.engine = Engine(client, 65536, 131072, {})
+        self.engine = Engine(client, 65536, 131072, {}, Heard())
         self.reader = FrameReader(FrameBudget(lambda: 0.0, 1 << 30, 0), 65536, False)
         self.judge = H2Connection(H2Configuration(client_side=client, **CONFIG))
         self.judge.initiate_connection()
@@ -82,7 +83,7 @@ class Both:
     # -- the peer speaks
 
     def comes(self, sent: bytes) -> None:
-        """A frame. Its events are the same, but that we want to know of one that came late."""
+        """A frame. It means the same, but that we want to know of one that came late."""
         number = int.from_bytes(sent[5:9], "big")
         late = 0 if self.engine.is_open(number) else number
         try:
@@ -95,9 +96,12 @@ class Both:
         assert ours is not None
         assert theirs == [said for said in ours if not late or said != (BROKEN, number)]
         for kind, number, *rest in theirs:
-            self.held[number] += rest[1] if kind == "DataReceived" else 0
-        self.has_head |= {number for kind, *_ in theirs if kind == "ResponseReceived"}
-        self.ended_in |= {number for *_, ended in theirs if ended is True}
+            if kind == "data":
+                self.held[number] += rest[1]
+            if kind == "head":
+                self.has_head.add(number)
+            if kind == "trailers" or (kind in ("head", "data") and rest[-1]):
+                self.ended_in.add(number)
         self._compare(late)
 
     def resets(self, number: int) -> None:
@@ -108,11 +112,12 @@ class Both:
     def _received(self, sent: bytes) -> list[Any] | None:
         """What the engine makes of it; None is the end of the connection."""
         try:
-            frames = list(self.reader.feed(sent))
-            events = [event for frame in frames for event in self.engine.receive(frame)]
+            heard = [each for frame in self.reader.feed(sent) for each in hear(self.engine, frame)]
         except FrameError:
             return None
-        return [said for each in events for said in told(each)]
+        # That a stream is broken is for people to read; of settings the library says more.
+        cut = [each[:2] if each[0] == BROKEN else each for each in heard]
+        return [each for each in cut if each[0] != "settings"]
 
     # -- we speak
 
@@ -188,27 +193,27 @@ class Both:
 
 
 def told(event: Event) -> list[Any]:
-    """What an event says; nothing where nobody listens."""
-    name = type(event).__name__
+    """What an event says, in our words; nothing where nobody listens."""
     match event:
-        case StreamBroken():
-            return [(BROKEN, event.stream_id)]
         case StreamReset(remote_reset=False):
             return [(BROKEN, event.stream_id)]
         case StreamReset():
-            return [(name, event.stream_id, event.error_code)]
-        case RequestReceived() | ResponseReceived() | TrailersReceived():
+            return [("reset", event.stream_id, event.error_code)]
+        case RequestReceived() | ResponseReceived():
             ended = event.stream_ended is not None
-            return [(name, event.stream_id, [tuple(f) for f in event.headers], ended)]
+            return [("head", event.stream_id, [tuple(f) for f in event.headers], ended)]
+        case TrailersReceived():
+            assert event.stream_ended is not None
+            return [("trailers", event.stream_id, [tuple(f) for f in event.headers])]
         case InformationalResponseReceived():
-            return [(name, event.stream_id, [tuple(f) for f in event.headers])]
+            return [("informational", event.stream_id, [tuple(f) for f in event.headers])]
         case DataReceived():
             size, ended = event.flow_controlled_length, event.stream_ended is not None
-            return [(name, event.stream_id, event.data, size, ended)]
+            return [("data", event.stream_id, event.data, size, ended)]
         case WindowUpdated():
-            return [(name, event.stream_id, event.delta)]
+            return [("room", event.stream_id)]
         case PingAckReceived():
-            return [(name, 0, event.ping_data)]
+            return [("ping_ack", event.ping_data)]
     return []
 
 

@@ -77,11 +77,16 @@ class FieldEncoder:
             self._untold.clear()
         elif section == self._last and NeverIndexedHeaderTuple not in map(type, section):
             return self._last_coded
+        dynamic = self.header_table.dynamic_entries
         for field in section:
             index = 0
             if field.__class__ is not NeverIndexedHeaderTuple:
-                index = _STATIC_FIELDS.get(field) or self._index(self._numbers.get(field, 0))
-            if index:
+                age = self._added - self._numbers.get(field, 0)  # 0 is of none
+                in_table = _FIRST_DYNAMIC + age if age < len(dynamic) else 0
+                index = _STATIC_FIELDS.get(field, in_table)
+            if 0 < index < 0x7F:
+                out.append(_INDEXED | index)
+            elif index:
                 _integer(out, _INDEXED, 7, index)
             else:
                 self._literal(out, field)

@@ -55,7 +55,10 @@ MAX_FRAME = 16384
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = (
     0, 1, 3, 4, 6, 7, 8, 9,
 )
-_HEADER = 9
+# Of a frame: its length and type, its flags, its stream (RFC 9113 4.1).
+_LAYOUT = struct.Struct(">LBL")
+_HEADER = _LAYOUT.size
+_ANY_ID = 2**31 - 1  # without the reserved bit
 _ACK = END_STREAM = 0x1
 _END_HEADERS = 0x4
 # DATA of fewer bytes than these is not worth the frames that grant room for it.
@@ -154,18 +157,19 @@ class FrameReader:
             start = min(self._left, end)
             yield self._piece(bytes(source[:start]))
         while end - start >= _HEADER:
-            size = int.from_bytes(source[start : start + 3], "big")
-            self._check(source[start + 3], source[start + 4], size)
-            after = start + _HEADER + size
-            if after > end:
-                if self._in_pieces and self._begins(bytes(source[start : start + _HEADER]), size):
-                    if start + _HEADER < end:
-                        yield self._piece(bytes(source[start + _HEADER : end]))
+            first, flags, number = _LAYOUT.unpack_from(source, start)
+            size, kind, stream_id = first >> 8, first & 0xFF, number & _ANY_ID
+            self._check(kind, flags, size)
+            begin = start + _HEADER
+            if begin + size > end:
+                if self._in_pieces and self._begins(kind, flags, stream_id, size):
+                    if begin < end:
+                        yield self._piece(bytes(source[begin:end]))
                     start = end
                 break
-            # Copies, since what is handed out outlives `source`.
-            frame = self._frame(bytes(source[start:after]))
-            start = after
+            start = begin + size
+            # A copy, since what is handed out outlives `source`.
+            frame = self._frame(kind, flags, stream_id, bytes(source[begin:start]))
             if frame is not None:
                 yield frame
         if source is data:
@@ -187,14 +191,13 @@ class FrameReader:
             if self._block_size + size > self._header_bytes:
                 raise FrameError(ErrorCodes.ENHANCE_YOUR_CALM, "a header block is too large")
 
-    def _begins(self, header: bytes, size: int) -> bool:
+    def _begins(self, kind: int, flags: int, stream_id: int, size: int) -> bool:
         """Whether a frame, of which this is the header, can come in pieces: DATA without padding.
         If so, it does."""
-        stream_id = int.from_bytes(header[5:], "big") & 0x7FFFFFFF
-        if header[3] != _DATA or header[4] > END_STREAM or not stream_id:
+        if kind != _DATA or flags > END_STREAM or not stream_id:
             return False
-        self._left, self._of = size, (stream_id, bool(header[4]))
-        self._account(_DATA, header[4], size)
+        self._left, self._of = size, (stream_id, bool(flags))
+        self._account(_DATA, flags, size)
         return True
 
     def _piece(self, data: bytes) -> Data:
@@ -203,17 +206,18 @@ class FrameReader:
         stream_id, ends = self._of
         return Data(stream_id, data, len(data), ends and not self._left)
 
-    def _frame(self, raw: bytes) -> AnyFrame | None:
-        frame = _ordinary(raw) or _parsed(raw)
+    def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> AnyFrame | None:
+        frame = _ordinary(kind, flags, stream_id, payload)
+        frame = frame or _parsed(kind, flags, stream_id, payload)
         self._started = True
-        size = len(frame.data) if isinstance(frame, Data) else len(raw) - _HEADER
-        self._account(raw[3], raw[4], size)  # padding brings nothing
+        size = len(frame.data) if isinstance(frame, Data) else len(payload)
+        self._account(kind, flags, size)  # padding brings nothing
         if isinstance(frame, ContinuationFrame):
             return self._continued(frame)
         if isinstance(frame, HeadersFrame):
             self._block = [frame.data]
             self._block_of = (frame.stream_id, "END_STREAM" in frame.flags)
-            self._block_size = len(raw)
+            self._block_size = _HEADER + len(payload)
             self._blocks += 1
             return None
         return frame
@@ -246,30 +250,29 @@ class FrameReader:
             raise FrameError(ErrorCodes.ENHANCE_YOUR_CALM, "too many frames that bring nothing")
 
 
-def _ordinary(raw: bytes) -> AnyFrame | None:
+def _ordinary(kind: int, flags: int, stream_id: int, payload: bytes) -> AnyFrame | None:
     """Frames in their plainest form, which need no parsing."""
-    kind, flags = raw[3], raw[4]
-    stream_id = int.from_bytes(raw[5:9], "big") & 0x7FFFFFFF
     if not stream_id:
         return None
     if kind == _DATA and flags <= END_STREAM:
-        return Data(stream_id, raw[_HEADER:], len(raw) - _HEADER, bool(flags))
+        return Data(stream_id, payload, len(payload), bool(flags))
     if kind == _HEADERS and flags | END_STREAM == _END_HEADERS | END_STREAM:
-        return FieldBlock(stream_id, raw[_HEADER:], bool(flags & END_STREAM))
-    if kind == _RST_STREAM and len(raw) == _HEADER + 4:
-        return Reset(stream_id, int.from_bytes(raw[_HEADER:], "big"))
+        return FieldBlock(stream_id, payload, bool(flags & END_STREAM))
+    if kind == _RST_STREAM and len(payload) == 4:
+        return Reset(stream_id, int.from_bytes(payload, "big"))
     return None
 
 
-def _parsed(raw: bytes) -> AnyFrame:
+def _parsed(kind: int, flags: int, stream_id: int, payload: bytes) -> AnyFrame:
     """What the library makes of a frame. HEADERS stay its own while they are not complete."""
-    if raw[3] == _SETTINGS:
-        return _settings(raw)
-    if raw[3] == _WINDOW_UPDATE and len(raw) > _HEADER:
-        raw = raw[:_HEADER] + bytes((raw[_HEADER] & 0x7F,)) + raw[_HEADER + 1 :]  # reserved bit
+    if kind == _SETTINGS:
+        return _settings(flags, stream_id, payload)
+    if kind == _WINDOW_UPDATE and payload:
+        payload = bytes((payload[0] & 0x7F,)) + payload[1:]  # reserved bit
+    header = _LAYOUT.pack(len(payload) << 8 | kind, flags, stream_id)
     try:
-        frame, _ = Frame.parse_frame_header(memoryview(raw[:_HEADER]))
-        frame.parse_body(memoryview(raw)[_HEADER:])
+        frame, _ = Frame.parse_frame_header(memoryview(header))
+        frame.parse_body(memoryview(payload))
     except InvalidFrameError as error:
         raise FrameError(ErrorCodes.FRAME_SIZE_ERROR, f"a broken frame: {error}") from None
     except HyperframeError as error:
@@ -282,25 +285,23 @@ def _parsed(raw: bytes) -> AnyFrame:
     return frame
 
 
-def _settings(raw: bytes) -> Settings:
+def _settings(flags: int, stream_id: int, payload: bytes) -> Settings:
     """RFC 9113 6.5."""
-    is_ack, payload = bool(raw[4] & _ACK), raw[_HEADER:]
-    if int.from_bytes(raw[5:_HEADER], "big") & 0x7FFFFFFF:
+    is_ack = bool(flags & _ACK)
+    if stream_id:
         raise FrameError(ErrorCodes.PROTOCOL_ERROR, "SETTINGS on a stream")
     if len(payload) % 6 or (is_ack and payload):
         raise FrameError(ErrorCodes.FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes")
     return Settings(list(struct.iter_unpack(">HL", payload)), is_ack)
 
 
-def _control(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
-    return b"%b%c%c%b%b" % (
-        len(payload).to_bytes(3, "big"), kind, flags, stream_id.to_bytes(4, "big"), payload,
-    )
+def _framed(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
+    return _LAYOUT.pack(len(payload) << 8 | kind, flags, stream_id) + payload
 
 
 def reset_frame(stream_id: int, code: int) -> bytes:
     """RST_STREAM (RFC 9113 6.4)."""
-    return _control(_RST_STREAM, 0, stream_id, code.to_bytes(4, "big"))
+    return _framed(_RST_STREAM, 0, stream_id, code.to_bytes(4, "big"))
 
 
 def settings_frame(settings: Mapping[int, int]) -> bytes:
@@ -308,42 +309,41 @@ def settings_frame(settings: Mapping[int, int]) -> bytes:
     payload = b"".join(
         code.to_bytes(2, "big") + value.to_bytes(4, "big") for code, value in settings.items()
     )
-    return _control(_SETTINGS, 0, 0, payload)
+    return _framed(_SETTINGS, 0, 0, payload)
 
 
-SETTINGS_ACK = _control(_SETTINGS, _ACK, 0, b"")
+SETTINGS_ACK = _framed(_SETTINGS, _ACK, 0, b"")
 
 
 def ping_frame(data: bytes, ack: bool = False) -> bytes:
     """PING (RFC 9113 6.7)."""
-    return _control(_PING, _ACK if ack else 0, 0, data)
+    return _framed(_PING, _ACK if ack else 0, 0, data)
 
 
 def go_away_frame(last: int, code: int) -> bytes:
     """GOAWAY (RFC 9113 6.8)."""
-    return _control(_GOAWAY, 0, 0, last.to_bytes(4, "big") + code.to_bytes(4, "big"))
+    return _framed(_GOAWAY, 0, 0, last.to_bytes(4, "big") + code.to_bytes(4, "big"))
 
 
 def window_frame(stream_id: int, by: int) -> bytes:
     """WINDOW_UPDATE (RFC 9113 6.9)."""
-    return _control(_WINDOW_UPDATE, 0, stream_id, by.to_bytes(4, "big"))
+    return _framed(_WINDOW_UPDATE, 0, stream_id, by.to_bytes(4, "big"))
 
 
 def data_frame(stream_id: int, size: int, end: bool) -> bytes:
     """The header of a DATA frame whose payload of `size` bytes follows (RFC 9113 6.1)."""
-    return size.to_bytes(3, "big") + (b"\0\1" if end else b"\0\0") + stream_id.to_bytes(4, "big")
+    return _LAYOUT.pack(size << 8 | _DATA, END_STREAM if end else 0, stream_id)
 
 
 def head_frames(stream_id: int, block: bytes, end: bool) -> bytes:
     """HEADERS with a header block, and CONTINUATIONs for what it has above MAX_FRAME bytes (RFC
     9113 6.2 and 6.10). `end`: no payload follows."""
-    number = stream_id.to_bytes(4, "big")
     frames, kind, flags = b"", _HEADERS, END_STREAM if end else 0
     for at in range(0, len(block), MAX_FRAME):
         part = block[at : at + MAX_FRAME]
         if at + MAX_FRAME >= len(block):
             flags |= _END_HEADERS
-        frames += b"%b%c%c%b%b" % (len(part).to_bytes(3, "big"), kind, flags, number, part)
+        frames += _framed(kind, flags, stream_id, part)
         kind, flags = _CONTINUATION, 0
     return frames
 

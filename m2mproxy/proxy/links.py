@@ -48,7 +48,6 @@ _MOST_KIB = (1 << 24) - 1
 # The edge forgets a little before the core does, so that it seldom refers to what has gone.
 _EDGE_SHARE = 7 / 8
 _CORE_GRACE = 60.0
-_NO_LINK = object()
 # What tells tenants apart beside credentials.
 _TELLING = CREDENTIALS | {b"openai-organization", b"openai-project"}
 # And the parameters that are credentials in a target's query.
@@ -199,7 +198,18 @@ def memory_of(offer: int) -> int:
 
 
 class UpstreamLinks:
-    """The links to one upstream."""
+    """The links to one upstream.
+
+    What a connection is, is whether it has an Edge, and whether its SETTINGS are here:
+
+                   no Edge    an Edge
+        not yet    unknown    expected: it comes after a link, and counts as one
+        here       none       link
+
+    SETTINGS make a link or none of what is unknown or expected. Who does not read what any core
+    reads makes none of what is a link or expected to be one, and nothing is expected after it.
+    Nothing else changes what a connection is before it is gone.
+    """
 
     def __init__(
         self, links: Links, destination: Destination, wanted: bool, versions: str
@@ -220,49 +230,45 @@ class UpstreamLinks:
 
     def edge(self, session: Session | None) -> Edge | None:
         """What a connection remembers; None where it is no link, as far as is known, or none any
-        more. What comes after a link to the same origin, and has not said yet whether it is one,
-        counts as one: should it be none, it refuses the first request, which goes again."""
+        more. Should one that is expected be none, it refuses the first request, which goes
+        again."""
         if session is None or not self._wanted:
             return None
         if session not in self._met:
             self._meet(session)
-        edge = session.kept
-        if not isinstance(edge, Edge):
-            return None
-        if edge.is_given_up:
-            self._expected = None
-            return None
-        return edge
+        return session.kept if isinstance(session.kept, Edge) else None
+
+    def refused(self, session: Session | None, edge: Edge) -> None:
+        """The core has not read a body that was coded with `edge`, though it should."""
+        edge.give_up()
+        if session is not None and session.kept is edge:
+            session.kept = self._expected = None
 
     def _meet(self, session: Session) -> None:
         self._met.add(session)
         session.on_end = lambda: self._lost(session)
         if session.opened.done:
-            self._opened(session)
+            self._opened(session, None)
             return
         expected = self._expected if self._expects else None
         if expected is not None:
             session.kept = self._links.edge(expected)
         session.opened.subscribe(lambda: self._opened(session, expected))
 
-    def _opened(self, session: Session, expected: Offer | None = None) -> None:
+    def _opened(self, session: Session, expected: Offer | None) -> None:
         """The SETTINGS are here, or the connection is gone without. `expected` is the offer with
         which it was taken for a link before."""
         offered = self._links.offered(session)
-        edge, known = session.kept, session.opened.result()
-        if isinstance(edge, Edge) and offered != expected:
-            edge.give_up()
-            edge = None
-        if offered is None:
-            session.kept = _NO_LINK
-        elif edge is None:
-            session.kept = self._links.edge(offered)
+        if offered != expected:
+            if isinstance(session.kept, Edge):
+                session.kept.give_up()
+            session.kept = self._links.edge(offered) if offered is not None else None
         if offered is not None:
             session.idle_seconds = min(offered.seconds, self._links.seconds)
             session.set_direct({READS_AFTER: 1})
-        if known:
+        if session.opened.result():
             self._report_state(session, offered)
-            self._expected = offered
+            self._expected = offered if session.kept is not None else None
             self._expected_until = self._links.clock() + self._links.seconds
 
     def _report_state(self, session: Session, offered: Offer | None) -> None:
@@ -301,7 +307,7 @@ class UpstreamLinks:
 
     @property
     def _has_one(self) -> bool:
-        return bool(self._met) and any([self.edge(each) is not None for each in self._met])
+        return bool(self._met) and any([isinstance(each.kept, Edge) for each in self._met])
 
     def take_field(self, response: Response, marks: Headers) -> None:
         """What a response says of links, by the marks of its head, is for us and not for the

@@ -177,8 +177,8 @@ class Turn:
 
     def judge(self, response: Response) -> bool:
         """See `Upload`. What the response says of the link is for us and not for the client."""
-        sender, edge, crossing = self._sender, self._edge, self._crossing
-        if sender is None or edge is None or crossing is None:
+        sender, edge, crossing, stream = self._sender, self._edge, self._crossing, self._stream
+        if sender is None or edge is None or crossing is None or stream is None:
             return False
         said = response.headers.get(FIELD)
         if said in (HAVE, HEARS):
@@ -192,7 +192,7 @@ class Turn:
         self._links.counts.misses += 1
         self._is_refused = self._is_missed or said != MISS
         if self._is_refused:
-            edge.give_up()
+            self._links.refused(stream.session, edge)
         self._is_missed = True
         sender.refused(response)
         return True

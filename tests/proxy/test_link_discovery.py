@@ -4,6 +4,7 @@ requests that were to go by one and meet another connection."""
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -200,21 +201,58 @@ def test_a_core_that_keeps_nothing_for_long_offers_nothing() -> None:
         assert turn(edge, body, message)[0] != "m2m-link"
 
 
+def session(settings: dict[int, int]) -> Session:
+    return Session(settings, lambda: None, lambda _: None)
+
+
+def opened(settings: Mapping[int, int]) -> Session:
+    made = session(dict(settings))
+    made.opened.set(True)
+    return made
+
+
+def test_a_connection_whose_core_refused_is_no_link_and_another_can_be_one() -> None:
+    world = World(**ON)
+    found, announce = world.upstream_links, world.links.announce
+    first = opened(announce)
+    edge = found.edge(first)
+    assert edge is not None and found.is_open
+    found.refused(first, edge)
+    assert edge.is_given_up and found.edge(first) is None and not found.is_open
+    second = opened(announce)
+    assert found.edge(second) is not None
+    assert found.edge(first) is None  # as its requests ask, which go plain
+    second.end()
+    assert found.edge(session({})) is not None and found.report()["links"] == 1
+
+
+def test_a_core_that_refused_before_its_settings_came_is_no_link_for_what_they_say() -> None:
+    world = World(**ON)
+    found, announce = world.upstream_links, world.links.announce
+    last = opened(announce)
+    assert found.edge(last) is not None
+    last.end()
+    expected = session({})
+    edge = found.edge(expected)
+    assert edge is not None
+    found.refused(expected, edge)
+    expected.settings.update(announce)  # type: ignore[attr-defined]
+    expected.opened.set(True)
+    assert found.edge(expected) is None and not found.is_open
+    assert world.links.report()["memory"] == 0
+
+
 def test_each_connection_is_held_to_what_it_was_expected_to_offer() -> None:
     """A core that was restarted keeps less, and several connections to it come up at once."""
     world = World(**ON)
     found = world.upstream_links
-
-    def session(settings: dict[int, int]) -> Session:
-        return Session(settings, lambda: None, lambda _: None)
 
     def bound(of: Session) -> int:
         edge = found.edge(of)
         assert isinstance(edge, LinkEdge)
         return edge._window._bounds.connection
 
-    first = session(dict(world.links.announce))
-    first.opened.set(True)
+    first = opened(world.links.announce)
     most = bound(first)
     first.end()
     less = {**world.links.announce, SETTING: 2 << 24 | 1024}

@@ -258,9 +258,6 @@ class H2(Listener):
         self._writer.ready(stream)
         self._wake()
 
-    def _begin(self, stream: H2Stream) -> None:
-        self._streams[stream.id] = stream
-
     def _settle(self, stream: H2Stream) -> None:
         """One of a stream's messages is complete; the stream is over when both are."""
         if stream.ended_in and stream.ended_out:

@@ -128,7 +128,7 @@ class H2Client(H2):
         if not stream.id:  # it takes fewer now than when the stream was promised
             self._fault(stream, _refused("takes no more streams"))
             return
-        self._begin(stream)
+        self._streams[stream.id] = stream
         self._wake()
         heard_at = (self._deadline.when or math.inf) - ASK_AFTER
         if self._asked_at == math.inf and self._loop.time() - heard_at > _ASK_ALONG:

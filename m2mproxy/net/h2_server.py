@@ -91,7 +91,7 @@ class H2Server(H2):
             return
         stream = H2Stream(self, stream_id, self._client, self._certificate)
         stream.sent_at = self._loop.time()
-        self._begin(stream)
+        self._streams[stream_id] = stream
         if ended:
             stream.ended_in = True
             stream.body.end()

@@ -15,7 +15,7 @@ from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.injector import Injector
 from m2mproxy.proxy.pump import Pump
 from m2mproxy.proxy.record import Record
-from m2mproxy.proxy.response_coding import MARKS, NOT_SHARED, is_near
+from m2mproxy.proxy.response_coding import MARKS, NOT_SHARED
 from m2mproxy.proxy.sending import Sending
 from m2mproxy.proxy.sse import is_event_stream
 from m2mproxy.proxy.tap import tap_of
@@ -70,7 +70,7 @@ def _settle_empty(sending: Sending, response: Response) -> None:
     Raises:
         UpstreamFault: it lost one, and is no error.
     """
-    if not sending.route.responses.has_lost_body(sending.accepted, response.headers):
+    if not sending.route.responses.has_lost_body(sending.reader, response.headers):
         return
     if response.status < 400:
         raise UpstreamFault("protocol", "the upstream's reply cannot be decoded: it is empty")
@@ -81,10 +81,9 @@ def _coder(
     record: Record, sending: Sending, response: Response, marks: Headers, media: bytes
 ) -> Coder | None:
     """What changes the response's coding."""
-    accepted, coding = sending.accepted, sending.route.responses
-    near = is_near(record.downstream.client)
-    if not coding.may_change(accepted, near, response, marks, sending.offers_link):
+    reader, coding = sending.reader, sending.route.responses
+    if not coding.may_change(reader, response, marks):
         return None
     linked = record.linked
     shared = linked.shared(response) if linked is not None else NOT_SHARED
-    return coding.plan(accepted, near, response, media, record.books, shared)
+    return coding.plan(reader, response, media, record.books, shared)

@@ -7,6 +7,7 @@ as it is to whoever can read it.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from m2mproxy.codec import events
 from m2mproxy.config import Compression
@@ -30,6 +31,17 @@ _LEAST_FOR_PEERS = 128
 MARKS = frozenset((b"accept-encoding", b"content-encoding", b"m2m-link"))
 
 
+class Reader(NamedTuple):
+    """Who gets a response, as far as its coding asks."""
+
+    accepted: Accepted
+    """What it takes."""
+    is_near: bool
+    """Whether it is on this machine, where bytes cost nothing to move."""
+    may_link: bool
+    """Whether it could have a link on another connection."""
+
+
 class ResponseCoding:
     """How responses are coded: "on", "auto" (for clients elsewhere) or "off"."""
 
@@ -44,13 +56,13 @@ class ResponseCoding:
         if config.responses != "off":
             events.prepare()
 
-    def add_accept_encoding(self, request: Request, watched: Headers, accepted: Accepted) -> None:
+    def add_accept_encoding(self, request: Request, watched: Headers, reader: Reader) -> None:
         """Tell the upstream what can be read here, beside what the client can read."""
         only_sealed = self._responses == "off" or watched.get(b"range") is not None
         peers = self.forms.sealed if only_sealed else self.forms.peers
         if not peers:
             return
-        headers = request.headers
+        accepted, headers = reader.accepted, request.headers
         none_else = only_sealed or self._upstream_is_near
         field = (b"accept-encoding", _accept_encoding(accepted, none_else, peers))
         if len(accepted.values) == 1:
@@ -59,31 +71,29 @@ class ResponseCoding:
         headers.drop((b"accept-encoding",))
         headers.append(field)
 
-    def has_lost_body(self, accepted: Accepted, headers: Headers) -> bool:
+    def has_lost_body(self, reader: Reader, headers: Headers) -> bool:
         """Whether a response that could have a body, and has none, lost it on the way: it is in a
         coding that only we asked for, and none of these makes nothing of one."""
         is_off = self._responses == "off"
         peers = self.forms.sealed if is_off else self.forms.peers
-        ours = _asked(accepted, is_off or self._upstream_is_near, peers)
+        ours = _asked(reader.accepted, is_off or self._upstream_is_near, peers)
         named = codings.applied(headers)
         return any(name in ours or name == codings.LINK for name in named)
 
-    def may_change(
-        self, accepted: Accepted, near: bool, response: Response, marks: Headers, offers: bool
-    ) -> bool:
+    def may_change(self, reader: Reader, response: Response, marks: Headers) -> bool:
         """Whether there is anything to do, by the MARKS of its head; for most there is not. To
-        another m2mproxy it says what its requests may be coded in (RFC 9110 12.5.3), and, if it
-        `offers` that, that there can be a link on another connection.
+        another m2mproxy it says what its requests may be coded in (RFC 9110 12.5.3), and that there
+        can be a link on another connection.
 
         Raises:
             UpstreamFault: it has to be sealed, and is not.
         """
-        headers = response.headers
+        accepted, headers = reader.accepted, response.headers
         peer_asks = is_peer(accepted, self.forms.peers)
         if peer_asks:
             headers.drop((b"accept-encoding",))
             headers.append((b"accept-encoding", self.forms.readable))
-            if offers:
+            if reader.may_link:
                 headers.append((FIELD, OFFER))
         elif any(name == b"accept-encoding" and codings.M2M in value for name, value in marks):
             headers.drop((b"accept-encoding",))  # it was for us: only another m2mproxy says so
@@ -98,27 +108,25 @@ class ResponseCoding:
             return is_ours and response.length != 0
         if peer_asks:
             return response.length != 0
-        if not accepted.names_any or (self._responses == "auto" and near):
+        if not accepted.names_any or (self._responses == "auto" and reader.is_near):
             return marks.get(b"content-encoding") is not None and response.length != 0
         return response.length != 0
 
     def plan(
         self,
-        accepted: Accepted,
-        near: bool,
+        reader: Reader,
         response: Response,
         media: bytes,
         ledger: Ledger,
         shared: Shared = NOT_SHARED,
     ) -> Coder | None:
         """What the response's body, of that `media` type, has to go through; `response` says so.
-        `near` is for a client on this machine.
 
         Raises:
             UpstreamFault: it is sealed, and cannot be opened here; or it is coded after a request
                 that did not cross on a link.
         """
-        headers = response.headers
+        accepted, headers = reader.accepted, response.headers
         sealed = self.forms.is_sealed(headers)
         # What the upstream coded would else cross in clear, since our peer's client takes it so.
         seals = not sealed and any(map(accepted.takes, self.forms.sealed))
@@ -138,7 +146,7 @@ class ResponseCoding:
                 ledger.client_out.coding = self.forms.label(names)
                 return None
         size = None if names else response.length  # of what is decoded it is not known
-        coding = self._coding(accepted, near, headers, media, size)
+        coding = self._coding(reader, headers, media, size)
         into = [coding] if coding else []
         into += filter(accepted.takes, self.forms.sealed)  # at last
         if not (names or into):
@@ -175,20 +183,18 @@ class ResponseCoding:
             raise UpstreamFault("protocol", "the upstream's reply has codings that are not known")
         return False
 
-    def _coding(
-        self, accepted: Accepted, near: bool, headers: Headers, media: bytes, size: int | None
-    ) -> bytes:
+    def _coding(self, reader: Reader, headers: Headers, media: bytes, size: int | None) -> bytes:
         """What a plain response of that `size`, if it is known, is coded in for the client; b"" for
         nothing."""
-        peer = is_peer(accepted, self.forms.peers)
-        if self._responses == "off" or (self._responses == "auto" and near and not peer):
+        peer = is_peer(reader.accepted, self.forms.peers)
+        if self._responses == "off" or (self._responses == "auto" and reader.is_near and not peer):
             return b""
         least = min(_LEAST_FOR_PEERS, self._min_size) if peer else self._min_size
         if size is not None and size < least:
             return b""
         if not (_transforms(headers) and codings.compresses(media)):
             return b""
-        return accepted.best(codings.responses(codings.Kind.of(media), size))
+        return reader.accepted.best(codings.responses(codings.Kind.of(media), size))
 
 
 def _transforms(headers: Headers) -> bool:

@@ -25,6 +25,7 @@ from m2mproxy.proxy.model import ModelFinder
 from m2mproxy.proxy.offload import Run
 from m2mproxy.proxy.pump import Pump, too_large
 from m2mproxy.proxy.record import Record
+from m2mproxy.proxy.response_coding import Reader, is_near
 from m2mproxy.proxy.routes import UpstreamRoute
 from m2mproxy.proxy.scanning import Guard, Inspection
 from m2mproxy.proxy.sizing import Sizing
@@ -41,13 +42,12 @@ class Sending:
         route: where that is.
         held: the room that its body takes.
         run, later: as of `Sender`.
-        accepted: what the client takes of responses.
-        offers_link: whether the client could have a link on another connection.
+        reader: who gets the response.
     """
 
     __slots__ = (
-        "_context", "_finder", "_on_end", "_record", "_sizing", "_watched", "accepted", "held",
-        "later", "offers_link", "request", "route", "run",
+        "_context", "_finder", "_on_end", "_record", "_sizing", "_watched", "held", "later",
+        "reader", "request", "route", "run",
     )  # fmt: skip
 
     def __init__(
@@ -70,9 +70,10 @@ class Sending:
         self.held = Held(context.holds)
         self.run: Run = context.offload.run
         self.later = context.later
-        self.accepted = accepted(self._watched)
         is_http1 = record.downstream.session is None and request.scheme == b"http"
-        self.offers_link = is_http1 and context.links.enabled
+        may_link = is_http1 and context.links.enabled
+        near = is_near(record.downstream.client)
+        self.reader = Reader(accepted(self._watched), near, may_link)
 
     def check(self, now: float) -> None:
         """Called a few times a second: is it too late for what is waited for?"""
@@ -98,7 +99,7 @@ class Sending:
         request.target = route.target(request.target, model)
         route.forwarding.prepare(request, record.downstream.client)
         request.authority, request.scheme = route.authority, route.scheme
-        route.responses.add_accept_encoding(request, self._watched, self.accepted)
+        route.responses.add_accept_encoding(request, self._watched, self.reader)
         if request.length != 0 and (record.tally is not None or context.config.logging.access):
             finder = record.tally.finder() if record.tally is not None else ModelFinder()
             record.finder = self._finder = finder

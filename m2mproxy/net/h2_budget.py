@@ -11,6 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+# Streams of a client that end before their answer: so many at once, so many a second, and one for
+# each that ends well.
+RESETS, RESETS_RATE = 100, 20
+# Seconds after which one that its client ends is none of these: with MAX_STREAMS open at a time it
+# cannot make us begin many a second so, and people cancel while a model thinks. On a link they do
+# so for all who are behind the other instance.
+WAITED = 0.25
 # Frames that may be under way to a peer: a hundred streams of half a MiB, in pieces of 50 bytes.
 _MOST_ANSWERS = 1 << 20
 # WINDOW_UPDATEs that may come at once: for what the kernels of both sides hold, a few MiB each, two

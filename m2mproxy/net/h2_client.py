@@ -26,6 +26,7 @@ from m2mproxy.net.connection import (
     Runtime,
 )
 from m2mproxy.net.h2 import H2
+from m2mproxy.net.h2_budget import RESETS, RESETS_RATE, WAITED, Budget
 from m2mproxy.net.h2_engine import MAX_STREAM_ID, MAX_STREAMS, READS_PIECES
 from m2mproxy.net.h2_hpack import NeverIndexedHeaderTuple
 from m2mproxy.net.h2_stream import H2Stream
@@ -42,6 +43,10 @@ ASK_AFTER, GIVE_UP_AFTER = 45.0, 15.0
 _ASK_ALONG, _DOUBT_AFTER = 20.0, 5.0
 _ALIVE = b"m2malive"
 _NAMES = {int(code): code.name for code in ErrorCodes}
+# Requests that are given up before their answer begins, by all who are served here: so many, and
+# so many a second, are reset at once. It is half of what a server like ours bears, since what
+# leaves in some seconds can arrive together. The others are reset when they are too old to count.
+_RESETS, _RESETS_RATE, _OLD = RESETS // 2, RESETS_RATE / 2, 2 * WAITED
 # Bytes of a key that is remembered on a direct connection: "Bearer " and 33 more, which nobody
 # guesses, and few enough to leave room for other fields (the table has 4096).
 LEAST_OF_KEYS, MOST_OF_KEYS = 40, 512
@@ -50,7 +55,7 @@ LEAST_OF_KEYS, MOST_OF_KEYS = 40, 512
 class H2Client(H2):
     """A connection to an upstream."""
 
-    __slots__ = ("_asked_at", "_ending", "_known", "_most", "_unsent", "_used")
+    __slots__ = ("_asked_at", "_ending", "_known", "_most", "_resets", "_unsent", "_used")
 
     def __init__(
         self,
@@ -66,6 +71,7 @@ class H2Client(H2):
         self._known = False  # the pool has asked for a stream
         self._ending = False  # the upstream takes no more streams
         self._asked_at = math.inf  # for a sign of life, if nothing came since
+        self._resets = Budget(runtime.loop.time, _RESETS, _RESETS_RATE)
 
     # -- what the pool asks ---------------------------------------------------------------------
 
@@ -188,6 +194,10 @@ class H2Client(H2):
 
     def give_up(self, stream: H2Stream) -> None:
         if stream.id and not (stream.ended_in and stream.ended_out):
+            old_at = stream.sent_at + _OLD
+            if not (stream.head.done or self._loop.time() >= old_at or self._resets.spend()):
+                self._loop.call_at(old_at, stream.reset)  # its place stays taken until then
+                return
             self._engine.reset_stream(stream.id, ErrorCodes.CANCEL)
             self._wake()
         self._over(stream)

@@ -18,19 +18,12 @@ from m2mproxy.http.validate import Malformed
 from m2mproxy.net import fields
 from m2mproxy.net.connection import NO_SETTINGS, Owner, Runtime
 from m2mproxy.net.h2 import H2
-from m2mproxy.net.h2_budget import Budget
+from m2mproxy.net.h2_budget import RESETS, RESETS_RATE, WAITED, Budget
 from m2mproxy.net.h2_engine import MAX_STREAM_ID, MAX_STREAMS, PREFACE
 from m2mproxy.net.h2_stream import H2Stream
 from m2mproxy.net.h2_upload import Uploads
 from m2mproxy.net.tcp import shown_certificate
 
-# Streams that end before their answer: so many at once, so many a second, and one for each that
-# ends well.
-_RESETS, _RESETS_RATE = 100, 20
-# Seconds after which one that its client ends is none of these: with MAX_STREAMS open at a time it
-# cannot make us begin many a second so, and people cancel while a model thinks. On a link they do
-# so for all who are behind the other instance.
-_WAITED = 0.25
 # A request that is answered before its end: up to this many bytes of its rest are taken, and of a
 # larger one there is room for so many at most.
 _UNREAD_REST, _MOST_REST = 1 << 20, 64 << 20
@@ -56,7 +49,7 @@ class H2Server(H2):
         """`announce` are settings for the peer beyond those of RFC 9113, by code."""
         super().__init__(False, owner, runtime, announce)
         self._preface = PREFACE  # what of it is still to come
-        self._resets = Budget(runtime.loop.time, _RESETS, _RESETS_RATE)
+        self._resets = Budget(runtime.loop.time, RESETS, RESETS_RATE)
         self._repeated: fields.RepeatedSection | None = None
         self._uploads = Uploads(runtime.timeouts, runtime.limits)
         self._begun = 0.0  # when the header block began that is not complete
@@ -230,7 +223,7 @@ class H2Server(H2):
             self._fault(stream, ClientGone())
 
     def _has_waited(self, stream: H2Stream) -> bool:
-        return self._loop.time() >= stream.sent_at + _WAITED
+        return self._loop.time() >= stream.sent_at + WAITED
 
     def on_broken(self, stream_id: int, reason: str) -> None:
         self._count_reset()

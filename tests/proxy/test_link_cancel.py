@@ -292,3 +292,26 @@ def test_a_core_that_is_restarted_gracefully_fails_no_request(http: str) -> None
         edge.advance(1)
         assert old.proxy.exchanges == edge.core.proxy.exchanges == edge.proxy.exchanges == 0
     assert turns > 10
+
+
+def test_clients_that_cancel_in_a_hurry_do_not_end_the_link_for_others() -> None:
+    """One that asks with every key that is pressed gives up what it asked before, soon and often,
+    which the core cannot tell from a flood of the edge's."""
+    edge = make()
+    other = edge.start(BODIES[2][0], PATH, JSON, KEY)
+    edge.run()
+    call = edge.core.calls[-1]
+    call.respond(200, SSE)
+    for _ in range(300):
+        hasty = edge.start(BODIES[2][0], PATH, JSON, KEY, new=True)
+        edge.run()
+        edge.advance(0.0125)
+        hasty.connection.transport.die()  # type: ignore[attr-defined]
+        edge.run()
+    call.send(b"data: {}\n\n")
+    call.end()
+    edge.run()
+    assert (other.body, other.complete) == (b"data: {}\n\n", True)
+    assert len(edge.wires) == 1
+    edge.advance(1)
+    assert_nothing_is_held(edge)

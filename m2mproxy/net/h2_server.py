@@ -300,7 +300,7 @@ class H2Server(H2):
         for stream in self._uploads.late(now):
             self._late(stream)
         for stream in self._flushing():
-            if stream.pending and now > stream.moved + self._timeouts.close:
+            if stream.pending and now > stream.moved + self._timeouts.idle:
                 self._engine.reset_stream(stream.id, ErrorCodes.CANCEL)
                 self._over(stream)
         self._wake()

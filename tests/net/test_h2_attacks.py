@@ -456,7 +456,7 @@ def test_what_has_no_room_waits_where_it_holds_back_the_upstream(of: str) -> Non
 
 def test_the_last_of_a_reply_that_nobody_takes_is_given_up() -> None:
     """All of it is here, so the exchange is over; the stream is not."""
-    world = World(timeouts_close=5)
+    world = World(timeouts_idle=5)
     client = FrameClient(world, PREFACE + settings(INITIAL_WINDOW_SIZE=0))
     client.say(client.headers(1))
     world.upstream().send(reply(b"[]"))
@@ -465,6 +465,17 @@ def test_the_last_of_a_reply_that_nobody_takes_is_given_up() -> None:
     world.advance(5)
     assert client.reset(1) is not None
     assert not client.is_ended(1)
+
+
+def test_the_last_of_a_reply_waits_for_a_client_as_the_rest_of_it_does() -> None:
+    """One that was suspended goes on, such as the edge of a link: nobody closed the connection."""
+    world = World(timeouts_close=5, timeouts_idle=300)
+    client = FrameClient(world, PREFACE + settings(INITIAL_WINDOW_SIZE=0))
+    client.say(client.headers(1))
+    world.upstream().send(reply(b"[]"))
+    world.advance(290)
+    client.say(window(1, 100))
+    assert client.is_ended(1)
 
 
 def test_windows_of_a_few_bytes() -> None:

@@ -32,6 +32,7 @@ class Coder:
         "_into",
         "_out_of",
         "filler",
+        "may_be_empty",
         "tap",
     )
 
@@ -52,6 +53,8 @@ class Coder:
         self._fed = False  # anything since the last flush, which costs bytes
         self.filler = b""
         """See `Stream`."""
+        self.may_be_empty = False
+        """Whether nothing at all is decoded to nothing, as every client does."""
         self.tap: Tap | None = None
         """Sees the plain bytes."""
 
@@ -108,7 +111,8 @@ class Coder:
         Raises:
             WireError: the end came too early.
         """
-        last = list(self._decoder.finish()) if self._decoder is not None else []
+        is_empty = self.may_be_empty and not self._out_of.wire
+        last = list(self._decoder.finish()) if self._decoder is not None and not is_empty else []
         rest = self._encode(list(last), 0)
         if self._encoder is not None:
             self._hold(self._encoder.finish())

@@ -74,11 +74,14 @@ class ResponseCoding:
     def has_lost_body(self, reader: Reader, headers: Headers) -> bool:
         """Whether a response that could have a body, and has none, lost it on the way: it is in a
         coding that only we asked for, and none of these makes nothing of one."""
+        return self._only_we_asked(reader, codings.applied(headers))
+
+    def _only_we_asked(self, reader: Reader, names: list[bytes]) -> bool:
+        """Whether one of these codings is none that the client takes."""
         is_off = self._responses == "off"
         peers = self.forms.sealed if is_off else self.forms.peers
         ours = _asked(reader.accepted, is_off or self._upstream_is_near, peers)
-        named = codings.applied(headers)
-        return any(name in ours or name == codings.LINK for name in named)
+        return any(name in ours or name == codings.LINK for name in names)
 
     def may_change(self, reader: Reader, response: Response, marks: Headers) -> bool:
         """Whether there is anything to do, by the MARKS of its head; for most there is not. To
@@ -164,6 +167,8 @@ class ResponseCoding:
             ledger.client_out.coding = self.forms.label(into)
         coder = Coder(decoder, encoder, ledger.upstream_in, ledger.client_out)
         coder.filler = codings.filler(into, kind)
+        is_lost_without = response.status < 400 and self._only_we_asked(reader, names)
+        coder.may_be_empty = not (is_lost_without or sealed)
         return coder
 
     def _is_after(self, names: list[bytes], shared: Shared) -> bool:

@@ -131,6 +131,38 @@ def test_an_empty_reply_in_what_nobody_asked_for_passes_as_it_would_without_us(
     assert (ask.status, ask.complete, ask.get(b"content-encoding")) == (200, True, b"gzip")
 
 
+def ended_empty(call: Call, name: bytes, status: int) -> None:
+    """The response has a body of which nothing comes, and nobody knows that before its end."""
+    call.respond(status, JSON, (b"content-encoding", name))
+    call.end()
+
+
+@pytest.mark.parametrize("key", [key for key in OURS if key != "link"])
+def test_an_error_keeps_its_status_also_where_its_end_shows_that_it_is_empty(
+    key: str, pair: Pair
+) -> None:
+    ask, call, world = asked(pair)
+    ended_empty(call, OURS[key], 429)
+    world.run()
+    assert (ask.status, ask.complete, ask.body) == (429, True, b"")
+    assert ask.get(b"content-encoding") is None
+
+
+@pytest.mark.parametrize("name", STANDARD)
+@pytest.mark.parametrize("http", ["1.1", "2"])
+def test_an_empty_reply_in_a_coding_of_the_clients_is_one_behind_two(
+    name: bytes, http: str
+) -> None:
+    edge = Edge(World(**ON), http)
+    for _ in range(3):
+        ask = edge.ask(BODY, PATH, JSON, (b"accept-encoding", name))
+        ended_empty(edge.core.call(), name, 200)
+        edge.run()
+        assert (ask.status, ask.complete, ask.get(b"content-encoding")) == (200, True, name)
+        assert not ask.body or coding.decode(name, ask.body, 0) == b""
+    assert edge.at_rest and edge.core.at_rest
+
+
 @pytest.mark.parametrize("http", ["1.1", "2"])
 def test_an_empty_reply_of_a_model_is_one_behind_two(http: str) -> None:
     edge = Edge(World(**ON), http)

@@ -205,6 +205,10 @@ class Owner(Protocol):
     def idle(self, connection: Connection) -> None:
         """Client role: the connection is free for another request, or may stay idle for longer."""
 
+    def doubted(self, connection: Connection) -> None:
+        """Client role: nothing arrives that goes out on the connection, and it takes no requests
+        until its peer is heard."""
+
     def closed(self, connection: Connection) -> None:
         """The connection is gone."""
 

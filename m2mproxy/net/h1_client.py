@@ -47,6 +47,12 @@ class H1Client(H1):
         """A stream for the next request. The connection must be idle."""
         return self._begin(None)
 
+    def doubt(self) -> None:
+        """See `Reusable`. It has one request, which can go nowhere else."""
+
+    def ask(self) -> None:
+        """See `Reusable`. HTTP/1.1 has no way to ask."""
+
     # -- requests and responses -----------------------------------------------------------------
 
     def send_request(self, request: Request) -> None:

@@ -55,7 +55,9 @@ LEAST_OF_KEYS, MOST_OF_KEYS = 40, 512
 class H2Client(H2):
     """A connection to an upstream."""
 
-    __slots__ = ("_asked_at", "_ending", "_known", "_most", "_resets", "_unsent", "_used")
+    __slots__ = (
+        "_asked_at", "_ending", "_is_stuck", "_known", "_most", "_resets", "_unsent", "_used",
+    )
 
     def __init__(
         self,
@@ -71,6 +73,7 @@ class H2Client(H2):
         self._known = False  # the pool has asked for a stream
         self._ending = False  # the upstream takes no more streams
         self._asked_at = math.inf  # for a sign of life, if nothing came since
+        self._is_stuck = False  # nothing that was sent arrived for some seconds, nor came anything
         self._resets = Budget(runtime.loop.time, _RESETS, _RESETS_RATE)
 
     # -- what the pool asks ---------------------------------------------------------------------
@@ -86,8 +89,9 @@ class H2Client(H2):
 
     @property
     def _is_doubtful(self) -> bool:
-        """Whether the upstream was asked for a sign of life and takes long to give one."""
-        return self._loop.time() - self._asked_at > _DOUBT_AFTER
+        """Whether nothing arrives there, or the upstream was asked for a sign of life and takes
+        long to give one."""
+        return self._is_stuck or self._loop.time() - self._asked_at > _DOUBT_AFTER
 
     @property
     def is_leaving(self) -> bool:
@@ -110,6 +114,18 @@ class H2Client(H2):
         stream = H2Stream(self, 0, self._client)
         self._unsent.add(stream)
         return stream
+
+    def doubt(self) -> None:
+        """See `Reusable`."""
+        if not self._closing:
+            self._is_stuck = True
+            if self._asked_at == math.inf:
+                self._owner.doubted(self)
+
+    def ask(self) -> None:
+        """See `Reusable`."""
+        if self._is_stuck and self._asked_at == math.inf and not self._closing:
+            self._ask()
 
     # -- requests -------------------------------------------------------------------------------
 
@@ -206,25 +222,29 @@ class H2Client(H2):
 
     def received(self, data: bytes) -> None:
         super().received(data)
-        if self.session.idle_seconds is not None:  # half of a slow frame is a sign of life, too
+        # Half of a slow frame is a sign of life, too.
+        if self._is_stuck or self.session.idle_seconds is not None:
             self._watch()
 
     def _watch(self) -> None:
-        """The peer was heard. The deadline is free for this until the connection closes."""
+        """The peer was heard. The deadline is free for this until the connection closes. One that
+        is not to stay open is only asked where that was in doubt."""
         if self._closing:
             return
         was_doubtful = self._is_doubtful
-        self._asked_at = math.inf
-        self._deadline.after(ASK_AFTER)
+        self._asked_at, self._is_stuck = math.inf, False
+        if self.session.idle_seconds is None:
+            self._deadline.cancel()
+        else:
+            self._deadline.after(ASK_AFTER)
         if was_doubtful and self._known and self.is_usable:
             self._owner.idle(self)
 
     def _ask(self) -> None:
-        if self.session.idle_seconds is not None:
-            self._asked_at = self._loop.time()
-            self._engine.ping(_ALIVE)
-            self._wake()
-            self._deadline.after(GIVE_UP_AFTER)
+        self._asked_at = self._loop.time()
+        self._engine.ping(_ALIVE)
+        self._wake()
+        self._deadline.after(GIVE_UP_AFTER)
 
     def _expired(self) -> None:
         if not (self._closing or self._reading):

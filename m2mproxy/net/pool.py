@@ -70,6 +70,7 @@ class Destination:
         )
         self._live: set[Reusable] = set()
         self._dialling = 0
+        self._is_trying = False  # whether the upstream can be reached, though nobody waits for it
         self._probes: list[Signal[None]] = []  # who only asks whether the origin can be reached
         # Streams that a new connection is expected to take, and new ones that have not said how
         # many they do take.
@@ -123,7 +124,7 @@ class Destination:
     @property
     def _opening(self) -> int:
         """Connections that are not there yet, or not known to be of use."""
-        return self._dialling + self._attempt.is_under_way
+        return self._dialling + self._attempt.is_under_way + self._is_trying
 
     def try_http2(self, fits: Callable[[Session], bool]) -> None:
         """Where connections speak HTTP/1.1 because nothing said otherwise: open one with HTTP/2 in
@@ -199,17 +200,29 @@ class Destination:
                 wait.fail(outcome)
             self._dial_if_needed()
             return
+        self._take(outcome)
+
+    def _take(self, connection: Reusable) -> None:
+        """One that was dialled is there: so the way to the upstream is open."""
+        for each in self._live:
+            each.ask()
         wait = self._next_in_line()
-        self._live.add(outcome)
-        if outcome.session is None or outcome.session.opened.done:
-            self._each = outcome.expected_streams
+        self._live.add(connection)
+        if connection.session is None or connection.session.opened.done:
+            self._each = connection.expected_streams
         elif wait is not None:  # who has a stream of us tells us what it takes (`idle`)
-            self._unopened.add(outcome)
-        self._keep(outcome)
+            self._unopened.add(connection)
+        self._keep(connection)
         if wait is not None:
-            wait.set(outcome.open_stream())
+            wait.set(connection.open_stream())
         self._offer()
         self._dial_if_needed()
+
+    def _tried(self, outcome: Reusable | Fault) -> None:
+        """The dial is over that was made for no request, and fails for none."""
+        self._is_trying = False
+        if not isinstance(outcome, Fault):
+            self._take(outcome)
 
     def _take_preferred(self, connection: Reusable) -> None:
         """An attempt has succeeded. It is no dial that anybody waits for, yet serves who waits."""
@@ -243,6 +256,12 @@ class Destination:
     def _offer(self) -> None:
         while self._waiting and (connection := self._with_room()) is not None:
             self._waiting.popleft().set(connection.open_stream())
+
+    def doubted(self, connection: Connection) -> None:
+        """A connection may be dead, or the way to the upstream may: a new one will tell."""
+        if not (self._dialling or self._is_trying or self.is_full):
+            self._is_trying = True
+            self._dialler.dial(self.origin, self, self._tried)
 
     def closed(self, connection: Connection) -> None:
         """A connection is gone, idle or not: there may be room for another."""

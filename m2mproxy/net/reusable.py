@@ -74,6 +74,13 @@ class Reusable(Connection, Protocol):
     def open_stream(self) -> Stream:
         """A stream for the next request."""
 
+    def doubt(self) -> None:
+        """Nothing that is under way arrives, for some seconds now."""
+
+    def ask(self) -> None:
+        """Another connection to the same place has come about: if this one is in doubt, its peer
+        has to give a sign of life soon."""
+
 
 class Dial(Protocol):
     """How new connections come about: `Dialler`, or a test's wire."""

@@ -15,6 +15,7 @@ from typing import cast
 
 from m2mproxy.http.body import Chunk
 from m2mproxy.net.connection import Connection
+from m2mproxy.net.reusable import Reusable
 from m2mproxy.net.watchdog import Watchdog
 
 # Room in user space before a writer is told to stop, and to go on.
@@ -79,6 +80,9 @@ class Tcp(asyncio.Protocol):
             self._watchdog.end(self)
         self.connection.lost(exc)
 
+    def doubt(self) -> None:
+        """See `Watched`. A client comes back by itself."""
+
     def give_up(self) -> None:
         """The peer is gone."""
         # With a reset, or the kernel would go on trying, and answer should the peer ask.
@@ -98,6 +102,10 @@ class Dialled(Tcp):
     though the answer has arrived."""
 
     __slots__ = ()
+
+    def doubt(self) -> None:
+        """See `Watched`. What goes to an upstream can go on another connection."""
+        cast(Reusable, self.connection).doubt()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:

@@ -5,7 +5,8 @@ TCP_USER_TIMEOUT, would end those who only do not read, too. What tells the two 
 machine that is there acknowledges what arrives.
 
 The one rule: a connection ends here when what is under way was not acknowledged for a minute, none
-of it. One on which nothing is under way is the kernel's to ask about (`tune` in tcp.py).
+of it; long before that it is in doubt, and others are better used. One on which nothing is under
+way is the kernel's to ask about (`tune` in tcp.py).
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from m2mproxy.net.path import delivered
 
 # Seconds without an acknowledgement: longer than a tunnel, shorter than most answers.
 PATIENCE = 60.0
-# How often each connection is looked at, in seconds, and how many in one turn of the loop.
-_EVERY = 5.0
+# How often each connection is looked at, in seconds, and how many in one turn of the loop. Where
+# nothing was acknowledged from one look to the next, it is in doubt: longer than any round trip.
+_EVERY = 2.5
 _AT_ONCE = 200
 
 
@@ -27,6 +29,9 @@ class Watched(Protocol):
     """A connection, as far as it is watched over."""
 
     transport: asyncio.Transport
+
+    def doubt(self) -> None:
+        """Nothing that is under way arrives. Called again and again while that is so."""
 
     def give_up(self) -> None:
         """Its peer is gone."""
@@ -88,3 +93,5 @@ class Watchdog:
             self._under_way[each] = count, now
         elif now - since >= PATIENCE:
             each.give_up()
+        else:
+            each.doubt()

@@ -135,6 +135,9 @@ class Proxy:
     def idle(self, connection: Connection) -> None:
         raise RuntimeError("a server's connection is not the pool's")
 
+    def doubted(self, connection: Connection) -> None:
+        raise RuntimeError("a server's connection is not the pool's")
+
     # -- exchanges ------------------------------------------------------------------------------
 
     def requested(self, stream: Stream, request: Request) -> None:

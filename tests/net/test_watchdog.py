@@ -10,6 +10,7 @@ from clock import DrivenLoop
 from link import Raw, Transport, join
 from world import SSE_HEAD, World, chunk, post
 
+from m2mproxy.net.h2_client import GIVE_UP_AFTER
 from m2mproxy.net.tcp import Tcp
 from m2mproxy.net.watchdog import PATIENCE, Watchdog
 
@@ -139,3 +140,98 @@ def test_a_client_is_told_when_the_upstream_is_gone() -> None:
     world.advance(70)
     assert client.take().startswith(b"HTTP/1.1 502 ")
     assert world.at_rest
+
+
+# -- in doubt, before that ----------------------------------------------------------------------
+
+STUCK, ARRIVED = says(sent=1, delivered=0), says(sent=0, delivered=9)
+LOOKS = 6.0  # seconds that have two
+
+
+class Stuck:
+    """A request on the only connection to an upstream of HTTP/2, which stands still."""
+
+    def __init__(self, accepting: bool = True) -> None:
+        """`accepting` is whether others are taken."""
+        loop = DrivenLoop()
+        self.world = world = World(loop=loop, pair=("1.1", "2"), watchdog=Watchdog(loop))
+        self.ask = world.ask(b"1", new=True)
+        self.call = world.call()
+        world.accepting = accepting
+        self.end = world.upstreams[0]
+        self.end.transport.pause_reading()
+        ours(self.end).socket.said = STUCK
+
+    def goes_on(self) -> None:
+        ours(self.end).socket.said = ARRIVED
+        self.end.transport.resume_reading()
+        self.world.run()
+
+    def next(self) -> Raw:
+        """The connection on which the next request is answered."""
+        before = [len(each.received) for each in self.world.upstreams]
+        ask = self.world.ask(b"second", new=True)
+        self.world.call().reply(b"here")
+        self.world.run()
+        assert ask.body == b"here"
+        pairs = zip(self.world.upstreams, [*before, 0], strict=False)
+        [end] = [each for each, size in pairs if b"second" in each.received[size:]]
+        return end
+
+
+def test_requests_do_not_follow_one_of_which_nothing_arrives() -> None:
+    stuck = Stuck()
+    stuck.world.advance(LOOKS)
+    assert stuck.next() is not stuck.end
+    assert not stuck.ask.status
+
+
+def test_another_connection_is_tried_though_no_request_waits_for_it() -> None:
+    """And where that comes about, it is not the line: a sign of life is due."""
+    stuck = Stuck()
+    stuck.world.advance(LOOKS)
+    assert len(stuck.world.upstreams) == 2
+    stuck.world.advance(GIVE_UP_AFTER)
+    assert stuck.ask.status == 502
+
+
+def test_where_no_other_connection_comes_about_the_line_may_be_back_in_a_minute() -> None:
+    stuck = Stuck(accepting=False)
+    for _ in range(5):
+        stuck.world.advance(LOOKS)
+        assert len(stuck.world.dials) == 1
+        stuck.world.refuse()
+    stuck.goes_on()
+    stuck.call.reply(b"late")
+    stuck.world.run()
+    assert stuck.ask.body == b"late"
+
+
+def test_a_request_has_a_dial_of_its_own_and_does_not_fail_with_the_one_that_is_under_way() -> None:
+    stuck = Stuck(accepting=False)
+    stuck.world.advance(LOOKS)
+    ask = stuck.world.ask(b"second", new=True)
+    stuck.world.refuse()
+    stuck.world.run()
+    assert not ask.status
+    stuck.world.accept()
+    stuck.world.call().reply(b"here")
+    stuck.world.run()
+    assert ask.body == b"here"
+
+
+def test_a_connection_that_is_heard_in_time_takes_requests_again() -> None:
+    stuck = Stuck()
+    stuck.world.advance(LOOKS)
+    stuck.goes_on()  # and answers
+    stuck.world.advance(4 * GIVE_UP_AFTER)  # the other one is not kept as long
+    assert not stuck.ask.status
+    assert stuck.next() is stuck.end
+
+
+def test_who_is_there_is_never_in_doubt() -> None:
+    stuck = Stuck()
+    for delivered in range(50):
+        ours(stuck.end).socket.said = says(sent=1, delivered=delivered)
+        stuck.world.advance(1)
+    assert len(stuck.world.upstreams) == 1

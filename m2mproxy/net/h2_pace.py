@@ -73,14 +73,13 @@ class Pace:
         self.frame = min(MAX_FRAME, max(segment, work // 4))
         enough = max(work, 2 * segment)
         waiting = path.unsent + self._transport.get_write_buffer_size()
-        # How much a line takes that had nothing to do, nobody knows; and a request shall not wait
-        # for that.
-        room = max(enough, path.room) if path.is_idle and not waiting else enough - waiting
+        # What the window has room for leaves at once, be it that the line had nothing to do or that
+        # it carries more than arrived lately: while a window opens, that is half of what it could.
+        room = enough - waiting if waiting else max(enough, path.room)
         self.is_holding = room < most
         if self.is_holding:
-            left = (waiting + max(room, 0) - enough / 2) / path.rate
-            is_faster = not path.unsent and path.room > room  # than was known
-            self._timer.after(_SOON if is_faster else min(max(left, _SOON), _LATE))
+            left = (waiting + max(room, 0) - enough / 2) / path.rate if waiting else 0.0
+            self._timer.after(min(max(left, _SOON), _LATE))
         return min(room, most)
 
     def close(self) -> None:

@@ -30,8 +30,6 @@ class Path(NamedTuple):
     """Bytes that the kernel has and has not sent."""
     room: int
     """Bytes that it may send before more is acknowledged."""
-    is_idle: bool
-    """Whether nothing is under way."""
     segment: int
     """Bytes in a segment."""
 
@@ -48,7 +46,7 @@ def path_of(transport: asyncio.Transport) -> Path | None:
     by_window = window * segment / seconds
     # What arrived counts until more does, or as much as could: the line may have changed since.
     rate, room = min(rate or by_window, by_window), max(0, window - sent) * segment
-    return Path(seconds, rate, unsent, room, not (sent or unsent), segment)
+    return Path(seconds, rate, unsent, room, segment)
 
 
 def delivered(transport: asyncio.Transport) -> int | None:

@@ -18,7 +18,7 @@ EVENT = b"data: 0123456789\n\n"
 
 
 def tcp_info(
-    rtt: float = 0.2, rate: int = 64_000, unsent: int = 0, sent: int = 5, window: int = 20
+    rtt: float = 0.2, rate: int = 64_000, unsent: int = 0, sent: int = 20, window: int = 20
 ) -> bytes:
     """What linux/tcp.h says of a connection; `sent` and `window` are in segments."""
     said = bytearray(232)
@@ -89,10 +89,11 @@ def test_frames_are_no_longer_than_others_should_wait() -> None:
         tcp_info(rtt=0.001),
         tcp_info(rate=10_000_000, window=2000),
         tcp_info(sent=0, window=50),
+        tcp_info(sent=5, window=50),
         tcp_info()[:100],
         b"",
     ],
-    ids=["near", "fast", "idle", "an old kernel", "none"],
+    ids=["near", "fast", "idle", "with room in the window", "an old kernel", "none"],
 )
 def test_where_nobody_is_held_up_all_goes_at_once(said: bytes) -> None:
     client = Slow(said)
@@ -127,16 +128,16 @@ def test_a_stream_that_is_left_is_held_back_no_more() -> None:
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        (tcp_info(), (0.2, 64_000, 0, 15 * SEGMENT, False)),
-        (tcp_info(sent=0, unsent=7), (0.2, 64_000, 7, 20 * SEGMENT, False)),
-        (tcp_info(sent=0), (0.2, 64_000, 0, 20 * SEGMENT, True)),
-        (tcp_info(rate=10**9), (0.2, 20 * SEGMENT / 0.2, 0, 15 * SEGMENT, False)),
-        (tcp_info(rate=0), (0.2, 20 * SEGMENT / 0.2, 0, 15 * SEGMENT, False)),
+        (tcp_info(), (0.2, 64_000, 0, 0)),
+        (tcp_info(sent=5), (0.2, 64_000, 0, 15 * SEGMENT)),
+        (tcp_info(sent=0, unsent=7), (0.2, 64_000, 7, 20 * SEGMENT)),
+        (tcp_info(rate=10**9), (0.2, 20 * SEGMENT / 0.2, 0, 0)),
+        (tcp_info(rate=0), (0.2, 20 * SEGMENT / 0.2, 0, 0)),
     ],
-    ids=["known", "unsent", "idle", "more than the window", "no rate"],
+    ids=["known", "with room", "unsent", "more than the window", "no rate"],
 )
 def test_what_the_kernel_says_of_a_way(
-    said: bytes, expected: tuple[float, float, int, int, bool]
+    said: bytes, expected: tuple[float, float, int, int]
 ) -> None:
     client = FrameClient(World())
     transport = client.transport.peer
@@ -144,7 +145,7 @@ def test_what_the_kernel_says_of_a_way(
     transport.socket.said = said
     path = path_of(transport)
     assert path is not None
-    assert (path.rtt, path.rate, path.unsent, path.room, path.is_idle) == expected
+    assert (path.rtt, path.rate, path.unsent, path.room) == expected
     assert path.segment == SEGMENT
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import struct
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -61,6 +62,21 @@ class FakeSocket:
 
     def setsockopt(self, level: int, option: int, value: Any) -> None:
         self.options[level, option] = value
+
+
+SEGMENT = 1448  # bytes
+
+
+def tcp_info(
+    rtt: float = 0.2, rate: int = 64_000, unsent: int = 0, sent: int = 20, window: int = 20
+) -> bytes:
+    """What linux/tcp.h says of a connection; `sent` and `window` are in segments."""
+    said = bytearray(232)
+    for offset, value in ((16, SEGMENT), (24, sent), (68, int(rtt * 1e6)), (80, window)):
+        struct.pack_into("=I", said, offset, value)
+    struct.pack_into("=I", said, 144, unsent)
+    struct.pack_into("=Q", said, 160, rate)
+    return bytes(said)
 
 
 class Transport(asyncio.Transport):

@@ -70,7 +70,7 @@ class H2(Listener):
         # large ends the connection.
         most = listed + limits.header_bytes
         self._engine = Engine(client, listed, most, announce, self)
-        self._growth = Growth(self._engine)
+        self._growth = Growth(self._engine, self._distance)
         self.session = Session(
             self._engine.peer.others, self._idle_time_changed, self._nobody_between
         )
@@ -250,6 +250,10 @@ class H2(Listener):
                 self._growth.took(stream)
             if self._engine.output:
                 self._wake()
+
+    def _distance(self) -> float:
+        """See `Growth`."""
+        return 0.0
 
     # -- what is written ------------------------------------------------------------------------
 

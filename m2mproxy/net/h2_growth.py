@@ -3,12 +3,17 @@
 A window is what can be under way in a round trip: 128 KiB over 200 ms are 640 KB a second, whatever
 the line could carry. So where a window is used up within a round trip, and all of it is taken, it
 grows to a few times what came meanwhile. How long a round trip is, a PING tells (RFC 9113 6.7).
+That takes a round trip by itself. A request, which is worth nothing before it is whole, gets what
+its distance asks for as soon as some of it was taken, before its first window can be used up. Not
+so a response: what it has under way on a slow line, the events of others wait for.
 
 The one rule: who takes what comes gets more at a time, and nobody else does. What a connection's
 streams have beyond their first windows is bounded, however many they are.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from m2mproxy.net.h2_engine import STREAM_WINDOW, Engine
 from m2mproxy.net.h2_stream import H2Stream
@@ -19,15 +24,23 @@ MOST_EXTRA = 8 * 1024 * 1024
 # A window is granted anew by halves, so that twice what is under way is the least that it needs.
 _TIMES = 4
 _NAME = b"m2mr"
+# Bytes a second for which the window of a request is large enough, whatever the distance, and how
+# large that is at most.
+_RATE, _MOST_AT_ONCE = 2_500_000, 1024 * 1024
 
 
 class Growth:
     """The windows of one connection's streams."""
 
-    __slots__ = ("_engine", "_extra", "_granted", "_mark", "_measured", "_ping", "_rounds")
+    __slots__ = (
+        "_distance", "_engine", "_extra", "_granted", "_mark", "_measured", "_ping", "_rounds",
+    )  # fmt: skip
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, distance: Callable[[], float]) -> None:
+        """`distance` is the round trip of a client's requests, in seconds, as far as it is
+        known."""
         self._engine = engine
+        self._distance = distance
         self._extra = 0  # bytes that the streams have beyond their first windows
         self._granted = 0  # and the connection beyond its own
         self._measured: H2Stream | None = None  # during a round trip
@@ -37,6 +50,9 @@ class Growth:
 
     def took(self, stream: H2Stream) -> None:
         """More of `stream` was taken: `stream.credited` bytes in all."""
+        if not (stream.measured or stream.body.held) and stream.window == STREAM_WINDOW:
+            enough = min(int(self._distance() * _RATE), _MOST_AT_ONCE)
+            self._widen(stream, enough - stream.window)
         enough = stream.credited - stream.measured >= stream.window // 2
         if enough and self._measured is None and self._extra < MOST_EXTRA:
             self._begin(stream)
@@ -57,12 +73,14 @@ class Growth:
         taken = stream.credited - self._mark
         if stream.ended_in or stream.body.held or taken < stream.window // 2:
             return
-        by = min(_TIMES * taken - stream.window, MOST_EXTRA - self._extra)
-        if by > 0:
-            self._widen(stream, by)
+        if self._widen(stream, _TIMES * taken - stream.window):
             self._begin(stream)
 
-    def _widen(self, stream: H2Stream, by: int) -> None:
+    def _widen(self, stream: H2Stream, by: int) -> bool:
+        """Grant `by` bytes more, as far as there are any; whether there were."""
+        by = min(by, MOST_EXTRA - self._extra)
+        if by <= 0:
+            return False
         stream.window += by
         self._extra += by
         self._engine.widen(by, stream.id)
@@ -70,6 +88,7 @@ class Growth:
         if self._extra > self._granted:
             self._engine.widen(self._extra - self._granted)
             self._granted = self._extra
+        return True
 
     def forget(self, stream: H2Stream) -> None:
         """`stream` is over."""

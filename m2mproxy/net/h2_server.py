@@ -22,6 +22,7 @@ from m2mproxy.net.h2_budget import RESETS, RESETS_RATE, WAITED, Budget
 from m2mproxy.net.h2_engine import MAX_STREAM_ID, MAX_STREAMS, PREFACE
 from m2mproxy.net.h2_stream import H2Stream
 from m2mproxy.net.h2_upload import Uploads
+from m2mproxy.net.path import path_of
 from m2mproxy.net.tcp import shown_certificate
 
 # A request that is answered before its end: up to this many bytes of its rest are taken, and of a
@@ -76,6 +77,10 @@ class H2Server(H2):
             self._look()
 
     # -- requests -------------------------------------------------------------------------------
+
+    def _distance(self) -> float:
+        path = path_of(self._transport) if self._transport is not None else None
+        return 0.0 if path is None else path.rtt
 
     def on_head(self, stream_id: int, section: list[Field], ended: bool) -> None:
         if self._goodbye or len(self._streams) >= MAX_STREAMS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from frames import POST, FrameClient, data, ping, rst
 from hyperframe.frame import PingFrame, WindowUpdateFrame
-from link import Raw
+from link import Raw, tcp_info
 from world import World
 
 from m2mproxy.net.h2_engine import CONNECTION_WINDOW, STREAM_WINDOW
@@ -68,6 +68,41 @@ def test_a_window_that_outlasts_a_round_trip_stays() -> None:
         client.answer()
     assert client.room(1) <= STREAM_WINDOW
     assert client.answered <= 20
+
+
+def far(rtt: float = 0.2) -> Far:
+    """A client of whose distance the kernel knows."""
+    client = Far(World())
+    client.transport.peer.socket.said = tcp_info(rtt)
+    return client
+
+
+@pytest.mark.parametrize(("rtt", "window"), [(0.2, 500_000), (0.1, 250_000), (9, 1 << 20)])
+def test_a_request_from_far_away_gets_what_that_asks_for(rtt: float, window: int) -> None:
+    """A first window would be used up before a round trip has told that it is too small."""
+    client = far(rtt=rtt)
+    client.open(1)
+    client.upload(1, FRAME)
+    assert window - FRAME <= client.room(1) <= window
+    assert client.room(0) >= CONNECTION_WINDOW
+    client.upload(1, 2 * STREAM_WINDOW)
+    assert client.room(1) <= window  # once
+
+
+def test_a_request_from_near_by_does_not() -> None:
+    client = far(rtt=0.05)
+    client.open(1)
+    client.upload(1, FRAME)
+    assert client.room(1) <= STREAM_WINDOW
+
+
+def test_requests_from_far_away_share_what_there_is() -> None:
+    client = far()
+    for number in range(1, 101, 2):
+        client.open(number)
+        client.upload(number, FRAME)
+    extra = sum(client.room(number) - STREAM_WINDOW for number in range(1, 101, 2))
+    assert MOST_EXTRA - 50 * FRAME <= extra <= MOST_EXTRA
 
 
 def test_nobody_is_asked_for_a_round_trip_by_what_fits_into_a_window() -> None:

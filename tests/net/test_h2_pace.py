@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import struct
-
 import pytest
 from frames import FrameClient, window
 from hyperframe.frame import DataFrame
-from link import Transport
+from link import SEGMENT, Transport, tcp_info
 from world import SSE_HEAD, World, chunk, reply
 
 from m2mproxy.net.path import path_of
 
-SEGMENT = 1448
 BIG = b"z" * 60_000
 EVENT = b"data: 0123456789\n\n"
-
-
-def tcp_info(
-    rtt: float = 0.2, rate: int = 64_000, unsent: int = 0, sent: int = 20, window: int = 20
-) -> bytes:
-    """What linux/tcp.h says of a connection; `sent` and `window` are in segments."""
-    said = bytearray(232)
-    for offset, value in ((16, SEGMENT), (24, sent), (68, int(rtt * 1e6)), (80, window)):
-        struct.pack_into("=I", said, offset, value)
-    struct.pack_into("=I", said, 144, unsent)
-    struct.pack_into("=Q", said, 160, rate)
-    return bytes(said)
 
 
 class Slow(FrameClient):

@@ -107,6 +107,8 @@ class Stream:
         session: what the streams of the connection share; None where the version has no streams.
         head: in the client role, the response's head once it is there.
         body: the payload that arrives.
+        moved: when something of what was written last left for the peer, where the version lets
+            streams wait for one another; 0 before.
         filler: a byte that means nothing where it stands between two writes, if there is one.
         gate: whether there is room to write.
         client: the address of the client's end of the connection, which in the client role is ours,
@@ -119,8 +121,8 @@ class Stream:
     """
 
     __slots__ = (
-        "body", "certificate", "client", "filler", "gate", "head", "informational", "on_fault",
-        "on_informational",
+        "body", "certificate", "client", "filler", "gate", "head", "informational", "moved",
+        "on_fault", "on_informational",
     )
 
     id: int = 0
@@ -128,6 +130,7 @@ class Stream:
 
     def __init__(self, body: Body, gate: Gate, client: str, certificate: bytes) -> None:
         self.body = body
+        self.moved = 0.0
         self.filler = b""
         self.gate = gate
         self.client = client

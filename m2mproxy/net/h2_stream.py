@@ -114,8 +114,6 @@ class H2Stream(Stream):
         """Frames that the connection had received when the request was sent."""
         self.sent_at = 0.0
         """When the request was sent, or came."""
-        self.moved = 0.0
-        """When the peer last let something go."""
 
     def send_request(self, request: Request) -> None:
         if not self.over:

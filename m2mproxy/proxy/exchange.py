@@ -82,7 +82,11 @@ class Exchange(Record):
 
     def check(self, now: float) -> None:
         """Called a few times a second: is it too late, or time to show a sign of life?"""
-        fault = self._patience.ends(now, self.download or self.upload, self.upload)
+        # What a pump has moved, or has been written as a whole, can wait for the line yet.
+        sent_at = self.upstream.moved if self.upstream is not None else 0.0
+        if self.upload is not None:
+            sent_at = max(sent_at, self.upload.touched)
+        fault = self._patience.ends(now, self.download or self.upload, sent_at)
         if fault is not None:
             self._flow.throw(fault)
             return

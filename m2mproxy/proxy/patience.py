@@ -48,15 +48,15 @@ class Patience:
         """How long the client has heard nothing."""
         return now - max(self.silent_since, self.last_comment)
 
-    def ends(self, now: float, moving: Pump | None, up: Pump | None = None) -> Fault | None:
-        """Whether it is too late. `moving` is what moves bytes to whoever waits for them, `up` what
-        moves the request, which can go on beside its response."""
+    def ends(self, now: float, moving: Pump | None, sent_at: float = 0.0) -> Fault | None:
+        """Whether it is too late. `moving` is what moves bytes to whoever waits for them, `sent_at`
+        when any of the request last moved, which can go on beside its response."""
         limits = self._timeouts
         if limits.total and now - self.started > limits.total:
             return TooLate("total", f"the exchange took longer than {limits.total:g} s")
         if moving is not None and moving.touched > self.silent_since:
             self.silent_since = moving.touched
-        silent = now - max(self.silent_since, up.touched if up is not None else 0.0)
+        silent = now - max(self.silent_since, sent_at)
         if self._phase is Phase.POOL and silent > limits.pool:
             return Busy("upstream_busy", "all connections to the upstream are in use")
         if self._phase is Phase.FIRST_BYTE and silent > limits.first_byte:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from frames import settings, window
 from world import HOST, SSE_HEAD, World, chunk, get, post, reply, transport_of
 
 from m2mproxy.proxy.exchange import Exchange
@@ -430,3 +431,21 @@ def test_a_bug_in_one_exchange_leaves_the_others_their_deadlines(
         world.advance(1)
     world.advance(30)
     assert code_of(client.take()) == "upstream_timeout"
+
+
+def test_a_request_that_leaves_slowly_is_on_its_way() -> None:
+    """All of it has been written, and the upstream takes it in steps."""
+    world = World(pair=("1.1", "2"), timeouts_first_byte=30)
+    client = world.client()
+    client.send(post(b"x" * 100_000))
+    upstream = world.upstream()
+    upstream.send(settings())
+    for _ in range(4):
+        world.advance(20)
+        assert client.take() == b""
+        upstream.send(window(0, 10_000) + window(1, 10_000))
+        world.run()
+    world.advance(29)
+    assert client.take() == b""
+    world.advance(2)
+    assert client.take().startswith(b"HTTP/1.1 504 ")

@@ -66,9 +66,9 @@ def test_bytes_that_move_are_no_silence(phase: Phase) -> None:
 def test_a_request_that_goes_on_beside_its_response_is_no_silence() -> None:
     """Though the client hears nothing meanwhile."""
     waits = patience(Phase.IDLE)
-    assert waits.ends(BEGUN + 60, moving(0), moving(BEGUN + 50)) is None
+    assert waits.ends(BEGUN + 60, moving(0), BEGUN + 50) is None
     assert waits.silence(BEGUN + 60) == 50
-    assert waits.ends(BEGUN + 71, moving(0), moving(BEGUN + 50)) is not None
+    assert waits.ends(BEGUN + 71, moving(0), BEGUN + 50) is not None
 
 
 def test_who_does_not_read_is_gone() -> None:

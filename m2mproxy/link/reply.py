@@ -43,6 +43,10 @@ _LONGEST_ID = 256
 _OF_BLOCKS = ("content_block_start", "content_block_delta")
 _parts = re.compile("[A-Za-z0-9]{8,}").findall
 _word_and_number = re.compile("[A-Za-z]+[0-9]+|[0-9]+[A-Za-z]+").fullmatch
+# One in twelve random ids of OpenAI's has no two digits. So many letters and digits in pieces of
+# fewer than three are no words either.
+_LONG, _OF_PIECE = 20, 3
+_pieces = re.compile("[A-Z]?[a-z]+|[A-Z]+|[0-9]+").findall
 # Where a message has calls.
 _CALLS = ("tool_calls", "content", "parts")
 _escaped = re.compile(rb"\\u(?!00)[0-9A-Fa-f]{4}").search
@@ -276,14 +280,19 @@ def _random_id(call: dict[str, Any]) -> str | None:
 
 def _is_random(name: str, function: str) -> bool:
     """Whether a part of it has letters and digits mixed as no word has, nor a word and a number,
-    which may be a counter or the time."""
+    which may be a counter or the time; or small letters and capitals as no words have."""
     return name.isascii() and len(name) <= _LONGEST_ID and any(
-        len(_digit.findall(part)) >= 2
-        and len(_letter.findall(part)) >= 2
-        and part not in function
-        and not _word_and_number(part)
-        for part in _parts(name)
+        part not in function and (_is_mixed(part) or _is_in_pieces(part)) for part in _parts(name)
     )
+
+
+def _is_mixed(part: str) -> bool:
+    digits, letters = len(_digit.findall(part)), len(_letter.findall(part))
+    return digits >= 2 and letters >= 2 and not _word_and_number(part)
+
+
+def _is_in_pieces(part: str) -> bool:
+    return len(part) >= _LONG and _OF_PIECE * len(_pieces(part)) > len(part)
 
 
 def render(messages: list[dict[str, Any]], request: bytes) -> bytes:

@@ -774,6 +774,9 @@ def test_no_messages_are_no_reply() -> None:
         ("1732891200123call", "f"),
         ("abcdefghijklmnop", "f"),
         ("call_é1b2c3d4e5", "f"),
+        ("call_getTheWeatherOfTodayForOneCity", "f"),
+        ("CALL_EXECUTESTATEMENTONDATABASE", "f"),
+        ("call_qWxYbCdEfGhIjKlMnOpQrStU", "qWxYbCdEfGhIjKlMnOpQrStU"),
         ("", "f"),
     ],
 )
@@ -789,6 +792,8 @@ def test_an_id_that_can_be_guessed_is_no_secret(name: str, function: str) -> Non
         "chatcmpl-tool-5f3a9c0d1e2b4f6a8c7d9e0f1a2b3c4d",
         "toolu_01A09q90qw90lq917835lq9",
         "fc_68f0a1b2c3d4e5f6",
+        "toolu_01cNWSnoKVEoFGKPGEefyeGh",
+        "call_TbXqGmRsKvfLzHyWnJcPdAeU",
     ],
 )
 def test_a_random_id_is_a_secret(name: str) -> None:

@@ -18,6 +18,7 @@ from growth_shapes import EVENTS, JSON, REPLIES
 from m2mproxy.link import shown
 from m2mproxy.link.borrow import places
 from m2mproxy.link.edge import Crossing, Edge
+from m2mproxy.link.edits import edits
 from m2mproxy.link.escapes import spell
 from m2mproxy.link.index import chain, last_calls
 from m2mproxy.link.look import Look
@@ -64,6 +65,12 @@ def _other_turns(body: bytes) -> None:
         _turn(edge, 2 * at + 1, b"%d" % at + body[at:])
 
 
+def _edits(body: bytes) -> None:
+    """Of one that has other bytes here and there, and of one with all of them, in another order."""
+    edits(body, b"!".join(body[at : at + 500] for at in range(0, len(body), 501)))
+    edits(body, body[len(body) // 2 :] + body[: len(body) // 2])
+
+
 def _shown_in(reply: bytes) -> None:
     for each in (*shown.texts(reply), *shown.seals(reply)):
         _ = each
@@ -78,6 +85,7 @@ def link() -> Iterator[Case]:
     yield from every("last calls", JSON, last_calls)
     yield from every("marks", JSON, lambda body: (without_marks(body), with_texts(body)))
     yield from every("places", JSON, places)
+    yield from every("edits", JSON, _edits)
     yield from every("spell", JSON, lambda body: spell(body, body))
     yield from every("link turns", JSON, _two_turns)
     yield from every("link surveys", JSON, _other_turns, most=256 * KiB)

@@ -8,6 +8,7 @@ application will most likely send it back (reply.py), and keep what the next rep
 (ends.py). m2m-link(7) is the specification.
 
 edge.py has the steps of a request in their order. What it refers to is found by what is known of
-its body (look.py): the entry of its own conversation (kin.py, shown.py), or what others have of it
-(borrow.py), by tables (index.py), and byte by byte (match.py).
+its body (look.py): the entry of its own conversation (kin.py, shown.py), of which it is told what
+has changed (edits.py), or what others have of it (borrow.py), by tables (index.py), and byte by
+byte (match.py).
 """

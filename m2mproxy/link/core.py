@@ -47,7 +47,7 @@ class Received:
     def work(self) -> int:
         """Bytes that reading it goes through: those of the body, as it says, of what it continues,
         and its own, of which a few can be long in coming."""
-        inserted_in = 0 if self.use.tail is None else len(self.known.body)
+        inserted_in = len(self.known.body) if self.use.adds else 0
         return max(self.head.size + inserted_in, len(self.known.body), len(self.data))
 
     def decode(self, limit: int) -> bytes:

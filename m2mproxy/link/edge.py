@@ -93,6 +93,7 @@ class Crossing:
         """Code the body."""
         use = self.use if self.base is not None else None
         self.coded = message.encode(self.look.body, use, self.known)
+        self.use = self.coded.use
 
     def message(self, number: int) -> bytes:
         """What goes out on the stream of that number."""

@@ -203,19 +203,20 @@ class Run(NamedTuple):
 def starts(body: bytes) -> Iterator[int]:
     """Where the body's messages, tools and what else is an object in a list begin, but the first
     of each list. JSON is commonly written in two ways, with spaces or without."""
-    return _behind(body, b"}, {" if _has_spaces(body) else b"},{", _LEAST_APART)
+    return _behind(body, b"}, {" if has_spaces(body) else b"},{", _LEAST_APART)
 
 
 def text_starts(body: bytes) -> Iterator[int]:
     """Where its images and files begin, its texts and their paragraphs."""
-    space = b" " if _has_spaces(body) else b""
+    space = b" " if has_spaces(body) else b""
     yield from _behind(body, b";base64,", _LEAST_OF_TEXT)
     yield from _behind(body, b'"data":%b"' % space, _LEAST_OF_TEXT)
     yield from _behind(body, b'":%b"' % space, _LEAST_OF_TEXT)
     yield from _behind(body, rb"\n\n", 0)  # a short one before it may be what has changed
 
 
-def _has_spaces(body: bytes) -> bool:
+def has_spaces(body: bytes) -> bool:
+    """Whether its writer puts spaces behind colons."""
     colon = body.find(b'":') + 2
     return body[colon : colon + 1] == b" "
 

@@ -25,14 +25,15 @@ from m2mproxy.codec.base import TooLarge, WireError
 from m2mproxy.codec.static import level_for
 from m2mproxy.codec.varint import read_varint, write_varint
 from m2mproxy.link import use as reference
+from m2mproxy.link.edits import MOST_EDITS, edits
 from m2mproxy.link.ready import Ready
-from m2mproxy.link.use import MOST_RUNS, REACH, Use
+from m2mproxy.link.use import REACH, Use
 
 _checksum = struct.Struct("<I")
-# An insertion that takes more than this may repeat something that is far: both ways are tried.
+# What is added and takes more than this may repeat something that is far: both ways are tried.
 _MAY_BE_FAR = 1024
 # What comes before the blocks, at most.
-MOST_HEAD = 10 * (3 + 2 * MOST_RUNS) + _checksum.size
+MOST_HEAD = 10 * (3 + 3 * MOST_EDITS) + _checksum.size  # so many runs take less
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,33 +93,40 @@ def encode(body: bytes, use: Use | None = None, known: Known = NOTHING_KNOWN) ->
         use, content = Use(), body
         frame = zstd.pack(body, level_for(len(body)), dictionaries.request())
     else:
-        content = _inserted(body, use, known)
-        frame, use = _pack(content, use, known)
+        use = _edited(use, body, known)
+        content, frame, use = _pack(body, use, known)
     some, is_one = blocks.of(frame)
     return Coded(use, len(content), is_one, zlib.crc32(body), some)
 
 
-def _inserted(body: bytes, use: Use, known: Known) -> bytes:
-    """What of `body` is coded."""
-    if use.tail is None:
-        return body
-    return body[len(known.body) - use.tail : len(body) - use.tail]
+def _edited(use: Use, body: bytes, known: Known) -> Use:
+    """The same, with what makes `body` of the entry that it replaces, where that is not known."""
+    if use.adds or not use.replaces or not (found := edits(known.body, body)):
+        return use
+    if len(found) == 1 and not found[0].dropped:
+        tail = len(known.body) - found[0].kept
+        return replace(use, tail=tail, where_before=tail == known.tail)
+    return replace(use, edits=found)
 
 
-def _pack(content: bytes, use: Use, known: Known) -> tuple[bytes, Use]:
+def _pack(new: bytes, use: Use, known: Known) -> tuple[bytes, bytes, Use]:
+    """What of the body is coded, its frame, and how that came about."""
     body, reply = known.body, known.reply
+    content = use.added_in(new, body) if use.adds else new
     if not use.is_near(body, reply):
-        return zstd.pack_after(content, use.prefix(body, reply)), use
+        return content, zstd.pack_after(content, use.prefix(body, reply)), use
     ready = known.ready
     if ready is not None and ready.packer and ready.use == use and len(content) <= zstd.MOST_READY:
         frame = ready.packer.pack(content)
     else:
         frame = zstd.pack_with(content, use.dictionary(body, reply))
-    if len(frame) > _MAY_BE_FAR and use.tail is not None and len(body) + len(reply) > REACH:
-        further = zstd.pack_after(content, use.prefix(body, reply))
+    if len(frame) > _MAY_BE_FAR and use.adds and len(body) + len(reply) > REACH:
+        whole = replace(use, edits=()) if use.edits else replace(use, far=True)
+        all_of_it = new if use.edits else content
+        further = zstd.pack_after(all_of_it, whole.prefix(body, reply))
         if len(further) < len(frame):
-            return further, replace(use, far=True)
-    return frame, use
+            return all_of_it, further, whole
+    return content, frame, use
 
 
 def _unpack_near(frame: bytes, size: int, use: Use, known: Known) -> bytes:
@@ -141,6 +149,7 @@ def read_head(message: bytes) -> Head:
     if at + _checksum.size > len(message):
         raise WireError("the message is cut short before its blocks")
     (checksum,) = _checksum.unpack_from(message, at)
+    use = use.adding(size >> 1)
     return Head(distance, use, size >> 1, not size & 1, checksum, at + _checksum.size)
 
 
@@ -151,8 +160,8 @@ def decode(message: bytes, head: Head, use: Use, known: Known, limit: int) -> by
         TooLarge: it says that it has more than `limit` bytes.
         WireError: it is damaged, cut short, goes on, or was made after something else.
     """
-    base = known.body if use.tail is not None else b""
-    if len(base) + head.size > limit:
+    kept = len(known.body) - sum([edit.dropped for edit in use.edits]) if use.adds else 0
+    if kept + head.size > limit:
         raise TooLarge(f"the body decodes to more than {limit} bytes")
     frame = blocks.frame(memoryview(message)[head.at :], head.is_one, head.size)
     if not head.distance:
@@ -162,9 +171,8 @@ def decode(message: bytes, head: Head, use: Use, known: Known, limit: int) -> by
     else:
         prefix = zstd.prefix(use.prefix(known.body, known.reply))
         body = zstd.unpack_frame(frame, head.size, prefix)
-    if use.tail is not None:
-        at = len(base) - use.tail
-        body = b"".join([base[:at], body, base[at:]])
+    if use.adds:
+        body = use.applied(known.body, body)
     if zlib.crc32(body) != head.checksum:
         raise WireError("the body's checksum is not its own")
     return body

@@ -9,10 +9,13 @@ that of the stream, times 16, with the kind added:
              replaces it: 4, with 1 the reply, too, with 2 the insertion is where the entry's own
              was, with 4 (8 to 11) it is coded after all of that and not only after the end
     12, 13   runs of its blocks, with 1 the text of its reply after them
+    14, 15   the new body is the entry's with edits, and replaces it; what they add is all that is
+             coded, after the end of what comes before where most is added; with 1 the reply, too
 
 Then come, if they are not known: for an insertion a varint of how many bytes of the entry's body
 follow it; for runs a varint of how many there are, and for each one of blocks left out and one of
-blocks taken.
+blocks taken; for edits one of how many there are, and for each one of bytes kept, one of bytes
+dropped, and but for the last one of bytes added.
 
 The one rule: whatever is said here of an entry is checked against it before it is made use of.
 """
@@ -20,11 +23,13 @@ The one rule: whatever is said here of an entry is checked against it before it 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from m2mproxy.codec import dictionaries
 from m2mproxy.codec.base import WireError
 from m2mproxy.codec.varint import read_varint, write_varint
+from m2mproxy.link.edits import MOST_EDITS, Edit
 from m2mproxy.link.match import Run
 
 # Of what is before an insertion so many bytes are enough, and are indexed in 60 µs: what repeats
@@ -34,7 +39,7 @@ REACH = 32 * 1024
 MOST_RUNS = 64
 _KINDS = 16
 _REPLY, _REPLACES = 1, 2
-_INSERTED, _WHERE_BEFORE, _FAR, _RUNS = 4, 2, 4, 12
+_INSERTED, _WHERE_BEFORE, _FAR, _RUNS, _EDITS = 4, 2, 4, 12, 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,13 @@ class Use:
     known yet when this was read."""
     far: bool = False
     """An insertion is coded after all that is before it, however much that is."""
+    edits: tuple[Edit, ...] = ()
+    """What makes the new body of the entry's, where it is no insertion."""
+
+    @property
+    def adds(self) -> bool:
+        """Whether what the new body has more is all that is coded."""
+        return self.tail is not None or bool(self.edits)
 
     @property
     def goes_on(self) -> bool:
@@ -60,7 +72,7 @@ class Use:
 
     def is_near(self, body: bytes, reply: bytes) -> bool:
         """Whether the end of what is meant is enough, or all that there is."""
-        if self.tail is not None:
+        if self.adds:
             return not self.far
         return sum(map(len, self.pieces(body, reply))) <= REACH
 
@@ -81,15 +93,66 @@ class Use:
             raise WireError("the reference goes beyond its entry")
         if use.runs and use.runs[-1].end > len(body):
             raise WireError("the reference goes beyond its entry")
+        if sum([edit.kept + edit.dropped for edit in use.edits]) > len(body):
+            raise WireError("the reference goes beyond its entry")
         return use
+
+    def adding(self, size: int) -> Use:
+        """The same, whose edits add so many bytes together, which tells how many the last one does.
+
+        Raises:
+            WireError: the others add more.
+        """
+        if not self.edits:
+            return self
+        *others, last = self.edits
+        left = size - sum([edit.added for edit in others])
+        if left < 0:
+            raise WireError("the edits add more than there is")
+        return replace(self, edits=(*others, last._replace(added=left)))
+
+    def applied(self, body: bytes, added: bytes) -> bytes:
+        """The body that is the entry's with its insertion, or its edits."""
+        if self.tail is not None:
+            at = len(body) - self.tail
+            return b"".join([body[:at], added, body[at:]])
+        parts, at, done = [], 0, 0
+        for kept, dropped, more in self.edits:
+            parts += [body[at : at + kept], added[done : done + more]]
+            at += kept + dropped
+            done += more
+        return b"".join([*parts, body[at:]])
+
+    def added_in(self, body: bytes, known: bytes) -> bytes:
+        """What of the new `body` its insertion, or its edits, add to that `known` of the entry."""
+        if self.tail is not None:
+            return body[len(known) - self.tail : len(body) - self.tail]
+        parts, at = [], 0
+        for kept, _, more in self.edits:
+            at += kept
+            parts.append(body[at : at + more])
+            at += more
+        return b"".join(parts)
+
+    def _place(self, body: bytes) -> int:
+        """Where most is added; the end where all is coded."""
+        if not self.edits:
+            return len(body) - (self.tail or 0)
+        at, place, most = 0, 0, -1
+        for kept, dropped, more in self.edits:
+            at += kept
+            if more > most:
+                place, most = at, more
+            at += dropped
+        return place
 
     def pieces(self, body: bytes, reply: bytes) -> Iterator[bytes]:
         """The bytes of an entry that are meant, of which what is most alike comes last."""
         if self.runs:
             yield from (body[run.start : run.end] for run in self.runs)
         else:
-            at = len(body) - (self.tail or 0)  # what is before the insertion stands nearest to it
-            if self.tail:
+            at = self._place(body)  # what is before it stands nearest
+            if at < len(body):
                 yield body[at:]
             yield body[:at]
         if self.reply:
@@ -105,7 +168,7 @@ class Use:
         """What a near frame is made with: the static dictionary's tables, and the end of its text
         and what is meant."""
         pieces = [dictionaries.request_text(), *self.pieces(body, reply)]
-        text = _end_of(pieces, REACH) if self.tail is not None else b"".join(pieces)
+        text = _end_of(pieces, REACH) if self.adds else b"".join(pieces)
         return dictionaries.request_tables() + text
 
 
@@ -130,6 +193,9 @@ def write(use: Use, distance: int) -> bytes:
     place = distance // 2 * _KINDS
     if use.runs:
         return b"".join([write_varint(place + _RUNS + use.reply * _REPLY), *_written(use.runs)])
+    if use.edits:
+        numbers = [place + _EDITS + use.reply * _REPLY, len(use.edits), *chain(*use.edits)]
+        return b"".join(map(write_varint, numbers[:-1]))
     kind = use.reply * _REPLY
     if use.tail is None:
         return write_varint(place + kind + use.replaces * _REPLACES)
@@ -164,8 +230,9 @@ def read(message: bytes, end: int) -> tuple[int, Use, int]:
     if kind & ~_REPLY == _RUNS:
         runs, at = _read_runs(message, at, end)
         return distance, Use(bool(kind & _REPLY), runs=runs), at
-    if kind > _RUNS:
-        raise WireError("the reference is of no known kind")
+    if kind >= _EDITS:
+        edits, at = _read_edits(message, at, end)
+        return distance, Use(bool(kind & _REPLY), True, edits=edits), at
     kind -= _INSERTED
     tail: int | None = None
     if not kind & _WHERE_BEFORE:
@@ -187,3 +254,17 @@ def _read_runs(message: bytes, at: int, end: int) -> tuple[tuple[Run, ...], int]
         runs.append(Run(reached + skipped, count))
         reached += skipped + count
     return tuple(runs), at
+
+
+def _read_edits(message: bytes, at: int, end: int) -> tuple[tuple[Edit, ...], int]:
+    """How much the last one adds is not said here (`Use.adding`)."""
+    many, at = read_varint(message, at, end)
+    if not 0 < many <= MOST_EDITS:
+        raise WireError("the reference has no edit, or too many")
+    edits = []
+    for left in range(many - 1, -1, -1):
+        kept, at = read_varint(message, at, end)
+        dropped, at = read_varint(message, at, end)
+        added, at = read_varint(message, at, end) if left else (0, at)
+        edits.append(Edit(kept, dropped, added))
+    return tuple(edits), at

@@ -642,3 +642,25 @@ def test_bodies_that_are_no_json_cross_as_well() -> None:
     link = ends()
     for text in (b"\xff" * 5000, b"\xff" * 6000, json.dumps("x").encode(), b"\0"):
         link.exchange(text)
+
+
+def test_a_prompt_that_changes_with_each_turn_crosses_as_what_has_changed() -> None:
+    """As long as the ids of calls show whose conversation it is, also where a turn had none."""
+    link, rng = ends(), random.Random(8)
+    messages = [said("user", words(rng, 3000))]
+    for turn in range(6):
+        clock = f"It is 09:{turn:02}:{rng.randrange(60):02}. " + words(random.Random(1), 5000)
+        sent = link.send(body([said("system", clock), *messages]))
+        assert link.receive(sent) == sent.crossing.look.body
+        link.have(sent)
+        call = {"id": f"call_{rng.getrandbits(99):x}", "type": "function"}
+        call |= {"function": {"name": "f", "arguments": words(rng, 50)}}
+        reply = said("assistant", words(rng, 90))
+        if turn != 3:
+            reply["tool_calls"] = [call]
+        link.replied(sent, [reply])
+        more = {"role": "tool", "tool_call_id": call["id"], "content": words(rng, 40)}
+        messages += [reply, more if turn != 3 else said("user", words(rng, 40))]
+        if turn:
+            assert sent.crossing.use.edits and sent.crossing.use.reply
+            assert len(sent.message) < 250

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from m2mproxy.codec import dictionaries
 from m2mproxy.codec.base import TooLarge, WireError
+from m2mproxy.link.edits import MOST_EDITS, Edit
 from m2mproxy.link.match import BLOCK, Run
 from m2mproxy.link.message import MOST_HEAD, Coded, Known, decode, encode, read_head
 from m2mproxy.link.use import MOST_RUNS, REACH, Use, write
@@ -40,6 +41,9 @@ uses = st.builds(Use, st.booleans(), st.booleans()) | st.builds(
 )
 insertions = st.builds(
     Use, st.booleans(), st.just(True), st.just(1), where_before=st.booleans(), far=st.booleans()
+)
+edited = st.lists(st.builds(Edit, *[st.integers(0, 9)] * 3), min_size=1, max_size=4).map(
+    lambda some: Use(True, True, edits=tuple(some))
 )
 distances = st.integers(1, HUGE // 16).map(lambda half: 2 * half)
 
@@ -77,7 +81,8 @@ def test_a_body_comes_back_whatever_it_is_coded_after(
     coded = encode(body, use, Known(before, reply))
     message = coded.message(distance)
     head = read_head(message)
-    assert (head.distance, head.use, head.size) == (distance, use, len(body))
+    assert (head.distance, head.use) == (distance, coded.use)
+    assert head.use == use or (use.replaces and head.use.adds)
     assert len(message) - len(coded.blocks) <= MOST_HEAD
     assert read(message, before, reply) == body
 
@@ -180,7 +185,7 @@ def test_any_size_after_any_size(size: int, before: int) -> None:
         read(message, prefix, limit=len(longer) - 1)
 
 
-@given(some_bytes, some_bytes.filter(bool), uses | insertions, st.data())
+@given(some_bytes, some_bytes.filter(bool), uses | insertions | edited, st.data())
 @settings(max_examples=300)
 def test_a_mutated_message_is_an_error_or_the_same_body(
     body: bytes, before: bytes, use: Use, data: st.DataObject
@@ -188,6 +193,9 @@ def test_a_mutated_message_is_an_error_or_the_same_body(
     before += bytes(use.runs[-1].end if use.runs else 0)
     if use.tail is not None:
         body = before[:-1] + body + before[-1:]
+    if use.edits:
+        before += bytes(80)
+        body = use.applied(before, (body * 40 + bytes(40))[: sum(x.added for x in use.edits)])
     message = bytearray(encode(body, use, Known(before, b"a reply")).message(2))
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(message) - 1))
@@ -271,9 +279,71 @@ def test_no_runs_or_a_piece_of_no_blocks_is_refused() -> None:
             read_head(bytes([16 + 12, *runs, 0]) + REST)
 
 
-@pytest.mark.parametrize("kind", [*range(1, 16), 16 + 14, 16 + 15])
-def test_a_kind_of_nothing_or_that_is_not_known_is_refused(kind: int) -> None:
-    with pytest.raises(WireError, match=r"to nothing|no known kind"):
+def test_as_many_edits_as_are_allowed_and_one_more_or_none() -> None:
+    entry = bytes(3 * MOST_EDITS)
+    use = Use(replaces=True, edits=(Edit(1, 2, 3),) * MOST_EDITS)
+    body = b"\0xyz" * MOST_EDITS
+    assert read(encode(body, use, Known(entry)).message(2), entry) == body
+    more = Use(replaces=True, edits=(Edit(1, 2, 3),) * (MOST_EDITS + 1))
+    for message in (coded(300, b"", more).message(2), bytes([16 + 14, 0, 0, 0]) + REST):
+        with pytest.raises(WireError, match="no edit, or too many"):
+            read_head(message)
+
+
+@pytest.mark.parametrize("edit", [Edit(11, 0, 5), Edit(0, 11, 5), Edit(1 << 62, 1 << 62, 5)])
+def test_edits_beyond_the_entry_are_refused_before_anything_is_made(edit: Edit) -> None:
+    message = coded(5, b"", Use(replaces=True, edits=(edit,))).message(2)
+    with allocating_at_most(20_000), pytest.raises(WireError, match="beyond"):
+        read(message, b"0123456789")
+
+
+def test_edits_that_add_more_than_there_is_are_refused() -> None:
+    use = Use(replaces=True, edits=(Edit(0, 0, 6), Edit(0, 0, 0)))
+    with pytest.raises(WireError, match="more than there is"):
+        read_head(coded(5, b"", use).message(2))
+
+
+def test_of_a_body_with_edits_what_is_kept_counts_towards_the_limit() -> None:
+    entry = b"0123456789" * 10
+    use = Use(replaces=True, edits=(Edit(10, 40, 5),))
+    body = entry[:10] + b"abcde" + entry[50:]
+    message = encode(body, use, Known(entry)).message(2)
+    assert read(message, entry, limit=65) == body
+    with pytest.raises(TooLarge):
+        read(message, entry, limit=64)
+
+
+def test_an_entry_that_is_replaced_is_edited_or_inserted_into() -> None:
+    rng = random.Random(1)
+    front, middle, end = (rng.randbytes(20_000) for _ in range(3))
+    before = front + b"09:41" + middle + end
+    at = len(front)
+    for body, expected in (
+        (before.replace(b"09:41", b"09:42"), Use(True, True, edits=(Edit(at + 4, 1, 1),))),
+        (before[: -len(end)] + b"this is new" + end, Use(True, True, len(end), where_before=True)),
+        (before + b"this is new", Use(True, True, 0)),
+        (before, Use(True, True, 0)),
+    ):
+        coded = encode(body, Use(True, True), Known(before, b"reply", len(end)))
+        assert coded.use == expected
+        assert len(coded.blocks) < 30
+        assert read(coded.message(2), before, b"reply", tail=len(end)) == body
+
+
+def test_a_body_that_repeats_what_is_far_is_coded_as_a_whole() -> None:
+    rng = random.Random(1)
+    before = rng.randbytes(2 * REACH)
+    body = b"x" + before[1:] + before[:5000]
+    message = encode(body, Use(replaces=True), Known(before)).message(2)
+    use = read_head(message).use
+    assert (use.edits, use.tail, use.replaces) == ((), None, True)
+    assert len(message) < 100
+    assert read(message, before) == body
+
+
+@pytest.mark.parametrize("kind", range(1, 16))
+def test_a_kind_of_nothing_is_refused(kind: int) -> None:
+    with pytest.raises(WireError, match=r"to nothing"):
         read_head(bytes([kind, 1, 1, 1, 1]) + REST)
 
 

@@ -16,6 +16,7 @@ import pytest
 from m2mproxy.codec import after, dictionaries, events, static, zstd
 from m2mproxy.codec.template import TemplateDecoder
 from m2mproxy.config import Link
+from m2mproxy.link.edits import MOST_EDITS, Edit
 from m2mproxy.link.match import BLOCK, Run
 from m2mproxy.link.message import Known, decode, encode, read_head
 from m2mproxy.link.reply import ReplyReader, render
@@ -156,8 +157,21 @@ def test_the_runs() -> None:
     file = (Path(dictionaries.__file__).parent / "request.zdict").read_bytes()
     blocks = body[1024:3072] + body[7168:8192]
     assert head.use.prefix(body, b"") == head.use.dictionary(body, b"") == file + blocks
-    assert f"from 1 to {MOST_RUNS}.\n" in PAGE
+    assert f"runs there are, from 1 to {MOST_RUNS}.\n" in PAGE
     assert PAGE.count(f"{REACH} bytes") == 3  # and of a response
+
+
+def test_the_edits() -> None:
+    head = read_head(example("edits"))
+    assert (9 - head.distance, head.use.reply, head.use.replaces) == (5, True, True)
+    assert head.use.edits == (Edit(40, 2, 2), Edit(100, 0, 98))
+    assert (head.size, head.checksum, head.at) == (100, 0x12345678, len(example("edits")))
+    body = bytes(range(200))
+    assert head.use.applied(body, b"xy" + b"z" * 98) == (
+        body[:40] + b"xy" + body[42:142] + b"z" * 98 + body[142:]
+    )
+    assert b"".join(head.use.pieces(body, b"reply")) == body[142:] + body[:142] + b"reply"
+    assert f"there are, from 1 to {MOST_EDITS}.\n" in PAGE
 
 
 def test_the_static_form() -> None:

@@ -10,7 +10,7 @@ from linklib.core import Answer
 from linklib.edge import Choose, Edge, Option, Options, Reply, smallest
 from linklib.ends import PATH, Turns
 from linklib.fixtures import JSON, Turn, conversation, recorded
-from linklib.message import BLOCK, RUNS, Reference
+from linklib.message import BLOCK, EDITS, RUNS, Reference
 from linklib.suite import Run, Tally, case
 from linklib.wire import u32, varint
 
@@ -232,8 +232,11 @@ def heads() -> Iterator[Refused]:
     yield 400, "a number of 2^64", plain(b"\x80" * 9 + b"\x02" + rest)
     yield 400, "a size of 2^64", plain(b"\0" + b"\x80" * 9 + b"\x02" + bytes(4))
     for kind in (14, 15):
-        yield 400, f"kind {kind}", after(kind, rest)
-    for kind in (1, 5, 12, 13):
+        yield 400, "no edit", after(kind, b"\0" + rest)
+        yield 400, "65 edits", after(kind, varint(65) + b"\0\0\1" * 64 + b"\0\0" + rest)
+        yield 400, "edits cut short", after(kind, b"\2\0\1\0")
+        yield 400, "edits that add more than there is", after(kind, b"\2\0\0\x3d\0\0" + rest)
+    for kind in (1, 5, 12, 13, 14, 15):
         yield 400, f"kind {kind} of nothing", plain(bytes((kind,)) + b"\1\0\1" + rest)
     yield 400, "no run", after(RUNS, b"\0" + rest)
     yield 400, "65 runs", after(RUNS, varint(65) + b"\0\1" * 65 + rest)
@@ -246,6 +249,7 @@ def heads() -> Iterator[Refused]:
     yield 413, "the largest number", plain(b"\0" + b"\xff" * 9 + b"\1" + bytes(9))
     more = varint((1 << 21) - 1) + bytes(9)
     yield 413, "one above the largest with what it is inserted in", after(4, b"\0" + more)
+    yield 413, "one above the largest with what is kept", after(EDITS, b"\1\0\0" + more)
 
 
 def bodies() -> Iterator[Refused]:
@@ -288,6 +292,10 @@ def misses() -> Iterator[Refused]:
     blocks = len(BODY) // BLOCK
     yield 409, "a run beyond the end", after(RUNS, b"\1" + varint(blocks) + b"\1" + right)
     yield 409, "runs and a reply that it has not", after(RUNS + 1, b"\1\0\1" + right)
+    yield 409, "edits and a reply that it has not", after(EDITS + 1, b"\1\0\0" + right)
+    for what, edits in (("kept", varint(len(BODY) + 1) + b"\0"), ("far", b"\xff" * 9 + b"\1\0")):
+        yield 409, f"edits beyond the end, {what}", after(EDITS, b"\1" + edits + right)
+    yield 409, "edits that drop too much", after(EDITS, b"\1\1" + varint(len(BODY)) + right)
     yield 409, "a long run", after(RUNS, b"\1\0" + varint(blocks + 1) + right)
     yield 409, "a far run", after(RUNS, b"\1" + b"\xff" * 9 + b"\1\1" + right)
     other = BODY.replace(b'"a"', b'"b"', 1)

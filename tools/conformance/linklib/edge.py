@@ -7,11 +7,13 @@ isolation are the edge's alone, and this one has no secrets.
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 import h2.config
@@ -20,7 +22,18 @@ import h2.events
 import h2.exceptions
 
 from linklib import after_request, forms, memory, message, replies, wire
-from linklib.message import BLOCK, INSERTION, MOST_RUNS, RUNS, Entry, Reference
+from linklib.message import (
+    BLOCK,
+    EDITS,
+    INSERTION,
+    MOST_EDITS,
+    MOST_RUNS,
+    RUNS,
+    Entry,
+    Reference,
+)
+
+_text = re.compile(rb'[^"]{12,}').finditer
 
 Fields = list[tuple[str, str]]
 Option = tuple[Entry, Reference] | None
@@ -50,6 +63,10 @@ def options(entries: Sequence[Entry], body: bytes) -> list[Option]:
                 found.append((entry, Reference(entry.number, INSERTION + extra, after)))
                 if after == entry.after:
                     found.append((entry, Reference(entry.number, INSERTION + extra + 2)))
+        edits = edits_of(entry.body, body)
+        found += [
+            (entry, Reference(entry.number, EDITS + extra, edits=edits)) for extra in with_reply
+        ]
         if runs := runs_of(entry.body, body):
             found += [
                 (entry, Reference(entry.number, RUNS + extra, None, runs)) for extra in with_reply
@@ -76,6 +93,25 @@ def insertions(entry: Entry, body: bytes) -> set[int]:
     if before + after < len(old) or len(body) < len(old):
         return set()
     return {len(old) - before, min(after, len(old))}
+
+
+def edits_of(old: bytes, body: bytes) -> tuple[tuple[int, int, int], ...]:
+    """What makes `body` of `old`: all between what both begin and end with, but for texts that
+    both have in the same order."""
+    at_old = at_new = shared(old, body)
+    rest = min(shared(old[::-1], body[::-1]), min(len(old), len(body)) - at_old)
+    last_old, last_new = len(old) - rest, len(body) - rest
+    edits: list[tuple[int, int, int]] = []
+    done = 0
+    while len(edits) < MOST_EDITS - 1:
+        texts = islice(_text(body, at_new, last_new), 20)
+        again = ((old.find(each[0], at_old, last_old), each) for each in texts)
+        found, text = next((each for each in again if each[0] >= 0), (-1, None))
+        if text is None:
+            break
+        edits.append((at_old - done, found - at_old, text.start() - at_new))
+        done, at_old, at_new = found, found + len(text[0]), text.end()
+    return (*edits, (at_old - done, last_old - at_old, last_new - at_new))
 
 
 def runs_of(old: bytes, body: bytes) -> tuple[tuple[int, int], ...]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from linklib import wire
 from linklib.wire import Broken, Reader
 
-BLOCK, NEAR, MOST_RUNS = 1024, 32768, 64
+BLOCK, NEAR, MOST_RUNS, MOST_EDITS = 1024, 32768, 64, 64
 _OFFSETS = b"".join(wire.u32(number) for number in (1, 4, 8))
 _CONTENT_AT = wire.REQUEST.index(_OFFSETS) + len(_OFFSETS)
 TABLES, CONTENT = wire.REQUEST[:_CONTENT_AT], wire.REQUEST[_CONTENT_AT:]
-BODY, INSERTION, RUNS = 0, 4, 12
+BODY, INSERTION, RUNS, EDITS = 0, 4, 12, 14
 
 
 class Miss(Exception):
@@ -47,13 +47,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Reference:
-    """What a body continues. `kind` and `runs` (left out, taken) as in the message; `after` only
-    where a varint says it."""
+    """What a body continues. `kind`, `runs` (left out, taken) and `edits` (kept, dropped, added) as
+    in the message; `after` only where a varint says it."""
 
     entry: int
     kind: int
     after: int | None = None
     runs: tuple[tuple[int, int], ...] = ()
+    edits: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def is_insertion(self) -> bool:
@@ -65,11 +66,11 @@ class Reference:
 
     @property
     def is_of_runs(self) -> bool:
-        return self.kind >= RUNS
+        return RUNS <= self.kind < EDITS
 
     @property
     def replaces(self) -> bool:
-        return self.is_insertion or self.kind in (2, 3)
+        return self.is_insertion or self.kind in (2, 3) or self.kind >= EDITS
 
 
 # ---- What the body continues ----
@@ -80,9 +81,11 @@ def read_reference(reader: Reader, stream: int) -> Reference | None:
     if not place:
         return None
     steps, kind = divmod(place, 16)
-    if kind > RUNS + 1 or not steps:
-        raise Broken("a kind that is not used, or one that continues nothing")
+    if not steps:
+        raise Broken("a kind that continues nothing")
     number = stream - 2 * steps
+    if kind >= EDITS:
+        return Reference(number, kind, edits=_read_edits(reader))
     if kind >= RUNS:
         count = reader.varint()
         if not 1 <= count <= MOST_RUNS:
@@ -95,6 +98,15 @@ def read_reference(reader: Reader, stream: int) -> Reference | None:
     return Reference(number, kind, reader.varint() if explicit else None)
 
 
+def _read_edits(reader: Reader) -> tuple[tuple[int, int, int], ...]:
+    """What the last one adds is what is left of the size, and 0 here."""
+    count = reader.varint()
+    if not 1 <= count <= MOST_EDITS:
+        raise Broken("a number of edits")
+    edits = [(reader.varint(), reader.varint(), reader.varint()) for _ in range(count - 1)]
+    return (*edits, (reader.varint(), reader.varint(), 0))
+
+
 def write_reference(reference: Reference | None, stream: int) -> bytes:
     if reference is None:
         return b"\0"
@@ -102,6 +114,9 @@ def write_reference(reference: Reference | None, stream: int) -> bytes:
     if reference.is_of_runs:
         out += wire.varint(len(reference.runs))
         return out + b"".join(wire.varint(a) + wire.varint(b) for a, b in reference.runs)
+    if reference.edits:
+        numbers = [len(reference.edits), *(number for edit in reference.edits for number in edit)]
+        return out + b"".join(map(wire.varint, numbers[:-1]))
     return out if reference.after is None else out + wire.varint(reference.after)
 
 
@@ -121,6 +136,9 @@ def meant(reference: Reference, entry: Entry) -> bytes:
     if reference.is_insertion:
         at = place_of(reference, entry)
         return entry.body[at:] + entry.body[:at] + reply
+    if reference.edits:
+        at = most_added(reference)
+        return entry.body[at:] + entry.body[:at] + reply
     if not reference.is_of_runs:
         return entry.body + reply
     parts, at, blocks = [], 0, len(entry.body) // BLOCK
@@ -130,6 +148,33 @@ def meant(reference: Reference, entry: Entry) -> bytes:
             raise Miss("a run beyond the end")
         parts.append(entry.body[(at - taken) * BLOCK : at * BLOCK])
     return b"".join([*parts, reply])
+
+
+def most_added(reference: Reference) -> int:
+    """The place in the entry's body where the first of the largest additions is."""
+    places, at = [], 0
+    for kept, dropped, added in reference.edits:
+        places.append((-added, at + kept))
+        at += kept + dropped
+    return min(places)[1]
+
+
+def sized(reference: Reference, size: int) -> Reference:
+    """The same with what the last edit adds, of what the blocks hold."""
+    *before, (kept, dropped, _) = reference.edits
+    left = size - sum(added for _, _, added in before)
+    if left < 0:
+        raise Broken("edits that add more than there is")
+    return replace(reference, edits=(*before, (kept, dropped, left)))
+
+
+def edited(reference: Reference, old: bytes, added: bytes) -> bytes:
+    """The body of which the edits are."""
+    out, at, done = b"", 0, 0
+    for kept, dropped, more in reference.edits:
+        out += old[at : at + kept] + added[done : done + more]
+        at, done = at + kept + dropped, done + more
+    return out + old[at:]
 
 
 def ends_of(reference: Reference | None, entry: Entry | None) -> bytes:
@@ -158,6 +203,8 @@ def dictionary(reference: Reference | None, text: bytes) -> wire.Dictionary:
     """The dictionary of a frame that continues the `text` that is meant."""
     if reference is None:
         return wire.dictionary(wire.REQUEST)
+    if reference.edits:
+        return wire.dictionary(TABLES + (CONTENT + text)[-NEAR:])
     if reference.is_insertion:
         far = reference.kind - INSERTION & 4
         return wire.prefix(text) if far else wire.dictionary(TABLES + (CONTENT + text)[-NEAR:])
@@ -201,11 +248,21 @@ def build(stream: int, body: bytes, entry: Entry | None, reference: Reference | 
         if reference.is_insertion:
             at = place_of(reference, entry)
             plain = body[at : len(body) - (len(entry.body) - at)]
+        elif reference.edits:
+            plain = _additions(reference, body)
     size_and_blocks = Reader(write_frame(plain, use))
     size = size_and_blocks.varint()
     checksum = wire.u32(wire.crc32(body))
     head = write_reference(reference, stream) + wire.varint(size) + checksum
     return head + size_and_blocks.rest()
+
+
+def _additions(reference: Reference, body: bytes) -> bytes:
+    out, at = b"", 0
+    for kept, _, added in reference.edits:
+        out += body[at + kept : at + kept + added]
+        at += kept + added
+    return out
 
 
 def read(
@@ -223,18 +280,28 @@ def read(
     reader = Reader(message)
     reference = read_reference(reader, stream)
     size, checksum = reader.varint(), reader.u32()
+    if reference is not None and reference.edits:
+        reference = sized(reference, size >> 1)
     entry = None if reference is None else lookup(reference.entry)
-    text, before, after = b"", b"", b""
+    text, before, after, kept = b"", b"", b"", 0
     if reference is not None and entry is not None:
         text = meant(reference, entry)
         if reference.is_insertion:
             at = place_of(reference, entry)
             before, after = entry.body[:at], entry.body[at:]
+            kept = len(entry.body)
+        elif reference.edits:
+            kept = len(entry.body) - sum(dropped for _, dropped, _ in reference.edits)
+            if sum(a + b for a, b, _ in reference.edits) > len(entry.body):
+                raise Miss("edits beyond the end")
         use(reference.entry)
-    if (size >> 1) + len(before) + len(after) > largest:
+    if (size >> 1) + kept > largest:
         raise TooLarge
     try:
-        body = before + read_frame(size, reader.rest(), dictionary(reference, text)) + after
+        body = read_frame(size, reader.rest(), dictionary(reference, text))
+        if reference is not None and entry is not None and reference.edits:
+            body = edited(reference, entry.body, body)
+        body = before + body + after
         if wire.crc32(body) != checksum:
             raise Broken("another checksum")
     except Broken as error:

@@ -31,7 +31,7 @@ from m2mproxy.link.use import REACH, Use
 
 _checksum = struct.Struct("<I")
 # What is added and takes more than this may repeat something that is far: both ways are tried.
-_MAY_BE_FAR = 1024
+_MAY_BE_FAR = 384
 # What comes before the blocks, at most.
 MOST_HEAD = 10 * (3 + 3 * MOST_EDITS) + _checksum.size  # so many runs take less
 

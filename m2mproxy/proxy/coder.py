@@ -54,7 +54,7 @@ class Coder:
         self.filler = b""
         """See `Stream`."""
         self.may_be_empty = False
-        """Whether nothing at all is decoded to nothing, as every client does."""
+        """Whether not a byte is decoded to none: most clients do that, decoders do not."""
         self.tap: Tap | None = None
         """Sees the plain bytes."""
 

@@ -221,7 +221,9 @@ class Destination:
     def _tried(self, outcome: Reusable | Fault) -> None:
         """The dial is over that was made for no request, and fails for none."""
         self._is_trying = False
-        if not isinstance(outcome, Fault):
+        if isinstance(outcome, Fault):
+            self._dial_if_needed()  # its place was the last one, perhaps
+        else:
             self._take(outcome)
 
     def _take_preferred(self, connection: Reusable) -> None:

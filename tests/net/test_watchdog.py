@@ -151,10 +151,15 @@ LOOKS = 6.0  # seconds that have two
 class Stuck:
     """A request on the only connection to an upstream of HTTP/2, which stands still."""
 
-    def __init__(self, accepting: bool = True) -> None:
-        """`accepting` is whether others are taken."""
+    def __init__(self, accepting: bool = True, limit: int = 10) -> None:
+        """`accepting` is whether others are taken, `limit` that of all."""
         loop = DrivenLoop()
-        self.world = world = World(loop=loop, pair=("1.1", "2"), watchdog=Watchdog(loop))
+        self.world = world = World(
+            loop=loop,
+            pair=("1.1", "2"),
+            watchdog=Watchdog(loop),
+            limits_upstream_connections=limit,
+        )
         self.ask = world.ask(b"1", new=True)
         self.call = world.call()
         world.accepting = accepting
@@ -214,6 +219,20 @@ def test_a_request_has_a_dial_of_its_own_and_does_not_fail_with_the_one_that_is_
     stuck.world.refuse()
     stuck.world.run()
     assert not ask.status
+    stuck.world.accept()
+    stuck.world.call().reply(b"here")
+    stuck.world.run()
+    assert ask.body == b"here"
+
+
+def test_who_waits_for_the_place_of_a_dial_that_was_only_to_tell_gets_it_when_that_fails() -> None:
+    stuck = Stuck(accepting=False, limit=2)
+    stuck.world.advance(LOOKS)
+    ask = stuck.world.ask(b"second", new=True)
+    assert len(stuck.world.dials) == 1
+    stuck.world.refuse()
+    stuck.world.run()
+    assert len(stuck.world.dials) == 1
     stuck.world.accept()
     stuck.world.call().reply(b"here")
     stuck.world.run()

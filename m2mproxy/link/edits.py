@@ -72,6 +72,8 @@ class _Search:
         self._old, self._new = old, new
         self._last_old, self._last_new = last_old, last_new
         self._seams = (b', {"', b'], "') if has_spaces(new) else (b',{"', b'],"')
+        # Where the next one of each is: a body may have none of one, and all of it is searched.
+        self._nearest = dict.fromkeys(self._seams, -1)
         self._left = _MOST_SEARCHED * len(old)
 
     def again(self, at_old: int, at_new: int) -> tuple[int, int]:
@@ -98,9 +100,9 @@ class _Search:
 
     def _next_seam(self, at: int) -> int:
         """The next one in `new`; its end if there is none."""
-        end = self._last_new
-        for seam in self._seams:
-            found = self._new.find(seam, at, end)
-            if found >= 0:
-                end = found
-        return end
+        end, nearest = self._last_new, self._nearest
+        for seam, place in nearest.items():
+            if place < at:
+                found = self._new.find(seam, at, end)
+                nearest[seam] = found if found >= 0 else end
+        return min(nearest.values())

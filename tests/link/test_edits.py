@@ -111,3 +111,26 @@ def test_they_make_a_body_that_was_changed_here_and_there(
     others = [data.draw(text) if at in places else each for at, each in enumerate(some)]
     old, new = b"},{".join(some), b"},{".join(others)
     assert applied(old, new) == new
+
+
+class Searched(bytes):
+    """A body that counts the bytes in which something was looked for."""
+
+    count = 0
+
+    def find(self, what: Any, start: Any = 0, end: Any = None) -> int:
+        found = super().find(what, start, end)
+        self.count += (found if found >= 0 else len(self) if end is None else end) - start
+        return found
+
+
+@pytest.mark.parametrize("seam", [b',{"', b'],"'])
+def test_a_body_that_has_only_one_kind_of_seam_is_searched_once_for_the_other(seam: bytes) -> None:
+    texts = [words(rng, 300).replace(" ", "").encode() for _ in range(60)]
+    changed = list(texts)
+    changed[::2] = [b"It is another" for _ in texts[::2]]
+    rest = b"," * 500_000
+    old = b'{"a":"' + seam.join(texts) + rest
+    new = Searched(b'{"a":"' + seam.join(changed) + rest + b"}")
+    assert len(edits(old, new)) == 31
+    assert new.count < 4 * len(new)

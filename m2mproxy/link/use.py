@@ -113,15 +113,16 @@ class Use:
 
     def applied(self, body: bytes, added: bytes) -> bytes:
         """The body that is the entry's with its insertion, or its edits."""
+        old, new = memoryview(body), memoryview(added)  # each byte is copied once
         if self.tail is not None:
             at = len(body) - self.tail
-            return b"".join([body[:at], added, body[at:]])
+            return b"".join([old[:at], new, old[at:]])
         parts, at, done = [], 0, 0
         for kept, dropped, more in self.edits:
-            parts += [body[at : at + kept], added[done : done + more]]
+            parts += [old[at : at + kept], new[done : done + more]]
             at += kept + dropped
             done += more
-        return b"".join([*parts, body[at:]])
+        return b"".join([*parts, old[at:]])
 
     def added_in(self, body: bytes, known: bytes) -> bytes:
         """What of the new `body` its insertion, or its edits, add to that `known` of the entry."""

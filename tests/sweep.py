@@ -1,13 +1,25 @@
 """Ending an exchange at every turn of the loop: whatever the moment, nothing is left behind: no
-exchange, no connection in use, no place in a queue, no timer; and the next request works."""
+exchange, no connection in use, no place in a queue, no timer, nothing that waits for the cycle
+collector; and the next request works."""
 
 from __future__ import annotations
 
+import gc
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ends import H2Client
 from link import Raw
-from world import World
+from world import World, transport_of
+
+from m2mproxy.http.body import Body
+from m2mproxy.http.faults import Fault
+from m2mproxy.net.connection import Stream
+from m2mproxy.net.h1 import H1
+from m2mproxy.net.preface import Undecided
+from m2mproxy.proxy.exchange import Exchange
+from m2mproxy.proxy.pump import Pump
 
 Scenario = Callable[[World], Iterator[None]]
 Way = Callable[[World], None]
@@ -57,19 +69,21 @@ def sweep(
     An `end` that is called the_upstream_... is the upstream's.
     """
     turns, finished = 0, False
-    while not finished:
-        turns += 1
-        assert turns < 3000
-        world = make()
-        finished = _play(world, scenario, turns)
-        end(world)
-        world.run()
-        if end.__name__.startswith("the_upstream"):
-            _take_away_upstreams(world)
-        assert world.at_rest
-        assert all(exchange.bug is None for exchange in world.ended)
-        check_next(world)
-        _assert_nothing_left(world)
+    with _no_collector():
+        while not finished:
+            turns += 1
+            assert turns < 3000
+            world = make()
+            finished = _play(world, scenario, turns)
+            end(world)
+            world.run()
+            if end.__name__.startswith("the_upstream"):
+                _take_away_upstreams(world)
+            assert world.at_rest
+            assert all(exchange.bug is None for exchange in world.ended)
+            check_next(world)
+            _assert_nothing_left(world)
+            _assert_nothing_waits_for_the_collector(world)
     assert turns > 4  # the sweep did sweep
 
 
@@ -102,3 +116,29 @@ def _assert_nothing_left(world: World) -> None:
         "waiting": 0,
     }
     assert world.loop.timers == 0
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """What is made from here on, and only that, is what `gc.get_objects` finds."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+def _assert_nothing_waits_for_the_collector(world: World) -> None:
+    """It comes by seldom, and a body that waits for it is memory that nobody has counted."""
+    for end in [*near(world), *world.upstreams]:
+        del transport_of(end).protocol  # a pair of transports is a cycle of the test's own
+    for made in (world.ended, world.refusals, world.calls, world.askers, world.clients):
+        made.clear()
+    world.upstreams.clear()
+    kinds = (Exchange, Pump, Stream, Body, H1, Undecided, Fault)
+    left = Counter(type(each).__name__ for each in gc.get_objects() if isinstance(each, kinds))
+    assert not left
+    gc.collect()  # the test's own

@@ -146,6 +146,12 @@ class Body:
             self._credit()
 
 
+    def paid(self) -> None:
+        """Nothing is held, and no more will come: let go of who would want to hear of it."""
+        self.throttled = False
+        self._credit = _nothing
+
+
 class Resumed(Body):
     """Chunks that were taken of another body, and then what that one still gets.
 

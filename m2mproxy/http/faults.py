@@ -20,6 +20,11 @@ class Fault(Exception):
         super().__init__(message)
         self.message = message
 
+    def settle(self) -> None:
+        """It has been caught, and its kind and message are all that anybody asks for now. What it
+        came through would hold the exchange that keeps it, until the cycle collector came by."""
+        self.__traceback__ = self.__cause__ = self.__context__ = None
+
 
 class ClientFault(Fault):
     """The client broke the protocol or a limit: `status` is 4xx (or 501, 505). `details` are more

@@ -93,6 +93,11 @@ class Deadline:
         if self._set_for is not None:
             self._unset(self._set_for)
 
+    def end(self) -> None:
+        """No deadline ever again: let go of its owner, who holds us."""
+        self.cancel()
+        self._action = _nothing
+
     def comes_near(self) -> None:
         """What it waited for with others is less than a part of a second away."""
         self._set_for = None
@@ -123,3 +128,7 @@ class Deadline:
         else:
             self.when = None
             self._action()
+
+
+def _nothing() -> None:
+    """The owner is gone."""

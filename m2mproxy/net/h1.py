@@ -96,7 +96,7 @@ class H1(MessageReader):
         """The transport is gone, and nobody keeps it (see h2.py)."""
         self._transport = self._intake.transport = self._linger = None
         self._closing = True
-        self._deadline.cancel()
+        self._deadline.end()
         self._writer.drop()
         self._disconnected(error)
         stream, self._stream = self._stream, None

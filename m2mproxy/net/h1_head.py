@@ -148,6 +148,7 @@ def _by_h11(connection: h11.Connection, raw: bytes) -> object:
     try:
         return connection.next_event()
     except h11.RemoteProtocolError as error:
+        error.__traceback__ = None  # a frame of h11's has the error: a cycle, and we are in it
         reason = _quoted.sub("", str(error))  # a line can be a key
         raise Malformed(reason, error.error_status_hint) from None
 

@@ -33,7 +33,7 @@ class MessageReader:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._read: Callable[[bytes], bytes] = self._read_head
+        self._read: Callable[[MessageReader, bytes], bytes] = MessageReader._read_head
         self._held = b""
         self._searched = 0  # bytes of a head that comes in pieces, in which its end is not
         self._left = 0
@@ -75,30 +75,30 @@ class MessageReader:
         if self._held:
             data, self._held = self._held + data, b""
         while data:
-            data = self._read(data)
+            data = self._read(self, data)
 
     def expect_head(self) -> None:
         """The next bytes are a head. What was held ahead is read by the next `feed`."""
-        self._read = self._read_head
+        self._read = MessageReader._read_head
 
     def expect_body(self, length: int | None, chunked: bool) -> None:
         """The next bytes are a body: counted, chunked, or (None) up to the connection's end."""
         if chunked:
             self._chunks = ChunkedReader(self._limits.header_bytes, self._limits.header_count)
-            self._read = self._read_chunked
+            self._read = MessageReader._read_chunked
         elif length is None:
-            self._read = self._read_until_close
+            self._read = MessageReader._read_until_close
         else:
             self._left = length
-            self._read = self._read_counted
+            self._read = MessageReader._read_counted
 
     def expect_nothing(self) -> None:
         """The message had no body: the next bytes are ahead of their time."""
-        self._read = self._read_ahead
+        self._read = MessageReader._read_ahead
 
     def ignore_input(self) -> None:
         """Whatever comes is thrown away."""
-        self._read = self._read_nothing
+        self._read = MessageReader._read_nothing
         self._held = b""
 
     @property
@@ -109,17 +109,17 @@ class MessageReader:
     @property
     def is_ahead(self) -> bool:
         """Whether what comes is ahead of its time."""
-        return self._read == self._read_ahead
+        return self._read is MessageReader._read_ahead
 
     @property
     def ends_with_connection(self) -> bool:
         """Whether the end of the connection is the end of the body."""
-        return self._read == self._read_until_close
+        return self._read is MessageReader._read_until_close
 
     @property
     def left(self) -> int | None:
         """Bytes that a counted body still has to bring; None for every other state."""
-        return self._left if self._read == self._read_counted else None
+        return self._left if self._read is MessageReader._read_counted else None
 
     # -- states ---------------------------------------------------------------------------------
 
@@ -168,8 +168,8 @@ class MessageReader:
             self._left = 0
             self.on_payload(data[:left])
             rest = data[left:]
-        if self._left == 0 and self._read == self._read_counted:
-            self._read = self._read_ahead
+        if self._left == 0 and self._read is MessageReader._read_counted:
+            self._read = MessageReader._read_ahead
             self.on_end(None)
         return rest
 
@@ -177,9 +177,9 @@ class MessageReader:
         reader = self._chunks
         assert reader is not None
         rest = self.read_chunks(reader, data)
-        if reader.done and self._read == self._read_chunked:
+        if reader.done and self._read is MessageReader._read_chunked:
             self._chunks = None
-            self._read = self._read_ahead
+            self._read = MessageReader._read_ahead
             self.on_end(reader.trailers)
         return rest
 

@@ -26,7 +26,7 @@ class MessageWriter:
     def __init__(self, turn: LoopTurn, connection: Connection, gate: Gate) -> None:
         """`gate` is shut when too much is written in one turn."""
         self._turn = turn
-        self._connection = connection
+        self._connection: Connection | None = connection
         self._gate = gate
         self._size = 0  # of the payload in `_out`
         self._out: list[Chunk] = []
@@ -45,6 +45,8 @@ class MessageWriter:
 
     def put(self, *pieces: Chunk) -> None:
         """Write `pieces` as they are."""
+        if self._connection is None:
+            return
         if not self._out:
             self._turn.add(self._connection)
         self._out += pieces
@@ -92,6 +94,8 @@ class MessageWriter:
         return overfull
 
     def drop(self) -> None:
-        """Nobody will take what was written."""
+        """Nobody will take what was written, or is yet. Let go of the connection, which holds
+        us."""
+        self._connection = None
         self._out.clear()
         self._size = 0

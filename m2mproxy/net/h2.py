@@ -125,7 +125,7 @@ class H2(Listener):
         is left of us may wait long for the collector."""
         self._transport = self._linger = None
         self._closing = True
-        self._deadline.cancel()
+        self._deadline.end()
         self._pace.close()
         del self._pace
         self._disconnected(error)
@@ -250,6 +250,8 @@ class H2(Listener):
                 self._growth.took(stream)
             if self._engine.output:
                 self._wake()
+        if stream.over and not stream.body.held:
+            stream.body.paid()
 
     def _distance(self) -> float:
         """See `Growth`."""

@@ -58,9 +58,9 @@ class Undecided:
     def _become(self, http2: bool) -> ServerConnection:
         transport, data = self._transport, self._data
         assert transport is not None
-        self._transport = None
-        self._deadline.cancel()
-        chosen = self._choose(self, http2)
+        choose = self._choose
+        self._end()
+        chosen = choose(self, http2)
         chosen.attach(transport)
         if data:
             chosen.received(data)
@@ -75,9 +75,13 @@ class Undecided:
         self.abort()
 
     def lost(self, error: Exception | None) -> None:
-        self._transport = None
-        self._deadline.cancel()
+        self._end()
         self._owner.closed(self)
+
+    def _end(self) -> None:
+        self._transport = None
+        self._deadline.end()
+        del self._choose  # it knows who holds us
 
     def writable(self, yes: bool) -> None:
         """Nothing was written."""

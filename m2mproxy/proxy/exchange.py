@@ -113,6 +113,7 @@ class Exchange(Record):
                 del request, sending, upload  # not to be held as long as the response lasts
                 await self._done
         except Fault as fault:
+            fault.settle()
             self.fault = fault
             self._answer(fault)
         except Exception as bug:  # reported with its traceback by whoever owns us
@@ -143,6 +144,7 @@ class Exchange(Record):
             except UpstreamFault as fault:
                 if not (tries.one_more(fault) and upload.halt()):
                     raise
+                fault.settle()
                 self.retried = True
                 continue
             if not upload.judge(response):

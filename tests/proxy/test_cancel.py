@@ -1,5 +1,5 @@
 """The cancel sweep (test_pairs_cancel.py) for what HTTP/1.1 alone has: bytes that come one by one,
-pipelining, and `100 Continue` before a body."""
+pipelining, `100 Continue` before a body, and heads that are none."""
 
 from __future__ import annotations
 
@@ -42,7 +42,17 @@ def expectation(world: World) -> Iterator[None]:
     yield
 
 
-SCENARIOS: list[Scenario] = [byte_by_byte, pipelined, expectation]
+def no_http(world: World) -> Iterator[None]:
+    world.split = bytewise
+    world.client().send(get(b"/v1/a", b"x-a\xff: 1"))
+    yield
+    world.client().send(get(b"/v1/b"))
+    yield
+    world.upstreams[-1].send(b"HTTP/1.1 200 OK\r\nx-a\xff: 1\r\n\r\n")
+    yield
+
+
+SCENARIOS: list[Scenario] = [byte_by_byte, pipelined, expectation, no_http]
 
 
 def the_next_one_works(world: World) -> None:

@@ -36,8 +36,8 @@ class Edit(NamedTuple):
 
 
 def edits(old: bytes, new: bytes) -> tuple[Edit, ...]:
-    """Those that make `new` of `old`, at least one; behind the last one the rest is kept. None
-    where there would be too many."""
+    """Those that make `new` of `old`, at least one; behind the last one the rest is kept.
+    Nothing where there would be too many."""
     found, done = [], 0
     for at_old, at_new, end_old, end_new in _changes(old, new):
         found.append(Edit(at_old - done, end_old - at_old, end_new - at_new))

@@ -86,7 +86,7 @@ class Use:
         if use.where_before:
             if tail is None:
                 raise WireError("the entry is no insertion")
-            use = Use(self.reply, self.replaces, tail, where_before=True, far=self.far)
+            use = replace(self, tail=tail)
         if use.reply and not reply:
             raise WireError("the entry has no reply")
         if use.tail is not None and use.tail > len(body):
@@ -196,7 +196,7 @@ def write(use: Use, distance: int) -> bytes:
         return b"".join([write_varint(place + _RUNS + use.reply * _REPLY), *_written(use.runs)])
     if use.edits:
         numbers = [place + _EDITS + use.reply * _REPLY, len(use.edits), *chain(*use.edits)]
-        return b"".join(map(write_varint, numbers[:-1]))
+        return b"".join(map(write_varint, numbers[:-1]))  # what the last one adds is the rest
     kind = use.reply * _REPLY
     if use.tail is None:
         return write_varint(place + kind + use.replaces * _REPLACES)
@@ -238,7 +238,13 @@ def read(message: bytes, end: int) -> tuple[int, Use, int]:
     tail: int | None = None
     if not kind & _WHERE_BEFORE:
         tail, at = read_varint(message, at, end)
-    use = Use(bool(kind & _REPLY), True, tail, (), tail is None, bool(kind & _FAR))
+    use = Use(
+        reply=bool(kind & _REPLY),
+        replaces=True,
+        tail=tail,
+        where_before=tail is None,
+        far=bool(kind & _FAR),
+    )
     return distance, use, at
 
 

@@ -1,4 +1,4 @@
-"""Field sections of HTTP/2 and HTTP/3 to and from the common Request and Response (RFC 9113 8.3).
+"""Field sections of HTTP/2 to and from the common Request and Response (RFC 9113 8.3).
 
 The one rule: what an HTTP/1 peer behind us could read in another way is refused here, for each
 message by itself: names, values, pseudo-headers, connection fields, lengths.

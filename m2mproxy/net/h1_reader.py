@@ -20,8 +20,8 @@ from m2mproxy.net.h1_chunked import ChunkedReader
 
 _MAX_EMPTY_LINES = 8
 _CR = 0x0D
-# Records of TLS that a peer begins with: an alert, or its handshake (RFC 8446 5.1).
-_TLS = (b"\x15", b"\x16")
+# A record of TLS that says what was wrong: a server's answer to what is no TLS (RFC 8446 5.1, 6).
+_ALERT = b"\x15"
 # A method, or "HTTP", of which the first letter is enough.
 _begins = re.compile(TOKEN).match
 
@@ -144,7 +144,7 @@ class MessageReader:
         if data[:1] == b"\r" and len(data) > 1:
             raise Malformed("a carriage return without line feed")
         if data[:1] not in b"\r" and not _begins(data, 0, 1):  # no head to wait for
-            raise Malformed(f"what was sent is {'TLS' if data[:1] in _TLS else 'not HTTP/1'}")
+            raise Malformed(f"what was sent is {'TLS' if data[:1] == _ALERT else 'not HTTP/1'}")
         if data.find(b"\r\n\r\n", max(searched - 3, 0)) >= 0:
             return data
         # Three bytes more than the limit may be the beginning of the head's end.

@@ -35,7 +35,7 @@ class StreamOwner(Protocol):
 
 
 class H1Stream(Stream):
-    """The exchange under way on an HTTP/1 connection. Once it is over, every call is a no-op."""
+    """A stream, which is the only one of its connection."""
 
     __slots__ = ("_connection", "_writer")
 

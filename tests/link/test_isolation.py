@@ -486,7 +486,7 @@ def test_marks_of_what_is_to_be_cached_may_move(
     ):
         crossing = link.code(text)
         assert crossing.base is sent.entry
-        assert crossing.use.replaces and not crossing.use.runs
+        assert crossing.use.replaces and crossing.use.adds
 
 
 def test_nothing_else_may_have_changed_with_the_marks() -> None:

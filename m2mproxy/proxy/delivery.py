@@ -10,7 +10,7 @@ from m2mproxy.http.faults import UpstreamFault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Response
 from m2mproxy.proxy.coder import Coder
-from m2mproxy.proxy.codings import Kind, media_type
+from m2mproxy.proxy.codings import Kind, applied, media_type
 from m2mproxy.proxy.context import Context
 from m2mproxy.proxy.injector import Injector
 from m2mproxy.proxy.pump import Pump
@@ -37,7 +37,7 @@ def adapt(
     if marks:
         sending.route.requests.readable.learn(marks)
         sending.route.links.take_field(response, marks)
-    if is_coded and response.length == 0 and not _is_head(record, response):
+    if is_coded and response.length == 0 and not _is_bodiless(record, response):
         _settle_empty(sending, response)
     media = media_type(response.headers)
     coder = download.coder = _coder(record, sending, response, marks, media)
@@ -58,7 +58,7 @@ def adapt(
     return injector
 
 
-def _is_head(record: Record, response: Response) -> bool:
+def _is_bodiless(record: Record, response: Response) -> bool:
     """Whether there is no body to a response, whatever its head says (RFC 9110 6.4.1)."""
     return record.method == b"HEAD" or response.status in _BODILESS
 
@@ -70,7 +70,8 @@ def _settle_empty(sending: Sending, response: Response) -> None:
     Raises:
         UpstreamFault: it lost one, and is no error.
     """
-    if not sending.route.responses.has_lost_body(sending.reader, response.headers):
+    names = applied(response.headers)
+    if not sending.route.responses.only_we_asked(sending.reader, names):
         return
     if response.status < 400:
         raise UpstreamFault("protocol", "the upstream's reply cannot be decoded: it is empty")

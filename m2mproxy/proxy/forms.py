@@ -72,7 +72,7 @@ class Forms:
         object.__setattr__(self, "peers", (*sealed, *codings.peer_replies()))
         object.__setattr__(self, "readable", b", ".join(reads))
 
-    def can_read_all(self, names: Sequence[bytes]) -> bool:
+    def can_read(self, names: Sequence[bytes]) -> bool:
         """Whether a request's body can be decoded to which these were applied. Honest ones have
         few."""
         return self._knows_all(names, codings.can_read)

@@ -110,7 +110,7 @@ async def decoded(
     invite(request, downstream)
     headers = request.headers
     names = codings.applied(headers)
-    if not forms.can_read_all(names):
+    if not forms.can_read(names):
         raise ClientFault(415, "unsupported_coding", forms.why_not(names))
     coded = await gather(body, limit, held)
     try:

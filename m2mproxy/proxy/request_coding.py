@@ -50,7 +50,6 @@ class RequestCoding:
         self._extra = Headers(profile.coded_headers)  # go with a coded request
         self._forms = forms
         self._most = min(profile.decodes, MOST_HELD)
-        self._is_on = bool(self._wanted)
         self._may_try = self.readable.knows_something
 
     def reads(self, request: Request) -> bool:
@@ -73,7 +72,7 @@ class RequestCoding:
     def codes(self, request: Request, watched: Headers) -> bool | None:
         """As `considers`, but however large the body is, and whether or not it is to be sealed."""
         if not (
-            self._is_on
+            self._wanted
             and watched.get(b"content-encoding") is None
             and codings.compresses(codings.media_type(watched))
         ):
@@ -163,7 +162,7 @@ class RequestCoding:
             return NOT_SHOWN
         if self._has_other_key:
             return OTHER_KEY
-        if not self._is_on:
+        if not self._wanted:
             return "off"
         if watched.get(b"content-encoding") is not None:
             return "coded by the client"

@@ -63,21 +63,17 @@ class ResponseCoding:
         if not peers:
             return
         accepted, headers = reader.accepted, request.headers
-        none_else = only_sealed or self._upstream_is_near
-        field = (b"accept-encoding", _accept_encoding(accepted, none_else, peers))
+        only_peers = only_sealed or self._upstream_is_near
+        field = (b"accept-encoding", _accept_encoding(accepted, only_peers, peers))
         if len(accepted.values) == 1:
             headers[headers.index((b"accept-encoding", accepted.values[0]))] = field
             return
         headers.drop((b"accept-encoding",))
         headers.append(field)
 
-    def has_lost_body(self, reader: Reader, headers: Headers) -> bool:
-        """Whether a response that could have a body, and has none, lost it on the way: it is in a
-        coding that only we asked for, and none of these makes nothing of one."""
-        return self._only_we_asked(reader, codings.applied(headers))
-
-    def _only_we_asked(self, reader: Reader, names: list[bytes]) -> bool:
-        """Whether one of these codings is none that the client takes."""
+    def only_we_asked(self, reader: Reader, names: list[bytes]) -> bool:
+        """Whether one of these codings of a response is none that the client takes. No such one
+        makes nothing of a body: what came without one has lost it on the way."""
         is_off = self._responses == "off"
         peers = self.forms.sealed if is_off else self.forms.peers
         ours = _asked(reader.accepted, is_off or self._upstream_is_near, peers)
@@ -167,7 +163,7 @@ class ResponseCoding:
             ledger.client_out.coding = self.forms.label(into)
         coder = Coder(decoder, encoder, ledger.upstream_in, ledger.client_out)
         coder.filler = codings.filler(into, kind)
-        is_lost_without = response.status < 400 and self._only_we_asked(reader, names)
+        is_lost_without = response.status < 400 and self.only_we_asked(reader, names)
         coder.may_be_empty = not (is_lost_without or sealed)
         return coder
 
@@ -208,18 +204,18 @@ def _transforms(headers: Headers) -> bool:
 
 
 @lru_cache(256)
-def _accept_encoding(accepted: Accepted, near: bool, peers: tuple[bytes, ...]) -> bytes:
+def _accept_encoding(accepted: Accepted, only_peers: bool, peers: tuple[bytes, ...]) -> bytes:
     """Accept-Encoding for the upstream. What the client takes stays as it is."""
     theirs = accepted.values if accepted.names_any else ()
-    return b", ".join([*_asked(accepted, near, peers), *theirs])
+    return b", ".join([*_asked(accepted, only_peers, peers), *theirs])
 
 
 @lru_cache(256)
-def _asked(accepted: Accepted, near: bool, peers: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """What only we ask for: where the client takes nothing we decode, if the upstream is
-    elsewhere."""
+def _asked(accepted: Accepted, only_peers: bool, peers: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """What only we ask for: forms of ours, and where the client takes nothing that is decoded here,
+    what others have, unless it is to be `only_peers`."""
     ours = tuple(form for form in peers if not accepted.takes(form))
-    return ours if near or accepted.names_any else (*ours, *codings.STANDARD)
+    return ours if only_peers or accepted.names_any else (*ours, *codings.STANDARD)
 
 
 @lru_cache(256)

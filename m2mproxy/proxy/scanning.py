@@ -109,11 +109,12 @@ class Inspection:
         verdict: None until there is one.
         model: that the body names, "" for none.
         refused: whether the request was.
-        links: in the reply, that look as if they carried data away; None where nobody looked.
+        carriers: links in the reply that look as if they carried data away; None where nobody
+            looked.
     """
 
     __slots__ = (
-        "_reader", "_reads_reply", "_room", "links", "model", "refused", "skipped", "verdict",
+        "_reader", "_reads_reply", "_room", "carriers", "model", "refused", "skipped", "verdict",
     )  # fmt: skip
 
     def __init__(self, reads_reply: bool, room: Room) -> None:
@@ -124,7 +125,7 @@ class Inspection:
         self.verdict: Verdict | None = None
         self.model = ""
         self.refused = False
-        self.links: int | None = None
+        self.carriers: int | None = None
         self._reader: ReplyReader | None = None
 
     def taps(self, response: Response, kind: Kind) -> list[Tap]:
@@ -233,9 +234,9 @@ class Guard:
         """The response has passed, all of it."""
         messages = inspection.reply()
         if messages:
-            inspection.links = self._scanner.carriers(messages)
+            inspection.carriers = self._scanner.carriers(messages)
             self.replies += 1
-            self.links += inspection.links
+            self.carriers += inspection.carriers
 
     def _skip(self, why: str, body: Body, inspection: Inspection) -> Body:
         inspection.skipped = why
@@ -251,7 +252,7 @@ class Guard:
     def reset(self) -> None:
         """Begin to count at zero."""
         self.scanned = self.flagged = self.refused = self.cached = self.bytes = 0
-        self.replies = self.links = 0
+        self.replies = self.carriers = 0
         self.seconds = 0.0
         self.findings: Counter[tuple[str, str]] = Counter()
         self.skipped: Counter[str] = Counter()
@@ -271,7 +272,7 @@ class Guard:
             "cached_parts": self.cached,
             "seconds": round(self.seconds, 6),
             "replies": self.replies,
-            "reply_links": self.links,
+            "reply_links": self.carriers,
         }
 
 

@@ -169,7 +169,7 @@ class Log:
         }
         if x.inspection is not None:
             fields["guard"], fields["finding"] = _guard_fields(x.inspection)
-            fields["reply_links"] = x.inspection.links
+            fields["reply_links"] = x.inspection.carriers
         return orjson.dumps(fields) + b"\n"
 
     def _stamp(self) -> bytes:
@@ -238,7 +238,7 @@ def _figure(value: int | float | str | None) -> bytes:
 def _guarded(inspection: Inspection) -> tuple[bytes, bytes, bytes]:
     """The score, or why there is none; the first finding, as one word: what, which rule, where in
     the request, whose words, and from which character on; and the links in the reply."""
-    links = b"-" if inspection.links is None else b"%d" % inspection.links
+    links = b"-" if inspection.carriers is None else b"%d" % inspection.carriers
     if inspection.verdict is None:
         return _word(inspection.skipped), b"-", links
     finding = b"-"

@@ -583,7 +583,7 @@ def test_links_in_a_stream_are_counted_and_nothing_waits_for_that(pair: Pair) ->
     world.run()
     assert asked.complete
     inspection = last(world).inspection
-    assert inspection is not None and inspection.links == 1
+    assert inspection is not None and inspection.carriers == 1
     assert (report(world)["replies"], report(world)["reply_links"]) == (1, 1)
 
 
@@ -593,7 +593,7 @@ def test_nobody_looks_unless_asked_to() -> None:
     world.call().reply(json.dumps({"choices": [{"message": {"content": LINK}}]}).encode(), JSON)
     world.run()
     inspection = last(world).inspection
-    assert inspection is not None and inspection.links is None
+    assert inspection is not None and inspection.carriers is None
 
 
 @pytest.mark.parametrize(
@@ -612,7 +612,7 @@ def test_a_reply_that_cannot_be_read_is_none(body: bytes, fields: Any) -> None:
     world.run()
     assert asked.body == body
     inspection = last(world).inspection
-    assert inspection is not None and inspection.links is None
+    assert inspection is not None and inspection.carriers is None
     assert report(world)["replies"] == 0
 
 

@@ -240,9 +240,13 @@ async def program(name: str, upstream: str, **settings: str) -> AsyncIterator[Pr
     )
     assert process.stderr is not None
     try:
-        first = (await process.stderr.readline()).decode()
-        port = int(re.search(r"listens on 127\.0\.0\.1:(\d+)", first)[1])  # type: ignore[index]
-        yield Program(name, process, port)
+        said = ""
+        # Where few files may be open, a warning of that comes first.
+        while not (found := re.search(r"listens on 127\.0\.0\.1:(\d+)", said)):
+            if not (line := (await process.stderr.readline()).decode()):
+                raise SystemExit(f"the {name} did not start: {said}")
+            said += line
+        yield Program(name, process, int(found[1]))
     finally:
         process.terminate()
         await process.wait()

@@ -39,8 +39,12 @@ def run(*flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+FEW_FILES = " warning: the limit of open files is "
+
+
 class Program:
-    """A program that runs, from its start line on. `url` is where it takes connections."""
+    """A program that runs, from its start line on. `url` is where it takes connections; `before`
+    what it said before, without what depends on this machine, which is in `few_files`."""
 
     def __init__(
         self, argv: list[str], before: Callable[[], None] | None = None, **settings: Any
@@ -51,9 +55,11 @@ class Program:
         assert self.process.stderr is not None
         self.log = self.process.stderr
         self.before: list[str] = []
+        self.few_files: list[str] = []
         self.first = self.log.readline()
         while self.first and "listens on" not in self.first:
-            self.before.append(self.first)
+            kept = self.few_files if FEW_FILES in self.first else self.before
+            kept.append(self.first)
             self.first = self.log.readline()
         found = re.search(r"base_url is (https?://[^\s/]+)/v1", self.first)
         self.url = found[1] if found else ""

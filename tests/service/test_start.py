@@ -290,7 +290,7 @@ def test_too_few_files_are_told_and_survived(start: Any) -> None:
     """With no file left for it a connection is closed at once, and nothing spins. The log has a
     line of that, not one for each."""
     program = start(NOWHERE, before=few_files)
-    (warning,) = program.before
+    (warning,) = program.few_files
     assert "warning: the limit of open files is 40, but limits.connections (4096)" in warning
     assert "limits.upstream_connections (2048) can take 6244" in warning
     port = int(program.url.rpartition(":")[2])

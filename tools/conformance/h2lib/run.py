@@ -112,10 +112,12 @@ def proxy() -> Iterator[int]:
     )
     assert process.stderr is not None
     try:
-        first = process.stderr.readline().decode()
-        found = re.search(r"listens on 127\.0\.0\.1:(\d+)", first)
-        if not found:
-            raise SystemExit(f"h2: the proxy did not start: {first}")
+        said = ""
+        # Where few files may be open, a warning of that comes first.
+        while not (found := re.search(r"listens on 127\.0\.0\.1:(\d+)", said)):
+            if not (line := process.stderr.readline().decode()):
+                raise SystemExit(f"h2: the proxy did not start: {said}")
+            said += line
         # What it says from here on is read away, or it would block once the pipe is full.
         threading.Thread(target=process.stderr.read, daemon=True).start()
         yield int(found[1])

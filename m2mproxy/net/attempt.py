@@ -45,19 +45,24 @@ class Attempt:
         self._on_success = on_success
         self._on_failure = on_failure
         self._seconds = seconds
-        self._deadline = Deadline(loop, self._fail)
+        self._deadline = Deadline(loop, self._unanswered)
         self._not_before = -math.inf
+        self._on_silence: Callable[[], None] = _nobody
         self.is_under_way = False
         """Whether it has a connection, or a dial for one, that it may have to give up yet."""
         self._connection: Reusable | None = None  # under way, or found to fit and still open
 
-    def begin(self, origin: Origin, owner: Owner, fits: Fits) -> None:
-        """Dial, unless one is under way or open, or it is too early."""
+    def begin(
+        self, origin: Origin, owner: Owner, fits: Fits, on_silence: Callable[[], None]
+    ) -> None:
+        """Dial, unless one is under way or open, or it is too early. `on_silence` is called if the
+        peer takes the connection and sends no SETTINGS, as who does not speak HTTP/2."""
         if self.is_under_way or self._connection is not None:
             return
         if self._loop.time() < self._not_before:
             return
         self.is_under_way = True
+        self._on_silence = on_silence
         self._dialler.dial(origin, owner, partial(self._dialled, fits), http2=True)
 
     def closed(self, connection: Connection) -> None:
@@ -94,12 +99,18 @@ class Attempt:
         """The peer's first SETTINGS came, or will not come."""
         if not self.is_under_way:
             return
-        if not (session.opened.result() and fits(session)):
+        if not session.opened.result():
+            self._unanswered()
+        elif not fits(session):
             self._fail()
-            return
-        self._deadline.cancel()
-        self.is_under_way = False
-        self._on_success(connection)
+        else:
+            self._deadline.cancel()
+            self.is_under_way = False
+            self._on_success(connection)
+
+    def _unanswered(self) -> None:
+        self._fail()
+        self._on_silence()
 
     def _fail(self, pause: float = PAUSE) -> None:
         if not self.is_under_way:
@@ -111,3 +122,7 @@ class Attempt:
         if connection is not None:
             connection.abort()
         self._on_failure()
+
+
+def _nobody() -> None:
+    """Nobody is told."""

@@ -323,7 +323,19 @@ class UpstreamLinks:
             other = f"it has {value.decode()} of m2m-link, and this is {OFFER.decode()}"
             self._report("warning", f"no link to {self._destination.origin}: {other}")
         if value == OFFER and self._wanted and self._may_choose:
-            self._destination.try_http2(lambda session: self.edge(session) is not None)
+            self._destination.try_http2(self._is_link, self._report_between)
+
+    def _is_link(self, session: Session) -> bool:
+        """Whether the connection that was opened for one is a link."""
+        is_link = self.edge(session) is not None
+        if not (is_link or self._links.unusable(session)):
+            self._report_between()
+        return is_link
+
+    def _report_between(self) -> None:
+        """What offers a link over HTTP/1.1 is not what answers over HTTP/2."""
+        why = "it offers one, but not over HTTP/2 (is something between the two?)"
+        self._report("warning", f"no link to {self._destination.origin}: {why}")
 
     def report(self) -> dict[str, object]:
         """For people: what the links were worth, and what they hold."""

@@ -53,15 +53,19 @@ class Bed:
         self.world.accepting = False
         self.pool = self.world.pool.to(ORIGIN)
         self.asked: list[Session] = []
+        self.silences = 0
 
     def fits(self, session: Session) -> bool:
         self.asked.append(session)
         return SETTING in session.settings
 
+    def silent(self) -> None:
+        self.silences += 1
+
     def attempt(self) -> bool:
         """Whether there is a dial for one."""
         before = len(self.world.dials)
-        self.pool.try_http2(self.fits)
+        self.pool.try_http2(self.fits, self.silent)
         return len(self.world.dials) > before
 
     def accept(self) -> Raw:
@@ -272,6 +276,7 @@ def test_what_a_server_of_another_version_says_harms_nobody(answer: str, split: 
     assert end.lost is not False
     assert bed.asked == []
     assert bed.counts() == (0, 1, 0, 0)
+    assert bed.silences == 1
     bed.goes_to(old)
     assert not bed.attempt()
 
@@ -287,7 +292,7 @@ def test_one_that_says_so_and_stays_is_waited_for_no_longer_than_a_dial(answer: 
     bed.world.advance(CONNECT + 0.1)
     assert end.is_gone
     assert bed.counts() == (0, 0, 0, 0)
-    assert bed.asked == []
+    assert (bed.asked, bed.silences) == ([], 1)
     bed.world.advance(60)
     assert bed.world.loop.timers == 0
 
@@ -307,7 +312,7 @@ def test_http2_that_does_not_fit_is_closed_and_not_tried_for_an_hour() -> None:
     bed.attempt()
     end = bed.accept()
     bed.say(end, settings())
-    assert len(bed.asked) == 1
+    assert (len(bed.asked), bed.silences) == (1, 0)
     assert end.is_gone
     assert bed.counts() == (0, 0, 0, 0)
     bed.world.advance(PAUSE - 1)
@@ -324,6 +329,7 @@ def test_a_dial_that_fails_is_nobodys_fault_and_not_tried_for_an_hour() -> None:
     assert not wait.done
     bed.given(wait, bed.accept())
     assert not bed.attempt()
+    assert not bed.silences
     bed.world.advance(PAUSE + 1)
     assert bed.attempt()
 
@@ -378,7 +384,7 @@ def test_a_refused_attempt_makes_room() -> None:
 
 def test_tls_has_said_what_it_speaks() -> None:
     bed = Bed()
-    bed.world.pool.to(Origin("https", "upstream", 9)).try_http2(bed.fits)
+    bed.world.pool.to(Origin("https", "upstream", 9)).try_http2(bed.fits, bed.silent)
     assert not bed.world.dials
 
 

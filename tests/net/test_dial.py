@@ -376,7 +376,7 @@ def test_http2_is_tried_in_the_background(serve: Serve, taken: int) -> None:
     async def run(origin: Origin) -> dict[str, int]:
         bed = Bed()
         pool = bed.pool.to(origin)
-        pool.try_http2(lambda _: True)
+        pool.try_http2(lambda _: True, lambda: None)
         async with asyncio.timeout(10):
             while pool.counts()["connecting"]:  # noqa: ASYNC110
                 await asyncio.sleep(0)

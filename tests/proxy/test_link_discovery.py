@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from edge import JSON, ON, Edge
+from frames import PREFACE, settings
 from test_link import KEY, conversation, crossed, sessions, two, words
 from world import World
 
 from m2mproxy.link.edge import Edge as LinkEdge
+from m2mproxy.net.attempt import PAUSE
 from m2mproxy.net.connection import Session
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.links import DICTIONARIES, SCOPE, SECONDS, SETTING
@@ -193,6 +195,31 @@ def test_of_a_link_of_another_version_the_response_is_enough() -> None:
     assert told == [
         ("warning", f"no link to {origin}: it has v=3 of m2m-link, and this is v=2")
     ]
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", settings()])
+def test_that_something_stands_between_is_told_once(said: bytes) -> None:
+    """Such as nginx: what the core offers passes it, and HTTP/2 ends there."""
+    world = World(**ON)
+    told: list[tuple[str, str]] = []
+    world.upstream_links.on_news = lambda *what: told.append(what)
+    for _ in range(2):
+        ask = world.ask(b"{}", b"/v1/chat/completions", JSON)
+        world.call().reply(b"{}", (b"m2m-link", b"v=2"))
+        world.accepting = world.neutral = False  # the attempt is answered here
+        world.run()
+        assert ask.status == 200
+        end = world.accept()
+        world.run()
+        assert bytes(end.received).startswith(PREFACE)
+        end.send(said)
+        world.run()
+        assert end.is_gone
+        world.accepting = True
+        world.advance(PAUSE + 1)
+    origin = world.upstream_links._destination.origin
+    why = "it offers one, but not over HTTP/2 (is something between the two?)"
+    assert told == [("warning", f"no link to {origin}: {why}")]
 
 
 def test_a_core_that_keeps_nothing_for_long_offers_nothing() -> None:

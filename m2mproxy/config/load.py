@@ -84,7 +84,7 @@ def load(
             upstream.path if path else upstream.flag,
             None,
             upstream.kind.allowed,
-            f"not given, and neither is {upstream.variable}",
+            f"not given, and neither is {upstream.variable}" + ("" if path else ", nor a file"),
         )
     if key_file := settings.get(API_KEY_FILE):
         values[API_KEY] = _read_key(key_file, notices)
@@ -98,7 +98,8 @@ def load(
     _check_peer(config)
     threshold = settings.get(THRESHOLD)
     if threshold and threshold.source == COMMAND_LINE and not config.security.enabled:
-        raise threshold.error(f"nothing is scanned without {KEYS[SECURITY].flag}")
+        reason = f"nothing is scanned without {KEYS[SECURITY].flag}"
+        raise ConfigError(COMMAND_LINE, threshold.name, threshold.value, reason=reason)
     _check_places(config)
     check_tls(config, notices)
     return config

@@ -35,6 +35,9 @@ _HEAD_START = 0.25
 # No more files for this process, or for the whole system.
 _NO_FILES = (errno.EMFILE, errno.ENFILE)
 
+# What OpenSSL has against a certificate that nobody who is trusted has signed (x509_vfy.h).
+_NOT_VOUCHED_FOR = (18, 19, 20, 21)
+
 # What TLS is asked to negotiate for each choice of version (RFC 7301).
 ALPN = {"auto": ["h2", "http/1.1"], "1.1": ["http/1.1"], "2": ["h2"]}
 
@@ -192,6 +195,8 @@ def _refusal(origin: Origin, error: OSError) -> Fault:
         reason = reason.partition(" (_ssl.c")[0]
         if reason == "WRONG_VERSION_NUMBER":  # OpenSSL's word for bytes that are no record of TLS
             reason = "it answers in something else than TLS (is it http?)"
+        elif getattr(error, "verify_code", 0) in _NOT_VOUCHED_FOR:
+            reason += " (ca_file has to name who vouches for it)"
         return UpstreamFault("tls", f"the TLS handshake with {origin} failed: {reason}")
     # Event loops put the address into strerror, each in its own way.
     known = error.errno is not None and error.errno > 0

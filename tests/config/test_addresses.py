@@ -216,7 +216,7 @@ def test_a_secret_in_the_upstream_is_not_repeated(text):
 def test_an_upstream_is_required(file):
     error = refusal()
     assert (error.source, error.key) == ("command line", "--upstream")
-    assert str(error).startswith("command line: --upstream: not given, and neither is M2M_UPSTREAM")
+    assert error.reason == "not given, and neither is M2M_UPSTREAM, nor a file"
     path = file("[proxy]\n")
     error = refusal(path)
     assert (error.source, error.key, error.value) == (path, "proxy.upstream", None)

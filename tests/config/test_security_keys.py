@@ -42,6 +42,7 @@ def test_a_threshold_wherever_it_is_given(file, value):
 def test_a_flag_that_would_change_nothing_is_refused(file):
     error = refusal(flags={**URL, THRESHOLD: "0.5"})
     assert (error.key, error.reason) == ("--threshold", "nothing is scanned without --security")
+    assert str(error) == "command line: --threshold = 0.5: nothing is scanned without --security"
     on = file("security.enabled = true")
     assert load(on, {}, {THRESHOLD: "0.5"}).security.threshold == 0.5
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -14,8 +14,10 @@ from certificates import Authority
 from link import SPLITS, Split
 from world import Pair
 
-# How long an example takes depends on what else the machine does.
-settings.register_profile("m2mproxy", deadline=None)
+# How long an example takes, and how long to make it, depends on what else the machine does.
+settings.register_profile(
+    "m2mproxy", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("m2mproxy")
 
 PAIRS: list[Pair] = [("1.1", "1.1"), ("1.1", "2"), ("2", "1.1"), ("2", "2")]

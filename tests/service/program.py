@@ -16,11 +16,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
 
 NOWHERE = "http://127.0.0.1:1/v1"
 SECONDS = 20
 M2M = ("-c", "import sys; from m2mproxy.cli.tool import main; sys.exit(main())", "proxy")
+
+
+def _has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="no IPv6 here")
 
 
 def command(*flags: str) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from program import needs_ipv6
 
 from m2mproxy.config import Listen
 from m2mproxy.service.listeners import Listeners
@@ -47,6 +48,7 @@ def can_connect(path: str) -> bool:
         return client.connect_ex(path) == 0
 
 
+@needs_ipv6
 def test_addresses_with_the_ports_that_were_chosen(path: str) -> None:
     listeners = Listeners([HERE, Listen("::1", 0), Listen(path=path)])
     first, second, third = listeners.addresses()

@@ -27,7 +27,7 @@ from h2lib import (  # noqa: F401 (the modules of cases register themselves)
     cases_streams,
     upstream,
 )
-from h2lib.client import Client, Target
+from h2lib.client import DEADLINE, Client, Target
 from h2lib.suite import CASES, Case, Skip, Wrong
 
 PATH, POST_PATH = "/v1/models", "/v1/echo-length"
@@ -81,7 +81,7 @@ def chosen(only: Sequence[str], short: bool) -> list[Case]:
 
 def prepare(target: Target) -> None:
     """Wait for the server, and see that the path is one to test with."""
-    until = time.monotonic() + 5
+    until = time.monotonic() + DEADLINE
     while True:
         try:
             client = Client(target)

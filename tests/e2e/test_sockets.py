@@ -70,7 +70,7 @@ def test_a_client_that_leaves_is_noticed_by_the_upstream(start_proxy: Any, leave
             if leave == "reset":
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             client.close()
-        assert noticed.wait(5)
+        assert noticed.wait(20)
 
 
 def test_a_stalled_client_holds_the_upstream(start_proxy: Any) -> None:
@@ -94,7 +94,7 @@ def test_a_stalled_client_holds_the_upstream(start_proxy: Any) -> None:
     with Upstream(serve) as upstream:
         program = start_proxy(upstream.url)
         client = ask(program.url, GET, receive_buffer=32 * 1024)
-        assert stalled.wait(15)
+        assert stalled.wait(20)
         assert client.recv(5) == b"HTTP/"
     assert written < 8_000_000
 

@@ -70,7 +70,7 @@ class Destination:
         )
         self._live: set[Reusable] = set()
         self._dialling = 0
-        self._is_trying = False  # whether the upstream can be reached, though nobody waits for it
+        self._is_checking = False  # whether the upstream can be reached, though nobody waits for it
         self._probes: list[Signal[None]] = []  # who only asks whether the origin can be reached
         # Streams that a new connection is expected to take, and new ones that have not said how
         # many they do take.
@@ -124,7 +124,7 @@ class Destination:
     @property
     def _opening(self) -> int:
         """Connections that are not there yet, or not known to be of use."""
-        return self._dialling + self._attempt.is_under_way + self._is_trying
+        return self._dialling + self._attempt.is_under_way + self._is_checking
 
     def try_http2(self, fits: Callable[[Session], bool], on_silence: Callable[[], None]) -> None:
         """Where connections speak HTTP/1.1 because nothing said otherwise: open one with HTTP/2 in
@@ -219,9 +219,9 @@ class Destination:
         self._offer()
         self._dial_if_needed()
 
-    def _tried(self, outcome: Reusable | Fault) -> None:
+    def _checked(self, outcome: Reusable | Fault) -> None:
         """The dial is over that was made for no request, and fails for none."""
-        self._is_trying = False
+        self._is_checking = False
         if isinstance(outcome, Fault):
             self._dial_if_needed()  # its place was the last one, perhaps
         else:
@@ -262,9 +262,9 @@ class Destination:
 
     def doubted(self, connection: Connection) -> None:
         """A connection may be dead, or the way to the upstream may: a new one will tell."""
-        if not (self._dialling or self._is_trying or self.is_full):
-            self._is_trying = True
-            self._dialler.dial(self.origin, self, self._tried)
+        if not (self._dialling or self._is_checking or self.is_full):
+            self._is_checking = True
+            self._dialler.dial(self.origin, self, self._checked)
 
     def closed(self, connection: Connection) -> None:
         """A connection is gone, idle or not: there may be room for another."""

@@ -36,12 +36,11 @@ MISSED = "link_miss"
 
 # SETTINGS: the version (8 bits) and the KiB that a connection may hold (24 bits); and which
 # dictionaries, by their name as a number. Then how many seconds what is not used is kept, and the
-# KiB that one scope may hold: where they are not there, they are what they were before.
+# KiB that one scope may hold, and what these are where nothing is said of them.
 SETTING, DICTIONARIES, SECONDS, SCOPE = 0x4D32, 0x4D33, 0x4D34, 0x4D35
-# And of an edge, that it reads replies that are coded after what came before them. (0x4D37 was for
-# those that are coded after their requests alone.)
+_USUAL_SECONDS, _USUAL_SCOPE_KIB = 900, 4096
+# And of an edge, that it reads replies that are coded after what came before them.
 READS_AFTER = 0x4D38
-_OLD_SECONDS, _OLD_SCOPE_KIB = 900, 4096
 _VERSION = 2
 _is_offer = re.compile(rb"v=[0-9]{1,3}").fullmatch
 _MOST_KIB = (1 << 24) - 1
@@ -170,10 +169,10 @@ class Links:
         offer = said.get(SETTING, 0)
         if not self.enabled or said.get(DICTIONARIES) != ours or offer >> 24 != _VERSION:
             return None
-        memory, seconds = memory_of(offer), said.get(SECONDS, _OLD_SECONDS)
+        memory, seconds = memory_of(offer), said.get(SECONDS, _USUAL_SECONDS)
         if not memory or not seconds:
             return None
-        return Offer(memory, said.get(SCOPE, _OLD_SCOPE_KIB) << 10, seconds)
+        return Offer(memory, said.get(SCOPE, _USUAL_SCOPE_KIB) << 10, seconds)
 
     def unusable(self, session: Session) -> str:
         """Why what the upstream offers is no link for us; "" where it offers nothing."""

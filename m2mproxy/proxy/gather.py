@@ -12,7 +12,7 @@ from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.pump import too_large
 
 
-async def gather(body: Body, limit: int, held: Held | None = None) -> bytes:
+async def gather(body: Body, limit: int, held: Held) -> bytes:
     """The bytes of all `chunks`, joined; see there."""
     return b"".join(await chunks(body, limit, held))
 

@@ -42,7 +42,7 @@ def invite(request: Request, downstream: Stream) -> None:
 
 
 async def gathered(
-    request: Request, downstream: Stream, body: Body, limit: int, held: Held | None = None
+    request: Request, downstream: Stream, body: Body, limit: int, held: Held
 ) -> tuple[bytes, Body]:
     """All of the body, asked for, and a Body that holds the same chunks, counted by `held`.
 
@@ -98,7 +98,7 @@ async def decoded(
     ledger: Ledger,
     run: Run,
     forms: Forms,
-    held: Held | None = None,
+    held: Held,
 ) -> Body:
     """The body as the client meant it, in place of what it sent; `request` says so.
 
@@ -121,8 +121,7 @@ async def decoded(
         raise not_loaded(error) from None
     except WireError as error:
         raise ClientFault(400, "undecodable_body", f"the body cannot be decoded: {error}") from None
-    if held is not None:
-        held.read(len(plain))
+    held.read(len(plain))
     ledger.client_in.coding = forms.label(names) or "m2m"
     ledger.client_in.add(len(coded), len(plain))
     headers.drop((b"content-encoding",))

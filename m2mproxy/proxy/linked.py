@@ -87,7 +87,7 @@ class Linked:
         ledger: Ledger,
         links: Links,
         run: Run,
-        held: Held | None = None,
+        held: Held,
     ) -> Body:
         """The body that came coded from an edge, in plain; `request` says so.
 
@@ -117,8 +117,7 @@ class Linked:
         except WireError as error:
             message = f"the body cannot be decoded: {error}"
             raise ClientFault(400, "undecodable_body", message) from None
-        if held is not None:
-            held.read(len(plain))
+        held.read(len(plain))
         self._core, self._was_read = core, True
         if reads:
             self._before = Before.of(plain, received.ends)

@@ -179,7 +179,7 @@ class Guard:
         downstream: Stream,
         body: Body,
         inspection: Inspection,
-        held: Held | None = None,
+        held: Held,
     ) -> Body:
         """Scan the body. Returns one that holds the same bytes, counted by `held`, or that has not
         been touched.

@@ -4,7 +4,8 @@ In cleartext nothing is negotiated: whoever wants HTTP/2 begins with it (RFC 911
 the first bytes of the other side whether that was right.
 
 The one rule: no request is on such a connection before the peer's SETTINGS came and suit. What
-fails is a connection that nobody used, and one that does not suit is tried once an hour.
+fails is a connection that nobody used. What was not reached is tried again soon, and what did not
+suit after an hour.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Attempt:
         self, origin: Origin, owner: Owner, fits: Fits, on_silence: Callable[[], None]
     ) -> None:
         """Dial, unless one is under way or open, or it is too early. `on_silence` is called if the
-        peer takes the connection and sends no SETTINGS, as who does not speak HTTP/2."""
+        peer takes the connection and sends no SETTINGS, as one that does not speak HTTP/2."""
         if self.is_under_way or self._connection is not None:
             return
         if self._loop.time() < self._not_before:

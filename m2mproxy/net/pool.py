@@ -129,7 +129,7 @@ class Destination:
     def try_http2(self, fits: Callable[[Session], bool], on_silence: Callable[[], None]) -> None:
         """Where connections speak HTTP/1.1 because nothing said otherwise: open one with HTTP/2 in
         the background and, if `fits` says so of it once the peer's SETTINGS came, prefer it. To be
-        called at any time; what is open, under way, or failed within the hour is left at that.
+        called at any time; what is open, under way, or has failed lately is left at that.
         `on_silence` is called where the peer does not speak HTTP/2."""
         if self.origin.scheme == "http" and not self.is_full:
             self._attempt.begin(self.origin, self, fits, on_silence)

@@ -12,7 +12,7 @@ from world import World, reply
 from m2mproxy.http.faults import Busy, UpstreamFault
 from m2mproxy.http.headers import Headers
 from m2mproxy.http.message import Origin, Request
-from m2mproxy.net.attempt import PAUSE
+from m2mproxy.net.attempt import PAUSE, SOON
 from m2mproxy.net.connection import Session, Stream
 from m2mproxy.net.pool import Wait
 
@@ -321,7 +321,7 @@ def test_http2_that_does_not_fit_is_closed_and_not_tried_for_an_hour() -> None:
     assert bed.attempt()
 
 
-def test_a_dial_that_fails_is_nobodys_fault_and_not_tried_for_an_hour() -> None:
+def test_a_dial_that_fails_is_nobodys_fault_and_tried_again_soon() -> None:
     bed = Bed()
     bed.attempt()
     wait = bed.pool.stream()
@@ -330,7 +330,9 @@ def test_a_dial_that_fails_is_nobodys_fault_and_not_tried_for_an_hour() -> None:
     bed.given(wait, bed.accept())
     assert not bed.attempt()
     assert not bed.silences
-    bed.world.advance(PAUSE + 1)
+    bed.world.advance(SOON - 1)
+    assert not bed.attempt()
+    bed.world.advance(2)
     assert bed.attempt()
 
 

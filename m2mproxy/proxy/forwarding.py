@@ -72,7 +72,8 @@ def _refuse(special: list[Field], headers: Headers) -> None:
         else:  # RFC 9110 7.8: one that is not wanted is ignored; curl offers it unasked
             headers.drop((b"upgrade",))
     if passes >= _MOST_PASSES:
-        raise ClientFault(508, "loop_detected", "the request has passed this proxy before")
+        message = "the request has passed this proxy before: does its upstream lead back to it?"
+        raise ClientFault(508, "loop_detected", message)
 
 
 @lru_cache(1024)

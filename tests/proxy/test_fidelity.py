@@ -143,7 +143,9 @@ def test_a_request_that_goes_in_circles_is_refused() -> None:
     client = world.client()
     client.send(get(b"/v1/models", *[b"via: 1.1 m2mproxy"] * 4))
     world.run()
-    assert client.take().startswith(b"HTTP/1.1 508 ")
+    answer = client.take()
+    assert answer.startswith(b"HTTP/1.1 508 ")
+    assert b"does its upstream lead back to it?" in answer
     assert not world.upstreams
 
 

@@ -27,17 +27,18 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from operator import attrgetter
 
-from m2mproxy.link import kin, message, shown
+from m2mproxy.link import kin, message
 from m2mproxy.link.borrow import Other, Survey
 from m2mproxy.link.index import Index
 from m2mproxy.link.look import Look
 from m2mproxy.link.match import BLOCK
 from m2mproxy.link.message import NOTHING_KNOWN, Coded, Known
 from m2mproxy.link.ready import to_pack
+from m2mproxy.link.shown import Proof, last_seals
 from m2mproxy.link.use import MOST_RUNS, NO_USE, Use
 from m2mproxy.link.window import Bounds, Entry, Memory, Window
 
@@ -81,6 +82,8 @@ class Crossing:
     """What of that is meant."""
     ends: bytes = b""
     """What is kept of the reply that it goes on from."""
+    proof: Proof | None = None
+    """What the body has to show for the reply to be meant; None where it need not, or has."""
     known: Known = NOTHING_KNOWN
     """What that has, while it is wanted: it may be dropped at any time."""
     survey: Survey | None = None
@@ -91,6 +94,9 @@ class Crossing:
 
     def encode(self) -> None:
         """Code the body."""
+        proof, self.proof = self.proof, None
+        if proof is not None and not proof.is_in(self.look.body):
+            self.use, self.ends = replace(self.use, reply=False), b""
         use = self.use if self.base is not None else None
         self.coded = message.encode(self.look.body, use, self.known)
         self.use = self.coded.use
@@ -157,14 +163,15 @@ class Edge:
                 crossing.survey = self._survey(look, recent)
             return
         own, first, is_insertion = found
+        reply, end = self._has_reply(own), len(look.body)
         if is_insertion:
             tail = len(own.body) - first
-            reply = self._may_have_reply(look, own, first, len(look.body) - tail)
+            end -= tail
             use = Use(reply, replaces=True, tail=tail, where_before=tail == own.tail)
         else:
-            reply = self._may_have_reply(look, own, first, len(look.body))
             use = Use(reply, replaces=own.aside is look.aside)
         self._refer(crossing, own, use)
+        self._ask_for_proof(crossing, own, first, end)
 
     def _survey(self, look: Look, recent: list[Entry]) -> Survey | None:
         """What finds what of the `recent` entries the body has, too."""
@@ -195,17 +202,16 @@ class Edge:
             # Who does not say how the conversation ended may have its beginning from elsewhere. Who
             # does may have the end from there, too: what is asked is not all known.
             is_whole = runs[-1].end + BLOCK > len(best.body)
-            size = len(survey.body)
-            reply = is_whole and self._may_have_reply(crossing.look, best, 0, size, BLOCK)
-            self._refer(crossing, best, Use(reply, runs=runs))
+            self._refer(crossing, best, Use(is_whole and self._has_reply(best), runs=runs))
+            self._ask_for_proof(crossing, best, 0, len(survey.body), BLOCK)
 
-    def _may_have_reply(
-        self, look: Look, own: Entry, first: int, end: int, least: int = 0
-    ) -> bool:
-        """Whether the reply may be meant, too, as far as the body shows that its sender got it."""
-        if not self._has_reply(own) or self._isolation is Isolation.CREDENTIAL:
-            return self._has_reply(own)
-        return shown.has_reply(look.body, own, first, end, least)
+    def _ask_for_proof(
+        self, crossing: Crossing, own: Entry, first: int, end: int, least: int = 0
+    ) -> None:
+        """If the reply is meant, too, the body has to show that its sender got it. That is looked
+        for where the body is coded: in a large one it can take long."""
+        if crossing.use.reply and self._isolation is not Isolation.CREDENTIAL:
+            crossing.proof = Proof(own.reply, own.secrets, own.others, first, end, least)
 
     def _has_reply(self, entry: Entry) -> bool:
         """Whether there is one, and the core is still believed to have the same."""
@@ -297,7 +303,7 @@ class Edge:
         if self._doubts >= _MOST_DOUBTS:
             return
         known, cost = self._index.known_by(secrets)
-        more, cost_of_more = self._index.known_by([*others, *shown.last_seals(reply)])
+        more, cost_of_more = self._index.known_by([*others, *last_seals(reply)])
         ends = ends if reply else b""
         if self._window.hear(entry, reply, ends, cost + cost_of_more) and entry.usable:
             self._index.add_secrets(entry, known, more)

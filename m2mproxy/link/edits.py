@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from m2mproxy.link.match import common_prefix, common_suffix, has_spaces
+from m2mproxy.link.match import common_prefix, common_suffix, has_spaces, search
 
 # A body with more of them is coded as a whole.
 MOST_EDITS = 64
@@ -94,7 +94,7 @@ class _Search:
 
     def _find(self, key: bytes, at: int) -> int:
         """Where `old` has it, from there on; -1 for nowhere."""
-        found = self._old.find(key, at, self._last_old)
+        found = search(self._old, key, at, self._last_old)
         self._left -= (found if found >= 0 else self._last_old) - at
         return found
 
@@ -103,6 +103,6 @@ class _Search:
         end, nearest = self._last_new, self._nearest
         for seam, place in nearest.items():
             if place < at:
-                found = self._new.find(seam, at, end)
+                found = search(self._new, seam, at, end)
                 nearest[seam] = found if found >= 0 else end
         return min(nearest.values())

@@ -106,5 +106,6 @@ def still_called(before: Entry, entry: Entry) -> list[bytes]:
     else:  # all of the other body is in it
         known, calls = before.called, before.secrets
         first, end = len(before.body) - tail, len(body) - tail
-    found = [call for call in calls[-_MOST_CALLED:] if body.rfind(call, first, end) >= 0]
+        end = min(end, first + MOST_SEARCHED)  # it begins with them
+    found = [call for call in calls[-_MOST_CALLED:] if body.find(call, first, end) >= 0]
     return [*known, *found][-_MOST_CALLED:]

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
+from typing import NamedTuple
 
-from m2mproxy.link.window import Entry
+from m2mproxy.link.match import search
 
 # What a reply says: its text, or the arguments of a call; and what it thought before. Names are
 # looked for as they are: a pattern that has several takes 20 ms for a reply of 512 KiB.
@@ -50,18 +51,28 @@ _Match = Callable[[bytes, int], re.Match[bytes] | None]
 _OF_URLS = bytes.maketrans(b"-_", b"+/")
 
 
-def has_reply(body: bytes, entry: Entry, first: int, end: int, least: int = 0) -> bool:
-    """Whether the body shows, by what does not lie wholly outside of its bytes from `first` to
-    `end`, that its sender got the reply of `entry`. Of a reply with a random id that is the id; of
-    any other all of it, or a long text that it says first, but for space around that, of `least`
-    bytes; of both what the model has sealed."""
+class Proof(NamedTuple):
+    """What shows that one got a reply, of which these are what an entry has of it, by what does not
+    lie wholly outside of a body's bytes from `first` to `end`. Of a reply with a random id that is
+    the id; of any other all of it, or a long text that it says first, but for space around that, of
+    `least` bytes; of both what the model has sealed."""
 
-    def is_there(part: bytes) -> bool:
-        return body.find(part, max(first - len(part) + 1, 0), end + len(part) - 1) >= 0
+    reply: bytes
+    secrets: list[bytes]
+    others: list[bytes]
+    first: int
+    end: int
+    least: int
 
-    reply = entry.reply
-    said = entry.secrets or (each for each in texts(reply) if len(each) >= least)
-    return any(is_there(part) for parts in (said, entry.others, seals(reply)) for part in parts)
+    def is_in(self, body: bytes) -> bool:
+        """Whether the body shows it."""
+        said = self.secrets or (each for each in texts(self.reply) if len(each) >= self.least)
+        parts = chain(said, self.others, seals(self.reply))
+        return any(self._is_there(body, part) for part in parts)
+
+    def _is_there(self, body: bytes, part: bytes) -> bool:
+        first, end = max(self.first - len(part) + 1, 0), self.end + len(part) - 1
+        return search(body, part, first, min(end, len(body))) >= 0
 
 
 def texts(reply: bytes) -> Iterator[bytes]:

@@ -50,6 +50,26 @@ def said(role: str, content: str) -> dict[str, Any]:
     return {"role": role, "content": content}
 
 
+class Searched(bytes):
+    """A body that counts the bytes in which something was looked for, and has the most at once."""
+
+    count = longest = 0
+
+    def find(self, what: Any, start: Any = 0, end: Any = None) -> int:
+        found, end = super().find(what, start, end), len(self) if end is None else end
+        self._looked((found if found >= 0 else end) - start)
+        return found
+
+    def rfind(self, what: Any, start: Any = 0, end: Any = None) -> int:
+        found, end = super().rfind(what, start, end), len(self) if end is None else end
+        self._looked(end - max(found, start))
+        return found
+
+    def _looked(self, at: int) -> None:
+        self.count += at
+        self.longest = max(self.longest, at)
+
+
 @dataclass
 class Sent:
     """One request on its way: what the edge knows of it."""

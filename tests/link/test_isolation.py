@@ -8,10 +8,11 @@ import random
 from typing import Any
 
 import pytest
-from conversations import Ends, Sent, body, ends, said, words
+from conversations import ONE, Ends, Searched, Sent, body, ends, said, words
 
 from m2mproxy.link import match
 from m2mproxy.link.edge import Crossing, Isolation
+from m2mproxy.link.look import Look
 from m2mproxy.link.match import without_marks
 from m2mproxy.link.shown import MOST_SEARCHED
 
@@ -534,3 +535,37 @@ def test_all_that_may_be_marked_anew_is_compared_in_a_bounded_part(
     looked_at.clear()
     link.code(asked("x"))
     assert 0 < sum(looked_at) <= 2 * MOST_SEARCHED
+
+
+# -- what finding it out costs --------------------------------------------------------------------
+
+
+def test_what_shows_a_reply_in_a_large_body_is_looked_for_in_a_step_and_piece_by_piece() -> None:
+    """The event loop waits for what is done between two steps, and the interpreter for a search."""
+    link = ends()
+    question, reply = said("user", words(rng, 300)), said("assistant", "a" * 300 + "b")
+    link.exchange(body([question]), [reply])
+    text = Searched(body([question, said("user", "a" * 3_000_000)]))
+    crossing, between = Crossing(Look(ONE, text)), 0
+    for _, step in link.edge.steps(crossing):
+        between += text.count
+        text.count = text.longest = 0
+        step()
+        in_step, text.count = text.count, 0
+    assert crossing.base is not None and not crossing.use.reply
+    assert between < 300_000 and in_step > 3_000_000
+    assert text.longest < 300_000
+
+
+def test_calls_that_a_large_body_knows_are_looked_for_where_it_begins_with_them() -> None:
+    link = ends()
+    first = called(link, RANDOM)
+    history = json.loads(first.crossing.look.body)["messages"]
+    results = json.loads(result(RANDOM))["messages"]
+    text = Searched(body([*history, *results, said("user", "a" * 3_000_000)]))
+    sent = link.send(text)
+    assert link.receive(sent) == text
+    text.longest = 0
+    link.have(sent)
+    assert text.longest < 300_000
+    assert link.code(result(RANDOM)).base is sent.entry

@@ -246,6 +246,10 @@ async def left(model: Model, *programs: Program) -> list[str]:
         before, after = each.before[1], each.held[1]
         if after > before + ALLOWED_GROWTH_KIB:
             wrong.append(f"memory of the {each.name} grew from {before} to {after} KiB")
+    for _ in range(120):  # an answer sees that nobody waits for it at its next event
+        if not model.at_work:
+            break
+        await asyncio.sleep(0.1)
     if model.at_work:
         wrong.append(f"the model works on {model.at_work} answers for nobody")
     return wrong

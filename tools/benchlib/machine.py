@@ -6,6 +6,7 @@ The one rule: the measured process has a CPU to itself, and whatever loads it st
 import contextlib
 import os
 import platform
+import random
 import resource
 import socket
 import subprocess
@@ -51,11 +52,13 @@ def raise_open_files() -> int:
 
 
 def free_port() -> int:
-    """A port that was free a moment ago, for servers that cannot report one they chose."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that was free a moment ago, for servers that cannot report one they chose; none that
+    the system gives to whoever asks for any, so that nobody gets it meanwhile."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def cpu_model() -> str:

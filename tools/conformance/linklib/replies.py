@@ -400,7 +400,7 @@ def render(messages: list[Json], request: bytes) -> bytes:
     colon = request.find(b'":')
     after = request[colon + 2 : colon + 3] if colon >= 0 else request[1:2]
     spaced = after == b" "
-    ascii_too = request.isascii() and (spaced or bool(_ESCAPED.search(request)))
+    ascii_too = request.isascii() and (spaced or bool(_ESCAPED.search(request[-262144:])))
     text = "".join(
         (", " if spaced else ",") + _dump(message, spaced, ascii_too) for message in messages
     )

@@ -22,6 +22,7 @@ LEFT_TIMEOUT = 10.0
 # By the name that a test has given its stream: how many events may leave, and has its client left?
 permits: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(1))
 left: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+begun: set[str] = set()  # streams that are endless
 
 
 def event(number: int) -> bytes:
@@ -68,6 +69,7 @@ async def send_events(send: Send, name: str, count: int) -> None:
 
 async def send_endlessly(receive: Receive, send: Send, name: str) -> None:
     """One event, and then nothing for as long as the client stays."""
+    begun.add(name)
     await start(send, "text/event-stream")
     await send({"type": "http.response.body", "body": event(0), "more_body": True})
     while (await receive())["type"] != "http.disconnect":
@@ -103,6 +105,8 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
             await answer(send, b"{}")
         case "GET", ["endless", name]:
             await send_endlessly(receive, send, name)
+        case "GET", ["begun", name]:
+            await answer(send, json.dumps(name in begun).encode())
         case "GET", ["left", name]:
             await answer(send, json.dumps(await has_left(name)).encode())
         case _:

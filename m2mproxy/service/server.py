@@ -340,7 +340,8 @@ class Server:
         if own := self._own_listeners.addresses():
             self._log.event("info", f"/stats and /metrics are at {', '.join(own)}", stats=own)
         places = self._listeners.addresses()
-        upstream = str(self._config.upstream).partition("?")[0]  # a query may carry a key
+        path = self._upstream.target(b"/v1/", None).partition(b"?")[0]  # a query may carry a key
+        upstream = f"{self._upstream.origin}{path.decode('ascii').rstrip('/')}"
         base = _base_url(places)
         self._log.event(
             "info",

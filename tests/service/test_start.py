@@ -65,6 +65,12 @@ def test_a_key_in_the_upstreams_query_is_not_told(start: Any) -> None:
     assert "secret" not in program.first + program.stop()[1]
 
 
+@pytest.mark.parametrize("path, base", [("/team-a", "/team-a/v1"), ("", "/v1"), ("/v1/", "/v1")])
+def test_the_base_is_told_that_requests_go_to(start: Any, path: str, base: str) -> None:
+    program = start(NOWHERE.removesuffix("/v1") + path)
+    assert f"forwards to {NOWHERE.removesuffix('/v1')}{base} (generic)" in program.first
+
+
 def test_that_a_key_of_peers_leaves_no_links_is_told(start: Any, tmp_path: Path) -> None:
     key = tmp_path / "psk"
     key.write_text("ab" * 32)

@@ -25,7 +25,8 @@ _VIA = {
 _LONGEST_HOST = 262
 # An edge and a core pass a request on once each; more than this is a loop (RFC 9110 7.6.3).
 _MOST_PASSES = 4
-_SPECIAL = (b"upgrade", b"via")
+# What says that a request goes no further, or in circles.
+LIMITS = frozenset((b"upgrade", b"via"))
 
 
 class Forwarding:
@@ -36,16 +37,15 @@ class Forwarding:
         self._key: Field | None = key_field(profile, api_key.encode("ascii")) if api_key else None
         self._forwarded = forwarded
 
-    def prepare(self, request: Request, client: str) -> None:
-        """Complete `request.headers` for the upstream. `client` is its address.
+    def prepare(self, request: Request, watched: Headers, client: str) -> None:
+        """Complete `request.headers` for the upstream. `watched` is what of them is looked at,
+        LIMITS among it, `client` its address.
 
         Raises:
             ClientFault: 501 for a protocol upgrade, 508 for a request that goes in circles.
         """
         headers = request.headers
-        special = [field for field in headers if field[0] in _SPECIAL]
-        if special:
-            _refuse(special, headers)
+        _refuse(watched, headers)
         headers.append(_VIA[request.version])
         if self._forwarded:
             is_kept = len(request.authority) <= _LONGEST_HOST
@@ -59,12 +59,14 @@ class Forwarding:
             headers.append(self._key)
 
 
-def _refuse(special: list[Field], headers: Headers) -> None:
-    """Refuse what is not done, and take out what is ignored, by the `special` ones of `headers`."""
+def _refuse(watched: Headers, headers: Headers) -> None:
+    """Refuse what is not done, and take out of `headers` what is ignored, by its LIMITS."""
     passes = 0
-    for name, value in special:
+    for name, value in watched:
         if name == b"via":
             passes += value.count(_PSEUDONYM)
+        elif name != b"upgrade":
+            continue
         elif value.lower() != b"h2c":
             raise ClientFault(
                 501, "upgrade_not_supported", "WebSocket and other upgrades are not supported"

@@ -18,6 +18,7 @@ from m2mproxy.net.connection import Stream
 from m2mproxy.proxy import codings
 from m2mproxy.proxy.errors import not_loaded
 from m2mproxy.proxy.forms import Forms
+from m2mproxy.proxy.forwarding import LIMITS
 from m2mproxy.proxy.gather import chunks, gather, whole
 from m2mproxy.proxy.held import Held
 from m2mproxy.proxy.ledger import Ledger
@@ -28,7 +29,7 @@ from m2mproxy.proxy.pump import too_large
 from m2mproxy.proxy.routes import Asked, LocalRoute
 
 # What of a request's head is looked at.
-WATCHED = MARKS | {b"accept-encoding", b"content-encoding", b"content-type", b"range"}
+WATCHED = MARKS | LIMITS | {b"accept-encoding", b"content-encoding", b"content-type", b"range"}
 # What is decoded without asking for a thread, in plain bytes.
 _AT_ONCE = 128 * 1024
 

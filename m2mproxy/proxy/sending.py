@@ -97,7 +97,7 @@ class Sending:
         if route.router.needs_model(request.target):
             model, body = await named(request, record.downstream, body, limit, self.held)
         request.target = route.target(request.target, model)
-        route.forwarding.prepare(request, record.downstream.client)
+        route.forwarding.prepare(request, self._watched, record.downstream.client)
         request.authority, request.scheme = route.authority, route.scheme
         route.responses.add_accept_encoding(request, self._watched, self.reader)
         if request.length != 0 and (record.tally is not None or context.config.logging.access):

@@ -128,7 +128,7 @@ def test_what_is_told_of_a_host_is_remembered_once_whatever_its_port() -> None:
     kept = forwarded_element.cache_info().currsize
     for port in (40001, 40002, 40003):
         request = Request(b"GET", b"/v1/models", b"one-of-many", Headers())
-        forwarding.prepare(request, f"192.0.2.9:{port}")
+        forwarding.prepare(request, Headers(), f"192.0.2.9:{port}")
         assert request.headers.get(b"forwarded") == b'for=192.0.2.9;host="one-of-many";proto=http'
     assert forwarded_element.cache_info().currsize == kept + 1
 

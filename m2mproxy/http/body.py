@@ -69,16 +69,16 @@ class Body:
         body.ended, body.trailers = True, trailers
         return body
 
-    def feed(self, chunk: Chunk) -> None:
+    def feed(self, chunk: Chunk, is_last: bool = False) -> None:
         """A chunk arrived. Its connection looks at `weight` next, and may stop the sender, or has
-        it `join`ed."""
+        it `join`ed. After the one that `is_last` it calls `end` at once, which tells of both."""
         if self._discarding:
             if self.throttled:
                 self._credit()
             return
         self._chunks.append(chunk)
         self.held += len(chunk)
-        if self.on_change is not None:
+        if self.on_change is not None and not is_last:
             self.on_change()
 
     def end(self, trailers: Headers | None = None) -> None:

@@ -139,10 +139,10 @@ class H1(MessageReader):
         self.expect_nothing()
         stream.body.end()
 
-    def on_payload(self, chunk: Chunk) -> None:
+    def on_payload(self, chunk: Chunk, is_last: bool = False) -> None:
         self._body_begun = True
         if self._stream is not None:
-            self._stream.body.feed(chunk)
+            self._stream.body.feed(chunk, is_last)
 
     def on_end(self, trailers: Headers | None) -> None:
         self._in_done = True

@@ -48,8 +48,9 @@ class MessageReader:
     def on_head_begun(self) -> None:
         """A part of a head is there."""
 
-    def on_payload(self, chunk: Chunk) -> None:
-        """A piece of the body, in the size in which it came."""
+    def on_payload(self, chunk: Chunk, is_last: bool = False) -> None:
+        """A piece of the body, in the size in which it came. After the one that `is_last`, `on_end`
+        is called at once."""
         raise NotImplementedError
 
     def on_end(self, trailers: Headers | None) -> None:
@@ -160,18 +161,15 @@ class MessageReader:
 
     def _read_counted(self, data: bytes) -> bytes:
         left = self._left
-        if len(data) <= left:
+        if len(data) < left:
             self._left = left - len(data)
             self.on_payload(data)
-            rest = b""
-        else:
-            self._left = 0
-            self.on_payload(data[:left])
-            rest = data[left:]
-        if self._left == 0 and self._read is MessageReader._read_counted:
-            self._read = MessageReader._read_ahead
-            self.on_end(None)
-        return rest
+            return b""
+        self._left = 0
+        self._read = MessageReader._read_ahead
+        self.on_payload(data[:left], is_last=True)
+        self.on_end(None)
+        return data[left:]
 
     def _read_chunked(self, data: bytes) -> bytes:
         reader = self._chunks

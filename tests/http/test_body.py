@@ -47,6 +47,16 @@ def test_a_change_is_told_for_each_chunk_and_the_end() -> None:
     assert sender.changes == 3
 
 
+def test_the_last_chunk_is_told_with_the_end() -> None:
+    sender = Sender()
+    sender.body.feed(b"a")
+    sender.body.feed(b"b", is_last=True)
+    assert sender.changes == 1
+    sender.body.end()
+    assert sender.changes == 2
+    assert (sender.body.take(), sender.body.take(), sender.body.take()) == (b"a", b"b", None)
+
+
 def test_a_chunk_can_be_taken_in_the_call_that_tells_of_it() -> None:
     body = Sender().body
     taken: list[object] = []

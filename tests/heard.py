@@ -21,7 +21,7 @@ class Heard:
 
 def hear(engine: Engine, frame: AnyFrame) -> list[tuple[Any, ...]]:
     """What an engine whose listener is a `Heard` tells of a frame."""
-    heard: Any = engine._listener
+    heard: Any = engine.listener
     heard.told.clear()
     engine.receive(frame)
     return list(heard.told)

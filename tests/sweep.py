@@ -15,8 +15,10 @@ from world import World, transport_of
 
 from m2mproxy.http.body import Body
 from m2mproxy.http.faults import Fault
-from m2mproxy.net.connection import Stream
+from m2mproxy.net.connection import Session, Stream
 from m2mproxy.net.h1 import H1
+from m2mproxy.net.h2 import H2
+from m2mproxy.net.h2_engine import Engine
 from m2mproxy.net.preface import Undecided
 from m2mproxy.proxy.exchange import Exchange
 from m2mproxy.proxy.pump import Pump
@@ -138,7 +140,7 @@ def _assert_nothing_waits_for_the_collector(world: World) -> None:
     for made in (world.ended, world.refusals, world.calls, world.askers, world.clients):
         made.clear()
     world.upstreams.clear()
-    kinds = (Exchange, Pump, Stream, Body, H1, Undecided, Fault)
+    kinds = (Exchange, Pump, Stream, Body, H1, H2, Engine, Session, Undecided, Fault)
     left = Counter(type(each).__name__ for each in gc.get_objects() if isinstance(each, kinds))
     assert not left
     gc.collect()  # the test's own

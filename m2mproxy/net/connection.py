@@ -91,11 +91,16 @@ class Session:
         return max(configured, self._idle_seconds or 0.0)
 
     def end(self) -> None:
-        """The connection is gone."""
+        """The connection is gone, and is told nothing any more: it has us."""
+        self._on_change = self._on_direct = _nothing
         self.opened.set(False)
         on_end, self.on_end = self.on_end, None
         if on_end is not None:
             on_end()
+
+
+def _nothing(*_: object) -> None:
+    """Nobody is there to be told."""
 
 
 class Stream:

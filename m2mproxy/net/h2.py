@@ -70,7 +70,7 @@ class H2(Listener):
         # large ends the connection.
         most = listed + limits.header_bytes
         self._engine = Engine(client, listed, most, announce, self)
-        self._growth = Growth(self._engine, self._distance)
+        self._growth = Growth(self._engine)
         self.session = Session(
             self._engine.peer.others, self._idle_time_changed, self._nobody_between
         )
@@ -121,14 +121,15 @@ class H2(Listener):
         self._close()
 
     def lost(self, error: Exception | None) -> None:
-        """The transport is gone. Nobody keeps it: over TLS it is a quarter of a megabyte, and what
-        is left of us may wait long for the collector."""
+        """The transport is gone. Nobody keeps it, which over TLS is a quarter of a megabyte; and
+        what we have lets go of us, or all of it would wait for the cycle collector."""
         self._transport = self._linger = None
         self._closing = True
         self._deadline.end()
         self._pace.close()
         del self._pace
         self._disconnected(error)
+        del self._engine.listener, self._writer.on_sent
         self.session.end()
         self._owner.closed(self)
 
@@ -247,14 +248,14 @@ class H2(Listener):
             stream.credited += taken
             self._engine.taken(taken, stream.id)
             if not (stream.over or stream.ended_in):
-                self._growth.took(stream)
+                self._growth.took(stream, self._distance)
             if self._engine.output:
                 self._wake()
         if stream.over and not stream.body.held:
             stream.body.paid()
 
     def _distance(self) -> float:
-        """See `Growth`."""
+        """See `Growth.took`."""
         return 0.0
 
     # -- what is written ------------------------------------------------------------------------

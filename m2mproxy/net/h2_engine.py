@@ -124,8 +124,9 @@ class Engine:
     """One connection's state. Headers are bytes, and are not validated here (net/fields.py)."""
 
     __slots__ = (
-        "_closed", "_is_client", "_listener", "_streams", "_window", "decoder", "encoder",
-        "highest_inbound_stream_id", "highest_outbound_stream_id", "output", "peer", "room",
+        "_closed", "_is_client", "_streams", "_window", "decoder", "encoder",
+        "highest_inbound_stream_id", "highest_outbound_stream_id", "listener", "output", "peer",
+        "room",
     )
 
     def __init__(
@@ -138,9 +139,9 @@ class Engine:
     ) -> None:
         """`header_bytes` is the largest field section that the peer is told to send, `most_bytes`
         the largest that is read; `announce` are settings for it beyond those of RFC 9113, by code
-        (16 bits; 32 each)."""
+        (16 bits; 32 each). `listener` may have us: whoever receives no more deletes it."""
         self._is_client = client
-        self._listener = listener
+        self.listener = listener
         self._streams: dict[int, _Stream] = {}
         self._closed: OrderedDict[int, _End] = OrderedDict()
         self._window = Window(FIRST_ROOM)
@@ -285,14 +286,14 @@ class Engine:
     def _break(self, stream_id: int, code: ErrorCodes, reason: str) -> None:
         """RFC 9113 5.4.2: an error of an open stream."""
         self.reset_stream(stream_id, code)
-        self._listener.on_broken(stream_id, reason)
+        self.listener.on_broken(stream_id, reason)
 
     def _late(self, stream_id: int) -> None:
         """A frame on a stream that is over. It was under way if we have reset that; whoever has
         reset or ended it himself is told that it is closed (RFC 9113 5.1)."""
         if self._closed.get(stream_id) is not _End.RESET_BY_US:
             self.output += reset_frame(stream_id, ErrorCodes.STREAM_CLOSED)
-        self._listener.on_broken(stream_id, "a frame came after the stream's end")
+        self.listener.on_broken(stream_id, "a frame came after the stream's end")
 
     def _end_in(self, stream_id: int, stream: _Stream) -> None:
         """The peer's message is complete."""
@@ -313,7 +314,7 @@ class Engine:
         stream.window.came(size)
         if frame.ends:
             self._end_in(stream_id, stream)
-        self._listener.on_data(stream_id, frame.data, size, frame.ends)
+        self.listener.on_data(stream_id, frame.data, size, frame.ends)
 
     def _receive_astray(self, frame: Data, stream: _Stream | None) -> None:
         """DATA that belongs to no message."""
@@ -342,7 +343,7 @@ class Engine:
         elif stream.has_head:
             if ends:
                 self._end_in(stream_id, stream)
-                self._listener.on_trailers(stream_id, fields)
+                self.listener.on_trailers(stream_id, fields)
             else:  # RFC 9113 8.1
                 self._break(stream_id, ErrorCodes.PROTOCOL_ERROR, "trailers are not its end")
         elif not _is_informational(fields):
@@ -350,13 +351,13 @@ class Engine:
         elif ends:
             self._break(stream_id, ErrorCodes.PROTOCOL_ERROR, "a 1xx response is its end")
         else:
-            self._listener.on_informational(stream_id, fields)
+            self.listener.on_informational(stream_id, fields)
 
     def _receive_head(self, stream_id: int, stream: _Stream, fields: list[Any], ends: bool) -> None:
         stream.has_head = True
         if ends:
             self._end_in(stream_id, stream)
-        self._listener.on_head(stream_id, fields, ends)
+        self.listener.on_head(stream_id, fields, ends)
 
     def _receive_first(self, stream_id: int, fields: list[Any], ends: bool) -> None:
         """HEADERS on a stream that is not open: a request, or late."""
@@ -381,7 +382,7 @@ class Engine:
             self._refuse_idle(stream_id)
             return
         self._close(stream_id, _End.RESET_BY_PEER)
-        self._listener.on_reset(stream_id, frame.code)
+        self.listener.on_reset(stream_id, frame.code)
 
     def _receive_window(self, frame: WindowUpdateFrame) -> None:
         stream_id, by = frame.stream_id, frame.window_increment
@@ -396,10 +397,9 @@ class Engine:
                 return
             stream.room += by
             if stream.room > MOST_ROOM:
-                code = ErrorCodes.FLOW_CONTROL_ERROR
-                self._break(stream_id, code, "its window is too large")
+                self._break(stream_id, ErrorCodes.FLOW_CONTROL_ERROR, "its window is too large")
                 return
-        self._listener.on_room(stream_id)
+        self.listener.on_room(stream_id)
 
     def _receive_settings(self, frame: Settings) -> None:
         if frame.is_ack:
@@ -413,17 +413,17 @@ class Engine:
             if stream.room > MOST_ROOM:
                 raise _error("a window is too large", ErrorCodes.FLOW_CONTROL_ERROR)
         self.output += SETTINGS_ACK
-        self._listener.on_settings()
+        self.listener.on_settings()
 
     def _receive_ping(self, frame: PingFrame) -> None:
         if "ACK" in frame.flags:
-            self._listener.on_ping_ack(frame.opaque_data)
+            self.listener.on_ping_ack(frame.opaque_data)
         else:
             self.output += ping_frame(frame.opaque_data, ack=True)
 
     def _receive_go_away(self, frame: GoAwayFrame) -> None:
         # But for the reserved bit.
-        self._listener.on_go_away(frame.last_stream_id & MAX_STREAM_ID)
+        self.listener.on_go_away(frame.last_stream_id & MAX_STREAM_ID)
 
     def _receive_push(self, frame: PushPromiseFrame) -> None:
         raise _error("PUSH_PROMISE, which was forbidden")  # RFC 9113 8.4

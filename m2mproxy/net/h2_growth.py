@@ -32,15 +32,10 @@ _RATE, _MOST_AT_ONCE = 2_500_000, 1024 * 1024
 class Growth:
     """The windows of one connection's streams."""
 
-    __slots__ = (
-        "_distance", "_engine", "_extra", "_granted", "_mark", "_measured", "_ping", "_rounds",
-    )  # fmt: skip
+    __slots__ = ("_engine", "_extra", "_granted", "_mark", "_measured", "_ping", "_rounds")
 
-    def __init__(self, engine: Engine, distance: Callable[[], float]) -> None:
-        """`distance` is the round trip of a client's requests, in seconds, as far as it is
-        known."""
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._distance = distance
         self._extra = 0  # bytes that the streams have beyond their first windows
         self._granted = 0  # and the connection beyond its own
         self._measured: H2Stream | None = None  # during a round trip
@@ -48,10 +43,11 @@ class Growth:
         self._rounds = 0
         self._ping = b""  # the last one
 
-    def took(self, stream: H2Stream) -> None:
-        """More of `stream` was taken: `stream.credited` bytes in all."""
+    def took(self, stream: H2Stream, distance: Callable[[], float]) -> None:
+        """More of `stream` was taken: `stream.credited` bytes in all. `distance` is the round trip
+        of a client's requests, in seconds, as far as it is known."""
         if not (stream.measured or stream.body.held) and stream.window == STREAM_WINDOW:
-            enough = min(int(self._distance() * _RATE), _MOST_AT_ONCE)
+            enough = min(int(distance() * _RATE), _MOST_AT_ONCE)
             self._widen(stream, enough - stream.window)
         enough = stream.credited - stream.measured >= stream.window // 2
         if enough and self._measured is None and self._extra < MOST_EXTRA:

@@ -84,4 +84,4 @@ class Pace:
 
     def close(self) -> None:
         """Nothing more is handed over."""
-        self._timer.cancel()
+        self._timer.end()

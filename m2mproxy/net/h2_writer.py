@@ -31,8 +31,8 @@ class FrameWriter:
     """What has been framed in this turn, and the streams that have more."""
 
     __slots__ = (
-        "_budget", "_clock", "_engine", "_filler", "_last", "_left", "_most", "_on_sent", "_out",
-        "_ready", "_run",
+        "_budget", "_clock", "_engine", "_filler", "_last", "_left", "_most", "_out", "_ready",
+        "_run", "on_sent",
     )
 
     def __init__(
@@ -42,11 +42,12 @@ class FrameWriter:
         clock: Callable[[], float],
         on_sent: Callable[[H2Stream], None],
     ) -> None:
-        """`on_sent` is told of each stream whose message has been sent to its end."""
+        """`on_sent` is told of each stream whose message has been sent to its end. It may have us:
+        whoever sends no more deletes it."""
         self._engine = engine
         self._budget = budget
         self._clock = clock
-        self._on_sent = on_sent
+        self.on_sent = on_sent
         self._out: list[Chunk] = []
         self._ready: dict[H2Stream, None] = {}  # in the order in which they get their turn
         self._last = 0  # the stream of the last frame, and its bytes in a row
@@ -148,7 +149,7 @@ class FrameWriter:
         self._run += size
         if last:
             stream.ended_out = True
-            self._on_sent(stream)
+            self.on_sent(stream)
         elif ends:
             self._end(stream)
         elif pending:
@@ -176,7 +177,7 @@ class FrameWriter:
             self._engine.send_headers(stream.id, stream.trailers, end=True)
         else:
             self._engine.end_stream(stream.id)
-        self._on_sent(stream)
+        self.on_sent(stream)
 
     def _control(self) -> None:
         """What the engine has to say goes out in the order in which it was said."""

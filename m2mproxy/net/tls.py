@@ -60,9 +60,9 @@ def _harden(context: ssl.SSLContext, alpn: Sequence[str]) -> None:
 
 
 class _Resuming(ssl.SSLContext):
-    """Offers a server its last session, for which asyncio has no parameter.
+    """Offers a server its session, for which asyncio has no parameter: the same until it declines.
 
-    A session is of a server that was verified under the same name, and a server may decline it.
+    A session is of a server that was verified under the same name.
     """
 
     def __init__(self, *_: object) -> None:
@@ -80,8 +80,12 @@ class _Resuming(ssl.SSLContext):
         name = server_hostname
         last = self._last.get(name)
         # Only now: a ticket of TLS 1.3 comes after the handshake. Without a version there was none.
-        if last is not None and last.version() and (found := last.session) and found.has_ticket:
-            self._sessions[name] = found
+        # And only if none was resumed: Python 3.11 loses a copy, of 6 KiB or more, each time it is
+        # asked for a session (its issue 116810).
+        if last is not None and last.version() and not last.session_reused:
+            found = last.session
+            if found is not None and found.has_ticket:
+                self._sessions[name] = found
         session = session or self._sessions.get(name)
         self._last[name] = super().wrap_bio(incoming, outgoing, server_side, name, session)
         return self._last[name]

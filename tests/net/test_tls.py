@@ -417,6 +417,30 @@ def test_an_upstream_is_offered_the_last_session(
 
 
 @BOTH
+def test_a_session_is_asked_for_once_while_it_is_resumed(
+    authority: Authority, saved: tuple[str, str], version: ssl.TLSVersion
+) -> None:
+    """Python 3.11 loses a copy each time."""
+    asked: list[object] = []
+
+    class Asked(ssl.SSLObject):
+        @property
+        def session(self) -> ssl.SSLSession | None:
+            asked.append(self)
+            return super().session
+
+    context, upstream = client_context(authority.path), plain_server(saved, version)
+    context.sslobject_class = Asked
+    assert [Talk(context, upstream).resumed for _ in range(4)] == [False, True, True, True]
+    assert len(asked) == 1
+    # What is declined is replaced, and the new one lasts as long.
+    upstream = plain_server(saved, version)
+    assert [Talk(context, upstream).resumed for _ in range(4)] == [False, True, True, True]
+    assert len(asked) == 2
+
+
+
+@BOTH
 def test_a_session_is_of_a_name(
     authority: Authority, tmp_path: Path, version: ssl.TLSVersion
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -14,9 +15,14 @@ from certificates import Authority
 from link import SPLITS, Split
 from world import Pair
 
-# How long an example takes, and how long to make it, depends on what else the machine does.
+# How long an example takes, and how long to make it, depends on what else the machine does. The
+# examples are the same each time, but for tools/fuzz: what others would find is no fault of the
+# change that is being tested.
 settings.register_profile(
-    "m2mproxy", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "m2mproxy",
+    deadline=None,
+    derandomize="FUZZ_EXAMPLES" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("m2mproxy")
 

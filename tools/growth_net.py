@@ -90,7 +90,7 @@ class _Reader(MessageReader):
     def on_head(self, raw: bytes) -> None:
         self.expect_head()
 
-    def on_payload(self, chunk: Any) -> None:
+    def on_payload(self, chunk: Any, is_last: bool = False) -> None:
         pass
 
     def on_end(self, trailers: Headers | None) -> None:

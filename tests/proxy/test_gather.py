@@ -11,6 +11,7 @@ from m2mproxy.http.body import Body
 from m2mproxy.http.faults import ClientFault, ClientGone, Fault
 from m2mproxy.http.flow import Flow, Signal
 from m2mproxy.proxy.gather import chunks, gather
+from m2mproxy.proxy.held import Held, Holds
 
 
 class Counted:
@@ -41,7 +42,7 @@ class Waiter:
         return self._counted.runs
 
     async def _run(self) -> None:
-        self.got = await gather(self._body, self._limit)
+        self.got = await gather(self._body, self._limit, Held(Holds()))
 
     def _ended(self, error: BaseException | None) -> None:
         self.fault = error

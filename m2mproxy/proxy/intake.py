@@ -82,8 +82,7 @@ def is_coded(watched: Headers) -> bool:
     for name, value in watched:
         if name == b"content-encoding" and codings.applied(watched):
             return True
-        # `in` would try it as a number first.
-        if name == b"content-type" and value.lower().find(b"x-m2m") >= 0 and _is_frame(watched):
+        if name == b"content-type" and b"x-m2m" in value.lower() and _is_frame(watched):
             return True
     return False
 

@@ -105,8 +105,7 @@ class Routes:
             raise ClientFault(501, "trace_not_supported", "TRACE is not supported")
         if target.startswith(b"/v1/") or self._is_extra(target):
             path = request.path
-            # `in` would try each as a number first.
-            if (path.find(b".") >= 0 or path.find(b"%") >= 0) and has_dot_segment(path):
+            if (b"." in path or b"%" in path) and has_dot_segment(path):
                 raise ClientFault(400, "bad_path", "the path has dot segments")
             if self._within and path in self._within:
                 return _allowed(self._local[path], request)

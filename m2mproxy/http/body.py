@@ -145,7 +145,6 @@ class Body:
         if self.throttled:
             self._credit()
 
-
     def paid(self) -> None:
         """Nothing is held, and no more will come: let go of who would want to hear of it."""
         self.throttled = False
